@@ -1,0 +1,1 @@
+"""Meta-task environments: Gymnasium only, no Ray."""

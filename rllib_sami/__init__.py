@@ -1,0 +1,1 @@
+"""Skill-aware Mutual Information (SaMI) for Ray RLlib."""

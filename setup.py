@@ -1,0 +1,64 @@
+"""Package metadata: the one place where name, version, dependencies and entry points are kept."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+EXTRAS = {
+    # Panda arm environments (PyBullet has no wheel for every Python version, hence optional).
+    "panda": ["panda-gym>=3.0.7"],
+    # Figures and tables of the zero-shot report.
+    "report": ["matplotlib>=3.8", "scikit-learn>=1.4", "imageio[ffmpeg]>=2.34"],
+    "docs": ["mkdocs-material>=9.5"],
+    "dev": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+
+setup(
+    name="rllib-sami",
+    version="0.1.0",
+    description="Skill-aware Mutual Information (SaMI) for Ray RLlib: one policy, many tasks, different skills.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=[
+        *find_packages(include=["rllib_sami", "rllib_sami.*"]),
+        *(f"rllib_sami.{name}" for name in find_packages(include=["envs", "envs.*"])),
+    ],
+    # The environments know nothing of learning, so they live beside the package and are installed into it.
+    package_dir={"rllib_sami": "rllib_sami", "rllib_sami.envs": "envs"},
+    package_data={"rllib_sami": ["py.typed"]},
+    install_requires=[
+        "ray[rllib,tune]>=2.60,<2.61",
+        "torch>=2.6",
+        "gymnasium>=1.2.2",
+        "mujoco>=3.10,<5",
+        "imageio>=2.34",  # gymnasium's MuJoCo base classes import it
+        "numpy>=1.26",
+        "click>=8.1",
+        "rich>=13",
+        "PyYAML>=6",
+        "tensorboardX>=2.6",
+    ],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "rllib = rllib_sami.cli:main",
+            "rllib-sami = rllib_sami.cli:main",
+        ]
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
