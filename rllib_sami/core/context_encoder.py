@@ -1,0 +1,89 @@
+"""The context encoder: what the agent has made of the episode so far.
+
+    c_t, h_t = encoder(o_t, a_{t-1}[, r_{t-1}], h_{t-1}),    h_{-1} = 0, a_{-1} = 0, r_{-1} = 0
+
+Notation used throughout ``core``: ``B`` episodes, ``T`` steps, ``I`` encoder inputs, ``H`` hidden units, ``S`` numbers
+in the recurrent state, ``D`` context dimensions.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ENCODER_TYPES = ("lstm", "gru")
+
+
+class ContextEncoder(nn.Module):
+    """One recurrent layer, a ReLU and a linear map to the context.
+
+    Both paths give the same contexts: :meth:`forward` reads whole episodes in one fused call (learning), :meth:`step`
+    reads one time step of many episodes with a single cell evaluation (acting).
+
+    Args:
+        input_dim: Width ``I`` of ``[o_t, a_{t-1}(, r_{t-1})]``.
+        hidden_dim: Hidden units ``H`` of the recurrent layer.
+        context_dim: Width ``D`` of the context.
+        encoder_type: ``"lstm"`` or ``"gru"``.
+        normalize_context: Put every context on the unit sphere.
+
+    Raises:
+        ValueError: If ``encoder_type`` is unknown.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_dim: int = 128,
+        context_dim: int = 6,
+        encoder_type: str = "lstm",
+        normalize_context: bool = True,
+    ):
+        super().__init__()
+        if encoder_type not in ENCODER_TYPES:
+            raise ValueError(f"`encoder_type` is {encoder_type!r}, but must be one of {list(ENCODER_TYPES)}.")
+        self.encoder_type = encoder_type
+        self.normalize_context = normalize_context
+        self.hidden_dim = hidden_dim
+        recurrent_class = nn.LSTM if encoder_type == "lstm" else nn.GRU
+        self.recurrent = recurrent_class(input_dim, hidden_dim, batch_first=True)
+        self.head = nn.Linear(hidden_dim, context_dim)
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers ``S`` in the recurrent state of one episode (an LSTM keeps hidden and cell state side by side)."""
+        return 2 * self.hidden_dim if self.encoder_type == "lstm" else self.hidden_dim
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Reads whole episodes, each from its first step on.
+
+        Args:
+            inputs: ``[B, T, I]``; steps after an episode's end may hold anything finite, as no step sees a later one.
+
+        Returns:
+            Contexts ``[B, T, D]``.
+        """
+        hidden, _ = self.recurrent(inputs)
+        return self._context(hidden)
+
+    def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Reads one step.
+
+        Args:
+            inputs: ``[B, I]``.
+            state: ``[B, S]``; zeros at the start of an episode.
+
+        Returns:
+            Context ``[B, D]`` and the next state ``[B, S]``.
+        """
+        rnn = self.recurrent
+        weights = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
+        if self.encoder_type == "lstm":
+            # Views suffice: the cell only reads them.
+            hidden, cell = torch.lstm_cell(inputs, tuple(state.split(self.hidden_dim, dim=-1)), *weights)
+            return self._context(hidden), torch.cat([hidden, cell], dim=-1)
+        hidden = torch.gru_cell(inputs, state, *weights)
+        return self._context(hidden), hidden
+
+    def _context(self, hidden: Tensor) -> Tensor:
+        context = self.head(F.relu(hidden))
+        return F.normalize(context, dim=-1) if self.normalize_context else context

@@ -1,0 +1,146 @@
+"""The losses, as pure functions.
+
+Shapes: ``N`` transitions or queries, ``G`` groups of queries, ``K`` keys per query (one positive, ``K - 1``
+negatives), ``A`` action and ``D`` context dimensions.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIMILARITIES = ("cosine", "bilinear")
+
+
+# --- Soft actor-critic (arXiv:1812.05905) ---------------------------------------------------------------------------
+
+
+def td_target(
+    reward: Tensor, terminated: Tensor, next_q: Tensor, next_log_prob: Tensor, alpha: Tensor, gamma: float
+) -> Tensor:
+    """Soft Bellman target ``r + gamma (1 - terminated) (min_i Q_i' - alpha log pi')`` (Eqs. 2, 3 and 5).
+
+    A truncated step is not terminated, so it bootstraps.
+
+    Args:
+        reward: ``[N]``.
+        terminated: ``[N]``, 1 where the episode ended in a terminal state.
+        next_q: Target critics' values of the next state and action, ``[2, N]``.
+        next_log_prob: ``[N]``.
+        alpha: Entropy coefficient, scalar.
+        gamma: Discount.
+
+    Returns:
+        Targets ``[N]``, without gradient.
+    """
+    next_value = next_q.min(dim=0).values - alpha * next_log_prob
+    return (reward + gamma * (1.0 - terminated) * next_value).detach()
+
+
+def critic_loss(q: Tensor, target: Tensor) -> Tensor:
+    """``sum_i 1/2 E[(Q_i - target)^2]`` (Eq. 5) of ``q`` ``[2, N]`` and ``target`` ``[N]``."""
+    return 0.5 * (q - target).square().mean(dim=-1).sum()
+
+
+def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+    """``E[alpha log pi(a|o, c) - min_i Q_i(o, a, c)]`` (Eq. 7) of ``q`` ``[2, N]`` and ``log_prob`` ``[N]``."""
+    return (alpha * log_prob - q.min(dim=0).values).mean()
+
+
+def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+    """``-log(alpha) E[log pi + target entropy]``, the usual form of Eq. 18; ``log_prob`` ``[N]`` gets no gradient."""
+    return -log_alpha * (log_prob.detach() + target_entropy).mean()
+
+
+# --- Contrastive mutual-information estimators ----------------------------------------------------------------------
+
+
+def similarity_scores(
+    query: Tensor,
+    positive_keys: Tensor,
+    negative_keys: Tensor,
+    similarity: str = "cosine",
+    similarity_map: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Scores of each query with its positive key and with its negative keys.
+
+    Args:
+        query: ``[N, D]``, or ``[G, N, D]`` for ``G`` groups.
+        positive_keys: As ``query``: one positive key for each query.
+        negative_keys: ``[K-1, D]`` shared by all queries, or ``[N, K-1, D]`` own ones of each query; with groups
+            ``[G, K-1, D]``, shared within a group.
+        similarity: ``"cosine"`` (in [-1, 1]) or ``"bilinear"``, ``q' W k`` of the normalised vectors.
+        similarity_map: ``W``, ``[D, D]``; needed by ``"bilinear"``.
+
+    Returns:
+        Positive scores ``[..., N]`` and negative scores ``[..., N, K-1]``. Keys get no gradient.
+
+    Raises:
+        ValueError: If a shape or the similarity does not fit.
+    """
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"`similarity` is {similarity!r}, but must be one of {list(SIMILARITIES)}.")
+    if positive_keys.shape != query.shape:
+        raise ValueError(f"`positive_keys` has shape {tuple(positive_keys.shape)}, `query` {tuple(query.shape)}.")
+    grouped = query.dim() == 3
+    own = not grouped and negative_keys.dim() == 3
+    if (grouped or own) and (negative_keys.dim() != 3 or negative_keys.shape[0] != query.shape[0]):
+        raise ValueError(f"`negative_keys` {tuple(negative_keys.shape)} do not fit `query` {tuple(query.shape)}.")
+
+    query = F.normalize(query, dim=-1)
+    positive_keys = F.normalize(positive_keys.detach(), dim=-1)
+    negative_keys = F.normalize(negative_keys.detach(), dim=-1)
+    if similarity == "bilinear":
+        if similarity_map is None:
+            raise ValueError("`similarity='bilinear'` needs the matrix `similarity_map`.")
+        query = query @ similarity_map
+    positive = (query * positive_keys).sum(-1)
+    if own:
+        negative = torch.einsum("nd,nkd->nk", query, negative_keys)
+    else:
+        negative = query @ negative_keys.transpose(-1, -2)
+    return positive, negative
+
+
+def sance_bound(
+    query: Tensor,
+    positive_keys: Tensor,
+    negative_keys: Tensor,
+    temperature: float = 0.1,
+    similarity: str = "cosine",
+    similarity_map: Tensor | None = None,
+) -> Tensor:
+    """K-sample lower bound of the skill-aware mutual information, ``I_SaNCE``.
+
+        I = E[log K + s(q, k+)/b - logsumexp(s(q, k+)/b, s(q, k-_1)/b, ..., s(q, k-_{K-1})/b)]  <=  log K
+
+    with the temperature ``b``. What makes it skill-aware is which episodes the keys come from (``pairing.py``).
+
+    Args:
+        query: Contexts of the encoder, ``[N, D]`` or ``[G, N, D]``.
+        positive_keys: Contexts of the key encoder, as ``query``.
+        negative_keys: ``[K-1, D]`` shared, ``[N, K-1, D]`` own, or ``[G, K-1, D]`` with groups.
+        temperature: ``b``; smaller is sharper. Typically 0.05 to 1.
+        similarity: ``"cosine"`` or ``"bilinear"``.
+        similarity_map: ``[D, D]``, for ``"bilinear"``.
+
+    Returns:
+        The bound in nats, a scalar at most ``log K``; only the queries (and ``similarity_map``) get gradients.
+    """
+    positive, negative = similarity_scores(query, positive_keys, negative_keys, similarity, similarity_map)
+    return sance_bound_from_scores(positive, negative, temperature)
+
+
+def sance_bound_from_scores(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
+    """:func:`sance_bound` of scores ``[..., N]`` and ``[..., N, K-1]``."""
+    logits = torch.cat([positive.unsqueeze(-1), negative], dim=-1) / temperature
+    return math.log(logits.shape[-1]) + (logits[..., 0] - torch.logsumexp(logits, dim=-1)).mean()
+
+
+def binary_nce_from_scores(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
+    """Independent logistic terms, ``E[log sigmoid(s+/b)] + E[log(1 - sigmoid(s-/b))]``: to be maximised, at most 0.
+
+    It tells the same pairs apart as the softmax form but is no bound of the mutual information.
+    """
+    return F.logsigmoid(positive / temperature).mean() + F.logsigmoid(-negative / temperature).mean()

@@ -1,0 +1,177 @@
+"""Actor, twin critics and the container that holds every network of one agent."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .context_encoder import ContextEncoder
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+
+
+def mlp(input_dim: int, hidden: Sequence[int], output_dim: int) -> nn.Sequential:
+    """A ReLU network with a linear output layer."""
+    sizes = [input_dim, *hidden]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], output_dim))
+
+
+class Actor(nn.Module):
+    """Tanh-Gaussian policy over normalised actions in ``(-1, 1)`` (Eq. 21 of arXiv:1812.05905)."""
+
+    def __init__(self, input_dim: int, action_dim: int, hidden: Sequence[int]):
+        super().__init__()
+        self.net = mlp(input_dim, hidden, 2 * action_dim)
+
+    def forward(self, obs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation ``[N, A]`` of the Gaussian before the tanh."""
+        mean, log_std = self.net(torch.cat([obs, context], dim=-1)).chunk(2, dim=-1)
+        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def sample(self, obs: Tensor, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Reparametrised action and its log-probability.
+
+        Args:
+            obs: ``[N, O]``.
+            context: ``[N, D]``.
+            noise: ``[N, A]``, standard normal.
+
+        Returns:
+            Actions ``[N, A]`` in ``(-1, 1)`` and log-probabilities ``[N]``.
+        """
+        mean, log_std = self(obs, context)
+        raw = mean + log_std.exp() * noise
+        log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+        # log(1 - tanh(x)^2), written so that it does not overflow for large |x|.
+        log_prob = log_prob - (2 * (math.log(2) - raw - F.softplus(-2 * raw))).sum(-1)
+        return torch.tanh(raw), log_prob
+
+    def mode(self, obs: Tensor, context: Tensor) -> Tensor:
+        """Deterministic action ``[N, A]``."""
+        return torch.tanh(self(obs, context)[0])
+
+
+class EnsembleLinear(nn.Module):
+    """``E`` linear layers evaluated as one batched product: ``[E, N, in] -> [E, N, out]``."""
+
+    def __init__(self, ensemble_size: int, fan_in: int, fan_out: int):
+        super().__init__()
+        # The initialisation of nn.Linear.
+        bound = 1 / math.sqrt(fan_in)
+        self.weight = nn.Parameter(torch.empty(ensemble_size, fan_in, fan_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(ensemble_size, 1, fan_out).uniform_(-bound, bound))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Applies layer ``e`` to ``inputs[e]``."""
+        return torch.baddbmm(self.bias, inputs, self.weight)
+
+
+class TwinCritics(nn.Module):
+    """Two action-value networks ``Q_i(o, a, c)``, evaluated together."""
+
+    ensemble_size = 2
+
+    def __init__(self, input_dim: int, hidden: Sequence[int]):
+        super().__init__()
+        sizes = [input_dim, *hidden]
+        self.hidden_layers = nn.ModuleList(
+            EnsembleLinear(self.ensemble_size, fan_in, fan_out)
+            for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)
+        )
+        self.output_layer = EnsembleLinear(self.ensemble_size, sizes[-1], 1)
+
+    def forward(self, obs: Tensor, action: Tensor, context: Tensor) -> Tensor:
+        """Values ``[2, N]`` of ``obs`` ``[N, O]``, ``action`` ``[N, A]`` and ``context`` ``[N, D]``."""
+        hidden = torch.cat([obs, action, context], dim=-1).expand(self.ensemble_size, -1, -1)
+        for layer in self.hidden_layers:
+            hidden = F.relu(layer(hidden))
+        return self.output_layer(hidden).squeeze(-1)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes and kinds of the networks.
+
+    Attributes:
+        context_dim: Width of the context.
+        encoder_hidden_dim: Hidden units of the context encoder.
+        encoder_type: ``"lstm"`` or ``"gru"``.
+        encoder_reward: Whether the encoder reads the previous reward too.
+        normalize_context: Whether contexts lie on the unit sphere.
+        actor_hidden: Hidden layer sizes of the actor.
+        critic_hidden: Hidden layer sizes of each critic.
+        initial_alpha: Entropy coefficient at the start.
+    """
+
+    context_dim: int = 6
+    encoder_hidden_dim: int = 128
+    encoder_type: str = "lstm"
+    encoder_reward: bool = False
+    normalize_context: bool = True
+    actor_hidden: tuple[int, ...] = (256, 256)
+    critic_hidden: tuple[int, ...] = (256, 256)
+    initial_alpha: float = 1.0
+
+
+class ActorNetworks(nn.Module):
+    """The part of an agent that acts: context encoder and actor."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: NetworkConfig):
+        super().__init__()
+        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
+        self.encoder_input_dim = obs_dim + action_dim + int(config.encoder_reward)
+        self.encoder = ContextEncoder(
+            self.encoder_input_dim,
+            config.encoder_hidden_dim,
+            config.context_dim,
+            config.encoder_type,
+            config.normalize_context,
+        )
+        self.actor = Actor(obs_dim + config.context_dim, action_dim, config.actor_hidden)
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Tensor,
+        previous_action: Tensor,
+        previous_reward: Tensor,
+        state: Tensor,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One acting step of ``B`` episodes.
+
+        Args:
+            obs: ``[B, O]``.
+            previous_action: ``[B, A]``, zeros at an episode's start.
+            previous_reward: ``[B, 1]``, zeros at an episode's start; read only with ``encoder_reward``.
+            state: Recurrent state ``[B, S]``, zeros at an episode's start.
+            noise: Standard normal ``[B, A]`` to sample actions, or None for the deterministic policy.
+
+        Returns:
+            Normalised actions ``[B, A]``, contexts ``[B, D]`` and the next state ``[B, S]``.
+        """
+        inputs = [obs, previous_action, previous_reward] if self.config.encoder_reward else [obs, previous_action]
+        context, state = self.encoder.step(torch.cat(inputs, dim=-1), state)
+        action = self.actor.mode(obs, context) if noise is None else self.actor.sample(obs, context, noise)[0]
+        return action, context, state
+
+
+class TrainingNetworks(nn.Module):
+    """The part of an agent that only learning needs."""
+
+    def __init__(self, acting: ActorNetworks):
+        super().__init__()
+        config = acting.config
+        self.critics = TwinCritics(acting.obs_dim + acting.action_dim + config.context_dim, config.critic_hidden)
+        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.key_encoder = copy.deepcopy(acting.encoder).requires_grad_(False)
+        # W of the bilinear similarity q'Wk; it starts as the dot product.
+        self.similarity_map = nn.Parameter(torch.eye(config.context_dim))
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_alpha)))

@@ -1,0 +1,173 @@
+"""Which episodes give queries, positive keys and negative keys: all that tells the algorithms of the family apart.
+
+| strategy | algorithm | queries and positives | negatives |
+|---|---|---|---|
+| ``task`` | CCM | same task | other tasks |
+| ``skill`` | SaTESAC | same task, high return (the good skill) | same task, low return (bad skills) |
+| ``skill_task`` | SaCCM | same task, high return | half same task, low return; half other tasks |
+
+High and low are ranks *within* a task, so a task that is hard for everybody still has its good skills. Equal returns
+are ranked at random, anew at each draw, so that they carry no lesson.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PairingStrategy:
+    """One row of the module's table.
+
+    Attributes:
+        by_skill: Positives are a task's high-return episodes, its low-return ones are negatives.
+        other_tasks: Episodes of other tasks are negatives.
+    """
+
+    by_skill: bool
+    other_tasks: bool
+
+
+PAIRINGS = {
+    "task": PairingStrategy(by_skill=False, other_tasks=True),
+    "skill": PairingStrategy(by_skill=True, other_tasks=False),
+    "skill_task": PairingStrategy(by_skill=True, other_tasks=True),
+}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Contrast of ``U`` updates: ``G`` groups (one task each) with ``P`` positive and ``Q`` low-return episodes.
+
+    The ``E = G (P + Q)`` episodes of an update are ordered: all positives, group by group, then all low ones.
+    ``*_episode`` arrays count within these ``E``; ``*_step`` arrays count time steps of that episode.
+
+    Attributes:
+        episodes: Indices into the episode table, ``[U, E]``.
+        num_positives: ``G P``: how many of the ``E`` are positives.
+        query_episode: ``[U, G, N]``; with ``query_step``.
+        query_step: ``[U, G, N]``.
+        positive_episode: ``[U, G, N]``: another positive episode of the same group; with ``positive_step``.
+        positive_step: ``[U, G, N]``.
+        negative_episode: ``[U, G, K-1]``; with ``negative_step``.
+        negative_step: ``[U, G, K-1]``.
+        return_gap: Mean reward per step of the positives less that of the low ones (1 without low ones), ``[U]``.
+    """
+
+    episodes: np.ndarray
+    num_positives: int
+    query_episode: np.ndarray
+    query_step: np.ndarray
+    positive_episode: np.ndarray
+    positive_step: np.ndarray
+    negative_episode: np.ndarray
+    negative_step: np.ndarray
+    return_gap: np.ndarray
+
+
+def draw_pairs(
+    table: np.ndarray,
+    strategy: PairingStrategy,
+    rng: np.random.Generator,
+    *,
+    num_updates: int,
+    num_episodes: int,
+    queries_per_episode: int,
+    num_negatives: int,
+    positive_fraction: float = 0.5,
+) -> Pairs | None:
+    """Draws the contrastive pairs of several updates.
+
+    Args:
+        table: Finished episodes (``task_store.EPISODE_DTYPE``).
+        strategy: Which episodes may pair.
+        rng: Source of randomness.
+        num_updates: ``U``.
+        num_episodes: Episodes ``E`` of one update, shared by its groups (a few less if they do not divide evenly).
+        queries_per_episode: Queries from each positive episode.
+        num_negatives: ``K - 1``.
+        positive_fraction: Share of a task's episodes that counts as high return; at least one is high, one low.
+
+    Returns:
+        The pairs; or None as long as no task has what the strategy needs: two episodes for the skill strategies, and
+        for ``task`` two tasks with an episode each. ``skill_task`` with a single task works as ``skill``.
+    """
+    # Sort by task, then return, then at random.
+    order = np.lexsort((rng.random(len(table)), table["episode_return"], table["task_id"]))
+    _, first, count = np.unique(table["task_id"][order], return_index=True, return_counts=True)
+    if strategy.by_skill:
+        able = count >= 2
+        first, count = first[able], count[able]
+    if len(first) < (1 if strategy.by_skill else 2):
+        return None
+
+    per_group = 4 if strategy.by_skill else 2  # at least two positives (and two low ones) to a group
+    num_groups = min(len(first), max(1 if strategy.by_skill else 2, num_episodes // per_group))
+    group_size = max(per_group, num_episodes // num_groups)
+    num_low = group_size // 2 if strategy.by_skill else 0
+    num_high = group_size - num_low
+    shape = (num_updates, num_groups)
+    chosen = np.argsort(rng.random((num_updates, len(first))), axis=1)[:, :num_groups]  # distinct tasks
+    first, count = first[chosen], count[chosen]
+    high = np.clip(np.round(positive_fraction * count), 1, count - 1).astype(np.int64) if num_low else count
+
+    positives = order[(first + count - high)[..., None] + _spread(rng, high, num_high)]  # [U, G, P]
+    episodes = positives.reshape(num_updates, -1)
+    gap = np.ones(num_updates)
+    if num_low:
+        lows = order[first[..., None] + _spread(rng, count - high, num_low)]  # [U, G, Q]
+        episodes = np.concatenate([episodes, lows.reshape(num_updates, -1)], axis=1)
+        gap = _mean_reward(table, positives) - _mean_reward(table, lows)
+    length = table["length"][episodes]
+
+    def steps(episode: np.ndarray) -> np.ndarray:
+        lengths = np.take_along_axis(length, episode.reshape(num_updates, -1), axis=1).reshape(episode.shape)
+        return (rng.random(episode.shape) * lengths).astype(np.int64)
+
+    group = np.arange(num_groups)[:, None]
+    # Queries: each positive episode; its positive key comes from another one of the group (if there is one).
+    own = np.repeat(np.arange(num_high), queries_per_episode)  # [N]
+    shift = 1 + rng.integers(max(1, num_high - 1), size=(*shape, len(own)))
+    query_episode = np.broadcast_to(group * num_high + own, (*shape, len(own)))
+    positive_episode = group * num_high + (own + shift) % num_high
+
+    # Negatives: the group's low ones, and everything of the other groups.
+    own_low = num_groups * num_high + group * num_low + rng.integers(max(1, num_low), size=(*shape, num_negatives))
+    other_group = (group + 1 + rng.integers(max(1, num_groups - 1), size=own_low.shape)) % num_groups
+    member = rng.integers(group_size, size=own_low.shape)
+    other = np.where(
+        member < num_high,
+        other_group * num_high + member,
+        num_groups * num_high + other_group * num_low + member - num_high,
+    )
+    use_others = strategy.other_tasks and num_groups > 1
+    from_others = np.arange(num_negatives) % 2 == 1 if num_low else np.ones(num_negatives, bool)
+    negative_episode = np.where(from_others, other, own_low) if use_others else own_low
+
+    return Pairs(
+        episodes=episodes,
+        num_positives=num_groups * num_high,
+        query_episode=query_episode,
+        query_step=steps(query_episode),
+        positive_episode=positive_episode,
+        positive_step=steps(positive_episode),
+        negative_episode=negative_episode,
+        negative_step=steps(negative_episode),
+        return_gap=gap,
+    )
+
+
+def _spread(rng: np.random.Generator, population: np.ndarray, size: int) -> np.ndarray:
+    """``size`` members of each population ``[...]``, evenly spread from a random start: distinct if there are enough.
+
+    Returns:
+        ``[..., size]``, each member with equal probability.
+    """
+    start = rng.random((*population.shape, 1))
+    places = ((np.arange(size) + start) / size * population[..., None]).astype(np.int64)
+    return np.minimum(places, population[..., None] - 1)
+
+
+def _mean_reward(table: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+    lines = table[episodes]
+    return (lines["episode_return"] / np.maximum(lines["length"], 1)).mean(axis=(1, 2))

@@ -1,0 +1,125 @@
+"""From the task store to the arrays of one learner call: ``U`` updates, drawn and gathered at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .pairing import PAIRINGS, draw_pairs
+from .task_store import TaskStore
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What one update learns from.
+
+    Attributes:
+        train_episodes: Episodes ``B`` that the critic and the actor learn from.
+        loss_timesteps: Steps ``N`` of these that enter their losses; None takes every step.
+        pairing: Name in ``pairing.PAIRINGS``; None for no contrast.
+        contrast_episodes: Episodes ``E`` of the contrast.
+        contrast_timesteps: Queries from each positive episode of the contrast.
+        num_negatives: ``K - 1``.
+        positive_fraction: Share of a task's episodes that counts as high return.
+    """
+
+    train_episodes: int = 12
+    loss_timesteps: int | None = 512
+    pairing: str | None = None
+    contrast_episodes: int = 16
+    contrast_timesteps: int = 16
+    num_negatives: int = 127
+    positive_fraction: float = 0.5
+
+
+def sample_updates(
+    store: TaskStore, config: SamplingConfig, num_updates: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draws everything that ``U`` updates need; the updates themselves are deterministic.
+
+    Episodes are drawn evenly over tasks (a different order each update, so leftovers even out too), evenly within a
+    task; then steps evenly over all steps of these episodes.
+
+    Args:
+        store: Must hold at least one step.
+        config: What to draw.
+        num_updates: ``U``.
+        rng: Source of randomness.
+
+    Returns:
+        Arrays with a leading ``U``. ``F`` is a row ``[o_t, a_{t-1}, r_{t-1}]``, ``R`` the longest stored episode plus
+        one; ``*_index`` arrays count rows within ``[B * R]`` (``rows``) or ``[E * R]`` (contrast).
+
+        * ``rows`` ``[U, B, R, F]``, ``step_index`` ``[U, N]`` of a transition's first row, ``terminated`` ``[U, N]``,
+        * ``noise`` ``[U, 2, N, A]``, standard normal, for the next action of the target and for the actor's,
+        * if there is a contrast: ``positive_rows`` ``[U, G P, R, F]`` and ``low_rows`` ``[U, G Q, R, F]`` (together
+          the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
+          ``negative_index`` ``[U, G, K-1]`` and ``return_gap`` ``[U]``.
+    """
+    table = store.episodes
+    num_rows = int(table["length"].max()) + 1
+    chosen = table[_balanced_episodes(table["task_id"], num_updates, config.train_episodes, rng)]  # [U, B]
+
+    episode, step = _draw_steps(chosen["length"], config.loss_timesteps, rng)  # [U, N] each
+    lines = np.take_along_axis(chosen, episode, axis=1)
+    batch = {
+        "rows": store.gather(chosen, num_rows),
+        "step_index": episode * num_rows + step,
+        "terminated": (lines["terminated"] & (step == lines["length"] - 1)).astype(np.float32),
+        "noise": rng.standard_normal((num_updates, 2, step.shape[1], store.action_dim), dtype=np.float32),
+    }
+    finished = store.finished
+    if config.pairing is None or len(finished) == 0:
+        return batch
+    pairs = draw_pairs(
+        finished,
+        PAIRINGS[config.pairing],
+        rng,
+        num_updates=num_updates,
+        num_episodes=config.contrast_episodes,
+        queries_per_episode=config.contrast_timesteps,
+        num_negatives=config.num_negatives,
+        positive_fraction=config.positive_fraction,
+    )
+    if pairs is None:
+        return batch
+    contrast_rows = store.gather(finished[pairs.episodes], num_rows)
+    return batch | {
+        "positive_rows": contrast_rows[:, : pairs.num_positives],
+        "low_rows": contrast_rows[:, pairs.num_positives :],
+        "query_index": pairs.query_episode * num_rows + pairs.query_step,
+        "positive_index": pairs.positive_episode * num_rows + pairs.positive_step,
+        "negative_index": pairs.negative_episode * num_rows + pairs.negative_step,
+        "return_gap": pairs.return_gap.astype(np.float32),
+    }
+
+
+def _balanced_episodes(task_ids: np.ndarray, num_updates: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices ``[U, size]`` of episodes, each task equally often."""
+    order = np.argsort(task_ids, kind="stable")
+    _, first, count = np.unique(task_ids[order], return_index=True, return_counts=True)
+    shuffled = np.argsort(rng.random((num_updates, len(first))), axis=1)
+    task = shuffled[:, np.arange(size) % len(first)]
+    return order[first[task] + (rng.random(task.shape) * count[task]).astype(np.int64)]
+
+
+def _draw_steps(lengths: np.ndarray, num_steps: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Steps drawn evenly from episodes of ``lengths`` ``[U, B]``.
+
+    With ``num_steps`` None every step comes once; updates with fewer than the longest one repeat some at random, so
+    that all have the same shape.
+
+    Returns:
+        Episode and step, ``[U, N]`` each.
+    """
+    ends = np.cumsum(lengths, axis=1)  # [U, B]
+    total = ends[:, -1:]
+    if num_steps is None:
+        flat = np.broadcast_to(np.arange(total.max()), (len(lengths), total.max()))
+        flat = np.where(flat < total, flat, (rng.random(flat.shape) * total).astype(np.int64))
+    else:
+        flat = (rng.random((len(lengths), num_steps)) * total).astype(np.int64)
+    # Each episode's share of the update's steps; offsetting by update makes one sorted array for searchsorted.
+    offset = np.arange(len(lengths))[:, None] * (int(total.max()) + 1)
+    episode = np.searchsorted((ends + offset).ravel(), (flat + offset).ravel(), side="right").reshape(flat.shape)
+    episode -= np.arange(len(lengths))[:, None] * lengths.shape[1]
+    return episode, flat - np.take_along_axis(ends - lengths, episode, axis=1)

@@ -1,0 +1,255 @@
+"""Episodes of many tasks in one array.
+
+A *row* is what arrives at one time step, ``[o_t, a_{t-1}, r_{t-1}]``: just what the context encoder reads, and two
+neighbouring rows hold a transition. An episode of ``T`` steps takes ``T + 1`` neighbouring rows of the array, from
+``[o_0, 0, 0]`` to its final observation, so every batch is a single gather.
+
+Finished episodes live in a ring, oldest overwritten first. An episode still in progress has room of its own behind
+the ring until it ends: it can be learned from at once and never mixes with what a slot held before.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# One line of the episode table. `start` is a row, `length` counts steps (rows less one).
+EPISODE_DTYPE = np.dtype(
+    [("start", "i8"), ("length", "i8"), ("task_id", "i8"), ("episode_return", "f8"), ("terminated", "?")]
+)
+INITIAL_ROOM = 256  # rows an open episode gets at first; doubled as episodes turn out longer
+
+
+@dataclass(frozen=True)
+class EpisodePiece:
+    """Neighbouring steps of one episode.
+
+    Attributes:
+        slot: Which environment the episode runs in; one slot has one open episode.
+        task_id: The episode's meta-task.
+        first_step: Time step of the first transition; 0 opens a new episode.
+        obs: ``[n + 1, O]``, from before the first to after the last step.
+        actions: ``[n, A]``, normalised.
+        rewards: ``[n]``.
+        done: Whether the episode ends with this piece.
+        terminated: Whether it ends in a terminal state (else it was truncated).
+    """
+
+    slot: Hashable
+    task_id: int
+    first_step: int
+    obs: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    done: bool = False
+    terminated: bool = False
+
+
+class TaskStore:
+    """Ring of finished episodes and room for open ones; see the module's text.
+
+    Args:
+        obs_dim: Observation width ``O``.
+        action_dim: Action width ``A``.
+        capacity: Rows of the ring. An episode of ``T`` steps takes ``T + 1``.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, capacity: int):
+        self.obs_dim, self.action_dim, self.capacity = obs_dim, action_dim, int(capacity)
+        self._room = INITIAL_ROOM
+        self._slots: dict[Hashable, int] = {}  # slot -> place behind the ring
+        self._open: dict[Hashable, np.ndarray] = {}  # slot -> table line (shape [1]) of the episode in progress
+        self._reset_ring()
+        self.rows = np.zeros((self.capacity, self.row_dim), np.float32)
+
+    def _reset_ring(self) -> None:
+        self._table = np.zeros(64, EPISODE_DTYPE)
+        self._first = self._end = 0  # the table's lines in use, oldest first
+        self._head = 0  # the ring's next free row
+
+    @property
+    def row_dim(self) -> int:
+        """Width ``F = O + A + 1`` of a row."""
+        return self.obs_dim + self.action_dim + 1
+
+    @property
+    def finished(self) -> np.ndarray:
+        """Table of the finished episodes, oldest first (a view of dtype ``EPISODE_DTYPE``)."""
+        return self._table[self._first : self._end]
+
+    @property
+    def episodes(self) -> np.ndarray:
+        """Table of all episodes with at least one step, finished and open."""
+        return np.concatenate([self.finished, *(line for line in self._open.values() if line["length"][0] > 0)])
+
+    @property
+    def num_steps(self) -> int:
+        """Steps stored, open episodes included."""
+        return int(self.episodes["length"].sum())
+
+    def add(self, piece: EpisodePiece) -> bool:
+        """Appends a piece to its slot's episode.
+
+        A piece with ``first_step`` 0 opens a new episode; what the slot held unfinished is dropped, because its
+        environment was lost. A piece that does not continue its slot's episode (after a restart) is left out.
+
+        Returns:
+            Whether the piece was stored.
+
+        Raises:
+            ValueError: If the episode grows longer than the ring.
+        """
+        if piece.first_step == 0:
+            start = self._place(piece.slot)
+            self._open[piece.slot] = np.array([(start, 0, piece.task_id, 0.0, False)], EPISODE_DTYPE)
+            self.rows[start] = 0.0
+            self.rows[start, : self.obs_dim] = piece.obs[0]
+        line = self._open.get(piece.slot)
+        if line is None or line["length"][0] != piece.first_step or line["task_id"][0] != piece.task_id:
+            self._open.pop(piece.slot, None)
+            return False
+
+        num_steps = len(piece.rewards)
+        needed = piece.first_step + num_steps + 1
+        if needed > self.capacity:
+            raise ValueError(
+                f"An episode of task {piece.task_id} has {needed - 1} steps or more, but the replay buffer holds only "
+                f"{self.capacity}. Raise `replay_buffer_config['capacity']` or let the environment end its episodes."
+            )
+        if needed > self._room:
+            self._grow_room(needed)
+        first = int(line["start"][0]) + piece.first_step + 1
+        rows = self.rows[first : first + num_steps]
+        rows[:, : self.obs_dim] = piece.obs[1:]
+        rows[:, self.obs_dim : -1] = piece.actions
+        rows[:, -1] = piece.rewards
+        line["length"] += num_steps
+        line["episode_return"] += piece.rewards.sum(dtype=np.float64)
+        if piece.done:
+            line["terminated"] = piece.terminated
+            self._finish(piece.slot)
+        return True
+
+    def drop_open(self) -> None:
+        """Forgets all episodes in progress."""
+        self._open.clear()
+
+    def gather(self, episodes: np.ndarray, num_rows: int) -> np.ndarray:
+        """Whole episodes from their first row on.
+
+        Args:
+            episodes: Table lines of any shape ``[...]``.
+            num_rows: Rows to return of each; past an episode's end its last row is repeated.
+
+        Returns:
+            ``[..., num_rows, F]``.
+        """
+        offsets = np.minimum(np.arange(num_rows), episodes["length"][..., None])
+        return self.rows[episodes["start"][..., None] + offsets]
+
+    # --- State ------------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """The finished episodes, packed; open ones are left out, as their environments are not saved either."""
+        table = self.finished.copy()
+        index = (
+            np.concatenate([np.arange(s, s + n + 1) for s, n in zip(table["start"], table["length"], strict=True)])
+            if len(table)
+            else np.zeros(0, np.int64)
+        )
+        return {"table": table, "rows": self.rows[index], "head": self._head, "room": self._room}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`get_state` of a store with the same widths; the oldest episodes go if this one is smaller.
+
+        Raises:
+            ValueError: If the widths differ.
+        """
+        if state["rows"].shape[1] != self.row_dim:
+            raise ValueError(
+                f"The saved replay buffer has rows of {state['rows'].shape[1]} numbers, but this environment gives "
+                f"{self.row_dim} (observation {self.obs_dim}, action {self.action_dim}, reward). "
+                "Restore with the environment that the checkpoint was made with."
+            )
+        self.drop_open()
+        self._reset_ring()
+        table = state["table"]
+        sizes = table["length"] + 1
+        packed = np.concatenate([[0], np.cumsum(sizes)])
+        same_places = len(table) == 0 or int((table["start"] + sizes).max()) <= self.capacity
+        for line, begin, end in zip(table, packed, packed[1:], strict=False):
+            # Keeping each episode's place makes the restored ring overwrite in the same order.
+            start = int(line["start"]) if same_places else self._allocate(int(end - begin))
+            self.rows[start : start + end - begin] = state["rows"][begin:end]
+            self._append(line, start)
+        if same_places and state["head"] <= self.capacity:
+            self._head = state["head"]
+        if state["room"] > self._room:
+            self._grow_room(state["room"])
+
+    # --- Room of open episodes --------------------------------------------------------------------------------------
+
+    def _place(self, slot: Hashable) -> int:
+        if slot not in self._slots:
+            self._slots[slot] = len(self._slots)
+            self._resize(len(self._slots) * self._room)
+        return self.capacity + self._slots[slot] * self._room
+
+    def _grow_room(self, needed: int) -> None:
+        old_rows, open_lines = self.rows, self._open
+        self._room = max(needed, 2 * self._room)
+        self._resize(len(self._slots) * self._room)
+        for slot, line in open_lines.items():
+            old, new = int(line["start"][0]), self.capacity + self._slots[slot] * self._room
+            size = int(line["length"][0]) + 1
+            self.rows[new : new + size] = old_rows[old : old + size]
+            line["start"] = new
+
+    def _resize(self, extra: int) -> None:
+        rows = np.zeros((self.capacity + extra, self.row_dim), np.float32)
+        used = self.capacity if self._wrapped else self._head
+        rows[:used] = self.rows[:used]
+        # Open episodes keep their places when a slot is added; _grow_room moves them.
+        kept = min(len(self.rows), len(rows)) - self.capacity
+        rows[self.capacity : self.capacity + kept] = self.rows[self.capacity : self.capacity + kept]
+        self.rows = rows
+
+    # --- The ring ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _wrapped(self) -> bool:
+        return self._end > self._first and bool((self.finished["start"] >= self._head).any())
+
+    def _finish(self, slot: Hashable) -> None:
+        line = self._open.pop(slot)[0]
+        old, size = int(line["start"]), int(line["length"]) + 1
+        start = self._allocate(size)
+        self.rows[start : start + size] = self.rows[old : old + size]
+        self._append(line, start)
+
+    def _allocate(self, size: int) -> int:
+        """Frees and returns the place of ``size`` neighbouring rows."""
+        if self._head + size > self.capacity:
+            # The tail is too short: give it up, with what is left there of the last round.
+            self._evict(self._head, self.capacity)
+            self._head = 0
+        start = self._head
+        self._evict(start, start + size)
+        self._head = start + size
+        return start
+
+    def _evict(self, begin: int, end: int) -> None:
+        """Drops the oldest episodes as long as they start within ``[begin, end)``."""
+        while self._first < self._end and begin <= self._table["start"][self._first] < end:
+            self._first += 1
+
+    def _append(self, line: np.void, start: int) -> None:
+        if self._end == len(self._table):
+            lines = self.finished
+            table = np.zeros(max(64, 2 * len(lines)), EPISODE_DTYPE)
+            table[: len(lines)] = lines
+            self._table, self._first, self._end = table, 0, len(lines)
+        self._table[self._end] = line
+        self._table["start"][self._end] = start
+        self._end += 1
