@@ -1,0 +1,94 @@
+"""Pendulum with varying mass and length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from ..base import MetaTaskEnv
+from ..tasks import Factor, Splits, Task, grid
+
+GRAVITY, DT, MAX_SPEED, MAX_TORQUE = 10.0, 0.05, 8.0, 2.0
+
+# Confidence: A authors' own file for this environment, B authors' prose, C a parent paper's code, N our proposal.
+# Values of the training split: C (CaDM, DOMINO), one draw from 11 values each. Their grouping into four meta-tasks
+# is N: low and high halves, the nominal 1.0 in the high one, as for the MuJoCo robots.
+LOW = (0.75, 0.8, 0.85, 0.9, 0.95)
+HIGH = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25)
+
+
+class Pendulum(MetaTaskEnv):
+    """Swings up and balances: reward ``-(θ² + 0.1 θ̇² + 0.001 (u/2)²)``, θ = 0 upright, wrapped to ±π.
+
+    Observation ``[3]``: cos θ, sin θ, θ̇ in rad/s (at most ±8). Action ``[1]`` in ±2: torque u in N m. dt = 0.05 s.
+    """
+
+    factors: ClassVar[tuple[Factor, ...]] = (
+        Factor("mass", 1.0, 0.25, "kg"),
+        Factor("length", 1.0, 0.25, "m"),
+    )
+    splits: ClassVar[Splits] = {
+        "train": grid(mass=[LOW, HIGH], length=[LOW, HIGH]),
+        "moderate": grid(mass=[(0.5, 0.7), (1.3, 1.5)], length=[(0.5, 0.7), (1.3, 1.5)]),  # C (DOMINO)
+        "extreme": (  # C (CaDM: anti-diagonal)
+            {"mass": (0.2, 0.4), "length": (1.6, 1.8)},
+            {"mass": (1.6, 1.8), "length": (0.2, 0.4)},
+        ),
+    }
+    default_max_steps = 200
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # type: ignore[misc]
+
+    def __init__(
+        self,
+        split: str = "train",
+        tasks: Sequence[Mapping[str, Any]] | None = None,
+        max_steps: int | None = None,
+        observe_task: bool = False,
+        render_mode: str | None = None,
+        reference_physics: bool = False,
+        **factors: Any,
+    ):
+        """Builds the environment.
+
+        Args:
+            split: See ``MetaTaskEnv``, as for all arguments not listed here.
+            tasks: Own meta-tasks.
+            max_steps: Cap on the episode's length.
+            observe_task: Appends the task to the observation.
+            render_mode: None or ``"rgb_array"``.
+            reference_physics: Moves the angle with the speed before it is clipped, as the authors do.
+            **factors: Factors as keywords.
+        """
+        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
+        self.reference_physics = bool(reference_physics)
+        self.theta = self.theta_dot = 0.0
+        high = np.array([1.0, 1.0, MAX_SPEED])
+        self._build_spaces(-high, high, gymnasium.spaces.Box(-MAX_TORQUE, MAX_TORQUE, (1,), np.float32))
+
+    def _begin_episode(self, task: Task) -> None:
+        mass, length = task["mass"], task["length"]
+        self._gravity_gain = 3.0 * GRAVITY / (2.0 * length)  # type: ignore[operator]
+        self._torque_gain = 3.0 / (mass * length**2)  # type: ignore[operator]
+        self.theta = self.np_random.uniform(7 / 8 * math.pi, 9 / 8 * math.pi)
+        self.theta_dot = self.np_random.uniform(-0.2, 0.2)
+
+    def _advance(self, action: np.ndarray) -> tuple[float, bool]:
+        theta, theta_dot = self.theta, self.theta_dot
+        torque = min(max(float(action[0]), -MAX_TORQUE), MAX_TORQUE)
+        wrapped = (theta + math.pi) % (2.0 * math.pi) - math.pi
+        cost = wrapped**2 + 0.1 * theta_dot**2 + 0.001 * (0.5 * torque) ** 2
+
+        moved = theta_dot + (self._gravity_gain * math.sin(theta) + self._torque_gain * torque) * DT
+        self.theta_dot = min(max(moved, -MAX_SPEED), MAX_SPEED)
+        self.theta = theta + (moved if self.reference_physics else self.theta_dot) * DT
+        return -cost, False
+
+    def _write_observation(self) -> None:
+        buffer = self._buffer
+        buffer[0] = math.cos(self.theta)
+        buffer[1] = math.sin(self.theta)
+        buffer[2] = self.theta_dot

@@ -1,0 +1,235 @@
+"""Base of the MuJoCo environments: raw ``mujoco``, every task set from the pristine model.
+
+A family is a small subclass: the XML, the frame skip, the factors and splits, what is observed, the reward and the
+noise of the initial state.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from ..base import MetaTaskEnv
+from ..tasks import Factor, Task
+
+ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+
+MASS_SCALE = Factor("mass_scale")
+DAMPING_SCALE = Factor("damping_scale")
+
+CRIPPLED_COLOUR = (0.8, 0.1, 0.1, 1.0)
+
+
+@functools.cache
+def _load_model(path: str) -> mujoco.MjModel:
+    """Compiles a model once per process; callers copy it."""
+    return mujoco.MjModel.from_xml_path(path)
+
+
+class MujocoTaskEnv(MetaTaskEnv):
+    """A robot whose masses, dampings and dead actuators depend on the task.
+
+    At each reset the model's arrays are restored from pristine copies, then masses **and** inertias are scaled,
+    dampings are scaled, and ``mj_setConst`` refreshes what MuJoCo derives from them (it would overwrite the state, so
+    the state comes after). No episode terminates; each is truncated at ``max_steps``.
+
+    Attributes:
+        xml: File in gymnasium's assets folder.
+        frame_skip: Simulation steps per environment step.
+        mass_exponents: Power of the mass scale per body, ``[nbody]``; None is 1 for all. -1 divides, 0 leaves alone.
+        damping_exponents: Power of the damping scale per degree of freedom, ``[nv]``; None is 1 for all.
+        reference_damping_exponents: The same as the authors have it, for ``reference_physics``; None is as above.
+        task_arrays: Model arrays that tasks may change, restored at each reset.
+        camera: Default camera settings for rendering.
+    """
+
+    xml: ClassVar[str]
+    frame_skip: ClassVar[int] = 5
+    mass_exponents: ClassVar[Sequence[int] | None] = None
+    damping_exponents: ClassVar[Sequence[int] | None] = None
+    reference_damping_exponents: ClassVar[Sequence[int] | None] = None
+    task_arrays: ClassVar[tuple[str, ...]] = (
+        "body_mass",
+        "body_inertia",
+        "dof_damping",
+        "geom_size",
+        "geom_pos",
+        "geom_rgba",
+    )
+    camera: ClassVar[Mapping[str, float]] = {"distance": 4.0}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # type: ignore[misc]
+
+    def __init__(
+        self,
+        split: str = "train",
+        tasks: Sequence[Mapping[str, Any]] | None = None,
+        max_steps: int | None = None,
+        observe_task: bool = False,
+        render_mode: str | None = None,
+        reference_physics: bool = False,
+        width: int = 480,
+        height: int = 480,
+        **factors: Any,
+    ):
+        """Checks the arguments, then loads the model.
+
+        Args:
+            split: See ``MetaTaskEnv``, as for all arguments not listed here.
+            tasks: Own meta-tasks.
+            max_steps: Cap on the episode's length.
+            observe_task: Appends the task to the observation.
+            render_mode: None or ``"rgb_array"``.
+            reference_physics: Reproduces the quirks of the authors' code, for comparison with their numbers: the mass
+                scale leaves inertias and derived constants alone, Ant's damping uses their indices, and Ant's
+                velocity comes from the body frame, which is up to one simulation step old.
+            width: Width of rendered images in pixels.
+            height: Height of rendered images in pixels.
+            **factors: Factors as keywords.
+        """
+        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
+        self.reference_physics = bool(reference_physics)
+        self._image_size = (width, height)
+        self._renderer: Any = None
+
+        self.model = copy.copy(_load_model(str(ASSETS / self.xml)))
+        self.data = mujoco.MjData(self.model)
+        self.dt = self.model.opt.timestep * self.frame_skip
+        self._pristine = {name: getattr(self.model, name).copy() for name in self.task_arrays}
+        damping = (self.reference_damping_exponents if self.reference_physics else None) or self.damping_exponents
+        self._mass_exponents = _exponents(self.mass_exponents, self.model.nbody)
+        self._damping_exponents = _exponents(damping, self.model.nv)
+        self._crippled = np.zeros(0, dtype=np.intp)  # actuators
+        self._velocity = np.zeros(1)
+
+        self._bind_simulator()
+        size = sum(part.size for part in self._observed())
+        low, high = self.model.actuator_ctrlrange.astype(np.float32).T
+        self._build_spaces(
+            np.full(size, -np.inf), np.full(size, np.inf), gymnasium.spaces.Box(low, high, dtype=np.float32)
+        )
+
+    # What a family says.
+
+    def _observed(self) -> tuple[np.ndarray, ...]:
+        """Returns the live views (into ``self.data`` and the like) that make the observation, in order."""
+        raise NotImplementedError
+
+    def _reward(self) -> float:
+        """Returns the reward of the step just taken, from ``self.x_velocity``, ``self.ctrl`` and ``self.data``."""
+        raise NotImplementedError
+
+    def _add_reset_noise(self) -> None:
+        """Perturbs ``self.qpos`` and ``self.qvel`` in place; they hold the model's initial state."""
+        raise NotImplementedError
+
+    def _crippled_actuators(self, task: Task) -> Sequence[int]:
+        """Returns the actuators without torque; by default the parts of the factor ``cripple`` are the actuators."""
+        return task.get("cripple", ())  # type: ignore[return-value]
+
+    # What all share.
+
+    def _set_task(self, task: Task) -> None:
+        """Sets the model to ``task``, from the pristine arrays."""
+        model = self.model
+        for name, pristine in self._pristine.items():
+            getattr(model, name)[...] = pristine
+        if "mass_scale" in task:
+            scales = task["mass_scale"] ** self._mass_exponents
+            model.body_mass *= scales
+            if not self.reference_physics:
+                model.body_inertia *= scales[:, None]
+        if "damping_scale" in task:
+            model.dof_damping *= task["damping_scale"] ** self._damping_exponents
+        self._crippled = np.asarray(self._crippled_actuators(task), dtype=np.intp)
+        for joint in model.actuator_trnid[self._crippled, 0]:
+            model.geom_rgba[model.geom_bodyid == model.jnt_bodyid[joint]] = CRIPPLED_COLOUR
+        if not self.reference_physics:
+            mujoco.mj_setConst(model, self.data)
+
+    def _begin_episode(self, task: Task) -> None:
+        self._set_task(task)
+        mujoco.mj_resetData(self.model, self.data)
+        self._add_reset_noise()
+        mujoco.mj_normalizeQuat(self.model, self.qpos)
+        mujoco.mj_forward(self.model, self.data)
+        self._velocity[0] = 0.0
+
+    def _advance(self, action: np.ndarray) -> tuple[float, bool]:
+        ctrl = self.ctrl
+        if len(action) != len(ctrl):
+            raise ValueError(f"action has {len(action)} entries; expected {len(ctrl)}, one per actuator.")
+        ctrl[:] = action
+        if self._crippled.size:
+            ctrl[self._crippled] = 0.0
+        x_before = self._x.item()
+        mujoco.mj_step(self.model, self.data, self.frame_skip)
+        self.x_velocity = self._velocity[0] = (self._x.item() - x_before) / self.dt
+        return self._reward(), False
+
+    def _write_observation(self) -> None:
+        for target, source in self._copies:
+            target[:] = source
+
+    def _bind_simulator(self) -> None:
+        """Takes the views into the simulator's arrays; they stay valid as long as ``self.data`` lives."""
+        data = self.data
+        self.qpos, self.qvel, self.ctrl = data.qpos, data.qvel, data.ctrl
+        # The root's x. In the authors' code a free body's comes from its frame; a slide joint's from qpos.
+        free = self.model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
+        self._x = data.xpos[1, :1] if self.reference_physics and free else data.qpos[:1]
+        self.x_velocity = 0.0
+
+    def _bind(self) -> None:
+        super()._bind()
+        parts = self._observed()
+        ends = np.cumsum([part.size for part in parts])
+        self._copies = [
+            (self._buffer[end - part.size : end], part.reshape(-1)) for part, end in zip(parts, ends, strict=True)
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the views, which would come back as copies, and the renderer."""
+        views = ("qpos", "qvel", "ctrl", "_x", "_copies", "_task_features")
+        return {**{name: value for name, value in vars(self).items() if name not in views}, "_renderer": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        x_velocity = self.x_velocity
+        self._bind_simulator()
+        self._bind()
+        self.x_velocity = x_velocity
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Returns an image ``[height, width, 3]`` uint8, or None without a render mode."""
+        if self.render_mode is None:
+            gymnasium.logger.warn('render() needs render_mode="rgb_array" at construction; nothing is drawn.')
+            return None
+        if self._renderer is None:
+            # Late, since it needs an OpenGL backend, which training does not.
+            from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
+
+            width, height = self._image_size
+            self._renderer = MujocoRenderer(self.model, self.data, dict(self.camera), width, height)
+        return self._renderer.render(self.render_mode)
+
+    def close(self) -> None:
+        """Frees the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+def _exponents(exponents: Sequence[int] | None, size: int) -> np.ndarray:
+    """Returns exponents ``[size]`` as floats, ones for None."""
+    if exponents is None:
+        return np.ones(size)
+    if len(exponents) != size:
+        raise ValueError(f"{len(exponents)} exponents for {size} entries of the model.")
+    return np.asarray(exponents, dtype=float)
