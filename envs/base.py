@@ -75,7 +75,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._tasks, self._split = parse_meta_tasks(self.factors, tasks), "custom"
         elif factors:
             self._tasks, self._split = (parse_meta_task(self.factors, factors, type(self).__name__),), "custom"
-        elif split in self.splits:
+        elif isinstance(split, str) and split in self.splits:
             self._tasks, self._split = parse_meta_tasks(self.factors, self.splits[split], f"split {split!r}"), split
         else:
             raise ValueError(f"split={split!r}: {type(self).__name__} has no such split. {suggest(split, self.splits)}")
@@ -207,8 +207,13 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._bind()
 
     def _bind(self) -> None:
-        """Takes the views into the buffers that the hot path writes to; again after unpickling."""
+        """Takes the views into the buffers that the hot path uses."""
         self._task_features = self._buffer[self._observation_size :]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes the views anew, since pickle and deepcopy turn them into copies."""
+        vars(self).update(state)
+        self._bind()
 
     def _observation(self) -> np.ndarray:
         """Returns the observation as a fresh float32 array ``[observation_dim]``."""
@@ -229,6 +234,17 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def _episode_info(self) -> dict[str, Any]:
         return {"task_id": self._task_id, "task": dict(self._task_floats)}
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Returns an image ``[height, width, 3]`` uint8, or None if no ``render_mode`` was given."""
+        if self.render_mode is None:
+            gymnasium.logger.warn('render() draws only if render_mode="rgb_array" was given to the constructor.')
+            return None
+        return self._draw()
+
+    def _draw(self) -> np.ndarray:
+        """Returns an image of the current state, ``[height, width, 3]`` uint8."""
+        raise NotImplementedError
 
     def _check_task_id(self, task_id: Any, name: str) -> int:
         try:

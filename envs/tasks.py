@@ -45,7 +45,7 @@ class Factor:
     Attributes:
         name: Its key in task dicts and its keyword in the constructor.
         neutral: The value where a task does not name the factor: the simulator as it comes.
-        spread: Scale of the oracle's feature ``(value - neutral) / spread``; about half the training range.
+        spread: Scale of the oracle's feature ``(value - neutral) / spread``, so that training tasks lie within ±1.
         unit: For error messages and tables.
     """
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..base import MetaTaskEnv
 from ..tasks import Factor, Splits, Task, grid
+from .drawing import Canvas
 
 GRAVITY, CART_MASS, POLE_MASS, DT = 9.8, 1.0, 0.1, 0.02
 TOTAL_MASS = CART_MASS + POLE_MASS
@@ -59,6 +60,7 @@ class CartPole(MetaTaskEnv):
         """Builds the environment; see ``MetaTaskEnv`` for the arguments."""
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
         self.state = (0.0, 0.0, 0.0, 0.0)
+        self._length = 0.5
         bound = np.full(4, np.inf)
         self._build_spaces(-bound, bound, gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32))
 
@@ -88,3 +90,13 @@ class CartPole(MetaTaskEnv):
 
     def _write_observation(self) -> None:
         self._buffer[:4] = self.state
+
+    def _draw(self) -> np.ndarray:
+        x, _, theta, _ = self.state
+        x = (x + 3.0) % 6.0 - 3.0  # a cart far out comes back in on the other side
+        canvas = Canvas(3.0)
+        canvas.rod((-3.0, 0.0), (3.0, 0.0), 0.01, (0, 0, 0))
+        canvas.rod((x - 0.2, 0.0), (x + 0.2, 0.0), 0.12, (60, 60, 60))
+        tip = (x + 2.0 * self._length * math.sin(theta), 2.0 * self._length * math.cos(theta))
+        canvas.rod((x, 0.0), tip, 0.06, (202, 152, 101))
+        return canvas.image

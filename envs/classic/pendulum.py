@@ -11,6 +11,7 @@ import numpy as np
 
 from ..base import MetaTaskEnv
 from ..tasks import Factor, Splits, Task, grid
+from .drawing import Canvas
 
 GRAVITY, DT, MAX_SPEED, MAX_TORQUE = 10.0, 0.05, 8.0, 2.0
 
@@ -28,8 +29,8 @@ class Pendulum(MetaTaskEnv):
     """
 
     factors: ClassVar[tuple[Factor, ...]] = (
-        Factor("mass", 1.0, 0.25, "kg"),
-        Factor("length", 1.0, 0.25, "m"),
+        Factor("mass", 1.0, 0.5, "kg"),
+        Factor("length", 1.0, 0.5, "m"),
     )
     splits: ClassVar[Splits] = {
         "train": grid(mass=[LOW, HIGH], length=[LOW, HIGH]),
@@ -92,3 +93,11 @@ class Pendulum(MetaTaskEnv):
         buffer[0] = math.cos(self.theta)
         buffer[1] = math.sin(self.theta)
         buffer[2] = self.theta_dot
+
+    def _draw(self) -> np.ndarray:
+        length = float(self._task["length"]) if self._task else 1.0  # type: ignore[arg-type]
+        canvas = Canvas(2.2)
+        tip = (length * math.sin(self.theta), length * math.cos(self.theta))
+        canvas.rod((0.0, 0.0), tip, 0.1, (204, 77, 77))
+        canvas.rod((0.0, 0.0), (0.0, 0.0), 0.05, (0, 0, 0))
+        return canvas.image

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from ..tasks import Splits
-from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
+from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
 from .half_cheetah import EXTREME, MODERATE, TRAIN
 
 
@@ -63,10 +63,10 @@ class Ant(MujocoTaskEnv):
                 0, hence the default; Gymnasium's Ant has 5e-4.
             **kwargs: Further arguments of ``MujocoTaskEnv``, and factors.
         """
+        self.ctrl_cost_weight = check_weight("ctrl_cost_weight", ctrl_cost_weight)
+        self.healthy_reward = check_weight("healthy_reward", healthy_reward)
+        self.contact_cost_weight = check_weight("contact_cost_weight", contact_cost_weight)
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **kwargs)
-        self.ctrl_cost_weight = float(ctrl_cost_weight)
-        self.healthy_reward = float(healthy_reward)
-        self.contact_cost_weight = float(contact_cost_weight)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self._velocity, self.qpos[2:], self.qvel

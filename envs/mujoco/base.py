@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -107,6 +110,7 @@ class MujocoTaskEnv(MetaTaskEnv):
         self._damping_exponents = _exponents(damping, self.model.nv)
         self._crippled = np.zeros(0, dtype=np.intp)  # actuators
         self._velocity = np.zeros(1)
+        self.x_velocity = 0.0  # m/s, over the last step
 
         self._bind_simulator()
         size = sum(part.size for part in self._observed())
@@ -159,7 +163,7 @@ class MujocoTaskEnv(MetaTaskEnv):
         self._add_reset_noise()
         mujoco.mj_normalizeQuat(self.model, self.qpos)
         mujoco.mj_forward(self.model, self.data)
-        self._velocity[0] = 0.0
+        self.x_velocity = self._velocity[0] = 0.0
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
         ctrl = self.ctrl
@@ -184,46 +188,41 @@ class MujocoTaskEnv(MetaTaskEnv):
         # The root's x. In the authors' code a free body's comes from its frame; a slide joint's from qpos.
         free = self.model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
         self._x = data.xpos[1, :1] if self.reference_physics and free else data.qpos[:1]
-        self.x_velocity = 0.0
 
     def _bind(self) -> None:
         super()._bind()
-        parts = self._observed()
+        self._bind_simulator()
+        parts = [part.reshape(-1) for part in self._observed()]
         ends = np.cumsum([part.size for part in parts])
-        self._copies = [
-            (self._buffer[end - part.size : end], part.reshape(-1)) for part, end in zip(parts, ends, strict=True)
-        ]
+        self._copies = [(self._buffer[end - part.size : end], part) for part, end in zip(parts, ends, strict=True)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out the views, which would come back as copies, and the renderer."""
-        views = ("qpos", "qvel", "ctrl", "_x", "_copies", "_task_features")
-        return {**{name: value for name, value in vars(self).items() if name not in views}, "_renderer": None}
+        """Leaves out the renderer, which cannot be pickled."""
+        return {**vars(self), "_renderer": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        x_velocity = self.x_velocity
-        self._bind_simulator()
-        self._bind()
-        self.x_velocity = x_velocity
-
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """Returns an image ``[height, width, 3]`` uint8, or None without a render mode."""
-        if self.render_mode is None:
-            gymnasium.logger.warn('render() needs render_mode="rgb_array" at construction; nothing is drawn.')
-            return None
+    def _draw(self) -> np.ndarray:
         if self._renderer is None:
+            if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+                os.environ.setdefault("MUJOCO_GL", "egl")  # gymnasium would take GLFW, which needs a display
             # Late, since it needs an OpenGL backend, which training does not.
             from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
             width, height = self._image_size
             self._renderer = MujocoRenderer(self.model, self.data, dict(self.camera), width, height)
-        return self._renderer.render(self.render_mode)
+        return np.ascontiguousarray(self._renderer.render(self.render_mode))
 
     def close(self) -> None:
         """Frees the renderer."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def check_weight(name: str, weight: float) -> float:
+    """Returns a reward weight as a float; raises ValueError unless it is a finite number >= 0."""
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0.0 <= weight < math.inf:
+        raise ValueError(f"{name}={weight!r}: expected a finite number >= 0.")
+    return float(weight)
 
 
 def _exponents(exponents: Sequence[int] | None, size: int) -> np.ndarray:
