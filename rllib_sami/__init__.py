@@ -1,1 +1,42 @@
-"""Skill-aware Mutual Information (SaMI) for Ray RLlib."""
+"""Skill-aware Mutual Information (SaMI) for Ray RLlib.
+
+Importing this package registers the algorithms with Tune (``"SaCCM"``, ``"SaTESAC"``, ``"CCM"``, ``"TESAC"``,
+``"SaMI"``) and the environments with Gymnasium and RLlib (``"SaMI/Ant-v0"``, ...). ``rllib_sami.core`` and
+``rllib_sami.envs`` work without Ray too.
+"""
+
+import importlib.util
+
+from . import envs
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "envs"]
+
+if importlib.util.find_spec("ray") is not None:
+    from .algorithm import (
+        CCM,
+        TESAC,
+        CCMConfig,
+        SaCCM,
+        SaCCMConfig,
+        SaMI,
+        SaMIConfig,
+        SaTESAC,
+        SaTESACConfig,
+        TESACConfig,
+    )
+    from .registration import register
+
+    register()
+    __all__ += [
+        "CCM",
+        "TESAC",
+        "CCMConfig",
+        "SaCCM",
+        "SaCCMConfig",
+        "SaMI",
+        "SaMIConfig",
+        "SaTESAC",
+        "SaTESACConfig",
+        "TESACConfig",
+    ]

@@ -1,0 +1,380 @@
+"""``SaMIConfig`` and ``SaMI``, and the presets that make them SaCCM, SaTESAC, CCM and TESAC."""
+
+from typing import Any
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.annotations import override
+from ray.rllib.utils.typing import LearningRateOrSchedule
+
+from . import compat
+from .config_checks import check_config, check_environment
+from .core.networks import NetworkConfig
+from .core.sampling import SamplingConfig
+from .core.update import UpdateConfig
+from .env_runner import SaMIEnvRunner
+from .learner import SaMITorchLearner
+from .replay_buffer import TaskEpisodeReplayBuffer
+from .rl_module import SaMITorchRLModule
+
+REPLAY_BUFFER = "replay_buffer"
+UPDATE_CREDIT = "update_credit"
+
+
+class SaMIConfig(AlgorithmConfig):
+    """Configuration of the whole family: soft actor-critic with a context encoder and a contrastive objective.
+
+    .. code-block:: python
+
+        from rllib_sami import SaCCMConfig
+
+        config = (
+            SaCCMConfig()
+            .environment("SaMI/Ant-v0", env_config={"split": "train"})
+            .env_runners(num_env_runners=1, num_envs_per_env_runner=8)
+            .training(context_dim=6, contrast_coeff=0.1)
+        )
+        algo = config.build_algo()
+        algo.train()
+
+    The presets ``TESACConfig``, ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing``,
+    ``contrast_coeff`` and in how the encoder is trained.
+    """
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or SaMI)
+
+        # Networks.
+        self.context_dim = 6
+        self.encoder_hidden_dim = 128
+        self.encoder_type = "lstm"
+        self.encoder_reward = False
+        self.normalize_context = False
+        self.actor_hidden = [256, 256]
+        self.critic_hidden = [256, 256]
+
+        # Contrast.
+        self.pairing: str | None = None
+        self.contrast_coeff = 0.0
+        self.return_gap_weight = False
+        self.objective = "sance"
+        self.temperature = 0.1
+        self.similarity = "cosine"
+        self.contrast_episodes = 16
+        self.contrast_timesteps = 16
+        self.num_negatives = 127
+        self.positive_fraction = 0.5
+        self.encoder_critic_gradient = True
+        self.key_encoder_tau = 0.05
+
+        # Soft actor-critic.
+        self.gamma = 0.99
+        self.tau = 0.01
+        self.actor_lr: LearningRateOrSchedule = 1e-3
+        self.critic_lr: LearningRateOrSchedule = 1e-3
+        self.alpha_lr: LearningRateOrSchedule = 1e-3
+        self.encoder_lr: LearningRateOrSchedule = 1e-3
+        self.lr = None  # each group of parameters has its own
+        self.initial_alpha = 1.0
+        self.target_entropy: str | float = "auto"
+        self.grad_clip = None
+
+        # Batches and schedule.
+        self.train_episodes = 12
+        self.loss_timesteps: int | None = 512
+        self.updates_per_env_step = 0.05
+        self.num_steps_sampled_before_learning_starts = 5_000
+        self.replay_buffer_config = {"type": "TaskEpisodeReplayBuffer", "capacity": 400_000}
+        self.store_buffer_in_checkpoints = True
+
+        # Sampling and reporting.
+        self.env_runner_cls = SaMIEnvRunner
+        self.num_envs_per_env_runner = 8
+        self.rollout_fragment_length = 25
+        self.num_torch_threads: int | None = 1
+        self.min_time_s_per_iteration = None  # iterations count steps, so that a seed gives the same run
+        self.min_sample_timesteps_per_iteration = 1_000
+
+    @override(AlgorithmConfig)
+    def training(
+        self,
+        *,
+        context_dim: int | None = NotProvided,
+        encoder_hidden_dim: int | None = NotProvided,
+        encoder_type: str | None = NotProvided,
+        encoder_reward: bool | None = NotProvided,
+        normalize_context: bool | None = NotProvided,
+        actor_hidden: list[int] | None = NotProvided,
+        critic_hidden: list[int] | None = NotProvided,
+        pairing: str | None = NotProvided,
+        contrast_coeff: float | None = NotProvided,
+        return_gap_weight: bool | None = NotProvided,
+        objective: str | None = NotProvided,
+        temperature: float | None = NotProvided,
+        similarity: str | None = NotProvided,
+        contrast_episodes: int | None = NotProvided,
+        contrast_timesteps: int | None = NotProvided,
+        num_negatives: int | None = NotProvided,
+        positive_fraction: float | None = NotProvided,
+        encoder_critic_gradient: bool | None = NotProvided,
+        key_encoder_tau: float | None = NotProvided,
+        tau: float | None = NotProvided,
+        actor_lr: LearningRateOrSchedule | None = NotProvided,
+        critic_lr: LearningRateOrSchedule | None = NotProvided,
+        alpha_lr: LearningRateOrSchedule | None = NotProvided,
+        encoder_lr: LearningRateOrSchedule | None = NotProvided,
+        initial_alpha: float | None = NotProvided,
+        target_entropy: str | float | None = NotProvided,
+        train_episodes: int | None = NotProvided,
+        loss_timesteps: int | None = NotProvided,
+        updates_per_env_step: float | None = NotProvided,
+        num_steps_sampled_before_learning_starts: int | None = NotProvided,
+        replay_buffer_config: dict[str, Any] | None = NotProvided,
+        store_buffer_in_checkpoints: bool | None = NotProvided,
+        num_torch_threads: int | None = NotProvided,
+        **kwargs,
+    ) -> "SaMIConfig":
+        """Sets the training related configuration.
+
+        Args:
+            context_dim: Width of the context. 2 to 20; the paper uses 6.
+            encoder_hidden_dim: Hidden units of the context encoder. 32 to 256.
+            encoder_type: Recurrent layer of the encoder, ``"lstm"`` or ``"gru"``.
+            encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
+            normalize_context: Whether contexts are put on the unit sphere.
+            actor_hidden: Hidden layer sizes of the actor.
+            critic_hidden: Hidden layer sizes of each of the two critics.
+            pairing: Which episodes are contrasted: ``"task"`` (CCM), ``"skill"`` (SaTESAC), ``"skill_task"`` (SaCCM)
+                or None (no contrast, TESAC); see ``core/pairing.py``.
+            contrast_coeff: Weight of the contrastive loss against the critics'. 0.01 to 1. Adam makes it matter only
+                where ``encoder_critic_gradient`` is on.
+            return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
+                episodes and clip to [0, 1], as the authors' code does.
+            objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
+            temperature: Of the contrast's scores. 0.05 to 1.
+            similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
+            contrast_episodes: Episodes contrasted in one update. More tasks need more: four to each task (two with
+                ``"task"``), else every update takes some of the tasks.
+            contrast_timesteps: Queries from each positive episode.
+            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``.
+            positive_fraction: Share of a task's episodes that counts as high return. 0.2 to 0.8.
+            encoder_critic_gradient: Whether the critics' loss trains the encoder too.
+            key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
+            tau: Rate of the target critics' moving average.
+            actor_lr: Learning rate (or schedule) of the actor.
+            critic_lr: Learning rate (or schedule) of the critics.
+            alpha_lr: Learning rate (or schedule) of the entropy coefficient.
+            encoder_lr: Learning rate (or schedule) of the context encoder.
+            initial_alpha: Entropy coefficient at the start.
+            target_entropy: Entropy that the coefficient is tuned for; ``"auto"`` is minus the action dimension.
+            train_episodes: Whole episodes read by one update (for each learner).
+            loss_timesteps: How many of their steps, drawn at random, enter the losses; None takes all. Contexts come
+                from whole episodes all the same.
+            updates_per_env_step: Gradient updates for each environment step, whatever the number of env runners.
+                0.05 is one update every 20 steps.
+            num_steps_sampled_before_learning_starts: Environment steps with random actions before the first update.
+            replay_buffer_config: ``type`` (``"TaskEpisodeReplayBuffer"``, a subclass or its path) and ``capacity`` in
+                environment steps.
+            store_buffer_in_checkpoints: Whether checkpoints hold the replay buffer. Without it a restored run first
+                fills its buffer anew.
+            num_torch_threads: Threads of torch in each process (env runner or learner); None leaves torch's default.
+                Small networks are fastest with few.
+            **kwargs: Arguments of ``AlgorithmConfig.training``, such as ``gamma`` and ``grad_clip``.
+
+        Returns:
+            This config.
+        """
+        own = {key: value for key, value in locals().items() if key not in ("self", "kwargs", "__class__")}
+        super().training(**kwargs)
+        if own["replay_buffer_config"] is not NotProvided:
+            own["replay_buffer_config"] = {**self.replay_buffer_config, **own["replay_buffer_config"]}
+        for key, value in own.items():
+            if value is not NotProvided:
+                setattr(self, key, value)
+        return self
+
+    @override(AlgorithmConfig)
+    def validate(self) -> None:
+        super().validate()
+        check_config(self)
+
+    @override(AlgorithmConfig)
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=SaMITorchRLModule)
+
+    @override(AlgorithmConfig)
+    def get_default_learner_class(self) -> type[SaMITorchLearner]:
+        return SaMITorchLearner
+
+    @property
+    @override(AlgorithmConfig)
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return super()._model_config_auto_includes | {
+            key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__
+        }
+
+    def get_update_config(self, action_dim: int) -> UpdateConfig:
+        """Constants of one gradient update for ``action_dim`` actions."""
+        own = {key: getattr(self, key) for key in UpdateConfig.__dataclass_fields__ if hasattr(self, key)}
+        return UpdateConfig(
+            **own | {"target_entropy": -float(action_dim) if self.target_entropy == "auto" else self.target_entropy}
+        )
+
+    def get_sampling_config(self) -> SamplingConfig:
+        """What one gradient update draws from the replay buffer."""
+        own = {key: getattr(self, key) for key in SamplingConfig.__dataclass_fields__}
+        return SamplingConfig(**own | {"pairing": self.pairing if self.contrast_coeff > 0 else None})
+
+
+class SaMI(Algorithm):
+    """Skill-aware mutual information on soft actor-critic: sample, store, learn, synchronise."""
+
+    @classmethod
+    @override(Algorithm)
+    def get_default_config(cls) -> SaMIConfig:
+        return SaMIConfig()
+
+    @override(Algorithm)
+    def setup(self, config: SaMIConfig) -> None:
+        if isinstance(config, AlgorithmConfig):
+            check_environment(config)  # before any worker starts
+        super().setup(config)
+        obs_space, action_space = self.spaces[compat.DEFAULT_MODULE_ID]
+        options = dict(self.config.replay_buffer_config)
+        buffer_class = options.pop("type")
+        self.replay_buffer = buffer_class(
+            obs_space.shape[0],
+            int(np.prod(action_space.shape)),
+            self.config.get_sampling_config(),
+            seed=self.config.seed,
+            **options,
+        )
+        self._update_credit = 0.0
+
+    @override(Algorithm)
+    def _create_local_replay_buffer_if_necessary(self, config) -> None:
+        # RLlib would make it here, before the spaces are known and from a closed list of types.
+        return None
+
+    @override(Algorithm)
+    def training_step(self) -> None:
+        config = self.config
+        warming_up = compat.env_steps_sampled(self) < config.num_steps_sampled_before_learning_starts
+        with self.metrics.log_time((compat.TIMERS, "sample")):
+            episodes = compat.sample_episodes(self, random_actions=warming_up)
+        with self.metrics.log_time((compat.TIMERS, "buffer_add")):
+            self.replay_buffer.add(episodes)
+        self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
+        if warming_up or len(self.replay_buffer) < config.num_steps_sampled_before_learning_starts:
+            return  # the second case: restored without the buffer, which has to fill first
+
+        # A credit keeps the ratio of updates to environment steps the same for any number of runners.
+        self._update_credit += config.updates_per_env_step * sum(len(episode) for episode in episodes)
+        num_updates = int(self._update_credit)
+        if num_updates == 0:
+            return
+        self._update_credit -= num_updates
+        with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
+            samples = [self.replay_buffer.sample(num_updates) for _ in range(max(1, config.num_learners))]
+        with self.metrics.log_time((compat.TIMERS, "learner_update")):
+            compat.update_learners(self, samples)
+        with self.metrics.log_time((compat.TIMERS, "sync_weights")):
+            compat.sync_weights(self)
+
+    @override(Algorithm)
+    def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(REPLAY_BUFFER, components, not_components):
+            state[UPDATE_CREDIT] = self._update_credit
+            if self.config.store_buffer_in_checkpoints:
+                state[REPLAY_BUFFER] = self.replay_buffer.get_state()
+        return state
+
+    @override(Algorithm)
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
+        if REPLAY_BUFFER in state:
+            self.replay_buffer.set_state(state[REPLAY_BUFFER])
+
+
+# --- Presets --------------------------------------------------------------------------------------------------------
+
+
+class TESACConfig(SaMIConfig):
+    """TESAC: task-embedding SAC, its encoder trained by the critics' loss alone."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or TESAC)
+
+
+class _ContrastiveConfig(SaMIConfig):
+    """What the contrastive algorithms share: an encoder trained by the contrast alone, contexts on the sphere."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class)
+        self.contrast_coeff = 0.1
+        self.encoder_critic_gradient = False
+        self.normalize_context = True
+
+
+class CCMConfig(_ContrastiveConfig):
+    """CCM: contrast between tasks."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or CCM)
+        self.pairing = "task"
+
+
+class SaTESACConfig(_ContrastiveConfig):
+    """SaTESAC: contrast between skills of one task (SaNCE)."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or SaTESAC)
+        self.pairing = "skill"
+
+
+class SaCCMConfig(_ContrastiveConfig):
+    """SaCCM: contrast between skills of one task and between tasks."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or SaCCM)
+        self.pairing = "skill_task"
+
+
+class TESAC(SaMI):
+    """See :class:`TESACConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> TESACConfig:
+        return TESACConfig()
+
+
+class CCM(SaMI):
+    """See :class:`CCMConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> CCMConfig:
+        return CCMConfig()
+
+
+class SaTESAC(SaMI):
+    """See :class:`SaTESACConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> SaTESACConfig:
+        return SaTESACConfig()
+
+
+class SaCCM(SaMI):
+    """See :class:`SaCCMConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> SaCCMConfig:
+        return SaCCMConfig()

@@ -1,0 +1,207 @@
+"""Every touch of an RLlib internal that may move between Ray releases (written for Ray 2.60)."""
+
+import importlib
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_context import EnvContext
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    TIMERS,
+)
+from ray.tune.registry import ENV_CREATOR, _global_registry
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+
+__all__ = [
+    "DEFAULT_MODULE_ID",
+    "ENV_RUNNER_RESULTS",
+    "LEARNER_RESULTS",
+    "NUM_ENV_STEPS_SAMPLED_LIFETIME",
+    "TIMERS",
+]
+
+
+def new_episode_id() -> str:
+    """An id as RLlib's episodes have."""
+    return uuid.uuid4().hex
+
+
+def episode_from_arrays(
+    *,
+    id_: str,
+    observations: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    info: dict[str, Any],
+    terminated: bool,
+    truncated: bool,
+    t_started: int,
+) -> SingleAgentEpisode:
+    """An episode (piece) over arrays ``[n + 1, O]``, ``[n, A]`` and ``[n]``; all steps share one info dict."""
+    return SingleAgentEpisode(
+        id_=id_,
+        observations=InfiniteLookbackBuffer(data=observations),
+        actions=InfiniteLookbackBuffer(data=actions),
+        rewards=InfiniteLookbackBuffer(data=rewards),
+        infos=InfiniteLookbackBuffer(data=[info] * len(observations)),
+        terminated=terminated,
+        truncated=truncated,
+        t_started=t_started,
+        len_lookback_buffer=0,
+    )
+
+
+def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callable[[], gym.Env]:
+    """Makes the environment of one slot, with an ``EnvContext`` that knows its runner and slot.
+
+    ``config.env`` may be a name in RLlib's registry, a Gymnasium id (``"module:Name-v0"`` too), a class or a
+    callable that takes the context, or the dotted path of one.
+
+    Raises:
+        ValueError: If ``config.env`` is none of these.
+    """
+    context = EnvContext(
+        dict(config.env_config),
+        worker_index=worker_index,
+        vector_index=slot,
+        num_workers=config.num_env_runners,
+        remote=config.remote_worker_envs,
+    )
+    env = config.env
+    if env is None:
+        raise ValueError("`env` is not set. Give one with `config.environment('SaMI/Ant-v0')`.")
+    if isinstance(env, str):
+        if _global_registry.contains(ENV_CREATOR, env):
+            creator = _global_registry.get(ENV_CREATOR, env)
+            return lambda: creator(context)
+        if ":" in env or env in gym.registry:
+            return lambda: gym.make(env, **context)
+        env = load_class(
+            env,
+            "env",
+            "It is no name in RLlib's registry either (`ray.tune.register_env`), nor a Gymnasium id; the environments "
+            "of this package are listed by `rllib envs`.",
+        )
+    return lambda: env(context)
+
+
+def load_class(path: str, key: str, hint: str = "") -> Any:
+    """The class (or callable) at a dotted path.
+
+    Raises:
+        ValueError: If it cannot be imported, naming the config's ``key``.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError):
+        raise ValueError(f"`{key}` is {path!r}, but no class could be imported from there. {hint}".strip()) from None
+
+
+def runner_spaces(env: gym.vector.VectorEnv) -> dict[str, tuple[gym.Space, gym.Space]]:
+    """Spaces as RLlib's env runners report them."""
+    single = (env.single_observation_space, env.single_action_space)
+    return {
+        INPUT_ENV_SPACES: (env.observation_space, env.action_space),
+        INPUT_ENV_SINGLE_SPACES: single,
+        DEFAULT_MODULE_ID: single,
+    }
+
+
+def call_on_environment_created(runner: "SingleAgentEnvRunner") -> None:
+    """Calls the user's ``on_environment_created`` callbacks."""
+    from ray.rllib.callbacks.utils import make_callback
+
+    make_callback(
+        "on_environment_created",
+        callbacks_objects=runner._callbacks,
+        callbacks_functions=runner.config.callbacks_on_environment_created,
+        kwargs={
+            "env_runner": runner,
+            "metrics_logger": runner.metrics,
+            "env": runner.env.unwrapped,
+            "env_context": EnvContext(
+                dict(runner.config.env_config), worker_index=runner.worker_index, num_workers=runner.num_workers
+            ),
+        },
+    )
+
+
+def call_on_episode_end(runner: "SingleAgentEnvRunner", episode: SingleAgentEpisode, slot: int) -> None:
+    """Calls the user's ``on_episode_end`` callbacks with the piece that ended the episode."""
+    from ray.rllib.callbacks.utils import make_callback
+
+    make_callback(
+        "on_episode_end",
+        callbacks_objects=runner._callbacks,
+        callbacks_functions=runner.config.callbacks_on_episode_end,
+        kwargs={
+            "episode": episode,
+            "prev_episode_chunks": [],
+            "env_runner": runner,
+            "metrics_logger": runner.metrics,
+            "env": runner.env.unwrapped,
+            "rl_module": runner.module,
+            "env_index": int(slot),
+        },
+    )
+
+
+def sample_episodes(algorithm: "Algorithm", *, random_actions: bool) -> list[SingleAgentEpisode]:
+    """One round of sampling of all env runners; their metrics go to the algorithm's logger."""
+    episodes, results = synchronous_parallel_sample(
+        worker_set=algorithm.env_runner_group,
+        concat=True,
+        sample_timeout_s=algorithm.config.sample_timeout_s,
+        random_actions=random_actions,
+        _uses_new_env_runners=True,
+        _return_metrics=True,
+    )
+    algorithm.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
+    return episodes
+
+
+def env_steps_sampled(algorithm: "Algorithm") -> int:
+    """Environment steps sampled since the beginning of training, over restores."""
+    return int(algorithm.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
+
+
+def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]) -> None:
+    """One call of the learners, with a sample for each of them."""
+    batches = [
+        MultiAgentBatch(
+            {DEFAULT_MODULE_ID: SampleBatch(arrays)},
+            env_steps=int(np.prod(arrays["step_index"].shape)),
+        )
+        for arrays in samples
+    ]
+    # `batch` would be split among several learners; a single one takes nothing else.
+    data = {"batch": batches[0]} if len(batches) == 1 else {"batches": batches}
+    results = algorithm.learner_group.update(
+        **data, timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps_sampled(algorithm)}
+    )
+    algorithm.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+
+def sync_weights(algorithm: "Algorithm") -> None:
+    """Sends encoder and actor to all env runners."""
+    algorithm.env_runner_group.sync_weights(
+        from_worker_or_learner_group=algorithm.learner_group,
+        policies=[DEFAULT_MODULE_ID],
+        inference_only=True,
+    )

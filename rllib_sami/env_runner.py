@@ -1,0 +1,271 @@
+"""The sampling loop: arrays from the environments to the replay buffer."""
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.utils.annotations import override
+
+from . import compat
+from .replay_buffer import SLOT, TASK_ID
+from .rl_module import SaMITorchRLModule
+from .vector_env import TaskVectorEnv, VectorStep
+
+RANDOM_STATE = "random_state"
+RETURN_BY_TASK = "return_by_task"
+
+
+class SaMIEnvRunner(SingleAgentEnvRunner):
+    """Steps many environments with one forward pass each and keeps recurrent state, action and reward as arrays.
+
+    Environment slot ``j`` of runner ``i`` begins with meta-task ``i * slots + j`` (modulo the number of tasks) and
+    goes on to the next one at each episode, so all are visited equally. Every slot has its own random stream.
+
+    It differs from RLlib's own runner in that connectors are not called and that of the per-episode callbacks only
+    ``on_episode_end`` is (with the piece that ended the episode); ``config.env_runners(env_runner_cls=
+    SingleAgentEnvRunner)`` brings both back, at a fraction of the speed.
+    """
+
+    def __init__(self, **kwargs):
+        # Made first: the base class makes the environments.
+        self._entropy: int | None = None
+        self._num_resets = 0
+        super().__init__(**kwargs)
+        if self.config.num_torch_threads is not None:
+            torch.set_num_threads(self.config.num_torch_threads)
+        if not isinstance(self.module, SaMITorchRLModule):
+            raise ValueError(
+                f"SaMIEnvRunner acts with a SaMITorchRLModule or a subclass, but the config's `rl_module` makes a "
+                f"{type(self.module).__name__}. Use `env_runners(env_runner_cls=SingleAgentEnvRunner)` with others."
+            )
+        if self._entropy is None:
+            seed = self.config.seed
+            self._entropy = int(np.random.SeedSequence().entropy if seed is None else seed)
+        self._generator = torch.Generator(device=self._device)
+        self._generator.manual_seed(self._seed_of("actions"))
+        self._episode_stats: list[tuple[int, float, int]] = []  # task, return, length of finished episodes
+
+    # --- Environments -----------------------------------------------------------------------------------------------
+
+    @override(SingleAgentEnvRunner)
+    def make_env(self) -> None:
+        if self.env is not None:
+            self.env.close()
+        env_fns = [compat.env_creator(self.config, self.worker_index, slot) for slot in range(self._num_slots)]
+        self.env = TaskVectorEnv(env_fns, restart_failed=self.config.restart_failed_sub_environments)
+        self.num_envs = self.env.num_envs
+        self._needs_initial_reset = True
+        compat.call_on_environment_created(self)
+
+    @property
+    def _num_slots(self) -> int:
+        return self.config.num_envs_per_env_runner
+
+    @property
+    def _runner_index(self) -> int:
+        """0 for the local runner or the first remote one."""
+        return max(0, (self.worker_index or 0) - 1)
+
+    def _seed_of(self, purpose: str, slot: int = 0) -> int:
+        """An independent seed for each (seed, evaluation?, runner, purpose, slot, round of resets)."""
+        purposes = {"actions": 0, "env": 1}
+        key = (int(self.config.in_evaluation), self._runner_index, purposes[purpose], slot, self._num_resets)
+        return int(np.random.SeedSequence(self._entropy, spawn_key=key).generate_state(1)[0])
+
+    def _reset(self) -> None:
+        slots = range(self.num_envs)
+        first_task = self._runner_index * self.num_envs
+        obs = self.env.reset_all(
+            seeds=[self._seed_of("env", slot) for slot in slots], next_task_ids=[first_task + slot for slot in slots]
+        )
+        self._num_resets += 1
+        self._needs_initial_reset = False
+        acting = self.module.acting
+        self._obs = obs
+        self._state = torch.zeros(self.num_envs, acting.encoder.state_dim, device=self._device)
+        self._previous_action = torch.zeros(self.num_envs, acting.action_dim, device=self._device)
+        self._previous_reward = torch.zeros(self.num_envs, 1, device=self._device)
+        self._task_ids = self.env.task_ids
+        self._episode_ids = [compat.new_episode_id() for _ in slots]
+        self._steps_so_far = np.zeros(self.num_envs, np.int64)
+        self._return_so_far = np.zeros(self.num_envs)
+
+    # --- Sampling ---------------------------------------------------------------------------------------------------
+
+    @override(SingleAgentEnvRunner)
+    def _sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[SingleAgentEpisode]:
+        if force_reset or num_episodes is not None or self._needs_initial_reset:
+            self._reset()
+        low, high = self.module.action_low.cpu().numpy(), self.module.action_high.cpu().numpy()
+        half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape
+        pieces = _Pieces(self)
+        num_steps = finished = 0
+        while num_steps < num_timesteps if num_timesteps is not None else finished < num_episodes:
+            action = self._act(explore, random_actions)
+            numpy_action = action.cpu().numpy()
+            for_env = low + (np.clip(numpy_action, -1.0, 1.0) + 1.0) * half_range
+            step = self.env.step_arrays(for_env.reshape(-1, *action_shape))
+            pieces.append(numpy_action, step)
+            num_steps += self.num_envs
+            if step.done.any() or step.restarted.any():
+                finished += self._end_episodes(step, pieces)
+            self._remember(action, step)
+        if num_episodes is not None:
+            self._needs_initial_reset = True  # the next call begins anew, so what is unfinished is left out
+        else:
+            pieces.close_all()
+        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
+        self._increase_sampled_metrics(num_steps, finished)
+        return pieces.episodes
+
+    def _act(self, explore: bool, random_actions: bool) -> torch.Tensor:
+        """Normalised actions ``[n, A]``; the encoder reads every step, random actions or not."""
+        shape = (self.num_envs, self.module.acting.action_dim)
+        noise = None
+        if explore and not random_actions:
+            noise = torch.randn(shape, generator=self._generator, device=self._device)
+        action, _, self._state = self.module.acting.act(
+            torch.from_numpy(self._obs).to(self._device),
+            self._previous_action,
+            self._previous_reward,
+            self._state,
+            noise,
+        )
+        if random_actions:
+            action = 2.0 * torch.rand(shape, generator=self._generator, device=self._device) - 1.0
+        return action
+
+    def _remember(self, action: torch.Tensor, step: VectorStep) -> None:
+        """Carries over to the next step what the encoder needs; zeros where a new episode begins."""
+        begins = step.done | step.restarted
+        self._obs, self._task_ids = step.obs, step.task_ids
+        self._previous_action = action
+        self._previous_reward = torch.from_numpy(step.rewards).to(self._device).unsqueeze(-1)
+        if begins.any():
+            # Never in place: the action's memory is part of the fragment.
+            keep = torch.from_numpy(~begins).to(self._device, torch.float32).unsqueeze(-1)
+            self._state = self._state * keep
+            self._previous_action = self._previous_action * keep
+            self._previous_reward = self._previous_reward * keep
+
+    def _end_episodes(self, step: VectorStep, pieces: "_Pieces") -> int:
+        """Closes the pieces of finished and lost episodes; returns how many finished."""
+        for slot in np.flatnonzero(step.done | step.restarted):
+            if step.restarted[slot]:
+                pieces.drop(slot)
+            else:
+                episode = pieces.close(slot, terminated=bool(step.terminated[slot]))
+                stats = (self._task_ids[slot], self._return_so_far[slot], self._steps_so_far[slot])
+                self._episode_stats.append(stats)
+                compat.call_on_episode_end(self, episode, slot)
+            self._episode_ids[slot] = compat.new_episode_id()
+            self._steps_so_far[slot] = self._return_so_far[slot] = 0
+        return int(step.done.sum())
+
+    # --- Metrics and state ------------------------------------------------------------------------------------------
+
+    @override(SingleAgentEnvRunner)
+    def get_metrics(self) -> dict[str, Any]:
+        by_task: dict[int, list[float]] = defaultdict(list)
+        for task_id, episode_return, length in self._episode_stats:
+            self._log_episode_metrics(int(length), float(episode_return), 0.0)
+            by_task[int(task_id)].append(float(episode_return))
+        window = max(1, math.ceil(self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)))
+        for task_id, returns in by_task.items():
+            for value in returns:
+                self.metrics.log_value((RETURN_BY_TASK, str(task_id)), value, window=window)
+        self._episode_stats.clear()
+        return self.metrics.reduce()
+
+    @override(SingleAgentEnvRunner)
+    def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
+        return compat.runner_spaces(self.env) if self.env is not None else self.spaces
+
+    @override(SingleAgentEnvRunner)
+    def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(RANDOM_STATE, components, not_components):
+            state[RANDOM_STATE] = {
+                "entropy": self._entropy,
+                "num_resets": self._num_resets,
+                "generator": self._generator.get_state().numpy(),
+            }
+        return state
+
+    @override(SingleAgentEnvRunner)
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        if RANDOM_STATE in state:
+            self._entropy = state[RANDOM_STATE]["entropy"]
+            self._num_resets = state[RANDOM_STATE]["num_resets"]
+            self._generator.set_state(torch.from_numpy(state[RANDOM_STATE]["generator"].copy()))
+            # Running episodes are not saved: they begin anew, on random streams of their own.
+            self._needs_initial_reset = True
+
+
+class _Pieces:
+    """Collects one fragment's steps and cuts them into episodes."""
+
+    def __init__(self, runner: SaMIEnvRunner):
+        self._runner = runner
+        self._obs = [runner._obs]
+        self._final_obs: list[np.ndarray] = []
+        self._actions: list[np.ndarray] = []
+        self._rewards: list[np.ndarray] = []
+        self._first = np.zeros(runner.num_envs, np.int64)  # where each slot's piece begins within the fragment
+        self.episodes: list[SingleAgentEpisode] = []
+
+    def append(self, actions: np.ndarray, step: VectorStep) -> None:
+        """Adds one step of all slots."""
+        self._actions.append(actions)
+        self._rewards.append(step.rewards)
+        self._final_obs.append(step.final_obs)
+        self._obs.append(step.obs)
+        self._runner._steps_so_far += 1
+        self._runner._return_so_far += step.rewards
+
+    def close(self, slot: int, *, terminated: bool = False, truncated: bool | None = None) -> SingleAgentEpisode:
+        """Ends a slot's piece here, by default with the end of its episode."""
+        runner, first, end = self._runner, self._first[slot], len(self._rewards)
+        truncated = not terminated if truncated is None else truncated
+        # Observations before the steps, and what the last step led to (not what a reset made of it).
+        obs = [self._obs[t][slot] for t in range(first, end)] + [self._final_obs[end - 1][slot]]
+        task_id = int(runner._task_ids[slot])
+        episode = compat.episode_from_arrays(
+            id_=runner._episode_ids[slot],
+            observations=np.stack(obs),
+            actions=np.stack([self._actions[t][slot] for t in range(first, end)]),
+            rewards=np.array([self._rewards[t][slot] for t in range(first, end)], np.float32),
+            info={TASK_ID: task_id},
+            terminated=terminated,
+            truncated=truncated,
+            t_started=int(runner._steps_so_far[slot]) - int(end - first),
+        )
+        episode.custom_data[TASK_ID] = task_id
+        episode.custom_data[SLOT] = (runner._runner_index, int(slot))
+        self.episodes.append(episode)
+        self._first[slot] = end
+        return episode
+
+    def drop(self, slot: int) -> None:
+        """Forgets a slot's piece; its next episode begins here."""
+        self._first[slot] = len(self._rewards)
+
+    def close_all(self) -> None:
+        """Ends all open pieces, whose episodes go on in the next fragment."""
+        for slot in range(self._runner.num_envs):
+            if self._first[slot] < len(self._rewards):
+                self.close(slot, terminated=False, truncated=False)

@@ -1,0 +1,92 @@
+"""The learner: ``U`` gradient updates for each call, on one device or averaged over several learners."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.utils.annotations import override
+
+from .core.update import Optimizers, parameter_groups, update
+
+NUM_UPDATES_LIFETIME = "num_updates_lifetime"
+# Logged over the updates of one call.
+LEARNING_RATE_OF = {"encoder": "encoder_lr", "critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
+
+
+class SaMITorchLearner(TorchLearner):
+    """Runs :func:`rllib_sami.core.update.update` ``U`` times on the arrays of one replay-buffer sample."""
+
+    @override(TorchLearner)
+    def build(self) -> None:
+        if self.config.num_torch_threads is not None:
+            torch.set_num_threads(self.config.num_torch_threads)
+        super().build()
+        self._update_config = self.config.get_update_config(self._action_dim())
+
+    @override(TorchLearner)
+    def configure_optimizers_for_module(self, module_id, config=None) -> None:
+        module = self._module[module_id]
+        for name, parameters in parameter_groups(module.acting, module.learning).items():
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=torch.optim.Adam(parameters, fused=True),
+                params=parameters,
+                lr_or_lr_schedule=getattr(config, LEARNING_RATE_OF[name]),
+            )
+
+    @override(TorchLearner)
+    def _update(self, batch: dict[str, Any], **kwargs) -> tuple[Any, Any, Any]:
+        losses = {}
+        for module_id, arrays in batch.items():
+            module = self._module[module_id]
+            optimizers = Optimizers(**{name: self.get_optimizer(module_id, name) for name in LEARNING_RATE_OF})
+            average = self._average_gradients if self.config.num_learners > 1 else None
+            num_updates = len(arrays["step_index"])
+            totals: dict[str, torch.Tensor] = {}
+            for index in range(num_updates):
+                one = {name: values[index] for name, values in arrays.items()}
+                metrics = update(module.acting, module.learning, optimizers, one, self._update_config, average)
+                totals = {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
+            # The only point where the device is waited for.
+            names = list(totals)
+            means = (torch.stack([totals[name] for name in names]) / num_updates).cpu().numpy()
+            self.metrics.log_dict(dict(zip(names, means.tolist(), strict=True)), key=module_id, window=1)
+            self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), num_updates, reduce="lifetime_sum")
+            losses[module_id] = totals["critic_loss"] / num_updates
+        return {}, losses, {}
+
+    @staticmethod
+    def _average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Mean over the learners, in one message."""
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        flat /= torch.distributed.get_world_size()
+        return [
+            part.view_as(gradient)
+            for part, gradient in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True)
+        ]
+
+    def _action_dim(self) -> int:
+        return next(iter(self._module.values())).acting.action_dim
+
+    @override(TorchLearner)
+    def _make_modules_ddp_if_necessary(self) -> None:
+        """Keeps the modules as they are: gradients are averaged update by update, see ``_average_gradients``."""
+
+    @override(TorchLearner)
+    def _log_steps_trained_metrics(self, batch) -> None:
+        # The base class would take the leading axis (updates) for a number of steps.
+        for module_id, arrays in batch.policy_batches.items():
+            steps = int(np.prod(arrays["step_index"].shape))
+            self.metrics.log_value((module_id, "num_module_steps_trained"), steps, reduce="sum")
+            self.metrics.log_value(
+                (module_id, "num_module_steps_trained_lifetime"), steps, reduce="lifetime_sum", with_throughput=True
+            )
+
+    @override(TorchLearner)
+    def compute_loss_for_module(self, *, module_id, config, batch, fwd_out):
+        """Not used: the losses belong to several optimisers and live in ``core/update.py``."""
+        raise RuntimeError("SaMITorchLearner computes its losses in rllib_sami.core.update.update().")

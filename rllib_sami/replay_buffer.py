@@ -1,0 +1,90 @@
+"""The replay buffer: RLlib's episodes in, arrays for several updates out."""
+
+from typing import Any
+
+import numpy as np
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from .core.sampling import SamplingConfig, sample_updates
+from .core.task_store import EpisodePiece, TaskStore
+
+# Keys of `SingleAgentEpisode.custom_data` that SaMIEnvRunner fills in.
+TASK_ID = "task_id"
+SLOT = "slot"
+
+
+class TaskEpisodeReplayBuffer:
+    """Whole episodes of many tasks, sampled as the arrays of ``core/sampling.py``.
+
+    Args:
+        obs_dim: Observation width ``O``.
+        action_dim: Action width ``A``.
+        sampling: What one update learns from.
+        capacity: Steps kept; the oldest episodes go first.
+        seed: Seed of what is drawn; None takes a random one.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        sampling: SamplingConfig,
+        *,
+        capacity: int = 400_000,
+        seed: int | None = None,
+    ):
+        self.store = TaskStore(obs_dim, action_dim, capacity)
+        self.sampling = sampling
+        self._rng = np.random.default_rng(seed)
+        self._num_steps_added = 0
+
+    def add(self, episodes: list[SingleAgentEpisode]) -> None:
+        """Adds complete episodes or pieces of them.
+
+        The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` of the infos, else 0.
+        """
+        for episode in episodes:
+            infos = episode.get_infos(0) if len(episode.infos) else {}
+            piece = EpisodePiece(
+                slot=episode.custom_data.get(SLOT, episode.id_),
+                task_id=int(episode.custom_data.get(TASK_ID, infos.get(TASK_ID, 0))),
+                first_step=episode.t_started,
+                obs=np.asarray(episode.get_observations(), np.float32).reshape(len(episode) + 1, -1),
+                actions=np.asarray(episode.get_actions(), np.float32).reshape(len(episode), -1),
+                rewards=np.asarray(episode.get_rewards(), np.float32),
+                done=episode.is_done,
+                terminated=episode.is_terminated,
+            )
+            if self.store.add(piece):
+                self._num_steps_added += len(episode)
+
+    def sample(self, num_updates: int) -> dict[str, np.ndarray]:
+        """Arrays of ``num_updates`` updates; see :func:`rllib_sami.core.sampling.sample_updates`."""
+        return sample_updates(self.store, self.sampling, num_updates, self._rng)
+
+    def __len__(self) -> int:
+        """Steps stored."""
+        return self.store.num_steps
+
+    def get_metrics(self) -> dict[str, float]:
+        """Steps, finished episodes and tasks stored, and all steps ever added."""
+        return {
+            "num_env_steps_stored": self.store.num_steps,
+            "num_episodes_stored": len(self.store.finished),
+            "num_tasks_stored": len(np.unique(self.store.finished["task_id"])),
+            "num_env_steps_added_lifetime": self._num_steps_added,
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """Finished episodes, counters and the random state."""
+        return {
+            "store": self.store.get_state(),
+            "rng": self._rng.bit_generator.state,
+            "num_steps_added": self._num_steps_added,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`get_state`."""
+        self.store.set_state(state["store"])
+        self._rng.bit_generator.state = state["rng"]
+        self._num_steps_added = state["num_steps_added"]

@@ -1,0 +1,126 @@
+"""A vector environment that moves arrays only: flat float32 observations, task ids, no dicts of infos."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+logger = logging.getLogger(__name__)
+TASK_ID = "task_id"
+NO_TASK = 0  # of environments whose infos have no task id
+
+
+@dataclass(frozen=True)
+class VectorStep:
+    """What one step of ``n`` environments gave; where ``done``, ``obs`` begins the next episode already.
+
+    Attributes:
+        obs: ``[n, O]``, observations to act on next.
+        final_obs: ``[n, O]``, observations after the step, the final one where ``done``.
+        rewards: ``[n]``.
+        terminated: ``[n]``.
+        done: ``[n]``, terminated or truncated.
+        restarted: ``[n]``: the environment failed and was made anew, its episode is lost.
+        task_ids: ``[n]``, of the episodes that ``obs`` belongs to.
+    """
+
+    obs: np.ndarray
+    final_obs: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    done: np.ndarray
+    restarted: np.ndarray
+    task_ids: np.ndarray
+
+
+class TaskVectorEnv(SyncVectorEnv):
+    """Steps ``n`` environments one after the other; finished ones are reset in the same step.
+
+    Args:
+        env_fns: Makes the environments.
+        restart_failed: Whether an environment that raises is made anew (its episode is lost) instead of passing the
+            error on.
+    """
+
+    def __init__(self, env_fns: Sequence[Callable[[], gym.Env]], restart_failed: bool = False):
+        super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+        self._restart_failed = restart_failed
+        space = self.single_observation_space
+        # Most observations are flat already; flattening costs more than copying.
+        self._is_flat = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
+        self._original_space = space
+        self.single_observation_space = flat_observation_space(space)
+        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+        self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
+
+    def flatten(self, obs) -> np.ndarray:
+        """One observation as ``[O]``."""
+        return obs if self._is_flat else gym.spaces.flatten(self._original_space, obs)
+
+    def reset_all(self, seeds: Sequence[int], next_task_ids: Sequence[int] | None = None) -> np.ndarray:
+        """Begins new episodes everywhere.
+
+        Args:
+            seeds: One for each environment.
+            next_task_ids: Meta-task that each environment's walk goes on from; taken modulo the environment's
+                ``num_tasks``; ignored by environments without an attribute ``next_task_id``.
+
+        Returns:
+            Observations ``[n, O]``.
+        """
+        obs = np.empty((self.num_envs, *self.single_observation_space.shape), np.float32)
+        for index, (env, seed) in enumerate(zip(self.envs, seeds, strict=True)):
+            if next_task_ids is not None and env.has_wrapper_attr("next_task_id"):
+                num_tasks = env.get_wrapper_attr("num_tasks")
+                env.set_wrapper_attr("next_task_id", int(next_task_ids[index]) % num_tasks)
+            first, info = env.reset(seed=int(seed))
+            obs[index] = self.flatten(first)
+            self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+        return obs
+
+    @property
+    def task_ids(self) -> np.ndarray:
+        """Meta-task of each environment's present episode, ``[n]``."""
+        return self._task_ids.copy()
+
+    def step_arrays(self, actions: np.ndarray) -> VectorStep:
+        """Steps every environment with its action ``[n, A]`` (in the action space, not normalised)."""
+        num_envs = self.num_envs
+        obs = np.empty((num_envs, *self.single_observation_space.shape), np.float32)
+        rewards = np.zeros(num_envs, np.float32)
+        terminated, done, restarted = np.zeros((3, num_envs), bool)
+        final_obs = obs
+        for index, env in enumerate(self.envs):
+            try:
+                result, reward, ended, truncated, _ = env.step(actions[index])
+            except Exception:
+                if not self._restart_failed:
+                    raise
+                logger.exception("Environment %d failed; it is made anew and its episode is lost.", index)
+                self.envs[index] = env = self.env_fns[index]()
+                result, info = env.reset()
+                restarted[index], self._task_ids[index] = True, info.get(TASK_ID, NO_TASK)
+                obs[index] = self.flatten(result)
+                continue
+            rewards[index], terminated[index] = reward, ended
+            obs[index] = self.flatten(result)
+            if ended or truncated:
+                if final_obs is obs:
+                    final_obs = obs.copy()
+                done[index] = True
+                final_obs[index] = obs[index]
+                first, info = env.reset()
+                obs[index] = self.flatten(first)
+                self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+            elif final_obs is not obs:
+                final_obs[index] = obs[index]
+        return VectorStep(obs, final_obs, rewards, terminated, done, restarted, self.task_ids)
+
+
+def flat_observation_space(space: gym.Space) -> gym.spaces.Box:
+    """The flat float32 Box of a space."""
+    flat = gym.spaces.flatten_space(space)
+    return gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
