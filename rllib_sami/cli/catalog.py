@@ -1,0 +1,172 @@
+"""Which algorithms and environments there are, by name."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
+
+# Set before Ray is imported. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
+# keeps CUDA_VISIBLE_DEVICES of CPU-only workers as it is, which is Ray's coming default (without, it warns).
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def prepare(verbosity: int = 0) -> None:
+    """Sets up the process before its first import of Ray, and makes our algorithms and environments known."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if os.getcwd() not in sys.path:
+        # A console script lacks the current folder, where a user's own classes are.
+        sys.path.append(os.getcwd())
+    if not verbosity:
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=r".*WARN: ")  # Gymnasium's, seen by RLlib's own example environments
+    importlib.import_module("ray.rllib")
+    quiet(verbosity)  # only now: that import sets levels of its own
+    import rllib_sami
+
+    # Names are looked up lazily; touching one registers all.
+    getattr(rllib_sami, "SaCCM", None)
+
+
+def quiet(verbosity: int) -> None:
+    """Sets the log level of Ray's Python loggers: errors only, warnings with -v, everything with -vv."""
+    import logging
+
+    level = {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
+    for name in ("ray", "ray.rllib", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(level)
+    if not verbosity:
+        # A failed trial is told in one message of ours, not in Tune's traceback.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+
+
+def our_algorithms() -> list[str]:
+    """Names of this package's algorithms that are installed."""
+    import rllib_sami
+
+    return [name for name in ("SaCCM", "SaTESAC", "CCM", "TESAC") if hasattr(rllib_sami, name)]
+
+
+def algorithm_names() -> list[str]:
+    """Names that ``run:`` and ``--algo`` accept: ours first, then RLlib's."""
+    from ray.rllib.algorithms.registry import ALGORITHMS
+
+    ours = our_algorithms()
+    return ours + sorted(name for name in ALGORITHMS if name not in ours and not name.startswith("_"))
+
+
+def algorithm_class(name: Any, place: str) -> type:
+    """Returns the Algorithm class of a registered name, a class path, or a class."""
+    from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.algorithms.registry import ALGORITHMS
+
+    if isinstance(name, type) and issubclass(name, Algorithm):
+        return name
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{place}: which algorithm? Give 'run: NAME'. {did_you_mean('', algorithm_names(), 20)}")
+    import rllib_sami
+
+    candidate: Any = None
+    if name in our_algorithms():
+        candidate = getattr(rllib_sami, name)
+    elif name in ALGORITHMS:
+        candidate = ALGORITHMS[name]()[0]
+    elif "." in name:
+        candidate = _import(name, place, "algorithm")
+    if not (isinstance(candidate, type) and issubclass(candidate, Algorithm)):
+        if candidate is not None:
+            raise UserError(f"{place}: '{name}' is not an RLlib Algorithm class.")
+        raise UserError(f"{place}: unknown algorithm '{name}'. {did_you_mean(name, algorithm_names(), 20)}")
+    return candidate
+
+
+def our_environments() -> dict[str, Any]:
+    """Environment id -> class, of this package."""
+    try:
+        envs = importlib.import_module("rllib_sami.envs")
+    except ImportError:  # pragma: no cover - a broken installation; other environments still work
+        return {}
+    return dict(getattr(envs, "ENVIRONMENTS", {}))
+
+
+def check_environment(env: Any, place: str) -> None:
+    """Raises a UserError if RLlib could not make ``env`` (an id, a class path, or a class)."""
+    if isinstance(env, type):
+        return
+    if not isinstance(env, str):
+        raise UserError(f"{place}: which environment? Give 'env: ID'. {_environment_hint('')}")
+    import gymnasium
+    from ray.tune.registry import ENV_CREATOR, _global_registry
+
+    if env in our_environments() or env in gymnasium.registry or _global_registry.contains(ENV_CREATOR, env):
+        return
+    if ":" in env:
+        module, _, inner = env.partition(":")
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UserError(f"{place}: environment '{env}': module '{module}' cannot be imported: {error}.") from error
+        if inner in gymnasium.registry:
+            return
+    elif "." in env and "/" not in env:
+        _import(env, place, "environment")
+        return
+    raise UserError(f"{place}: unknown environment '{env}'. {_environment_hint(env)}")
+
+
+def try_environment(env: Any, env_config: Any, place: str) -> None:
+    """Builds one of our environments once, so that a wrong split or factor is told before anything starts."""
+    cls = our_environments().get(env) if isinstance(env, str) else None
+    if cls is None or not isinstance(env_config or {}, dict):
+        return
+    names, alternatives = list(env_config or {}), [list(variants(item)) for item in (env_config or {}).values()]
+    for values in itertools.islice(itertools.product(*alternatives), 20):
+        try:
+            cls(**dict(zip(names, values, strict=True)))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{place}: {one_line(error)}") from error
+
+
+def _environment_hint(env: str) -> str:
+    import gymnasium
+
+    ours = list(our_environments())
+    close = nearest(env, ours) or nearest(f"SaMI/{env}", ours, 0.8) or nearest(env, gymnasium.registry)
+    return " ".join(
+        part
+        for part in (
+            f"Did you mean '{close}'?" if close else "",
+            f"Ours: {', '.join(ours)}." if ours else "",
+            "Gymnasium's ids and class paths (my_package.envs.MyEnv) work too; `rllib envs` shows ours.",
+        )
+        if part
+    )
+
+
+def _import(path: str, place: str, what: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{place}: {what} '{path}' cannot be imported: {error}.") from error
+
+
+def variants(value: Any) -> Iterator[Any]:
+    """Yields the alternatives of a search-space value, or the value itself if it is none."""
+    if isinstance(value, dict) and set(value) == {"grid_search"}:
+        yield from value["grid_search"]
+    else:
+        yield value

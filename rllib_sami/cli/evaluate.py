@@ -1,0 +1,8 @@
+"""`rllib evaluate`."""
+
+import click
+
+
+@click.command()
+def evaluate() -> None:
+    """Later."""

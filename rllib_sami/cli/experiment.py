@@ -1,0 +1,279 @@
+"""From files and options to experiments: loading, inheritance, merging, overrides."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rllib_sami.cli.errors import UserError, did_you_mean, one_line
+
+# What an experiment of a file may contain, as in RLlib's historic form.
+EXPERIMENT_KEYS = {
+    "run": "algorithm: a registered name or a class path",
+    "env": "environment id",
+    "config": "the algorithm's settings",
+    "stop": "result metric -> value that ends the run",
+    "checkpoint_config": "fields of ray.tune.CheckpointConfig",
+    "num_samples": "how often each point of the search space is tried",
+    "max_failures": "how often a failed trial starts again from its last checkpoint",
+    "time_budget_s": "wall-clock limit in seconds",
+    "storage_path": "folder of the results",
+    "restore": "checkpoint to start from",
+    "extends": "file or files to inherit from",
+}
+# Keys of older files that moved into `checkpoint_config` or were renamed.
+_MOVED_KEYS = {
+    "checkpoint_freq": "checkpoint_frequency",
+    "checkpoint_at_end": "checkpoint_at_end",
+    "keep_checkpoints_num": "num_to_keep",
+    "checkpoint_score_attr": "checkpoint_score_attribute",
+}
+
+
+@dataclass
+class Experiment:
+    """One experiment as the user wrote it, merged but not yet checked.
+
+    Attributes:
+        name: Its name, which is also the name of its results folder.
+        body: What stands under the name: `run`, `env`, `config`, `stop`, ...
+        source: The file (or "command line"), for messages.
+        config_object: An `AlgorithmConfig`, if a Python file gave one; then `body["config"]` holds overrides only.
+    """
+
+    name: str
+    body: dict[str, Any]
+    source: str = "command line"
+    config_object: Any = None
+    overrides: list[str] = field(default_factory=list)
+
+    @property
+    def place(self) -> str:
+        """Where this experiment stands, for messages."""
+        return f"{self.source}, experiment '{self.name}'" if self.source != "command line" else self.source
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 5e-4 as a number and refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float):
+                line = key_node.start_mark.line + 1
+                if key in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"key '{key}' is already given in line {seen[key]}", problem_mark=key_node.start_mark
+                    )
+                seen[key] = line
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 wants a dot and a signed exponent in a float and reads 5e-4, 1e6 and 1.e3 as text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, place: str) -> Any:
+    """Parses YAML (JSON is a subset of it), turning a syntax error into a message with the line."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{place}, line {mark.line + 1}, column {mark.column + 1}" if mark else place
+        problem = getattr(error, "problem", None) or one_line(error)
+        raise UserError(f"{where}: not valid YAML: {problem}.") from error
+
+
+def parse_json(text: str, option: str) -> dict[str, Any]:
+    """Parses an option that takes a JSON object, such as ``--stop``."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{option}: not valid JSON at character {error.pos + 1} ({error.msg}): {text}\n"
+            f"Write for example {option} '{{\"training_iteration\": 10}}'."
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{option}: a JSON object is needed, such as {{...}}, not {text}.")
+    return value
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns ``base`` with ``over`` laid on top: mappings merge key by key, all else is replaced.
+
+    A search space (``grid_search: [...]``) is a value, not a mapping to merge into.
+    """
+    merged = dict(deepcopy(base))
+    for key, value in over.items():
+        old = merged.get(key)
+        if _is_plain_mapping(old) and _is_plain_mapping(value):
+            merged[key] = merge(old, value)  # type: ignore[arg-type]
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def _is_plain_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) and "grid_search" not in value
+
+
+def load(path: str | Path) -> list[Experiment]:
+    """Reads the experiments of a .yaml, .yml, .json or .py file."""
+    path = Path(path)
+    if path.suffix == ".py":
+        _require_file(path)
+        return [_load_python(path)]
+    content = _read_mapping(path)
+    shared = content.pop("extends", None)
+    if content and not (content.keys() - EXPERIMENT_KEYS.keys() - _MOVED_KEYS.keys()):
+        # The file is itself one nameless experiment, as files made to be extended are.
+        content = {path.stem: content}
+    elif not content and shared is not None:
+        content = {path.stem: {}}
+    experiments = []
+    for name, body in content.items():
+        if str(name).startswith((".", "x-")):
+            continue  # a template for anchors
+        if not isinstance(body, dict):
+            raise UserError(
+                f"{path}: '{name}' must be a mapping with at least 'run' and 'env', not {_kind(body)}.\n"
+                "The form is:  my-experiment: {run: SaCCM, env: SaMI/Ant-v0, stop: {...}, config: {...}}"
+            )
+        if shared is not None:
+            body = {"extends": shared, **body}
+        experiments.append(Experiment(str(name), _inherit(body, path, (path.resolve(),)), str(path)))
+    if not experiments:
+        raise UserError(f"{path}: no experiment in it (keys that begin with '.' or 'x-' are templates).")
+    return experiments
+
+
+def _inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
+    """Lays an experiment over the files its ``extends`` names, and moves keys of older files to their place."""
+    body = dict(body)
+    bases = body.pop("extends", None) or []
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"{path}: 'extends' must be a file name or a list of file names, not {bases!r}.")
+    merged: dict[str, Any] = {}
+    for base in bases:
+        file, _, wanted = base.partition("#")
+        base_path = path.parent / file
+        if base_path.resolve() in chain:
+            circle = " -> ".join(step.name for step in (*chain, base_path.resolve()))
+            raise UserError(f"{path}: 'extends' goes in a circle: {circle}.")
+        merged = merge(merged, _base_body(base_path, wanted, f"{path}: extends", chain))
+    return merge(merged, _modernise(body, str(path)))
+
+
+def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> dict[str, Any]:
+    content = _read_mapping(path, place=f"{place} ")
+    shared = content.pop("extends", None)
+    if content.keys() - EXPERIMENT_KEYS.keys() - _MOVED_KEYS.keys():
+        named = {str(name): body for name, body in content.items() if isinstance(body, dict)}
+        if not wanted and len(named) == 1:
+            wanted = next(iter(named))
+        if wanted not in named:
+            hint = f"write {path.name}#NAME. {did_you_mean(wanted, named)}" if named else "it has no experiment."
+            raise UserError(f"{place} '{path.name}': which experiment of it? {hint}")
+        content = named[wanted]
+    if shared is not None:
+        content = {"extends": shared, **content}
+    return _inherit(content, path, (*chain, path.resolve()))
+
+
+def _modernise(body: dict[str, Any], place: str) -> dict[str, Any]:
+    """Moves the keys of older files to where they belong today."""
+    body = dict(body)
+    if "local_dir" in body:
+        body.setdefault("storage_path", body.pop("local_dir"))
+    moved = {new: body.pop(old) for old, new in _MOVED_KEYS.items() if old in body}
+    if moved:
+        checkpoint_config = body.get("checkpoint_config") or {}
+        if not isinstance(checkpoint_config, dict):
+            raise UserError(f"{place}: 'checkpoint_config' must be a mapping, not {_kind(checkpoint_config)}.")
+        body["checkpoint_config"] = {**moved, **checkpoint_config}
+    return body
+
+
+def _load_python(path: Path) -> Experiment:
+    """Takes ``config`` (an AlgorithmConfig or a dict with ``run``) and, if there, ``stop`` from a Python file."""
+    try:
+        variables = runpy.run_path(str(path), run_name="rllib_config")
+    except Exception as error:
+        raise UserError(f"{path}: running it failed: {type(error).__name__}: {one_line(error)}") from error
+    config = variables.get("config")
+    body: dict[str, Any] = {"stop": dict(variables.get("stop") or {})}
+    if isinstance(config, dict):
+        return Experiment(path.stem, {**body, "run": variables.get("run"), "config": config}, str(path))
+    if config is None or not hasattr(config, "algo_class"):
+        raise UserError(
+            f"{path}: a variable `config` is needed, an AlgorithmConfig such as SaCCMConfig().environment(...), "
+            "and if you like `stop`, a dict."
+        )
+    return Experiment(path.stem, {**body, "run": config.algo_class, "config": {}}, str(path), config_object=config)
+
+
+def _require_file(path: Path, place: str = "") -> None:
+    if path.is_file():
+        return
+    folder = path.parent if path.parent.is_dir() else Path()
+    others = [file.name for file in folder.iterdir() if file.suffix in {".yaml", ".yml", ".json", ".py"}]
+    hint = did_you_mean(path.name, others, list_up_to=0)
+    what = "is a folder, not a file" if path.is_dir() else "no such file"
+    raise UserError(f"{place}{path}: {what}. {hint}".strip())
+
+
+def _read_mapping(path: Path, place: str = "") -> dict[str, Any]:
+    _require_file(path, place)
+    if path.suffix not in {".yaml", ".yml", ".json"}:
+        raise UserError(f"{place}{path}: the file must end in .yaml, .yml, .json or .py.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{place}{path}: cannot be read as text: {one_line(error)}") from error
+    content = parse_yaml(text, f"{place}{path}")
+    if content is None:
+        raise UserError(f"{place}{path}: the file is empty.")
+    if not isinstance(content, dict):
+        raise UserError(f"{place}{path}: a mapping 'name: {{run, env, stop, config}}' is needed, not {_kind(content)}.")
+    return content
+
+
+def _kind(value: Any) -> str:
+    return {dict: "a mapping", list: "a list", str: f"the text '{value}'", type(None): "nothing"}.get(
+        type(value), f"{value!r}"
+    )
+
+
+def apply_settings(body: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Applies ``--set`` options: ``key=value``, the key dotted, the value YAML.
+
+    A key whose first part is not one of an experiment (``stop``, ``env``, ``config`` ...) is one of its ``config``.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        path = key.strip().split(".")
+        if not equals or not all(path):
+            raise UserError(f"--set {setting}: the form is key=value, for example --set lr=3e-4 or --set stop.x=1.")
+        if path[0] not in EXPERIMENT_KEYS:
+            path = ["config", *path]
+        value = parse_yaml(text, f"--set {setting}")
+        for part in reversed(path[1:]):
+            value = {part: value}
+        body = merge(body, {path[0]: value})
+    return body

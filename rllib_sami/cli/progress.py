@@ -1,0 +1,180 @@
+"""The live table: one line per trial and iteration, at most every few seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from rllib_sami.cli.stop import RETURN, STEPS, lookup
+
+UPDATES = "learners/default_policy/num_module_steps_trained_lifetime"
+_COLUMNS = (
+    ("iter", 6),
+    ("env steps", 11),
+    ("return", 10),
+    ("steps/s", 8),
+    ("updates/s", 9),
+    ("elapsed", 8),
+    ("left", 8),
+)
+# Metrics that grow evenly, so that the time left can be told from them.
+_COUNTERS = ("training_iteration", "time_total_s", "lifetime", "num_episodes")
+
+
+class Progress(Callback):
+    """Prints what the user wants to know of a run while it runs.
+
+    Args:
+        stop: The run's stop criteria, for the time left.
+        interval: Least seconds between two lines of one trial; 0 prints every iteration.
+        console: Where to print; stdout by default.
+    """
+
+    def __init__(self, stop: dict[str, float], interval: float = 10.0, console: Console | None = None):
+        self._stop = stop
+        self._interval = interval
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._begin: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._last: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._held: dict[str, dict[str, Any]] = {}
+        self._lines = 0
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Prints a line, unless the trial's last line is younger than the interval."""
+        now, key = time.monotonic(), trial.trial_id
+        if key not in self._begin:
+            # The first iteration's own duration is the best guess of when it began.
+            seconds = lookup(result, "time_this_iter_s") or 0.0
+            self._begin[key] = (now - seconds, {})
+        elif now - self._last[key][0] < self._interval:
+            self._held[key] = result
+            return
+        self._print(now, trial, result, len(trials))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Prints the last result if it was held back."""
+        if result := self._held.pop(trial.trial_id, None):
+            self._print(time.monotonic(), trial, result, len(trials))
+
+    def flush(self, trials: list[Trial]) -> None:
+        """Prints every result that was held back (after an interruption)."""
+        for trial in trials:
+            self.on_trial_complete(0, trials, trial)
+
+    def _print(self, now: float, trial: Trial, result: dict[str, Any], trials: int) -> None:
+        key = trial.trial_id
+        begun, first = self._begin[key]
+        if not first:
+            first.update(_counters(result))
+        last_time, last = self._last.get(key, (begun, {}))
+        self._last[key] = (now, result)
+        self._held.pop(key, None)
+        if self._lines % 20 == 0:
+            header = "  ".join(name.rjust(width) for name, width in _COLUMNS)
+            self._console.print(header + ("  trial" if trials > 1 else ""), style="bold")
+        self._lines += 1
+        seconds = now - last_time
+        cells = (
+            _count(lookup(result, "training_iteration")),
+            _count(_steps(result)),
+            _number(lookup(result, RETURN)),
+            _number(lookup(result, "env_steps_per_second") or _rate(_steps(last), _steps(result), seconds)),
+            _number(lookup(result, "updates_per_second") or _rate(_updates(last), _updates(result), seconds)),
+            duration(lookup(result, "time_total_s")),
+            duration(self._time_left(now, begun, first, result)),
+        )
+        line = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
+        if trials > 1:
+            line += f"  {trial.trial_id} {trial.experiment_tag}"
+        self._console.print(line)
+        for detail in _details(result):
+            self._console.print(f"{'':8}{detail}", style="dim")
+
+    def _time_left(self, now: float, begun: float, first: dict[str, Any], result: dict[str, Any]) -> float | None:
+        """Returns seconds until the first even-growing criterion is met, at the pace since this process began."""
+        estimates = []
+        for metric, threshold in self._stop.items():
+            value = lookup(result, metric)
+            if value is None or not any(word in metric for word in _COUNTERS):
+                continue
+            if metric == "time_total_s":
+                estimates.append(threshold - value)
+            elif (start := first.get(metric)) is not None and value > start:
+                # `first` was taken after one iteration, so the pace is measured from there.
+                estimates.append((threshold - value) * (now - first["__time__"]) / (value - start))
+        return max(0.0, min(estimates)) if estimates else None
+
+
+def _counters(result: dict[str, Any]) -> dict[str, Any]:
+    from rllib_sami.cli.stop import flatten
+
+    counters = {key: lookup(result, key) for key in flatten(result) if any(word in key for word in _COUNTERS)}
+    return {**counters, "__time__": time.monotonic()}
+
+
+def _steps(result: dict[str, Any]) -> float | None:
+    return lookup(result, STEPS) or lookup(result, f"env_runners/{STEPS}")
+
+
+def _updates(result: dict[str, Any]) -> float | None:
+    """Returns the number of gradient updates so far, whatever the algorithm calls it."""
+    for name in ("num_updates_lifetime", "num_gradient_updates_lifetime"):
+        for place in ("learners/default_policy/", "learners/__all_modules__/", ""):
+            if (value := lookup(result, place + name)) is not None:
+                return value
+    return lookup(result, "learners/default_policy/weights_seq_no")
+
+
+def _rate(before: float | None, after: float | None, seconds: float) -> float | None:
+    if before is None or after is None or seconds <= 0:
+        return None
+    return (after - before) / seconds
+
+
+def _details(result: dict[str, Any]) -> list[str]:
+    """Returns the returns per task and per split, one line each, where the result has them."""
+    lines = []
+    tasks = (result.get("env_runners") or {}).get("return_by_task")
+    if isinstance(tasks, dict) and tasks:
+        ordered = sorted(tasks, key=lambda name: (len(str(name)), str(name)))
+        returns = [f"{name}: {_number(lookup(tasks, str(name)))}" for name in ordered]
+        more = f"  ... {len(returns) - 12} more" if len(returns) > 12 else ""
+        lines.append("by task   " + "  ".join(returns[:12]) + more)
+    evaluation = result.get("evaluation")
+    if isinstance(evaluation, dict):
+        splits = {name: lookup(evaluation, f"{name}/return_mean") for name in evaluation}
+        known = [f"{name} {_number(value)}" for name, value in splits.items() if value is not None]
+        if known:
+            lines.append("by split  " + "   ".join(known))
+    return lines
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns seconds as 42s, 3m05s or 2h07m."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -1,0 +1,309 @@
+"""Runs checked experiments with Ray Tune, one after the other, and says how each ended."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rllib_sami.cli import catalog
+from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
+from rllib_sami.cli.schema import Plan
+from rllib_sami.cli.stop import reached
+
+# So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
+CHECKPOINT_DEFAULTS = {"checkpoint_frequency": 10, "checkpoint_at_end": True, "num_to_keep": 2}
+INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+
+
+@dataclass
+class Session:
+    """What holds for all experiments of one command.
+
+    Attributes:
+        command: The command line as typed, for the line that says how to go on.
+        resume: Continue the newest unfinished run of each experiment.
+        smoke: Print every iteration.
+        verbosity: Number of -v.
+        storage: `--local-dir`.
+        ray: Keyword arguments of `ray.init`.
+        scheduler: Name and arguments of a Tune scheduler.
+    """
+
+    command: list[str]
+    resume: bool = False
+    smoke: bool = False
+    verbosity: int = 0
+    storage: str | None = None
+    ray: dict[str, Any] = field(default_factory=dict)
+    scheduler: tuple[str, dict[str, Any]] = ("FIFO", {})
+
+
+def run_all(plans: list[Plan], session: Session) -> int:
+    """Runs the experiments; returns the exit code."""
+    jobs = [(plan, _choose_run(plan, session)) for plan in plans]
+    if session.resume:
+        _check_resumable(jobs)
+    scheduler_of = _scheduler_factory(session)
+    _start_ray(session)
+    import ray
+
+    code = 0
+    try:
+        for plan, run in jobs:
+            if run.finished and not _goes_further(plan, run):
+                click.echo(f"{plan.name}: finished already, in {run.path}")
+                continue
+            code = max(code, _run_one(plan, run, session, scheduler_of()))
+            if code == INTERRUPTED:
+                break
+    finally:
+        ray.shutdown()
+    return code
+
+
+def _choose_run(plan: Plan, session: Session) -> Run:
+    """Returns the run to continue, or a new one."""
+    storage = storage_folder(session.storage or plan.storage_path)
+    if session.resume:
+        runs = find_runs(storage, plan.name)
+        unfinished = [run for run in runs if not run.finished]
+        if unfinished or runs:
+            return (unfinished or runs)[0]
+    return new_run(storage, plan.name)
+
+
+def _check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
+    """Refuses to resume what is not there, is finished, is running, has no checkpoint, or was something else."""
+    found = [(plan, run) for plan, run in jobs if run.record]
+    if not found:
+        where = ", ".join(dict.fromkeys(str(run.path.parent) for _, run in jobs))
+        names = ", ".join(plan.name for plan, _ in jobs)
+        raise UserError(
+            f"--resume: no run of '{names}' in {where}. "
+            "Start one without --resume, or say where it is with --local-dir."
+        )
+    if all(run.finished and not _goes_further(plan, run) for plan, run in found) and len(found) == len(jobs):
+        plan, run = found[0]
+        raise UserError(
+            f"--resume: {run.path} is finished: its stop criteria are met. To train on, raise them, for example "
+            f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..., or start anew without --resume."
+        )
+    for plan, run in found:
+        if run.finished and not _goes_further(plan, run):
+            continue
+        changed = differences(
+            {"run": run.record.get("run"), **(run.record.get("config") or {})},
+            {"run": plain(plan.algorithm), **plan.config},
+        )
+        if changed:
+            raise UserError(
+                f"--resume: {run.path} was started with other settings ({'; '.join(changed[:5])}). A resumed run keeps "
+                "its settings; only stop criteria may change. For other settings start a new run, from a checkpoint "
+                "if you like: --restore CHECKPOINT."
+            )
+        trials = run.trials()
+        if not any(trial["checkpoint"] for trial in trials):
+            raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start anew, without --resume.")
+        if not run.lock():
+            raise UserError(f"--resume: {run.path} is still running in another process.")
+        run.unlock()
+
+
+def _goes_further(plan: Plan, run: Run) -> bool:
+    """Returns whether the stop criteria changed such that a finished run has not met them."""
+    if plain(plan.stop) == run.record.get("stop"):
+        return False
+    return any(not reached(trial["result"], plan.stop) for trial in run.trials())
+
+
+def _scheduler_factory(session: Session) -> Any:
+    from ray.tune.schedulers import SCHEDULER_IMPORT, create_scheduler
+
+    from rllib_sami.cli.errors import did_you_mean
+
+    name, arguments = session.scheduler
+    if name.lower() not in SCHEDULER_IMPORT:
+        raise UserError(f"--scheduler: unknown scheduler '{name}'. {did_you_mean(name, SCHEDULER_IMPORT, 20)}")
+
+    def create() -> Any:
+        try:
+            return create_scheduler(name, **arguments)
+        except Exception as error:
+            raise UserError(f"--scheduler-config: {name} refuses these settings: {one_line(error)}") from error
+
+    create()
+    return create
+
+
+def _start_ray(session: Session) -> None:
+    import ray
+
+    address = session.ray.get("address")
+    verbose = session.verbosity
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=verbose > 0, logging_level=_ray_level(verbose))
+        else:
+            ray.init(
+                **{key: value for key, value in session.ray.items() if value is not None},
+                include_dashboard=False,
+                log_to_driver=verbose > 0,
+                logging_level=_ray_level(verbose),
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        what = f"reached at {address}" if address else "started"
+        raise UserError(f"Ray cannot be {what}: {one_line(error)}") from error
+    catalog.quiet(verbose)
+
+
+def _ray_level(verbosity: int) -> int:
+    return {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
+
+
+def check_resources(bundles: list[dict[str, float]], available: dict[str, float], name: str) -> None:
+    """Refuses what could never start: Tune would wait for the missing CPUs for ever."""
+    for kind in sorted({kind for bundle in bundles for kind in bundle}):
+        needed, there = sum(bundle.get(kind, 0) for bundle in bundles), available.get(kind, 0)
+        if needed > there:
+            advice = {
+                "CPU": "Lower num_env_runners (--set num_env_runners=0 samples in the main process), "
+                f"or let Ray count more: --ray-num-cpus {needed:g}.",
+                "GPU": "Set num_gpus_per_learner=0 to train on the CPU.",
+            }.get(kind, "")
+            raise UserError(f"{name}: one trial needs {needed:g} {kind}, and there are {there:g}. {advice}".strip())
+
+
+def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
+    import ray
+    from ray import tune
+    from ray.tune.experiment import Experiment as TuneExperiment
+
+    from rllib_sami.cli.ending import GracefulStop, MetricStopper
+    from rllib_sami.cli.progress import Progress
+
+    check_resources(plan.bundles, ray.cluster_resources(), plan.name)
+    resumed = bool(run.record)
+    if not run.lock():
+        raise UserError(f"{run.path} is in use by another process.")
+    stop_was_raised = resumed and run.record.get("stop") != plain(plan.stop)
+    started = run.record.get("started", time.strftime("%Y-%m-%dT%H:%M:%S"))
+    run.write(
+        run=plain(plan.algorithm), stop=plan.stop, config=plan.config, started=started, finished=False,
+        checkpoint_config=plan.checkpoint_config, num_samples=plan.num_samples, command=shlex.join(session.command),
+    )  # fmt: skip
+    experiment = TuneExperiment(
+        run.path.name,
+        plan.algorithm,
+        stop=MetricStopper(plan.stop),
+        time_budget_s=plan.time_budget_s,
+        config=plan.config,
+        num_samples=plan.num_samples,
+        storage_path=str(run.path.parent),
+        checkpoint_config=tune.CheckpointConfig(**{**CHECKPOINT_DEFAULTS, **plan.checkpoint_config}),
+        max_failures=plan.max_failures,
+        restore=plan.restore,
+    )
+    resume_config = None
+    if resumed:
+        again: Any = tune.ResumeConfig.ResumeType.RESUME
+        finished: Any = again if stop_was_raised else tune.ResumeConfig.ResumeType.SKIP
+        resume_config = tune.ResumeConfig(unfinished=again, errored=again, finished=finished)
+    click.echo(f"{plan.name}: {plan.algorithm.__name__} on {_environment_name(plan)}, results in {run.path}")
+    progress = Progress(plan.stop, interval=0 if session.smoke else 10)
+    graceful = GracefulStop()
+    trials: list[Any] = []
+    try:
+        with graceful:
+            trials = tune.run_experiments(
+                [experiment],
+                scheduler=scheduler,
+                verbose=session.verbosity if session.verbosity > 1 else 0,
+                callbacks=[progress, graceful],
+                raise_on_failed_trial=False,
+                resume_config=resume_config,
+            )
+    except KeyboardInterrupt:
+        _say_interrupted(run, session)
+        return INTERRUPTED
+    finally:
+        run.unlock()
+    progress.flush(trials)
+    if graceful.requested:
+        _say_interrupted(run, session)
+        return INTERRUPTED
+    failed = [trial for trial in trials if trial.status == "ERROR"]
+    if failed:
+        return _say_failed(failed, run, session)
+    run.write(finished=True)
+    _say_finished(trials, run, session)
+    return 0
+
+
+def _environment_name(plan: Plan) -> str:
+    env = plan.config.get("env")
+    return env if isinstance(env, str) else getattr(env, "__name__", str(env))
+
+
+def _program(session: Session) -> str:
+    return session.command[0]
+
+
+def _resume_command(session: Session) -> str:
+    words = session.command if "--resume" in session.command else [*session.command, "--resume"]
+    return shlex.join(words)
+
+
+def _checkpoint_lines(checkpoints: list[Path], session: Session) -> list[str]:
+    return [f"  {_program(session)} evaluate {shlex.quote(str(path))}" for path in checkpoints[:4]]
+
+
+def _say_interrupted(run: Run, session: Session) -> None:
+    checkpoints = [trial["checkpoint"] for trial in run.trials() if trial["checkpoint"]]
+    click.echo(f"Stopped. Logs and checkpoints: {run.path}")
+    if not checkpoints:
+        click.echo("There is no checkpoint yet, so nothing to resume.")
+        return
+    for path in checkpoints[:4]:
+        click.echo(f"Last checkpoint: {path}")
+    click.echo("Go on with:")
+    click.echo(f"  {_resume_command(session)}")
+
+
+def _say_finished(trials: list[Any], run: Run, session: Session) -> None:
+    click.echo(f"Done. Logs and checkpoints: {run.path}")
+    click.echo("Next:")
+    for line in _checkpoint_lines([Path(trial.checkpoint.path) for trial in trials if trial.checkpoint], session):
+        click.echo(line)
+    click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}")
+
+
+def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
+    """Tells the cause of each failed trial in a line; bad input found by the algorithm itself is exit code 2."""
+    code = 1
+    for trial in failed:
+        error = trial.get_pickled_error()
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, ValueError) and not trial.last_result.get("training_iteration"):
+            code = 2
+        click.echo(f"Error: {trial}: {_root_message(cause)}", err=True)
+        if session.verbosity > 1 and error is not None:
+            click.echo(str(error), err=True)
+        elif trial.error_file:
+            click.echo(f"  full traceback: {run.path / trial.relative_logdir / Path(trial.error_file).name}", err=True)
+    click.echo(f"After mending the cause, go on from the last checkpoint with:  {_resume_command(session)}", err=True)
+    return code
+
+
+def _root_message(error: Any) -> str:
+    if error is None:
+        return "failed"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    # A RayTaskError's text is the remote traceback; its last line is the exception itself.
+    return one_line(lines[-1] if "Traceback" in str(error) and lines else f"{type(error).__name__}: {error}")

@@ -1,0 +1,303 @@
+"""Checks an experiment before anything starts: every key known, every value of the right type.
+
+RLlib itself takes unknown settings without a word, so a misspelt ``gama: 0.9`` would train with the default.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Union
+
+from rllib_sami.cli import catalog, typecheck
+from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
+from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
+from rllib_sami.cli.stop import check_stop
+
+CHECKPOINT_TYPES = {
+    "num_to_keep": int | None,
+    "checkpoint_score_attribute": str | None,
+    "checkpoint_score_order": str,
+    "checkpoint_frequency": int,
+    "checkpoint_at_end": bool,
+}
+EXPERIMENT_TYPES = {
+    "config": dict,
+    "stop": dict,
+    "checkpoint_config": dict,
+    "num_samples": int,
+    "max_failures": int,
+    "time_budget_s": float | None,
+    "storage_path": str | None,
+    "restore": str | None,
+}
+# Settings of older RLlib files -> today's name. RLlib's own message for them is a deprecation error deep in a trial.
+RENAMED = {
+    "num_workers": "num_env_runners",
+    "num_rollout_workers": "num_env_runners",
+    "num_envs_per_worker": "num_envs_per_env_runner",
+    "num_cpus_per_worker": "num_cpus_per_env_runner",
+    "num_gpus_per_worker": "num_gpus_per_env_runner",
+    "evaluation_num_workers": "evaluation_num_env_runners",
+    "evaluation_num_episodes": "evaluation_duration",
+    "timesteps_per_iteration": "min_sample_timesteps_per_iteration",
+    "min_sample_timesteps_per_reporting": "min_sample_timesteps_per_iteration",
+    "min_train_timesteps_per_reporting": "min_train_timesteps_per_iteration",
+    "min_time_s_per_reporting": "min_time_s_per_iteration",
+    "min_iter_time_s": "min_time_s_per_iteration",
+    "metrics_smoothing_episodes": "metrics_num_episodes_for_smoothing",
+    "learning_starts": "num_steps_sampled_before_learning_starts",
+    "buffer_size": "replay_buffer_config.capacity",
+}
+# Not attributes of a config, yet `update_from_dict` or we understand them.
+_EXTRA_KEYS = {"model_config", "multiagent", "train_batch_size_per_learner", "callbacks", "framework"}
+
+
+@dataclass
+class Plan:
+    """A checked experiment, ready to run.
+
+    Attributes:
+        name: Name of the experiment and its folder.
+        algorithm: The Algorithm class.
+        config: What Tune gets: settings, search space and all.
+        stop: Flat metric name -> threshold.
+        checkpoint_config: Fields of `ray.tune.CheckpointConfig`.
+        bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
+    """
+
+    name: str
+    algorithm: type
+    config: dict[str, Any]
+    stop: dict[str, float]
+    checkpoint_config: dict[str, Any]
+    num_samples: int = 1
+    max_failures: int = 0
+    time_budget_s: float | None = None
+    storage_path: str | None = None
+    restore: str | None = None
+    bundles: list[dict[str, float]] = field(default_factory=list)
+
+
+def check(experiment: Experiment) -> Plan:
+    """Checks all of an experiment; the first mistake found raises a UserError."""
+    place, body = experiment.place, experiment.body
+    _check_keys(body, EXPERIMENT_KEYS, place)
+    for key, hint in EXPERIMENT_TYPES.items():
+        if key in body:
+            _check_type(key, body[key], hint, place)
+    algorithm = catalog.algorithm_class(body.get("run"), place)
+    config = dict(body.get("config") or {})
+    if body.get("env") is not None:
+        config["env"] = body["env"]
+    base = experiment.config_object
+    if base is None or base.env is None or "env" in config:
+        for env in catalog.variants(config.get("env")):
+            catalog.check_environment(env, place)
+            catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
+    schema = ConfigSchema.of(algorithm)
+    config = schema.check(config, f"{place}, config")
+    if base is not None:
+        config = {**base.to_dict(), **config}
+    plan = Plan(
+        experiment.name,
+        algorithm,
+        config,
+        check_stop(body.get("stop") or {}, f"{place}, stop"),
+        _check_checkpoint(body.get("checkpoint_config") or {}, f"{place}, checkpoint_config"),
+        **{
+            key: typecheck.cast(body[key], EXPERIMENT_TYPES[key])
+            for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore")
+            if body.get(key) is not None
+        },
+    )
+    plan.bundles = _validate(plan, place)
+    return plan
+
+
+class ConfigSchema:
+    """The settings an algorithm knows: names, types and defaults, taken from its config class."""
+
+    def __init__(self, algorithm: type):
+        from ray._common.deprecation import DEPRECATED_VALUE
+        from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+        default = algorithm.get_default_config()  # type: ignore[attr-defined]
+        self.name = algorithm.__name__
+        self.defaults: dict[str, Any] = {**vars(default), **default.to_dict()}
+        base = vars(AlgorithmConfig())
+        self.deprecated = {key for key, value in base.items() if value == DEPRECATED_VALUE and value is not True}
+        self.hints = _type_hints(type(default))
+        self.keys = {key for key in self.defaults if key not in self.deprecated} | _EXTRA_KEYS
+        self.public_keys = {key for key in self.keys if not key.startswith("_")}
+
+    @staticmethod
+    @cache
+    def of(algorithm: type) -> ConfigSchema:
+        """Returns the (cached) schema of an Algorithm class."""
+        return ConfigSchema(algorithm)
+
+    def check(self, config: dict[str, Any], place: str) -> dict[str, Any]:
+        """Returns ``config`` with numbers cast, or raises a UserError that names the first wrong key."""
+        checked = {}
+        for key, value in config.items():
+            if key not in self.keys:
+                self._unknown(key, place)
+            checked[key] = self._check_value(key, value, place)
+        return checked
+
+    def hint(self, key: str) -> Any:
+        """Returns the type of a setting: the declared one, or else that of its default."""
+        from_default = typecheck.type_of_default(self.defaults.get(key))
+        declared = self.hints.get(key, from_default)
+        # RLlib declares some wrongly (a bool as Optional[str]); the default itself is always right.
+        return declared if typecheck.fits(self.defaults.get(key), declared) else Union[declared, from_default]  # noqa: UP007 - values, not an annotation
+
+    def _unknown(self, key: Any, place: str) -> None:
+        if key in RENAMED:
+            raise UserError(f"{place}: '{key}' is now called '{RENAMED[key]}'.")
+        if key in self.deprecated:
+            raise UserError(f"{place}: '{key}' no longer exists in RLlib. {did_you_mean(key, self.public_keys)}")
+        hint = did_you_mean(key, self.public_keys) or "No setting has a similar name."
+        if key in EXPERIMENT_KEYS:
+            hint = f"It belongs one level up, beside 'config'. {hint}"
+        raise UserError(f"{place}: {self.name} has no setting '{key}'. {hint}")
+
+    def _check_value(self, key: str, value: Any, place: str) -> Any:
+        if _is_search_space(value):
+            if isinstance(value, dict):
+                return {"grid_search": [self._check_value(key, item, place) for item in value["grid_search"]]}
+            return value
+        if key in ("env", "callbacks", "callbacks_class", "multiagent"):
+            return value
+        hint = self.hint(key)
+        _check_type(key, value, hint, place)
+        if isinstance(value, dict):
+            self._check_nested(key, value, f"{place}.{key}")
+            if key == "evaluation_config":
+                return self.check(value, f"{place}.{key}")
+        return typecheck.cast(value, hint)
+
+    def _check_nested(self, key: str, value: dict[str, Any], place: str) -> None:
+        if key == "replay_buffer_config":
+            known = _buffer_keys(value.get("type"), self.defaults.get(key) or {})
+            if known:
+                _check_keys(value, known, place)
+        elif key == "model_config":
+            # A custom module may read any key, so only what looks like a slip of a known one is refused.
+            known = _model_keys()
+            for name in value:
+                if name not in known and nearest(name, known, 0.8):
+                    raise UserError(f"{place}: unknown key '{name}'. {did_you_mean(name, known)}")
+
+
+def _type_hints(config_class: type) -> dict[str, Any]:
+    """Returns setting -> declared type, from the keyword arguments of the config's methods."""
+    from ray.rllib.utils.from_config import NotProvided
+
+    hints: dict[str, Any] = {}
+    for cls in reversed(config_class.__mro__):
+        for method in vars(cls).values():
+            if not inspect.isfunction(method):
+                continue
+            try:
+                parameters = inspect.signature(method, eval_str=True).parameters.values()
+            except Exception:  # a name that exists for type checkers only
+                parameters = inspect.signature(method).parameters.values()
+            for parameter in parameters:
+                annotation = parameter.annotation
+                if parameter.default is NotProvided and annotation is not inspect.Parameter.empty:
+                    hints[parameter.name] = Any if isinstance(annotation, str) else annotation
+    return hints
+
+
+def _buffer_keys(kind: Any, default: dict[str, Any]) -> set[str]:
+    """Returns what a replay buffer's config may contain, or nothing if its class is not known here."""
+    from ray.rllib.utils import replay_buffers
+
+    candidate = kind or default.get("type")
+    if isinstance(candidate, str):
+        import rllib_sami
+
+        name = candidate.rpartition(".")[2]
+        candidate = getattr(replay_buffers, name, None) or getattr(rllib_sami, name, None)
+    if not isinstance(candidate, type):
+        return set(default) | {"type"} if kind in (None, default.get("type")) and default else set()
+    known = {"type"} | (set(default) if kind in (None, default.get("type")) else set())
+    for cls in candidate.__mro__:
+        if "__init__" in vars(cls) and cls is not object:
+            known |= set(inspect.signature(vars(cls)["__init__"]).parameters) - {"self", "args", "kwargs"}
+    return known
+
+
+def _model_keys() -> set[str]:
+    from dataclasses import fields
+
+    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+
+    return {item.name for item in fields(DefaultModelConfig)}
+
+
+def _is_search_space(value: Any) -> bool:
+    from ray.tune.search.sample import Domain
+
+    if isinstance(value, dict) and set(value) == {"grid_search"}:
+        if not isinstance(value["grid_search"], list) or not value["grid_search"]:
+            raise UserError(f"grid_search: a list of alternatives is needed, not {value['grid_search']!r}.")
+        return True
+    return isinstance(value, Domain)
+
+
+def _check_keys(mapping: dict[str, Any], known: Any, place: str) -> None:
+    for key in mapping:
+        if key not in known:
+            raise UserError(f"{place}: unknown key '{key}'. {did_you_mean(key, known)}")
+
+
+def _check_type(key: str, value: Any, hint: Any, place: str) -> None:
+    if not typecheck.fits(value, hint):
+        raise UserError(f"{place}: '{key}' is {value!r}, but must be {typecheck.describe(hint)}.")
+
+
+def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
+    _check_keys(value, CHECKPOINT_TYPES, place)
+    for key, item in value.items():
+        _check_type(key, item, CHECKPOINT_TYPES[key], place)
+    checked = {key: typecheck.cast(item, CHECKPOINT_TYPES[key]) for key, item in value.items()}
+    score = checked.get("checkpoint_score_attribute")
+    if score and score.startswith("min-"):  # the historic way to say "less is better"
+        checked.update(checkpoint_score_attribute=score[4:], checkpoint_score_order="min")
+    if checked.get("checkpoint_score_order", "max") not in ("min", "max"):
+        raise UserError(f"{place}: 'checkpoint_score_order' must be 'min' or 'max'.")
+    if checked.get("num_to_keep") is not None and checked["num_to_keep"] < 1:
+        raise UserError(f"{place}: 'num_to_keep' must be at least 1, or null to keep all.")
+    return checked
+
+
+def _validate(plan: Plan, place: str) -> list[dict[str, float]]:
+    """Lets the algorithm check the settings together, for each alternative of the search space.
+
+    Returns the resources that one trial needs (the most that any alternative asks for).
+    """
+    from ray.tune.search.sample import Domain
+
+    settings = {key: value for key, value in plan.config.items() if not isinstance(value, Domain)}
+    if "model_config" in settings:
+        # AlgorithmConfig has this one as a read-only property; the settable name has an underscore.
+        plan.config["_model_config"] = settings["_model_config"] = plan.config.pop("model_config")
+        settings.pop("model_config")
+    first = {key: next(catalog.variants(value)) for key, value in settings.items()}
+    points = [first]
+    for key, value in settings.items():
+        points += [{**first, key: item} for item in list(catalog.variants(value))[1:]]
+    bundles: list[dict[str, float]] = []
+    for point in points:
+        try:
+            request = plan.algorithm.default_resource_request(point)  # type: ignore[attr-defined]
+        except Exception as error:
+            # RLlib raises ValueError, TypeError, KeyError, AttributeError and its own for a setting it cannot use.
+            raise UserError(f"{place}: {plan.algorithm.__name__} refuses these settings: {one_line(error)}") from error
+        if len(request.bundles) > len(bundles):
+            bundles = [dict(bundle) for bundle in request.bundles]
+    return bundles

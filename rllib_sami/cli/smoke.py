@@ -1,0 +1,33 @@
+"""`--smoke`: the same run, only short, to see that everything works."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rllib_sami.cli.schema import ConfigSchema, Plan
+
+ITERATIONS = 3
+# Setting -> the most it may be. Only what makes an iteration long; the algorithm stays as it is.
+_AT_MOST = {
+    "min_time_s_per_iteration": 0,
+    "min_sample_timesteps_per_iteration": 200,
+    "min_train_timesteps_per_iteration": 0,
+    "num_steps_sampled_before_learning_starts": 100,
+    "train_batch_size_per_learner": 400,
+    "num_env_runners": 1,
+    "evaluation_duration": 2,
+    "evaluation_num_env_runners": 0,
+}
+
+
+def shrink(plan: Plan) -> Plan:
+    """Returns the plan with few and short iterations, under a name of its own."""
+    schema = ConfigSchema.of(plan.algorithm)
+    config: dict[str, Any] = dict(plan.config)
+    for key, most in _AT_MOST.items():
+        if key in schema.keys:
+            value = config.get(key, schema.defaults.get(key))
+            if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
+                config[key] = most
+    return replace(plan, name=f"{plan.name}-smoke", config=config, stop={"training_iteration": ITERATIONS})

@@ -1,0 +1,192 @@
+"""`rllib train`: options, and the way from them to checked experiments."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from rllib_sami.cli.errors import UserError
+
+
+def run_options(command: Callable) -> Callable:
+    """Adds the options that all forms of `rllib train` share."""
+    options = [
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                     help="Set one value, dotted: --set lr=3e-4 --set env_config.split=train "
+                     "--set stop.training_iteration=3. Repeatable."),
+        click.option("--stop", "-s", metavar="JSON", help="Stop criteria, metric to value."),
+        click.option("--config", "-c", metavar="JSON", help="Settings of the algorithm."),
+        click.option("--experiment-name", "-n", metavar="NAME", help="Name of the experiment and its folder."),
+        click.option("--num-samples", type=click.IntRange(1), help="Tries per point of the search space."),
+        click.option("--seed", type=click.IntRange(0), help="Seed of everything random."),
+        click.option("--smoke", is_flag=True, help="Only try it out: three short iterations."),
+        click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint."),
+        click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
+        click.option("--local-dir", "--storage-path", "local_dir", metavar="DIR",
+                     help="Folder of all results.  [default: ~/ray_results]"),
+        click.option("--checkpoint-freq", type=click.IntRange(0), help="Iterations between checkpoints; 0 for none."
+                     "  [default: 10]"),
+        click.option("--checkpoint-at-end/--no-checkpoint-at-end", default=None, help="Checkpoint at the end.  "
+                     "[default: yes]"),
+        click.option("--keep-checkpoints-num", type=click.IntRange(1), help="Checkpoints kept.  [default: 2]"),
+        click.option("--checkpoint-score-attr", metavar="METRIC", help="Keep the best by this metric (min-METRIC for "
+                     "the lowest) instead of the newest."),
+        click.option("--scheduler", default="FIFO", show_default=True, help="Tune's trial scheduler."),
+        click.option("--scheduler-config", metavar="JSON", help="Its arguments."),
+        click.option("--ray-address", metavar="ADDRESS", help="Use a running Ray cluster."),
+        click.option("--ray-num-cpus", type=click.IntRange(1), help="CPUs Ray may use.  [default: all]"),
+        click.option("--ray-num-gpus", type=click.IntRange(0), help="GPUs Ray may use.  [default: all]"),
+        click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings and worker output; -vv more, "
+                     "with tracebacks."),
+    ]  # fmt: skip
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+_ALGO = click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Algorithm: SaCCM, SAC, or a class path.")
+_ENV = click.option("--env", "-e", metavar="ID", help="Environment: SaMI/Ant-v0, Pendulum-v1, ... or a class path.")
+
+
+class _TrainGroup(click.Group):
+    """Says what to type where a file or an algorithm stands in place of a subcommand."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and args[0].endswith((".yaml", ".yml", ".json", ".py")):
+            raise UserError(f"rllib train {args[0]}: to train a file, write  rllib train file {args[0]}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_TrainGroup, invoke_without_command=True)
+@_ALGO
+@_ENV
+@run_options
+@click.pass_context
+def train(ctx: click.Context, algo: str | None, env: str | None, **options: Any) -> None:
+    """Train an agent: `train file FILE` or `train run --algo NAME --env ID`.
+
+    Without a subcommand, `train --algo NAME --env ID` does what `train run` does.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if algo is None and env is None:
+        click.echo(ctx.get_help())
+        return
+    _train_run(ctx, algo, env, options)
+
+
+@train.command()
+@click.argument("path", metavar="FILE")
+@click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Use this algorithm instead of the file's.")
+@click.option("--env", "-e", metavar="ID", help="Use this environment instead of the file's.")
+@run_options
+@click.pass_context
+def file(ctx: click.Context, path: str, algo: str | None, env: str | None, **options: Any) -> None:
+    """Train the experiments of FILE: .yaml, .json, or .py with a variable `config`."""
+    from rllib_sami.cli.experiment import load
+
+    _execute(ctx, load(path), algo, env, options)
+
+
+@train.command()
+@_ALGO
+@_ENV
+@run_options
+@click.pass_context
+def run(ctx: click.Context, algo: str | None, env: str | None, **options: Any) -> None:
+    """Train one algorithm on one environment."""
+    _train_run(ctx, algo, env, options)
+
+
+def _train_run(ctx: click.Context, algo: str | None, env: str | None, options: dict[str, Any]) -> None:
+    from rllib_sami.cli.experiment import Experiment
+
+    if algo is None or env is None:
+        missing = "--algo" if algo is None else "--env"
+        raise UserError(
+            f"{missing} is missing: rllib train run --algo SaCCM --env SaMI/Ant-v0 (`rllib envs` lists ours)."
+        )
+    name = "_".join(part.rpartition(".")[2].replace("/", "-").replace(":", "-") for part in (algo, env))
+    _execute(ctx, [Experiment(name, {"run": algo, "env": env})], None, None, options)
+
+
+def _execute(
+    ctx: click.Context, experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
+) -> None:
+    """Applies the options to the experiments, checks them, runs them."""
+    from rllib_sami.cli import catalog
+    from rllib_sami.cli.experiment import parse_json
+
+    stop, config, scheduler = (
+        parse_json(options[name], f"--{name.replace('_', '-')}") if options[name] else {}
+        for name in ("stop", "config", "scheduler_config")
+    )
+    for experiment in experiments:
+        _apply(experiment, algo, env, stop, config, options)
+    if options["experiment_name"]:
+        if len(experiments) > 1:
+            raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
+        experiments[0].name = options["experiment_name"]
+    _check_names(experiments)
+
+    catalog.prepare(options["verbosity"])
+    from rllib_sami.cli.schema import check
+    from rllib_sami.cli.smoke import shrink
+
+    plans = [shrink(check(experiment)) if options["smoke"] else check(experiment) for experiment in experiments]
+    from rllib_sami.cli.runner import Session, run_all
+
+    session = Session(
+        command=list(ctx.obj or ["rllib", "train"]),
+        resume=options["resume"],
+        smoke=options["smoke"],
+        verbosity=options["verbosity"],
+        storage=options["local_dir"],
+        ray={
+            "address": options["ray_address"],
+            "num_cpus": options["ray_num_cpus"],
+            "num_gpus": options["ray_num_gpus"],
+        },
+        scheduler=(options["scheduler"], scheduler),
+    )
+    ctx.exit(run_all(plans, session))
+
+
+def _apply(
+    experiment: Any, algo: str | None, env: str | None, stop: dict, config: dict, options: dict[str, Any]
+) -> None:
+    """Lays the options over one experiment: the file is weakest, `--set` strongest."""
+    from rllib_sami.cli.experiment import apply_settings, merge
+
+    body = experiment.body
+    if algo is not None and algo != body.get("run"):
+        if body.get("run") is not None:
+            # Runs of another algorithm must not continue, or stand among, those of the file's own.
+            experiment.name = f"{experiment.name}-{algo.rpartition('.')[2].lower()}"
+        body = merge(body, {"run": algo})
+    if env is not None:
+        body = merge(body, {"env": env})
+    checkpoint = {
+        "checkpoint_frequency": options["checkpoint_freq"],
+        "checkpoint_at_end": options["checkpoint_at_end"],
+        "num_to_keep": options["keep_checkpoints_num"],
+        "checkpoint_score_attribute": options["checkpoint_score_attr"],
+    }
+    over: dict[str, Any] = {
+        "stop": stop,
+        "config": config if options["seed"] is None else {**config, "seed": options["seed"]},
+        "checkpoint_config": {key: value for key, value in checkpoint.items() if value is not None},
+    }
+    for key, value in (("num_samples", options["num_samples"]), ("restore", options["restore"])):
+        if value is not None:
+            over[key] = value
+    experiment.body = apply_settings(merge(body, {k: v for k, v in over.items() if v != {}}), list(options["settings"]))
+
+
+def _check_names(experiments: list[Any]) -> None:
+    for experiment in experiments:
+        if "/" in experiment.name or experiment.name in ("", ".", ".."):
+            raise UserError(f"{experiment.place}: the name '{experiment.name}' cannot be a folder's name.")
