@@ -26,7 +26,7 @@ Splits = Mapping[str, Sequence[Mapping[str, Any]]]
 def suggest(name: object, known: Iterable[str]) -> str:
     """Returns the end of an error message: the known names, and the nearest one if there is any."""
     known = list(known)
-    nearest = difflib.get_close_matches(str(name), known, n=1)
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
     return f"{hint}Known: {', '.join(known)}."
 

@@ -1,0 +1,145 @@
+"""Pendulum and CartPole against hand-evaluated numbers and Gymnasium's own."""
+
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+
+from rllib_sami import envs
+
+
+def act(value):
+    return np.array([value], dtype=np.float32)
+
+
+def test_pendulum_by_hand():
+    env = envs.Pendulum()
+    env.reset(options={"task": {"mass": 2.0, "length": 0.5}})
+    env.theta, env.theta_dot = math.pi / 2, 1.0
+    observation, reward, *_ = env.step(act(1.0))
+    # θ̈ = 3·10·1/(2·0.5) + 3·1/(2·0.25) = 30 + 6; θ̇ = 1 + 36·0.05 = 2.8; θ = π/2 + 2.8·0.05
+    theta = math.pi / 2 + 0.14
+    np.testing.assert_allclose(observation, [math.cos(theta), math.sin(theta), 2.8], rtol=1e-6)
+    assert reward == pytest.approx(-((math.pi / 2) ** 2 + 0.1 + 0.001 * 0.25))
+
+
+def test_pendulum_wraps_the_angle_and_clips_torque_and_speed():
+    env = envs.Pendulum()
+    env.reset(options={"task": {}})
+    env.theta, env.theta_dot = 2 * math.pi - 0.5, 0.0
+    _, reward, *_ = env.step(act(9.0))
+    # Torque clipped to 2: θ̈ = 15·sin(-0.5) + 6
+    assert reward == pytest.approx(-(0.25 + 0.001))
+    assert env.theta_dot == pytest.approx(0.05 * (15 * math.sin(-0.5) + 6))
+
+    for reference, travelled in ((False, 8.0), (True, 7.9 + 0.05 * 21)):
+        env = envs.Pendulum(reference_physics=reference)
+        env.reset(options={"task": {}})
+        env.theta, env.theta_dot = math.pi / 2, 7.9
+        env.step(act(2.0))
+        assert env.theta_dot == 8.0
+        assert env.theta == pytest.approx(math.pi / 2 + 0.05 * travelled)
+
+
+@pytest.mark.parametrize(("mass", "length"), [(1.0, 1.0), (0.75, 1.25), (1.6, 0.4)])
+def test_pendulum_moves_like_gymnasiums(mass, length):
+    ours, theirs = envs.Pendulum(), gymnasium.make("Pendulum-v1").unwrapped
+    theirs.m, theirs.l = mass, length
+    ours.reset(seed=0, options={"task": {"mass": mass, "length": length}})
+    theirs.reset(seed=0)
+    theirs.state = np.array([ours.theta, ours.theta_dot])
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        torque = rng.uniform(-2, 2, 1).astype(np.float32)
+        observation, reward, *_ = ours.step(torque)
+        expected, their_reward, *_ = theirs.step(torque)
+        np.testing.assert_allclose(observation, expected, atol=1e-4)
+        # They charge u², we (u/2)².
+        assert reward == pytest.approx(their_reward + 0.00075 * float(torque[0]) ** 2, rel=1e-4, abs=1e-4)
+
+
+def test_pendulum_starts_hanging():
+    env = envs.Pendulum()
+    env.reset(seed=0)
+    states = []
+    for _ in range(500):
+        env.reset()
+        states.append((env.theta, env.theta_dot))
+    theta, theta_dot = np.array(states).T
+    assert 7 / 8 * math.pi <= theta.min() < 0.89 * math.pi
+    assert 1.11 * math.pi < theta.max() <= 9 / 8 * math.pi
+    assert -0.2 <= theta_dot.min() < -0.19
+    assert 0.19 < theta_dot.max() <= 0.2
+
+
+def test_cart_pole_by_hand():
+    env = envs.CartPole()
+    env.reset(options={"task": {"force": 11.0, "length": 0.5}})
+    env.state = (0.1, 0.2, 0.0, 0.3)
+    observation, reward, *_ = env.step(act(1.0))
+    # sin θ = 0, cos θ = 1: push = 11/1.1 = 10; θ̈ = -10/(0.5(4/3 - 1/11)); ẍ = 10 - 0.05 θ̈/1.1
+    theta_acc = -10.0 / (0.5 * (4.0 / 3.0 - 1.0 / 11.0))
+    expected = [0.1 + 0.02 * 0.2, 0.2 + 0.02 * (10.0 - 0.05 * theta_acc / 1.1), 0.02 * 0.3, 0.3 + 0.02 * theta_acc]
+    np.testing.assert_allclose(observation, expected, rtol=1e-6)
+    assert reward == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:.*even though this environment has already")
+@pytest.mark.parametrize(("force", "length"), [(10.0, 0.5), (5.0, 0.6), (18.0, 0.15)])
+def test_cart_pole_moves_like_gymnasiums(force, length):
+    ours, theirs = envs.CartPole(), gymnasium.make("CartPole-v1").unwrapped
+    theirs.force_mag, theirs.length, theirs.polemass_length = force, length, 0.1 * length
+    ours.reset(seed=0, options={"task": {"force": force, "length": length}})
+    theirs.reset(seed=0)
+    theirs.state = np.array(ours.state)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        right = int(rng.integers(2))
+        observation, *_ = ours.step(act(2.0 * right - 1.0))
+        expected, *_ = theirs.step(right)
+        np.testing.assert_allclose(observation, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_cart_pole_force_is_proportional_to_the_action_and_clipped():
+    speeds = []
+    for action in (0.5, 1.0, 3.0):
+        env = envs.CartPole(force=8.0, length=0.5)
+        env.reset()
+        env.state = (0.0, 0.0, 0.0, 0.0)
+        speeds.append(env.step(act(action))[0][1])
+    assert speeds[1] == pytest.approx(2 * speeds[0])
+    assert speeds[2] == speeds[1]
+
+
+@pytest.mark.parametrize(
+    "state", [(2.5, 0.0, 0.0, 0.0), (-2.5, 0.0, 0.0, 0.0), (0.0, 0.0, 0.22, 0.0), (0, 0, -0.22, 0)]
+)
+def test_cart_pole_pays_for_the_first_failure_then_only_inside(state):
+    inside, limit_angle = (0.0, 0.0, 0.0, 0.0), math.radians(12.0)
+    assert 0.2 < limit_angle < 0.22
+    env = envs.CartPole()
+    env.reset(seed=0, options={"task": {}})
+    rewards = []
+    for start in (inside, state, state, inside, state, (2.39, 0.0, 0.2, 0.0)):
+        env.state = start
+        _, reward, terminated, *_ = env.step(act(0.0))
+        rewards.append(reward)
+        assert not terminated
+    assert rewards == [1.0, 1.0, 0.0, 1.0, 0.0, 1.0]
+    env.reset()
+    env.state = state
+    assert env.step(act(0.0))[1] == 1.0  # the failure is forgotten
+
+
+def test_cart_pole_starts_near_upright():
+    env = envs.CartPole()
+    env.reset(seed=0)
+    states = []
+    for _ in range(500):
+        env.reset()
+        states.append(env.state)
+    states = np.array(states)
+    assert (states.min(axis=0) < -0.049).all()
+    assert (states.max(axis=0) > 0.049).all()
+    assert np.abs(states).max() <= 0.05

@@ -1,0 +1,268 @@
+"""What every environment promises: which task comes, what info says, when an episode ends, that seeds repeat."""
+
+import copy
+import pickle
+import re
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+
+from rllib_sami import envs
+
+IDS = envs.list_environments()
+
+
+@pytest.fixture(params=IDS)
+def env(request):
+    environment = envs.make(request.param, max_steps=5)
+    yield environment
+    environment.close()
+
+
+def rollout(env, steps, seed=None, **reset):
+    """Observations, rewards and infos of one episode under actions that depend on ``seed`` only."""
+    observation, info = env.reset(seed=seed, **reset)
+    rng = np.random.default_rng(7)
+    observations, rewards, infos = [observation], [], [info]
+    for _ in range(steps):
+        action = rng.uniform(env.action_space.low, env.action_space.high).astype(np.float32)
+        observation, reward, _, _, info = env.step(action)
+        observations.append(observation)
+        rewards.append(reward)
+        infos.append(info)
+    return np.array(observations), np.array(rewards), infos
+
+
+def test_the_same_seed_gives_the_same_episodes_and_another_does_not(env):
+    for _ in range(2):  # the second seeded reset comes in the middle of a walk
+        first = [rollout(env, 5, seed=3), rollout(env, 5)]
+    env_2 = type(env)(max_steps=5)
+    again = [rollout(env_2, 5, seed=3), rollout(env_2, 5)]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+        assert one[2] == other[2]
+    assert not np.array_equal(first[0][0], first[1][0])
+    assert not np.array_equal(rollout(env, 5, seed=4)[0], first[0][0])
+
+
+def test_the_walk_visits_all_meta_tasks_equally_in_order(env):
+    env.reset(seed=0)
+    ids = [env.reset()[1]["task_id"] for _ in range(3 * env.num_tasks)]
+    assert ids == [(1 + k) % env.num_tasks for k in range(3 * env.num_tasks)]
+    for _ in range(20):
+        _, info = env.reset()
+        assert env.tasks[info["task_id"]].allows(env.task)
+        assert info["task"] == env.task.as_floats()
+        assert env.task_id == info["task_id"]
+
+
+def test_all_values_of_a_meta_task_come_up(env):
+    env.reset(seed=0)
+    meta_task = env.tasks[0]
+    seen = {env.task.assignment for _ in range(400) if env.reset(options={"task_id": 0})}
+    assert len(seen) == np.prod([len(values) for values in meta_task.values()])
+
+
+def test_next_task_id_sets_the_walk_and_where_a_seed_restarts_it(env):
+    env.reset(seed=0)
+    env.next_task_id = env.num_tasks - 1
+    assert [env.reset()[1]["task_id"] for _ in range(2)] == [env.num_tasks - 1, 0]
+    assert env.reset(seed=0)[1]["task_id"] == env.num_tasks - 1
+    assert env.next_task_id == 0
+
+
+def test_a_pinned_meta_task_moves_the_walk(env):
+    env.reset(seed=0)
+    assert env.reset(options={"task_id": 2})[1]["task_id"] == 2
+    assert env.reset()[1]["task_id"] == 3 % env.num_tasks
+    assert env.reset(options={"task_id": np.int64(1)})[1]["task_id"] == 1
+
+
+def test_pinned_values_leave_the_walk_alone_and_know_their_meta_task(env):
+    env.reset(seed=0)
+    _, info = env.reset(options={"task_id": 1})
+    _, pinned = env.reset(options={"task": info["task"]})
+    assert pinned == info
+    name = env.factors[0].name
+    _, unseen = env.reset(options={"task": {name: 1.8}})
+    assert unseen["task_id"] == -1
+    assert unseen["task"][name] == 1.8
+    for factor in env.factors[1:]:
+        assert env.task[factor.name] == factor.neutral
+    assert env.reset()[1]["task_id"] == 2
+
+
+def test_values_allowed_by_two_meta_tasks_have_no_id():
+    env = envs.make("SaMI/CrippledHalfCheetah-v0")
+    assert env.reset(options={"task": {"cripple": 3}})[1]["task_id"] == -1  # meta-tasks 0 and 3 are the same
+    assert env.reset(options={"task": {"cripple": 4}})[1]["task_id"] == 1
+
+
+def test_the_cap_truncates_at_the_exact_step_and_nothing_terminates(env):
+    for cap in (1, 5):
+        env = type(env)(max_steps=cap)
+        _, reset_info = env.reset(seed=0)
+        assert type(reset_info["task_id"]) is int
+        for step in range(1, cap + 1):
+            observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+            assert terminated is False
+            assert truncated is (step == cap)
+            assert info == (reset_info if step == cap else {"task_id": reset_info["task_id"]})
+            assert type(reward) is float
+            assert observation.dtype == np.float32
+        with pytest.raises(ResetNeeded):
+            env.step(env.action_space.sample())
+
+
+def test_no_early_end_under_extreme_actions(env):
+    env = type(env)(split="extreme")
+    assert env.max_steps == {"Pendulum": 200, "CartPole": 200}.get(type(env).__name__, 1000)
+    env.reset(seed=0)
+    for step in range(1, env.max_steps + 1):
+        observation, reward, terminated, truncated, _ = env.step(env.action_space.high)
+        assert not terminated
+        assert truncated == (step == env.max_steps)
+        assert np.isfinite(observation).all()
+        assert np.isfinite(reward)
+
+
+def test_step_before_reset_is_refused(env):
+    with pytest.raises(ResetNeeded):
+        env.step(env.action_space.sample())
+
+
+def test_returned_arrays_and_infos_are_the_callers(env):
+    first, info = env.reset(seed=0)
+    kept, kept_info = first.copy(), copy.deepcopy(info)
+    second, _, _, _, step_info = env.step(env.action_space.high)
+    info["task"].clear()
+    second[:] = 0.0
+    step_info["mine"] = 1
+    for _ in range(4):
+        *_, last = env.step(env.action_space.high)
+    np.testing.assert_array_equal(first, kept)
+    assert last == kept_info
+
+
+def test_the_oracle_sees_the_task_and_nobody_else_does(env):
+    plain = rollout(env, 5, seed=1)
+    oracle = type(env)(max_steps=5, observe_task=True)
+    seen = rollout(oracle, 5, seed=1)
+    width = env.observation_space.shape[0]
+    features = oracle.task.features()
+    assert oracle.observation_space.shape == (width + len(plain[2][0]["task"]),)
+    np.testing.assert_array_equal(seen[0][:, :width], plain[0])
+    np.testing.assert_allclose(seen[0][:, width:], np.tile(features, (6, 1)), rtol=1e-6)
+    assert any(features)
+    oracle.reset(options={"task": {}})
+    assert not any(oracle.step(oracle.action_space.high)[0][width:])
+    # The same state and another task: nothing in the first observation tells them apart.
+    name = env.factors[0].name
+    hidden = [env.reset(seed=5, options={"task": {name: value}})[0] for value in (0.5, 1.8)]
+    np.testing.assert_array_equal(*hidden)
+
+
+def test_a_copy_goes_on_like_the_original(env):
+    env.reset(seed=0)
+    env.step(env.action_space.high)
+    for clone in (pickle.loads(pickle.dumps(env)), copy.deepcopy(env)):
+        original = copy.deepcopy(env)
+        for _ in range(3):
+            np.testing.assert_array_equal(clone.step(env.action_space.low)[0], original.step(env.action_space.low)[0])
+        clone.step(env.action_space.low)
+        one, other = rollout(clone, 5), rollout(original, 5)
+        np.testing.assert_array_equal(one[0], other[0])
+        assert one[2] == other[2]
+
+
+def test_vector_environments_set_the_walk_per_slot():
+    vector = gymnasium.make_vec("SaMI/HalfCheetah-v0", num_envs=3, vectorization_mode="sync", max_steps=2)
+    vector.set_attr("next_task_id", [2, 3, 0])
+    _, info = vector.reset(seed=[10, 11, 12])
+    assert info["task_id"].tolist() == [2, 3, 0]
+    for _ in range(3):  # two steps, then the automatic reset
+        *_, info = vector.step(vector.action_space.sample())
+    assert info["task_id"].tolist() == [3, 0, 1]
+    assert vector.get_attr("next_task_id") == (0, 1, 2)
+    vector.close()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"split": "modrate"}, ["split='modrate'", "Did you mean 'moderate'?", "train"]),
+        ({"split": ["train"]}, ["split=['train']"]),
+        ({"spilt": "train"}, ["spilt='train'", "Did you mean 'split'?"]),
+        ({"mass_scal": 1.0}, ["mass_scal=1.0", "Did you mean 'mass_scale'?"]),
+        ({"reference_phisics": True}, ["Did you mean 'reference_physics'?"]),
+        ({"mass_scale": 0}, ["mass_scale=0", "> 0"]),
+        ({"cripple": 9}, ["cripple=9", "0..5"]),
+        ({"cripple": [(0, 9)]}, ["cripple=(0, 9)", "0..5"]),
+        ({"tasks": []}, ["tasks is empty"]),
+        ({"tasks": [{"mass": 1.0}]}, ["tasks[0]", "'mass'", "mass_scale"]),
+        ({"tasks": [{}], "mass_scale": 1.0}, ["tasks", "'mass_scale'"]),
+        ({"max_steps": 0}, ["max_steps=0", ">= 1"]),
+        ({"max_steps": 10.5}, ["max_steps=10.5"]),
+        ({"max_steps": True}, ["max_steps=True"]),
+        ({"render_mode": "human"}, ["render_mode='human'", "rgb_array"]),
+    ],
+)
+def test_bad_arguments_are_named_before_anything_is_loaded(kwargs, words, monkeypatch):
+    monkeypatch.setattr("rllib_sami.envs.mujoco.base._load_model", lambda path: pytest.fail("loaded the model first"))
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
+        envs.make("SaMI/CrippledHalfCheetah-v0", **kwargs)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize("name", ["ctrl_cost_weight", "healthy_reward", "contact_cost_weight"])
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), "0.5"])
+def test_bad_reward_weights_are_named(name, weight):
+    with pytest.raises(ValueError, match=f"{name}="):
+        envs.Ant(**{name: weight})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"task_id": 4}, ["task_id=4", "0..3"]),
+        ({"task_id": -1}, ["task_id=-1", "0..3"]),
+        ({"task_id": 1.0}, ["task_id=1.0"]),
+        ({"taskid": 1}, ["'taskid'", "Did you mean 'task_id'?"]),
+        ({"task_id": 1, "task": {}}, ["exclude"]),
+        ({"task": {"mass_scale": -1}}, ["mass_scale=-1"]),
+        ({"task": {"mass": 1}}, ["'mass'", "Did you mean 'mass_scale'?"]),
+        ({"task": 1.8}, ["task=1.8", "dict"]),
+    ],
+)
+def test_bad_reset_options_are_named(options, words):
+    env = envs.HalfCheetah()
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
+        env.reset(options=options)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize("task_id", [4, -1, "1", None, True])
+def test_bad_next_task_id_is_named(task_id):
+    with pytest.raises(ValueError, match="next_task_id="):
+        envs.HalfCheetah().next_task_id = task_id
+
+
+def test_bad_action_length_is_named():
+    env = envs.HalfCheetah()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="action has 1 entries; expected 6"):
+        env.step(np.zeros(1, dtype=np.float32))
+
+
+def test_factors_as_keywords_make_one_meta_task():
+    env = envs.CrippledHalfCheetah(mass_scale=(0.5, 2.0), cripple=[(0, 3)])
+    assert env.split == "custom"
+    assert [dict(task) for task in env.tasks] == [
+        {"mass_scale": (0.5, 2.0), "damping_scale": (1.0,), "cripple": ((0, 3),)}
+    ]
+    own = envs.HalfCheetah(split="extreme", tasks=[{"mass_scale": 2.0}, {}])
+    assert own.split == "custom"
+    assert own.num_tasks == 2

@@ -1,0 +1,104 @@
+"""Gymnasium's view: registration, its checker, no warnings from its wrappers, rendering."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from rllib_sami import envs
+
+IDS = envs.list_environments()
+# Not ours to change: robots have unbounded observations, the pendulum's torque goes to ±2, and a wrapped environment
+# is checked on purpose.
+EXPECTED_WARNINGS = ("minimum value is -infinity", "maximum value is infinity", "symmetric and normalized", "unwrapped")
+
+
+def can_render():
+    try:
+        import mujoco.egl
+
+        mujoco.egl.GLContext(8, 8).free()
+    except Exception:
+        return False
+    return True
+
+
+def test_the_five_environments_are_there():
+    names = ("Ant", "CartPole", "CrippledHalfCheetah", "HalfCheetah", "Pendulum")
+    assert set(IDS) >= {f"SaMI/{name}-v0" for name in names}
+    assert set(envs.ENVIRONMENTS) == set(IDS)
+    assert set(IDS) <= set(gymnasium.registry)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("bare", [True, False])
+def test_gymnasiums_checker_is_content(env_id, bare):
+    env = envs.make(env_id) if bare else gymnasium.make(env_id)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env(env, skip_render_check=True)
+    unexpected = [str(w.message) for w in caught if not any(words in str(w.message) for words in EXPECTED_WARNINGS)]
+    assert not unexpected
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_gymnasium_make_passes_arguments_and_warns_of_nothing(env_id):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gymnasium.make(env_id, split="moderate", max_steps=3)
+        env.set_wrapper_attr("next_task_id", 1)
+        assert env.reset(seed=0)[1]["task_id"] == 1
+        assert env.get_wrapper_attr("next_task_id") == 2 % env.unwrapped.num_tasks
+        steps = 0
+        truncated = False
+        while not truncated:
+            *_, truncated, _ = env.step(env.action_space.sample())
+            steps += 1
+        env.close()
+    assert steps == 3
+    assert type(env.unwrapped) is envs.ENVIRONMENTS[env_id]
+    assert env.unwrapped.split == "moderate"
+
+
+def test_registering_again_changes_nothing():
+    before = dict(gymnasium.registry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        envs.register()
+    assert gymnasium.registry == before
+
+
+def test_make_builds_the_bare_environment():
+    env = envs.make("rllib_sami:SaMI/Pendulum-v0", length=0.5)
+    assert type(env) is envs.Pendulum
+    assert env.reset()[1]["task"]["length"] == 0.5
+    with pytest.raises(ValueError, match=r"SaMI/HalfCheeta-v0.*Did you mean 'SaMI/HalfCheetah-v0'"):
+        envs.make("SaMI/HalfCheeta-v0")
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_rendering_shows_the_state(env_id, monkeypatch):
+    if hasattr(envs.ENVIRONMENTS[env_id], "xml"):
+        monkeypatch.setenv("MUJOCO_GL", "egl")
+        if not can_render():
+            pytest.skip("no OpenGL here")
+    env = gymnasium.make(env_id, render_mode="rgb_array")
+    env.reset(seed=0)
+    before = env.render()
+    for _ in range(10):
+        env.step(env.action_space.high)
+    after = env.render()
+    assert before.dtype == np.uint8
+    assert before.ndim == 3
+    assert before.shape[2] == 3
+    assert (before != after).any()
+    env.close()
+
+
+def test_rendering_without_a_mode_draws_nothing():
+    env = envs.Pendulum()
+    env.reset(seed=0)
+    with pytest.warns(UserWarning, match="render_mode"):
+        assert env.render() is None
