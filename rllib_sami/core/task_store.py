@@ -58,8 +58,9 @@ class TaskStore:
     def __init__(self, obs_dim: int, action_dim: int, capacity: int):
         self.obs_dim, self.action_dim, self.capacity = obs_dim, action_dim, int(capacity)
         self._room = INITIAL_ROOM
-        self._slots: dict[Hashable, int] = {}  # slot -> place behind the ring
         self._open: dict[Hashable, np.ndarray] = {}  # slot -> table line (shape [1]) of the episode in progress
+        self._places: dict[Hashable, int] = {}  # slot -> place of its open episode behind the ring
+        self._free: list[int] = []  # places in use by no episode
         self._reset_ring()
         self.rows = np.zeros((self.capacity, self.row_dim), np.float32)
 
@@ -107,7 +108,7 @@ class TaskStore:
             self.rows[start, : self.obs_dim] = piece.obs[0]
         line = self._open.get(piece.slot)
         if line is None or line["length"][0] != piece.first_step or line["task_id"][0] != piece.task_id:
-            self._open.pop(piece.slot, None)
+            self._drop(piece.slot)
             return False
 
         num_steps = len(piece.rewards)
@@ -133,7 +134,8 @@ class TaskStore:
 
     def drop_open(self) -> None:
         """Forgets all episodes in progress."""
-        self._open.clear()
+        for slot in list(self._open):
+            self._drop(slot)
 
     def gather(self, episodes: np.ndarray, num_rows: int) -> np.ndarray:
         """Whole episodes from their first row on.
@@ -161,7 +163,9 @@ class TaskStore:
         return {"table": table, "rows": self.rows[index], "head": self._head, "room": self._room}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restores :meth:`get_state` of a store with the same widths; the oldest episodes go if this one is smaller.
+        """Restores :meth:`get_state` of a store with the same widths.
+
+        If this store is smaller, the oldest episodes go, and those longer than it.
 
         Raises:
             ValueError: If the widths differ.
@@ -179,6 +183,8 @@ class TaskStore:
         packed = np.concatenate([[0], np.cumsum(sizes)])
         same_places = len(table) == 0 or int((table["start"] + sizes).max()) <= self.capacity
         for line, begin, end in zip(table, packed, packed[1:], strict=False):
+            if end - begin > self.capacity:
+                continue
             # Keeping each episode's place makes the restored ring overwrite in the same order.
             start = int(line["start"]) if same_places else self._allocate(int(end - begin))
             self.rows[start : start + end - begin] = state["rows"][begin:end]
@@ -190,18 +196,31 @@ class TaskStore:
 
     # --- Room of open episodes --------------------------------------------------------------------------------------
 
+    @property
+    def _num_places(self) -> int:
+        return (len(self.rows) - self.capacity) // self._room
+
     def _place(self, slot: Hashable) -> int:
-        if slot not in self._slots:
-            self._slots[slot] = len(self._slots)
-            self._resize(len(self._slots) * self._room)
-        return self.capacity + self._slots[slot] * self._room
+        if slot not in self._places:
+            if not self._free:
+                old, new = self._num_places, max(1, 2 * self._num_places)
+                self._resize(new * self._room)
+                self._free.extend(range(old, new))
+            self._places[slot] = self._free.pop()
+        return self.capacity + self._places[slot] * self._room
+
+    def _drop(self, slot: Hashable) -> None:
+        """Forgets a slot's open episode, if it has one, and frees its place."""
+        if slot in self._open:
+            del self._open[slot]
+            self._free.append(self._places.pop(slot))
 
     def _grow_room(self, needed: int) -> None:
-        old_rows, open_lines = self.rows, self._open
+        old_rows, num_places = self.rows, self._num_places
         self._room = max(needed, 2 * self._room)
-        self._resize(len(self._slots) * self._room)
-        for slot, line in open_lines.items():
-            old, new = int(line["start"][0]), self.capacity + self._slots[slot] * self._room
+        self._resize(num_places * self._room)
+        for slot, line in self._open.items():
+            old, new = int(line["start"][0]), self.capacity + self._places[slot] * self._room
             size = int(line["length"][0]) + 1
             self.rows[new : new + size] = old_rows[old : old + size]
             line["start"] = new
@@ -210,7 +229,7 @@ class TaskStore:
         rows = np.zeros((self.capacity + extra, self.row_dim), np.float32)
         used = self.capacity if self._wrapped else self._head
         rows[:used] = self.rows[:used]
-        # Open episodes keep their places when a slot is added; _grow_room moves them.
+        # Open episodes keep their places when places are added; _grow_room moves them.
         kept = min(len(self.rows), len(rows)) - self.capacity
         rows[self.capacity : self.capacity + kept] = self.rows[self.capacity : self.capacity + kept]
         self.rows = rows
@@ -222,7 +241,8 @@ class TaskStore:
         return self._end > self._first and bool((self.finished["start"] >= self._head).any())
 
     def _finish(self, slot: Hashable) -> None:
-        line = self._open.pop(slot)[0]
+        line = self._open[slot][0]
+        self._drop(slot)
         old, size = int(line["start"]), int(line["length"]) + 1
         start = self._allocate(size)
         self.rows[start : start + size] = self.rows[old : old + size]
