@@ -140,6 +140,17 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
             raise UserError(f"{place}: {one_line(error)}") from error
 
 
+def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:
+    """Has our algorithms look at the environment itself: spaces, ``task_id``; they raise a ValueError."""
+    import rllib_sami
+    from rllib_sami import config_checks
+
+    if issubclass(algorithm, rllib_sami.SaMI):
+        config = algorithm.get_default_config().update_from_dict(settings)
+        config.validate()
+        config_checks.check_environment(config)
+
+
 def _environment_hint(env: str) -> str:
     import gymnasium
 

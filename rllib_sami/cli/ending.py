@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
@@ -16,22 +17,41 @@ from rllib_sami.cli.stop import reached
 
 
 class MetricStopper(Stopper):
-    """Stops a trial at the first criterion met.
+    """Stops a trial at the first criterion met, or when the time budget is used up.
 
-    Unlike Tune's own, it does not fail on a metric that is not there yet, and it belongs to the command, not to the
-    saved trial, so that a resumed run follows today's criteria.
+    Unlike Tune's own, it does not fail on a metric that is not there yet, and the trial ends with a checkpoint.
+
+    Args:
+        stop: Metric to threshold.
+        time_budget_s: Seconds from now.
     """
 
-    def __init__(self, stop: dict[str, float]):
+    current: MetricStopper | None = None
+
+    def __init__(self, stop: dict[str, float], time_budget_s: float | None = None):
         self._stop = stop
+        self._end = None if time_budget_s is None else time.monotonic() + time_budget_s
+        MetricStopper.current = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Tune saves the stopper with the run and takes the saved one on resume: that must be today's.
+        return _current_stopper, ()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Returns whether the trial is done."""
-        return reached(result, self._stop) is not None
+        return self.out_of_time() or reached(result, self._stop) is not None
+
+    def out_of_time(self) -> bool:
+        """Returns whether the time budget is used up."""
+        return self._end is not None and time.monotonic() >= self._end
 
     def stop_all(self) -> bool:
         """Returns False: each trial ends by itself."""
         return False
+
+
+def _current_stopper() -> MetricStopper:
+    return MetricStopper.current or MetricStopper({})
 
 
 class GracefulStop(Callback):

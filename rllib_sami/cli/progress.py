@@ -12,7 +12,6 @@ from rich.console import Console
 
 from rllib_sami.cli.stop import RETURN, STEPS, lookup
 
-UPDATES = "learners/default_policy/num_module_steps_trained_lifetime"
 _COLUMNS = (
     ("iter", 6),
     ("env steps", 11),
@@ -129,7 +128,9 @@ def _updates(result: dict[str, Any]) -> float | None:
         for place in ("learners/default_policy/", "learners/__all_modules__/", ""):
             if (value := lookup(result, place + name)) is not None:
                 return value
-    return lookup(result, "learners/default_policy/weights_seq_no")
+    trained = lookup(result, "learners/default_policy/num_module_steps_trained_lifetime")
+    batch = lookup(result, "learners/default_policy/module_train_batch_size_mean")
+    return trained / batch if trained is not None and batch else None
 
 
 def _rate(before: float | None, after: float | None, seconds: float) -> float | None:

@@ -19,6 +19,8 @@ from rllib_sami.cli.stop import reached
 
 # So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
 CHECKPOINT_DEFAULTS = {"checkpoint_frequency": 10, "checkpoint_at_end": True, "num_to_keep": 2}
+# What a resumed run keeps: only stop criteria may change.
+_KEPT = ("run", "config", "checkpoint_config", "num_samples")
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
@@ -99,8 +101,8 @@ def _check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
         if run.finished and not _goes_further(plan, run):
             continue
         changed = differences(
-            {"run": run.record.get("run"), **(run.record.get("config") or {})},
-            {"run": plain(plan.algorithm), **plan.config},
+            {key: run.record.get(key) for key in _KEPT},
+            {key: value for key, value in _record(plan).items() if key in _KEPT},
         )
         if changed:
             raise UserError(
@@ -194,15 +196,12 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
         raise UserError(f"{run.path} is in use by another process.")
     stop_was_raised = resumed and run.record.get("stop") != plain(plan.stop)
     started = run.record.get("started", time.strftime("%Y-%m-%dT%H:%M:%S"))
-    run.write(
-        run=plain(plan.algorithm), stop=plan.stop, config=plan.config, started=started, finished=False,
-        checkpoint_config=plan.checkpoint_config, num_samples=plan.num_samples, command=shlex.join(session.command),
-    )  # fmt: skip
+    run.write(**_record(plan), started=started, finished=False, command=shlex.join(session.command))
+    stopper = MetricStopper(plan.stop, plan.time_budget_s)
     experiment = TuneExperiment(
         run.path.name,
         plan.algorithm,
-        stop=MetricStopper(plan.stop),
-        time_budget_s=plan.time_budget_s,
+        stop=stopper,
         config=plan.config,
         num_samples=plan.num_samples,
         storage_path=str(run.path.parent),
@@ -241,9 +240,24 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     failed = [trial for trial in trials if trial.status == "ERROR"]
     if failed:
         return _say_failed(failed, run, session)
+    if stopper.out_of_time():
+        click.echo(f"The time budget of {plan.time_budget_s:g} s is used up.")
+        _say_interrupted(run, session)
+        return 0
     run.write(finished=True)
     _say_finished(trials, run, session)
     return 0
+
+
+def _record(plan: Plan) -> dict[str, Any]:
+    """Returns what is noted of a run in its folder."""
+    return {
+        "run": plain(plan.algorithm),
+        "config": plain(plan.config),
+        "stop": dict(plan.stop),
+        "checkpoint_config": dict(plan.checkpoint_config),
+        "num_samples": plan.num_samples,
+    }
 
 
 def _environment_name(plan: Plan) -> str:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Union
 
 from rllib_sami.cli import catalog, typecheck
+from rllib_sami.cli.checkpoints import check_restore
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.stop import check_stop
@@ -113,6 +114,8 @@ def check(experiment: Experiment) -> Plan:
         },
     )
     plan.bundles = _validate(plan, place)
+    if plan.restore is not None:
+        plan.restore = check_restore(plan.restore, algorithm, f"{place}, restore")
     return plan
 
 
@@ -295,6 +298,7 @@ def _validate(plan: Plan, place: str) -> list[dict[str, float]]:
     for point in points:
         try:
             request = plan.algorithm.default_resource_request(point)  # type: ignore[attr-defined]
+            catalog.check_trainable(plan.algorithm, point)
         except Exception as error:
             # RLlib raises ValueError, TypeError, KeyError, AttributeError and its own for a setting it cannot use.
             raise UserError(f"{place}: {plan.algorithm.__name__} refuses these settings: {one_line(error)}") from error

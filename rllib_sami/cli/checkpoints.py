@@ -1,0 +1,92 @@
+"""What a checkpoint is of: its algorithm, its config, its RLModule. Nothing here starts Ray."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rllib_sami.cli.errors import UserError, one_line
+
+MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
+_MARK = "rllib_checkpoint.json"
+
+
+@dataclass
+class Checkpoint:
+    """An algorithm's checkpoint on disk.
+
+    Attributes:
+        path: The folder with `rllib_checkpoint.json`.
+        algorithm: The Algorithm class that wrote it.
+        config: Its AlgorithmConfig.
+    """
+
+    path: Path
+    algorithm: type
+    config: Any
+
+    def module(self) -> Any:
+        """Returns the RLModule, ready to act."""
+        from ray.rllib.core.rl_module.rl_module import RLModule
+
+        folder = self.path / MODULE
+        if not folder.is_dir():
+            raise UserError(f"{self.path}: no single agent's RLModule in it (looked for {MODULE}).")
+        try:
+            return RLModule.from_checkpoint(folder)
+        except Exception as error:
+            raise UserError(f"{folder}: the RLModule cannot be loaded: {one_line(error)}") from error
+
+
+def find(given: str | Path, place: str) -> Path:
+    """Returns the checkpoint folder that ``given`` is, or the newest one inside a trial's or experiment's folder."""
+    path = Path(given).expanduser().absolute()
+    if not path.exists():
+        raise UserError(f"{place}: {given}: no such folder.")
+    if (path / _MARK).is_file():
+        return path
+    inside = [mark.parent for pattern in ("*", "*/*") for mark in path.glob(f"{pattern}/{_MARK}")]
+    if inside:
+        return max(inside, key=lambda folder: ((folder / _MARK).stat().st_mtime, folder.name))
+    raise UserError(
+        f"{place}: {given} is no checkpoint of an RLlib algorithm: it has no {_MARK}. "
+        "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder."
+    )
+
+
+def load(given: str | Path, place: str) -> Checkpoint:
+    """Reads which algorithm and config a checkpoint is of."""
+    from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    path = find(given, place)
+    try:
+        with open(path / "class_and_ctor_args.pkl", "rb") as file:
+            content = pickle.load(file)
+        algorithm, (args, kwargs) = content["class"], content["ctor_args_and_kwargs"]
+        config = args[0] if args else kwargs["config"]
+        if isinstance(config, dict):
+            config = AlgorithmConfig.from_state(dict(config))
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{place}: {path} is of an algorithm whose code is not here: {one_line(error)}. Install or import it."
+        ) from error
+    except Exception as error:
+        raise UserError(f"{place}: {path} cannot be read: {type(error).__name__}: {one_line(error)}") from error
+    if not (isinstance(algorithm, type) and issubclass(algorithm, Algorithm)):
+        raise UserError(f"{place}: {path} is of {algorithm}, which is no RLlib algorithm.")
+    return Checkpoint(path, algorithm, config)
+
+
+def check_restore(given: str, algorithm: type, place: str) -> str:
+    """Returns the checkpoint's path if ``algorithm`` can start from it."""
+    checkpoint = load(given, place)
+    if checkpoint.algorithm is not algorithm:
+        theirs = checkpoint.algorithm.__name__
+        raise UserError(
+            f"{place}: {checkpoint.path} is a checkpoint of {theirs}, but {algorithm.__name__} is to be trained. "
+            f"Use --algo {theirs} or another checkpoint."
+        )
+    return str(checkpoint.path)
