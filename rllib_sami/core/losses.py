@@ -81,11 +81,14 @@ def similarity_scores(
     """
     if similarity not in SIMILARITIES:
         raise ValueError(f"`similarity` is {similarity!r}, but must be one of {list(SIMILARITIES)}.")
+    if query.dim() not in (2, 3):
+        raise ValueError(f"`query` has shape {tuple(query.shape)}, but must be [N, D] or [G, N, D].")
     if positive_keys.shape != query.shape:
         raise ValueError(f"`positive_keys` has shape {tuple(positive_keys.shape)}, `query` {tuple(query.shape)}.")
     grouped = query.dim() == 3
     own = not grouped and negative_keys.dim() == 3
-    if (grouped or own) and (negative_keys.dim() != 3 or negative_keys.shape[0] != query.shape[0]):
+    leading = query.shape[:1] if grouped or own else ()
+    if negative_keys.dim() < 2 or negative_keys.shape != (*leading, negative_keys.shape[-2], query.shape[-1]):
         raise ValueError(f"`negative_keys` {tuple(negative_keys.shape)} do not fit `query` {tuple(query.shape)}.")
 
     query = F.normalize(query, dim=-1)
@@ -94,6 +97,10 @@ def similarity_scores(
     if similarity == "bilinear":
         if similarity_map is None:
             raise ValueError("`similarity='bilinear'` needs the matrix `similarity_map`.")
+        if similarity_map.shape != (query.shape[-1], query.shape[-1]):
+            raise ValueError(
+                f"`similarity_map` {tuple(similarity_map.shape)} does not fit `query` {tuple(query.shape)}."
+            )
         query = query @ similarity_map
     positive = (query * positive_keys).sum(-1)
     if own:
