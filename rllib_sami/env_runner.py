@@ -24,7 +24,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     """Steps many environments with one forward pass each and keeps recurrent state, action and reward as arrays.
 
     Environment slot ``j`` of runner ``i`` begins with meta-task ``i * slots + j`` (modulo the number of tasks) and
-    goes on to the next one at each episode, so all are visited equally. Every slot has its own random stream.
+    goes on to the next one when an episode is over, so all are visited equally; an episode that a reset of the runner
+    cuts short is not counted. Every slot has its own random stream.
 
     It differs from RLlib's own runner in that connectors are not called and that of the per-episode callbacks only
     ``on_episode_end`` is (with the piece that ended the episode); ``config.env_runners(env_runner_cls=
@@ -35,6 +36,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         # Made first: the base class makes the environments.
         self._entropy: int | None = None
         self._num_resets = 0
+        self._episodes_over = np.zeros(0, np.int64)  # of each slot: finished or lost
         super().__init__(**kwargs)
         if self.config.num_torch_threads is not None:
             torch.set_num_threads(self.config.num_torch_threads)
@@ -60,6 +62,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self.env = TaskVectorEnv(env_fns, restart_failed=self.config.restart_failed_sub_environments)
         self.num_envs = self.env.num_envs
         self._needs_initial_reset = True
+        self._episodes_over = np.zeros(self.num_envs, np.int64)
         compat.call_on_environment_created(self)
 
     @property
@@ -71,6 +74,11 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         """0 for the local runner or the first remote one."""
         return max(0, (self.worker_index or 0) - 1)
 
+    @property
+    def _identity(self) -> tuple[bool, int]:
+        """Tells this runner's random streams from those of others."""
+        return bool(self.config.in_evaluation), int(self.worker_index or 0)
+
     def _seed_of(self, purpose: str, slot: int = 0) -> int:
         """An independent seed for each (seed, evaluation?, runner, purpose, slot, round of resets)."""
         purposes = {"actions": 0, "env": 1}
@@ -79,10 +87,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     def _reset(self) -> None:
         slots = range(self.num_envs)
-        first_task = self._runner_index * self.num_envs
-        obs = self.env.reset_all(
-            seeds=[self._seed_of("env", slot) for slot in slots], next_task_ids=[first_task + slot for slot in slots]
-        )
+        next_task_ids = self._runner_index * self.num_envs + np.arange(self.num_envs) + self._episodes_over
+        obs = self.env.reset_all(seeds=[self._seed_of("env", slot) for slot in slots], next_task_ids=next_task_ids)
         self._num_resets += 1
         self._needs_initial_reset = False
         acting = self.module.acting
@@ -173,6 +179,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 compat.call_on_episode_end(self, episode, slot)
             self._episode_ids[slot] = compat.new_episode_id()
             self._steps_so_far[slot] = self._return_so_far[slot] = 0
+            self._episodes_over[slot] += 1
         return int(step.done.sum())
 
     # --- Metrics and state ------------------------------------------------------------------------------------------
@@ -199,8 +206,10 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(RANDOM_STATE, components, not_components):
             state[RANDOM_STATE] = {
+                "runner": self._identity,
                 "entropy": self._entropy,
                 "num_resets": self._num_resets,
+                "episodes_over": self._episodes_over.copy(),
                 "generator": self._generator.get_state().numpy(),
             }
         return state
@@ -208,10 +217,14 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     @override(SingleAgentEnvRunner)
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
-        if RANDOM_STATE in state:
-            self._entropy = state[RANDOM_STATE]["entropy"]
-            self._num_resets = state[RANDOM_STATE]["num_resets"]
-            self._generator.set_state(torch.from_numpy(state[RANDOM_STATE]["generator"].copy()))
+        # RLlib sends the local runner's state to remote ones that come back: these keep streams of their own.
+        random_state = state.get(RANDOM_STATE)
+        if random_state is not None and random_state["runner"] == self._identity:
+            self._entropy = random_state["entropy"]
+            self._num_resets = random_state["num_resets"]
+            if len(random_state["episodes_over"]) == self.num_envs:
+                self._episodes_over = random_state["episodes_over"].copy()
+            self._generator.set_state(torch.from_numpy(random_state["generator"].copy()))
             # Running episodes are not saved: they begin anew, on random streams of their own.
             self._needs_initial_reset = True
 
