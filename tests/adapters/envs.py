@@ -1,0 +1,130 @@
+"""Small fast environments whose observations tell what really happened."""
+
+import gymnasium as gym
+import numpy as np
+from ray.tune.registry import register_env
+
+LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([3.0, 0.5], np.float32)
+NUM_TASKS = 5
+
+
+def goal(task_id):
+    """Goals ``[..., 2]`` of tasks ``[...]``, on the unit circle."""
+    angle = 2 * np.pi * np.asarray(task_id) / NUM_TASKS
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def reward_of(next_obs, task_id):
+    """Rewards ``[...]`` of what observations ``[..., 5]`` say was reached."""
+    return -np.square(np.asarray(next_obs)[..., :2] - goal(task_id)).sum(-1)
+
+
+class Point(gym.Env):
+    """A point that drifts, moves by its actions and is to stay at its task's goal, which only the reward tells.
+
+    Observation ``[5]``: position (2), steps since the reset / 10, last executed action (2; zeros after a reset).
+    Like a user's own environment, it draws its task at each reset.
+
+    Config: ``max_steps`` (20), ``end_probability`` of terminating at each step (0), ``fail_at`` (step of an instance's
+    life at which the first slot's environment raises; None), ``fail_in`` (``"step"`` or ``"reset"``), ``as_dict``
+    (observations in a Dict), ``task_id`` (what the infos hold: ``"int"``, ``"none"``, ``"text"``).
+    """
+
+    def __init__(self, config=None):
+        self.may_fail = getattr(config, "vector_index", 0) == 0
+        config = dict(config or {})
+        self.max_steps = config.get("max_steps", 20)
+        self.end_probability = config.get("end_probability", 0.0)
+        self.fail_at, self.fail_in = config.get("fail_at"), config.get("fail_in", "step")
+        self.as_dict, self.task_id_as = config.get("as_dict", False), config.get("task_id", "int")
+        self.action_space = gym.spaces.Box(LOW, HIGH)
+        self.observation_space = self._box(5)
+        if self.as_dict:
+            self.observation_space = gym.spaces.Dict(
+                {"clock": self._box(1), "place": self._box(2), "last": self._box(2)}
+            )
+        self.age = 0
+
+    @staticmethod
+    def _box(size):
+        return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._fail("reset")
+        self.task_id = int(self.np_random.integers(NUM_TASKS))
+        self.position = 0.5 * self.np_random.normal(size=2)
+        self.drift = 0.02 * self.np_random.normal(size=2)
+        self.steps = 0
+        self.last = np.zeros(2)
+        return self._observe(), self._info()
+
+    def step(self, action):
+        self.age += 1
+        self._fail("step")
+        assert self.action_space.contains(action), action
+        self.steps += 1
+        self.last = action
+        self.position = self.position + 0.03 * (action - (LOW + HIGH) / 2) + self.drift
+        terminated = bool(self.np_random.random() < self.end_probability)
+        reward = float(reward_of(np.float32(self.position), self.task_id))
+        return self._observe(), reward, terminated, self.steps >= self.max_steps, self._info()
+
+    def _observe(self):
+        place, clock, last = (np.asarray(x, np.float32) for x in (self.position, [self.steps / 10], self.last))
+        if self.as_dict:
+            return {"clock": clock, "place": place, "last": last}
+        return np.concatenate([place, clock, last])
+
+    def _info(self):
+        if self.task_id_as == "none":
+            return {}
+        return {"task_id": self.task_id if self.task_id_as == "int" else f"goal {self.task_id}"}
+
+    def _fail(self, where):
+        if self.may_fail and self.fail_at is not None and self.age >= self.fail_at and self.fail_in == where:
+            raise RuntimeError("the simulator broke")
+
+
+class Walker(Point):
+    """``Point`` with this package's protocol for tasks: an attribute ``next_task_id`` that each reset moves on."""
+
+    num_tasks = NUM_TASKS
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.next_task_id = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.task_id = self.next_task_id
+        self.next_task_id = (self.task_id + 1) % NUM_TASKS
+        return self._observe(), self._info()
+
+
+class Discrete(Point):
+    """Two actions."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.action_space = gym.spaces.Discrete(2)
+
+
+class Unbounded(Point):
+    """Any action."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.action_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+
+class Image(Point):
+    """Images for observations."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+
+for cls in (Point, Walker, Discrete, Unbounded, Image):
+    register_env(f"test/{cls.__name__}", cls)

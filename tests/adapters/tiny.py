@@ -1,0 +1,59 @@
+"""Configurations that build and train within a second."""
+
+import numpy as np
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+from rllib_sami import SaCCMConfig
+
+from . import envs  # noqa: F401  (registers the test environments)
+
+TRAINING = {
+    "encoder_hidden_dim": 16,
+    "context_dim": 3,
+    "actor_hidden": [16],
+    "critic_hidden": [16],
+    "train_episodes": 4,
+    "loss_timesteps": 32,
+    "contrast_episodes": 8,
+    "contrast_timesteps": 4,
+    "num_negatives": 7,
+    "updates_per_env_step": 0.1,
+    "num_steps_sampled_before_learning_starts": 100,
+    "replay_buffer_config": {"capacity": 5_000},
+}
+
+
+def tiny(config_class=SaCCMConfig, env="SaMI/Pendulum-v0", env_config=None, seed=0, **training) -> AlgorithmConfig:
+    """A config with tiny networks: 3 slots, fragments of 7 steps, episodes of 20, 100 steps to an iteration."""
+    return (
+        config_class()
+        .environment(env, env_config={"max_steps": 20} | (env_config or {}))
+        .env_runners(num_envs_per_env_runner=3, rollout_fragment_length=7)
+        .training(**TRAINING | training)
+        .reporting(min_sample_timesteps_per_iteration=100)
+        .debugging(seed=seed, log_level="ERROR")
+    )
+
+
+def flat_state(state, prefix="") -> dict[str, object]:
+    """Leaves of nested dicts and lists, by path."""
+    if isinstance(state, dict | list | tuple):
+        items = state.items() if isinstance(state, dict) else enumerate(state)
+        return {path: leaf for key, part in items for path, leaf in flat_state(part, f"{prefix}/{key}").items()}
+    return {prefix: state}
+
+
+def differences(one, other) -> list[str]:
+    """Paths at which two nested states differ in any bit."""
+    one, other = flat_state(one), flat_state(other)
+    unequal = [path for path in one.keys() & other.keys() if not _same(one[path], other[path])]
+    return sorted(unequal + list(one.keys() ^ other.keys()))
+
+
+def _same(one, other) -> bool:
+    return np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def weights_of(algo) -> dict[str, np.ndarray]:
+    """All parameters of the (local) learner, entropy coefficient included."""
+    return flat_state(algo.learner_group.get_weights())
