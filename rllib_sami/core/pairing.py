@@ -47,7 +47,8 @@ class Pairs:
         num_positives: ``G P``: how many of the ``E`` are positives.
         query_episode: ``[U, G, N]``; with ``query_step``.
         query_step: ``[U, G, N]``.
-        positive_episode: ``[U, G, N]``: another positive episode of the same group; with ``positive_step``.
+        positive_episode: ``[U, G, N]``: another positive episode of the same group, if it has one; with
+            ``positive_step``.
         positive_step: ``[U, G, N]``.
         negative_episode: ``[U, G, K-1]``; with ``negative_step``.
         negative_step: ``[U, G, K-1]``.
@@ -83,7 +84,8 @@ def draw_pairs(
         strategy: Which episodes may pair.
         rng: Source of randomness.
         num_updates: ``U``.
-        num_episodes: Episodes ``E`` of one update, shared by its groups (a few less if they do not divide evenly).
+        num_episodes: Episodes ``E`` of one update, shared by its groups (a few less if they do not divide evenly; more
+            if they are too few for one group, or for two where other tasks give negatives).
         queries_per_episode: Queries from each positive episode.
         num_negatives: ``K - 1``.
         positive_fraction: Share of a task's episodes that counts as high return; at least one is high, one low.
@@ -102,7 +104,7 @@ def draw_pairs(
         return None
 
     per_group = 4 if strategy.by_skill else 2  # at least two positives (and two low ones) to a group
-    num_groups = min(len(first), max(1 if strategy.by_skill else 2, num_episodes // per_group))
+    num_groups = min(len(first), max(2 if strategy.other_tasks else 1, num_episodes // per_group))
     group_size = max(per_group, num_episodes // num_groups)
     num_low = group_size // 2 if strategy.by_skill else 0
     num_high = group_size - num_low
@@ -125,11 +127,12 @@ def draw_pairs(
         return (rng.random(episode.shape) * lengths).astype(np.int64)
 
     group = np.arange(num_groups)[:, None]
-    # Queries: each positive episode; its positive key comes from another one of the group (if there is one).
+    # Queries: each positive episode; its positive key comes from another one of the group (if there is one: a task with
+    # few good episodes fills several places with the same).
     own = np.repeat(np.arange(num_high), queries_per_episode)  # [N]
-    shift = 1 + rng.integers(max(1, num_high - 1), size=(*shape, len(own)))
+    differs = positives[..., None, :] != positives[..., own, None]  # [U, G, N, P]
     query_episode = np.broadcast_to(group * num_high + own, (*shape, len(own)))
-    positive_episode = group * num_high + (own + shift) % num_high
+    positive_episode = group * num_high + (differs + rng.random(differs.shape)).argmax(axis=-1)
 
     # Negatives: the group's low ones, and everything of the other groups.
     own_low = num_groups * num_high + group * num_low + rng.integers(max(1, num_low), size=(*shape, num_negatives))
