@@ -1,0 +1,243 @@
+"""Each strategy gives exactly the episodes of its row in the table at the top of ``pairing.py``."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from core_helpers import episode_table
+
+from rllib_sami.core.pairing import PAIRINGS, Pairs, draw_pairs
+
+# Task, return, length; the episodes are numbered by line.
+TABLE = episode_table(
+    *[(0, 1.0, 4), (1, 50.0, 9), (0, 4.0, 7), (1, 20.0, 3), (2, 5.0, 5), (1, 40.0, 6)],
+    *[(0, 2.0, 2), (3, -2.0, 8), (1, 10.0, 1), (0, 3.0, 3), (3, -1.0, 5), (1, 30.0, 4)],
+)
+BY_TASK = {0: {0, 2, 6, 9}, 1: {1, 3, 5, 8, 11}, 2: {4}, 3: {7, 10}}
+# Good and bad half by return within the task (two of task 1's five are good); task 2 has a single episode.
+HIGH = {0: {2, 9}, 1: {1, 5}, 3: {10}}
+LOW = {0: {0, 6}, 1: {3, 8, 11}, 3: {7}}
+SKILLED = {0, 1, 3}
+
+
+def draw(table=TABLE, pairing="skill_task", seed=0, **options) -> Pairs | None:
+    settings = {"num_updates": 300, "num_episodes": 16, "queries_per_episode": 3, "num_negatives": 10}
+    return draw_pairs(table, PAIRINGS[pairing], np.random.default_rng(seed), **settings | options)
+
+
+def numbers(pairs: Pairs, which: str) -> np.ndarray:
+    """Episode numbers of ``query``, ``positive`` or ``negative``, ``[U, G, ...]``."""
+    index = getattr(pairs, f"{which}_episode")
+    return np.take_along_axis(pairs.episodes, index.reshape(len(index), -1), axis=1).reshape(index.shape)
+
+
+def by_group_task(pairs: Pairs, episodes: np.ndarray, table: np.ndarray = TABLE) -> dict[int, set[int]]:
+    """The episodes ``[U, G, ...]`` that occurred, by the task of their group's queries."""
+    tasks = table["task_id"][numbers(pairs, "query")]
+    assert (tasks == tasks[..., :1]).all()
+    found = defaultdict(set)
+    for task, episode in zip(np.broadcast_to(tasks[..., :1], episodes.shape).flat, episodes.flat, strict=True):
+        found[int(task)].add(int(episode))
+    return dict(found)
+
+
+def others(task: int, tasks: set[int]) -> set[int]:
+    """All episodes of the other tasks."""
+    return set().union(*(BY_TASK[other] for other in tasks - {task}))
+
+
+# --- The three rows -------------------------------------------------------------------------------------------------
+
+
+def test_task_strategy_takes_all_episodes_of_a_task_against_all_of_the_others():
+    pairs = draw(pairing="task")
+    assert by_group_task(pairs, numbers(pairs, "query")) == BY_TASK
+    assert by_group_task(pairs, numbers(pairs, "positive")) == BY_TASK
+    assert by_group_task(pairs, numbers(pairs, "negative")) == {task: others(task, set(BY_TASK)) for task in BY_TASK}
+    assert (pairs.return_gap == 1).all()
+
+
+def test_skill_strategy_takes_a_tasks_good_episodes_against_its_bad_ones():
+    pairs = draw(pairing="skill")
+    assert by_group_task(pairs, numbers(pairs, "query")) == HIGH
+    assert by_group_task(pairs, numbers(pairs, "positive")) == HIGH
+    assert by_group_task(pairs, numbers(pairs, "negative")) == LOW
+
+
+def test_skill_task_strategy_takes_good_episodes_against_bad_ones_and_other_tasks_half_and_half():
+    pairs = draw(pairing="skill_task")
+    assert by_group_task(pairs, numbers(pairs, "query")) == HIGH
+    assert by_group_task(pairs, numbers(pairs, "positive")) == HIGH
+    negatives = numbers(pairs, "negative")
+    assert by_group_task(pairs, negatives[..., 0::2]) == LOW
+    assert by_group_task(pairs, negatives[..., 1::2]) == {task: others(task, SKILLED) for task in SKILLED}
+
+
+@pytest.mark.parametrize("pairing", list(PAIRINGS))
+def test_queries_and_positives_are_different_episodes_of_one_task_if_it_has_two(pairing):
+    allowed = BY_TASK if pairing == "task" else HIGH
+    for num_episodes in (4, 9, 16, 40):  # up to more places than a task has episodes
+        pairs = draw(pairing=pairing, num_episodes=num_episodes)
+        query, positive = numbers(pairs, "query"), numbers(pairs, "positive")
+        np.testing.assert_array_equal(TABLE["task_id"][query], TABLE["task_id"][positive])
+        several = np.isin(TABLE["task_id"][query], [task for task, episodes in allowed.items() if len(episodes) > 1])
+        assert (query != positive)[several].all()
+        assert (query == positive)[~several].all()  # the documented way out
+
+
+@pytest.mark.parametrize("num_episodes", [8, 12, 16, 40])
+def test_every_pair_of_a_tasks_good_episodes_occurs(num_episodes):
+    table = episode_table(*[(0, float(n)) for n in range(6)], *[(1, float(n)) for n in range(6)])
+    pairs = draw(table, num_episodes=num_episodes)
+    found = set(zip(numbers(pairs, "query").flat, numbers(pairs, "positive").flat, strict=True))
+    expected = {(a, b) for good in ({3, 4, 5}, {9, 10, 11}) for a in good for b in good - {a}}
+    assert found == expected
+
+
+@pytest.mark.parametrize("pairing", list(PAIRINGS))
+def test_allowed_episodes_are_drawn_equally_often(pairing):
+    table = episode_table(*[(task, float(n)) for task in range(3) for n in range(10)])
+    pairs = draw(table, pairing, num_updates=2000, num_episodes=12)
+    allowed = 10 if pairing == "task" else 5
+    for which in ("query", "positive"):
+        episodes, counts = np.unique(numbers(pairs, which), return_counts=True)
+        assert len(episodes) == 3 * allowed
+        assert counts.max() / counts.min() < 1.2
+    negatives = numbers(pairs, "negative")
+    bad, counts = np.unique(negatives[..., 0::2], return_counts=True)
+    assert len(bad) == (15 if PAIRINGS[pairing].by_skill else 30)
+    assert counts.max() / counts.min() < 1.2
+
+
+def test_ranks_count_within_a_task_not_over_all():
+    """Task 1's worst return beats task 0's best, and still it is a bad one."""
+    pairs = draw(num_episodes=8)
+    assert by_group_task(pairs, numbers(pairs, "query"))[0] == {2, 9}
+    assert 8 in by_group_task(pairs, numbers(pairs, "negative")[..., 0::2])[1]
+
+
+# --- Steps and shapes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pairing", list(PAIRINGS))
+def test_steps_lie_inside_their_episodes_and_all_of_them_occur(pairing):
+    pairs = draw(pairing=pairing)
+    for which in ("query", "positive", "negative"):
+        episodes, steps = numbers(pairs, which), getattr(pairs, f"{which}_step")
+        assert steps.shape == episodes.shape
+        for episode in np.unique(episodes):
+            assert set(steps[episodes == episode]) == set(range(TABLE["length"][episode]))
+
+
+@pytest.mark.parametrize("pairing", list(PAIRINGS))
+@pytest.mark.parametrize("num_episodes", [4, 7, 8, 13, 16])
+def test_shapes_do_not_depend_on_what_is_drawn(pairing, num_episodes):
+    pairs = draw(pairing=pairing, num_updates=5, num_episodes=num_episodes, queries_per_episode=3, num_negatives=7)
+    num_groups = pairs.query_episode.shape[1]
+    per_group = pairs.num_positives // num_groups
+    assert pairs.query_episode.shape == pairs.positive_episode.shape == (5, num_groups, 3 * per_group)
+    assert pairs.negative_episode.shape == (5, num_groups, 7)
+    assert per_group >= 2
+    # Every positive episode gives queries, equally many; groups have their own episodes.
+    for update in pairs.query_episode:
+        np.testing.assert_array_equal(np.unique(update, return_counts=True)[1], 3)
+        assert len(np.unique(update)) == pairs.num_positives
+    assert pairs.episodes.shape[1] <= max(num_episodes, 8 if PAIRINGS[pairing].by_skill else 4)
+
+
+def test_return_gap_is_the_difference_in_reward_per_step():
+    table = episode_table((0, 30.0, 10), (0, 5.0, 5), (0, 60.0, 20), (0, -4.0, 4))  # per step 3, 1, 3 and -1
+    pairs = draw(table, "skill", num_episodes=4)
+    np.testing.assert_allclose(pairs.return_gap, 3.0 - 0.0)
+
+
+def test_same_seed_draws_the_same_pairs():
+    first, again, other = draw(seed=1), draw(seed=1), draw(seed=2)
+    for name in ("episodes", "query_step", "positive_episode", "positive_step", "negative_episode", "negative_step"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+        assert (getattr(first, name) != getattr(other, name)).any()
+
+
+# --- Edges ----------------------------------------------------------------------------------------------------------
+
+
+def test_equal_returns_are_ranked_at_random():
+    table = episode_table(*[(0, 7.0)] * 4, *[(1, 0.0)] * 3, (1, 1.0))
+    good, bad = defaultdict(set), defaultdict(set)
+    for seed in range(40):
+        pairs = draw(table, "skill", seed, num_updates=3)
+        queries, negatives = (by_group_task(pairs, numbers(pairs, which), table) for which in ("query", "negative"))
+        for task in (0, 1):
+            assert not queries[task] & negatives[task]  # never both at once
+            good[task] |= queries[task]
+            bad[task] |= negatives[task]
+    assert good[0] == bad[0] == {0, 1, 2, 3}
+    assert (good[1], bad[1]) == ({4, 5, 6, 7}, {4, 5, 6})  # the one with a higher return is always good
+
+
+@pytest.mark.parametrize(("fraction", "num_good"), [(0.001, 1), (0.25, 2), (0.5, 4), (0.75, 6), (0.999, 7)])
+def test_positive_fraction_leaves_at_least_one_good_and_one_bad(fraction, num_good):
+    table = episode_table(*[(0, float(n)) for n in range(8)])
+    pairs = draw(table, "skill", positive_fraction=fraction)
+    assert by_group_task(pairs, numbers(pairs, "query"), table) == {0: set(range(8 - num_good, 8))}
+    assert by_group_task(pairs, numbers(pairs, "negative"), table) == {0: set(range(8 - num_good))}
+
+
+@pytest.mark.parametrize("pairing", list(PAIRINGS))
+def test_many_more_tasks_than_groups_all_get_their_turn(pairing):
+    table = episode_table(*[(task, float(n)) for task in range(40) for n in range(4)])
+    pairs = draw(table, pairing, num_episodes=8)
+    query, negative = numbers(pairs, "query"), numbers(pairs, "negative")
+    group_tasks = table["task_id"][query[..., 0]]
+    assert group_tasks.shape[1] == (2 if PAIRINGS[pairing].by_skill else 4)
+    assert (np.diff(np.sort(group_tasks, axis=1)) > 0).all()  # a task has one group
+    assert set(group_tasks.flat) == set(range(40))
+    if pairing == "skill":
+        assert (table["task_id"][negative] == group_tasks[..., None]).all()
+    else:
+        from_others = negative if pairing == "task" else negative[..., 1::2]
+        assert (table["task_id"][from_others] != group_tasks[..., None]).all()
+
+
+def test_few_episodes_still_bring_negatives_of_another_task():
+    pairs = draw(num_episodes=4)
+    tasks = TABLE["task_id"]
+    group_tasks = tasks[numbers(pairs, "query")[..., :1]]
+    assert (tasks[numbers(pairs, "negative")[..., 1::2]] != group_tasks).all()
+
+
+@pytest.mark.parametrize("pairing", ["skill", "skill_task"])
+def test_one_task_only_is_contrasted_by_skill(pairing):
+    table = episode_table(*[(5, float(n)) for n in range(4)])
+    pairs = draw(table, pairing)
+    assert by_group_task(pairs, numbers(pairs, "query"), table) == {5: {2, 3}}
+    assert by_group_task(pairs, numbers(pairs, "negative"), table) == {5: {0, 1}}
+
+
+@pytest.mark.parametrize("pairing", ["skill", "skill_task"])
+def test_two_episodes_of_one_task_suffice_for_the_skill_strategies(pairing):
+    pairs = draw(episode_table((5, 1.0), (5, 0.0)), pairing)
+    assert (numbers(pairs, "query") == 0).all()
+    assert (numbers(pairs, "positive") == 0).all()
+    assert (numbers(pairs, "negative") == 1).all()
+
+
+def test_two_tasks_with_an_episode_each_suffice_for_the_task_strategy():
+    table = episode_table((5, 1.0), (6, 0.0))
+    pairs = draw(table, "task")
+    assert by_group_task(pairs, numbers(pairs, "positive"), table) == {5: {0}, 6: {1}}
+    assert by_group_task(pairs, numbers(pairs, "negative"), table) == {5: {1}, 6: {0}}
+
+
+@pytest.mark.parametrize(
+    ("pairing", "lines"),
+    [
+        *[(pairing, []) for pairing in PAIRINGS],
+        *[(pairing, [(0, 1.0)]) for pairing in PAIRINGS],
+        ("task", [(0, 1.0), (0, 2.0), (0, 3.0)]),
+        ("skill", [(0, 1.0), (1, 2.0), (2, 3.0)]),
+        ("skill_task", [(0, 1.0), (1, 2.0), (2, 3.0)]),
+    ],
+)
+def test_nothing_to_pair_gives_none(pairing, lines):
+    assert draw(episode_table(*lines), pairing) is None
