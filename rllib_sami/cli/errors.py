@@ -21,17 +21,18 @@ def nearest(name: object, options: Iterable[str], cutoff: float = 0.6) -> str | 
     return by_lower[found[0]] if found else None
 
 
-def did_you_mean(name: object, options: Iterable[str], list_up_to: int = 12) -> str:
+def did_you_mean(name: object, options: Iterable[str], list_up_to: int = 12, cutoff: float = 0.6) -> str:
     """Returns the half-sentence that ends a message about an unknown name.
 
     Args:
         name: What the user wrote.
         options: The valid names.
         list_up_to: All valid names are listed if there are no more than this.
+        cutoff: How alike (0 to 1) the nearest name must be to be named.
     """
     options = sorted({str(option) for option in options})
     parts = []
-    if close := nearest(name, options):
+    if close := nearest(name, options, cutoff):
         parts.append(f"Did you mean '{close}'?")
     if options and len(options) <= list_up_to:
         parts.append(f"Valid: {', '.join(options)}.")

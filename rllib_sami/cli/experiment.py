@@ -233,7 +233,7 @@ def _require_file(path: Path, place: str = "") -> None:
         return
     folder = path.parent if path.parent.is_dir() else Path()
     others = [file.name for file in folder.iterdir() if file.suffix in {".yaml", ".yml", ".json", ".py"}]
-    hint = did_you_mean(path.name, others, list_up_to=0)
+    hint = did_you_mean(path.name, others, list_up_to=0, cutoff=0.75)
     what = "is a folder, not a file" if path.is_dir() else "no such file"
     raise UserError(f"{place}{path}: {what}. {hint}".strip())
 

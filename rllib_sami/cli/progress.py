@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rllib_sami.cli.stop import RETURN, STEPS, lookup
 
+_BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
     ("iter", 6),
     ("env steps", 11),
@@ -41,6 +42,7 @@ class Progress(Callback):
         self._begin: dict[str, tuple[float, dict[str, Any]]] = {}
         self._last: dict[str, tuple[float, dict[str, Any]]] = {}
         self._held: dict[str, dict[str, Any]] = {}
+        self._returns: dict[str, dict[str, float]] = {}
         self._lines = 0
 
     def on_trial_result(
@@ -48,6 +50,8 @@ class Progress(Callback):
     ) -> None:
         """Prints a line, unless the trial's last line is younger than the interval."""
         now, key = time.monotonic(), trial.trial_id
+        # An iteration in which no episode ended has no return: the last one known stands.
+        self._returns.setdefault(key, {}).update(returns(result))
         if key not in self._begin:
             # The first iteration's own duration is the best guess of when it began.
             seconds = lookup(result, "time_this_iter_s") or 0.0
@@ -83,7 +87,7 @@ class Progress(Callback):
         cells = (
             _count(lookup(result, "training_iteration")),
             _count(_steps(result)),
-            _number(lookup(result, RETURN)),
+            _number(self._returns[key].get(RETURN)),
             _number(lookup(result, "env_steps_per_second") or _rate(_steps(last), _steps(result), seconds)),
             _number(lookup(result, "updates_per_second") or _rate(_updates(last), _updates(result), seconds)),
             duration(lookup(result, "time_total_s")),
@@ -93,7 +97,7 @@ class Progress(Callback):
         if trials > 1:
             line += f"  {trial.trial_id} {trial.experiment_tag}"
         self._console.print(line)
-        for detail in _details(result):
+        for detail in _details(self._returns[key]):
             self._console.print(f"{'':8}{detail}", style="dim")
 
     def _time_left(self, now: float, begun: float, first: dict[str, Any], result: dict[str, Any]) -> float | None:
@@ -139,22 +143,31 @@ def _rate(before: float | None, after: float | None, seconds: float) -> float | 
     return (after - before) / seconds
 
 
-def _details(result: dict[str, Any]) -> list[str]:
-    """Returns the returns per task and per split, one line each, where the result has them."""
-    lines = []
-    tasks = (result.get("env_runners") or {}).get("return_by_task")
-    if isinstance(tasks, dict) and tasks:
-        ordered = sorted(tasks, key=lambda name: (len(str(name)), str(name)))
-        returns = [f"{name}: {_number(lookup(tasks, str(name)))}" for name in ordered]
-        more = f"  ... {len(returns) - 12} more" if len(returns) > 12 else ""
-        lines.append("by task   " + "  ".join(returns[:12]) + more)
+def returns(result: dict[str, Any]) -> dict[str, float]:
+    """Returns all mean returns that a result has: over all, by task, by split."""
+    names = [RETURN]
+    by_task = (result.get("env_runners") or {}).get("return_by_task")
     evaluation = result.get("evaluation")
-    if isinstance(evaluation, dict):
-        splits = {name: lookup(evaluation, f"{name}/return_mean") for name in evaluation}
-        known = [f"{name} {_number(value)}" for name, value in splits.items() if value is not None]
-        if known:
-            lines.append("by split  " + "   ".join(known))
+    names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
+    names += [f"evaluation/{split}/return_mean" for split in evaluation] if isinstance(evaluation, dict) else []
+    found = {name: lookup(result, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _details(known: dict[str, float]) -> list[str]:
+    """Returns the lines under a row: returns by task and by split, where there are any."""
+    tasks = sorted((name.removeprefix(_BY_TASK) for name in known if name.startswith(_BY_TASK)), key=_natural)
+    cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
+    more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
+    lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
+    splits = [name for name in known if name.startswith("evaluation/")]
+    if splits:
+        lines.append("by split  " + "   ".join(f"{name.split('/')[1]} {_number(known[name])}" for name in splits))
     return lines
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def _number(value: float | None) -> str:

@@ -164,23 +164,31 @@ class ConfigSchema:
             raise UserError(f"{place}: '{key}' no longer exists in RLlib. {did_you_mean(key, self.public_keys)}")
         hint = did_you_mean(key, self.public_keys) or "No setting has a similar name."
         if key in EXPERIMENT_KEYS:
-            hint = f"It belongs one level up, beside 'config'. {hint}"
+            hint = "It belongs one level up, beside 'config'."
         raise UserError(f"{place}: {self.name} has no setting '{key}'. {hint}")
 
     def _check_value(self, key: str, value: Any, place: str) -> Any:
-        if _is_search_space(value):
+        if _is_search_space(value, f"{place}.{key}"):
             if isinstance(value, dict):
                 return {"grid_search": [self._check_value(key, item, place) for item in value["grid_search"]]}
             return value
         if key in ("env", "callbacks", "callbacks_class", "multiagent"):
             return value
         hint = self.hint(key)
-        _check_type(key, value, hint, place)
+        wanted = hint
+        if self.defaults.get(key) is not None:
+            # RLlib declares everything Optional; do not advertise null where it is not the default.
+            wanted = typecheck.without_none(hint)
+        if value is not None or wanted is hint:
+            _check_type(key, value, wanted, place)
         if isinstance(value, dict):
             self._check_nested(key, value, f"{place}.{key}")
             if key == "evaluation_config":
                 return self.check(value, f"{place}.{key}")
-        return typecheck.cast(value, hint)
+        value = typecheck.cast(value, hint)
+        if key.startswith("num_") and isinstance(value, int | float) and value < 0:
+            raise UserError(f"{place}: '{key}' is {value}, but a number of things cannot be negative.")
+        return value
 
     def _check_nested(self, key: str, value: dict[str, Any], place: str) -> None:
         if key == "replay_buffer_config":
@@ -242,12 +250,12 @@ def _model_keys() -> set[str]:
     return {item.name for item in fields(DefaultModelConfig)}
 
 
-def _is_search_space(value: Any) -> bool:
+def _is_search_space(value: Any, place: str) -> bool:
     from ray.tune.search.sample import Domain
 
     if isinstance(value, dict) and set(value) == {"grid_search"}:
         if not isinstance(value["grid_search"], list) or not value["grid_search"]:
-            raise UserError(f"grid_search: a list of alternatives is needed, not {value['grid_search']!r}.")
+            raise UserError(f"{place}: grid_search: a list of alternatives is needed, not {value['grid_search']!r}.")
         return True
     return isinstance(value, Domain)
 
@@ -298,10 +306,14 @@ def _validate(plan: Plan, place: str) -> list[dict[str, float]]:
     for point in points:
         try:
             request = plan.algorithm.default_resource_request(point)  # type: ignore[attr-defined]
-            catalog.check_trainable(plan.algorithm, point)
         except Exception as error:
             # RLlib raises ValueError, TypeError, KeyError, AttributeError and its own for a setting it cannot use.
             raise UserError(f"{place}: {plan.algorithm.__name__} refuses these settings: {one_line(error)}") from error
+        try:
+            catalog.check_trainable(plan.algorithm, point)
+        except Exception as error:
+            # Making the environment runs the user's code, which may raise anything.
+            raise UserError(f"{place}: {one_line(error)}") from error
         if len(request.bundles) > len(bundles):
             bundles = [dict(bundle) for bundle in request.bundles]
     return bundles

@@ -107,7 +107,8 @@ def _train_run(ctx: click.Context, algo: str | None, env: str | None, options: d
     if algo is None or env is None:
         missing = "--algo" if algo is None else "--env"
         raise UserError(
-            f"{missing} is missing: rllib train run --algo SaCCM --env SaMI/Ant-v0 (`rllib envs` lists ours)."
+            f"{missing} is missing. The form is: rllib train run --algo SaCCM --env SaMI/Ant-v0 "
+            "(`rllib envs` lists environments)."
         )
     name = "_".join(part.rpartition(".")[2].replace("/", "-").replace(":", "-") for part in (algo, env))
     _execute(ctx, [Experiment(name, {"run": algo, "env": env})], None, None, options)

@@ -66,6 +66,13 @@ def cast(value: Any, hint: Any) -> Any:
     return value
 
 
+def without_none(hint: Any) -> Any:
+    """Returns the type without its None."""
+    if typing.get_origin(hint) not in (Union, types.UnionType):
+        return hint
+    return Union[tuple(arg for arg in typing.get_args(hint) if arg is not type(None))]  # noqa: UP007 - a value
+
+
 def describe(hint: Any) -> str:
     """Returns the type in words, for messages."""
     if hint in _NAMES:
