@@ -1,5 +1,6 @@
 """A vector environment that moves arrays only: flat float32 observations, task ids, no dicts of infos."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,9 +77,7 @@ class TaskVectorEnv(SyncVectorEnv):
             if next_task_ids is not None and env.has_wrapper_attr("next_task_id"):
                 num_tasks = env.get_wrapper_attr("num_tasks")
                 env.set_wrapper_attr("next_task_id", int(next_task_ids[index]) % num_tasks)
-            first, info = env.reset(seed=int(seed))
-            obs[index] = self.flatten(first)
-            self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+            obs[index] = self._begin(index, seed=int(seed))
         return obs
 
     @property
@@ -100,10 +99,8 @@ class TaskVectorEnv(SyncVectorEnv):
                 if not self._restart_failed:
                     raise
                 logger.exception("Environment %d failed; it is made anew and its episode is lost.", index)
-                self.envs[index] = env = self.env_fns[index]()
-                result, info = env.reset()
-                restarted[index], self._task_ids[index] = True, info.get(TASK_ID, NO_TASK)
-                obs[index] = self.flatten(result)
+                restarted[index] = True
+                obs[index] = self._make_anew(index)
                 continue
             rewards[index], terminated[index] = reward, ended
             obs[index] = self.flatten(result)
@@ -112,12 +109,34 @@ class TaskVectorEnv(SyncVectorEnv):
                     final_obs = obs.copy()
                 done[index] = True
                 final_obs[index] = obs[index]
-                first, info = env.reset()
-                obs[index] = self.flatten(first)
-                self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+                obs[index] = self._begin(index)
             elif final_obs is not obs:
                 final_obs[index] = obs[index]
         return VectorStep(obs, final_obs, rewards, terminated, done, restarted, self.task_ids)
+
+    def _begin(self, index: int, seed: int | None = None) -> np.ndarray:
+        """Resets one environment and notes its task."""
+        try:
+            obs, info = self.envs[index].reset(seed=seed)
+        except Exception:
+            if not self._restart_failed:
+                raise
+            logger.exception("Environment %d could not be reset; it is made anew.", index)
+            return self._make_anew(index)
+        self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+        return self.flatten(obs)
+
+    def _make_anew(self, index: int) -> np.ndarray:
+        """Replaces a failed environment; random numbers and the walk over tasks go on where it was."""
+        failed, env = self.envs[index], self.env_fns[index]()
+        if env.has_wrapper_attr("next_task_id"):
+            env.set_wrapper_attr("next_task_id", failed.get_wrapper_attr("next_task_id"))
+        obs, info = env.reset(seed=int(failed.unwrapped.np_random.integers(2**31)))
+        self.envs[index] = env
+        self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+        with contextlib.suppress(Exception):  # it is broken already
+            failed.close()
+        return self.flatten(obs)
 
 
 def flat_observation_space(space: gym.Space) -> gym.spaces.Box:
