@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from rllib_sami.env_runner import SaMIEnvRunner
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
 from .envs import HIGH, LOW, NUM_TASKS, reward_of
 from .parity import recomputed_actions, sharpen, stored_episodes, worst_mismatch
-from .tiny import tiny
+from .tiny import runner_of, store_of, tiny
 
 TOLERANCE = 1e-5
 MARGIN = 100 * TOLERANCE  # what a control has to be off by
@@ -24,23 +23,9 @@ ENVIRONMENTS = {
 
 
 def make_runner(runner_class=SaMIEnvRunner, **settings):
-    config = tiny(**settings)
-    config.validate()
-    torch.manual_seed(1)
-    runner = runner_class(config=config, worker_index=0)
+    runner = runner_of(tiny(**settings), runner_class=runner_class)
     sharpen(runner.module.acting)
     return runner
-
-
-def store_of(runner, fragments):
-    """The replay buffer's store after fragments of one runner."""
-    acting = runner.module.acting
-    buffer = TaskEpisodeReplayBuffer(
-        acting.obs_dim, acting.action_dim, runner.config.get_sampling_config(), capacity=5_000
-    )
-    for fragment in fragments:
-        buffer.add(fragment)
-    return buffer.store
 
 
 def sampled(runner, num_fragments=12, between=lambda runner: None, **arguments):

@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_sami.env_runner import SaMIEnvRunner
-
 from .envs import NUM_TASKS
-from .tiny import tiny
+from .tiny import runner_of, tiny
 
 
-def make_runner(index=0, *, seed=3, slots=3, env="test/Walker", evaluation=False, remote=False, **settings):
-    """Runner ``index``: 0 is the local or first remote one, as worker index 1 is of several remote ones."""
-    config = tiny(env=env, seed=seed, **settings).env_runners(num_envs_per_env_runner=slots)
-    config.validate()
+def make_runner(index=0, *, seed=3, env="test/Walker", evaluation=False, remote=False, **settings):
+    config = tiny(env=env, seed=seed, **settings)
     config.in_evaluation = evaluation
-    torch.manual_seed(0)
-    return SaMIEnvRunner(config=config, worker_index=index + 1 if remote or index else 0)
+    return runner_of(config, index=index, remote=remote)
 
 
 def tasks_by_slot(episodes, slots):

@@ -1,9 +1,13 @@
 """Configurations that build and train within a second."""
 
 import numpy as np
+import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import SaCCMConfig
+from rllib_sami.core.task_store import TaskStore
+from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
 from . import envs  # noqa: F401  (registers the test environments)
 
@@ -33,6 +37,24 @@ def tiny(config_class=SaCCMConfig, env="SaMI/Pendulum-v0", env_config=None, seed
         .reporting(min_sample_timesteps_per_iteration=100)
         .debugging(seed=seed, log_level="ERROR")
     )
+
+
+def runner_of(config, *, index=0, remote=False, runner_class=SaMIEnvRunner):
+    """Env runner ``index`` of a config, without an algorithm: 0 is the local one, or with ``remote`` the first one."""
+    config.validate()
+    torch.manual_seed(1)
+    return runner_class(config=config, worker_index=index + 1 if remote or index else 0)
+
+
+def store_of(runner, fragments) -> TaskStore:
+    """The store of a replay buffer that was given a runner's fragments."""
+    obs_space, action_space = runner.get_spaces()["default_policy"]
+    buffer = TaskEpisodeReplayBuffer(
+        obs_space.shape[0], action_space.shape[0], runner.config.get_sampling_config(), capacity=5_000
+    )
+    for fragment in fragments:
+        buffer.add(fragment)
+    return buffer.store
 
 
 def flat_state(state, prefix="") -> dict[str, object]:

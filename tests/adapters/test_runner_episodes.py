@@ -1,0 +1,156 @@
+"""What one call of the env runner returns: fragments, whole episodes, failed environments, metrics, callbacks."""
+
+import numpy as np
+import pytest
+
+from .envs import NUM_TASKS, reward_of
+from .parity import sharpen, stored_episodes, worst_mismatch
+from .tiny import runner_of, store_of, tiny
+
+TOLERANCE = 1e-5
+
+# --- Fragments and whole episodes -----------------------------------------------------------------------------------
+
+
+def test_a_fragment_has_its_length_in_every_slot_and_pieces_join():
+    runner = runner_of(tiny(env="test/Walker", env_config={"end_probability": 0.1}))
+    reached = {}
+    for _ in range(15):
+        pieces = runner.sample(explore=False)
+        for slot in range(3):
+            assert sum(len(piece) for piece in pieces if piece.custom_data["slot"] == (0, slot)) == 7
+        for piece in pieces:
+            assert piece.t_started == reached.pop(piece.id_, 0)
+            if not piece.is_done:
+                reached[piece.id_] = piece.t
+    assert len(reached) <= 3
+
+
+def test_asking_for_episodes_gives_complete_ones_only_and_begins_anew_after_them():
+    runner = runner_of(tiny(env="test/Walker", env_config={"end_probability": 0.1}))
+    runner.sample(explore=False)  # leaves episodes in progress, which must not come back
+    for _ in range(3):
+        episodes = runner.sample(num_episodes=5, explore=False)
+        assert 5 <= len(episodes) <= 7
+        for episode in episodes:
+            assert episode.is_done
+            assert episode.t_started == 0
+            np.testing.assert_allclose(episode.get_observations()[:, 2] * 10, np.arange(len(episode) + 1), atol=1e-5)
+    assert all(piece.t_started == 0 for piece in runner.sample(num_timesteps=6, explore=False))
+    assert all(piece.t_started > 0 for piece in runner.sample(num_timesteps=6, explore=False) if not piece.is_done)
+    assert all(piece.t_started == 0 for piece in runner.sample(num_timesteps=6, force_reset=True))
+
+
+def test_complete_episodes_mode_returns_complete_episodes():
+    episodes = runner_of(tiny(env="test/Walker").env_runners(batch_mode="complete_episodes")).sample()
+    assert len(episodes) == 3
+    assert all(episode.is_done and len(episode) == 20 for episode in episodes)
+
+
+# --- Environments that fail -----------------------------------------------------------------------------------------
+
+
+def failing(fail_in, restart=True, env="test/Walker"):
+    """A runner whose first slot's environments break at the 25th step of their lives."""
+    config = tiny(env=env, env_config={"fail_at": 25, "fail_in": fail_in})
+    runner = runner_of(config.fault_tolerance(restart_failed_sub_environments=restart))
+    sharpen(runner.module.acting)
+    return runner
+
+
+def sample_fragments(runner, number=20):
+    return [runner.sample(explore=False) for _ in range(number)]
+
+
+@pytest.mark.parametrize("fail_in", ["step", "reset"])
+def test_a_failing_environment_stops_sampling_unless_restarts_are_on(fail_in):
+    with pytest.raises(RuntimeError, match="the simulator broke"):
+        sample_fragments(failing(fail_in, restart=False))
+    assert len(sample_fragments(failing(fail_in))) == 20
+
+
+@pytest.mark.parametrize("fail_in", ["step", "reset"])
+def test_a_failed_environment_loses_its_episode_and_nothing_else(fail_in):
+    runner = failing(fail_in)
+    fragments = sample_fragments(runner)
+    pieces = [piece for fragment in fragments for piece in fragment]
+    episodes = stored_episodes(store_of(runner, fragments))
+
+    # Nothing of a lost episode is mixed with what came after it.
+    assert worst_mismatch(runner.module.acting, episodes) < TOLERANCE
+    for episode in episodes:
+        np.testing.assert_allclose(episode.obs[:, 2] * 10, np.arange(len(episode) + 1), atol=TOLERANCE)
+        np.testing.assert_allclose(episode.rewards, reward_of(episode.obs[1:], episode.task_id), atol=TOLERANCE)
+
+    # Of 140 steps the first slot loses each 25th, in its environment's second episode; a reset that fails costs
+    # nothing. The walk over tasks goes on over both.
+    done = {slot: [p for p in pieces if p.custom_data["slot"][1] == slot and p.is_done] for slot in range(3)}
+    assert [len(done[slot]) for slot in range(3)] == ([5, 7, 7] if fail_in == "step" else [7, 7, 7])
+    for slot, last_pieces in done.items():
+        stride = 2 if fail_in == "step" and slot == 0 else 1
+        walk = [piece.custom_data["task_id"] for piece in last_pieces]
+        assert walk == [(slot + stride * step) % NUM_TASKS for step in range(len(walk))]
+    starts = [tuple(piece.get_observations(0)[:2]) for piece in pieces if piece.t_started == 0]
+    assert len(set(starts)) == len(starts) >= 20  # random numbers go on too
+
+
+@pytest.mark.parametrize("fail_in", ["step", "reset"])
+def test_a_run_with_failures_repeats_with_its_seed(fail_in):
+    one, other = (failing(fail_in, env="test/Point") for _ in range(2))
+    one, other = (stored_episodes(store_of(runner, sample_fragments(runner))) for runner in (one, other))
+    assert all(np.array_equal(a.rows, b.rows) for a, b in zip(one, other, strict=True))
+
+
+# --- Metrics and callbacks ------------------------------------------------------------------------------------------
+
+
+def test_returns_are_reported_over_an_iterations_episodes_and_by_task(ray_cluster):
+    algo = tiny(env="test/Walker").build_algo()
+    reported = []
+    for _ in range(3):
+        before = len(algo.replay_buffer.store.finished)
+        result = algo.train()["env_runners"]
+        episodes = stored_episodes(algo.replay_buffer.store, with_open=False)[before:]
+        returns = {task: [e.rewards.sum() for e in episodes if e.task_id == task] for task in range(NUM_TASKS)}
+        assert len(episodes) == result["num_episodes"] >= 3
+        assert result["episode_return_mean"] == pytest.approx(np.mean([e.rewards.sum() for e in episodes]), rel=1e-5)
+        assert result["episode_len_mean"] == 20
+        for task, value in result["return_by_task"].items():
+            if returns[int(task)]:
+                assert value == pytest.approx(np.mean(returns[int(task)]), rel=1e-5)
+                reported.append(int(task))
+            else:
+                assert np.isnan(value)
+    assert set(reported) == set(range(NUM_TASKS))
+    assert result["num_env_steps_sampled_lifetime"] == 315
+    algo.stop()
+
+
+def test_episode_end_and_sample_end_callbacks_are_called():
+    seen = {"ends": [], "samples": []}
+    config = tiny(env="test/Walker").callbacks(
+        on_episode_end=lambda episode, **kwargs: seen["ends"].append(episode.id_),
+        on_sample_end=lambda samples, **kwargs: seen["samples"].append(samples),
+    )
+    runner = runner_of(config)
+    ended = [piece.id_ for _ in range(4) for piece in runner.sample() if piece.is_done]
+    assert sorted(seen["ends"]) == sorted(ended)
+    assert len(ended) == 3
+    assert len(seen["samples"]) == 4
+
+
+# --- What the runner refuses ----------------------------------------------------------------------------------------
+
+
+def test_another_rl_module_gets_an_error_that_names_the_way_out(ray_cluster):
+    from ray.rllib.algorithms.sac.torch.default_sac_torch_rl_module import DefaultSACTorchRLModule
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+    config = tiny().rl_module(
+        rl_module_spec=RLModuleSpec(
+            module_class=DefaultSACTorchRLModule,
+            model_config={"twin_q": True, "fcnet_hiddens": [8], "head_fcnet_hiddens": [8], "fcnet_activation": "relu"},
+        )
+    )
+    with pytest.raises(ValueError, match=r"SaMIEnvRunner acts with a SaMITorchRLModule.*DefaultSAC.*env_runner_cls"):
+        runner_of(config)
