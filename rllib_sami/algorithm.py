@@ -16,7 +16,6 @@ from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
 from .env_runner import SaMIEnvRunner
 from .learner import SaMITorchLearner
-from .replay_buffer import TaskEpisodeReplayBuffer
 from .rl_module import SaMITorchRLModule
 
 REPLAY_BUFFER = "replay_buffer"
@@ -39,8 +38,8 @@ class SaMIConfig(AlgorithmConfig):
         algo = config.build_algo()
         algo.train()
 
-    The presets ``TESACConfig``, ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing``,
-    ``contrast_coeff`` and in how the encoder is trained.
+    The presets ``TESACConfig``, ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing`` and in
+    how the encoder is trained (``encoder_critic_gradient``, ``normalize_context``).
     """
 
     def __init__(self, algo_class=None):
@@ -57,7 +56,7 @@ class SaMIConfig(AlgorithmConfig):
 
         # Contrast.
         self.pairing: str | None = None
-        self.contrast_coeff = 0.0
+        self.contrast_coeff = 0.1
         self.return_gap_weight = False
         self.objective = "sance"
         self.temperature = 0.1
@@ -215,6 +214,11 @@ class SaMIConfig(AlgorithmConfig):
             key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__
         }
 
+    @property
+    def has_contrast(self) -> bool:
+        """Whether there is a contrastive loss."""
+        return self.pairing is not None and self.contrast_coeff > 0
+
     def get_update_config(self, action_dim: int) -> UpdateConfig:
         """Constants of one gradient update for ``action_dim`` actions."""
         own = {key: getattr(self, key) for key in UpdateConfig.__dataclass_fields__ if hasattr(self, key)}
@@ -225,7 +229,7 @@ class SaMIConfig(AlgorithmConfig):
     def get_sampling_config(self) -> SamplingConfig:
         """What one gradient update draws from the replay buffer."""
         own = {key: getattr(self, key) for key in SamplingConfig.__dataclass_fields__}
-        return SamplingConfig(**own | {"pairing": self.pairing if self.contrast_coeff > 0 else None})
+        return SamplingConfig(**own | {"pairing": self.pairing if self.has_contrast else None})
 
 
 class SaMI(Algorithm):
@@ -315,7 +319,6 @@ class _ContrastiveConfig(SaMIConfig):
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class)
-        self.contrast_coeff = 0.1
         self.encoder_critic_gradient = False
         self.normalize_context = True
 

@@ -57,15 +57,11 @@ def check_config(config: "SaMIConfig") -> None:
     _one_of(config, "similarity", SIMILARITIES)
     if config.pairing is not None:
         _one_of(config, "pairing", PAIRINGS)
-    elif config.contrast_coeff > 0:
+    if not config.encoder_critic_gradient and not config.has_contrast:
         raise ValueError(
-            f"`contrast_coeff` is {config.contrast_coeff}, but `pairing` is None, so there is nothing to contrast. "
-            f"Set `pairing` to one of {list(PAIRINGS)} or `contrast_coeff` to 0."
-        )
-    if not config.encoder_critic_gradient and not config.contrast_coeff > 0:
-        raise ValueError(
-            "`encoder_critic_gradient` is False and `contrast_coeff` is 0, so nothing would train the context encoder. "
-            "Set one of them."
+            f"`encoder_critic_gradient` is False and there is no contrast (`pairing` {config.pairing!r}, "
+            f"`contrast_coeff` {config.contrast_coeff}), so nothing would train the context encoder. Set "
+            f"`encoder_critic_gradient` to True, or `pairing` to one of {list(PAIRINGS)} and `contrast_coeff` above 0."
         )
     if not isinstance(config.target_entropy, numbers.Real) and config.target_entropy != "auto":
         raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")
@@ -151,7 +147,7 @@ def check_environment(config: "SaMIConfig") -> None:
     try:
         name = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", config.env)
         _check_spaces(env, name)
-        if config.pairing is None or config.contrast_coeff == 0:
+        if not config.has_contrast:
             return
         _, info = env.reset(seed=0)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__

@@ -6,6 +6,8 @@ Notation used throughout ``core``: ``B`` episodes, ``T`` steps, ``I`` encoder in
 in the recurrent state, ``D`` context dimensions.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,7 +78,7 @@ class ContextEncoder(nn.Module):
             Context ``[B, D]`` and the next state ``[B, S]``.
         """
         rnn = self.recurrent
-        weights = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
+        weights: Any = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
         if self.encoder_type == "lstm":
             # Views suffice: the cell only reads them.
             hidden, cell = torch.lstm_cell(inputs, tuple(state.split(self.hidden_dim, dim=-1)), *weights)

@@ -160,7 +160,7 @@ def _contrast(
         loss = -bound
     else:
         loss = -losses.binary_nce_from_scores(positive, negative, config.temperature)
-    weight = config.contrast_coeff
+    weight: float | Tensor = config.contrast_coeff
     if config.return_gap_weight:
         weight = (config.contrast_coeff * batch["return_gap"]).clamp(0.0, 1.0)
     metrics = {
