@@ -266,8 +266,11 @@ class SaMI(Algorithm):
     def training_step(self) -> None:
         config = self.config
         warming_up = compat.env_steps_sampled(self) < config.num_steps_sampled_before_learning_starts
+        # RLlib's own runner stores random actions as the environment takes them, not normalised, and does not show them
+        # to the encoder; there the untrained policy explores instead.
+        random_actions = warming_up and issubclass(config.env_runner_cls, SaMIEnvRunner)
         with self.metrics.log_time((compat.TIMERS, "sample")):
-            episodes = compat.sample_episodes(self, random_actions=warming_up)
+            episodes = compat.sample_episodes(self, random_actions=random_actions)
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
