@@ -1,0 +1,126 @@
+"""Several learners: one update each on their part of a batch, with averaged gradients."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from core_helpers import as_tensors, make_agent, random_store
+
+from rllib_sami.core.sampling import SamplingConfig, sample_updates
+from rllib_sami.core.update import UpdateConfig, update
+
+SAMPLING = SamplingConfig(
+    train_episodes=4,
+    loss_timesteps=24,
+    pairing="skill_task",
+    contrast_episodes=8,
+    contrast_timesteps=3,
+    num_negatives=9,
+)
+CONFIG = UpdateConfig(contrast_coeff=0.3, encoder_critic_gradient=True, similarity="bilinear", grad_clip=0.5, tau=0.1)
+
+
+class Averaging:
+    """Stands in for the network between learners that run as threads: each gets the mean of what all bring."""
+
+    def __init__(self, num_learners: int):
+        self._barrier = threading.Barrier(num_learners, timeout=60)
+        self._brought: dict[int, list[torch.Tensor]] = {}
+
+    def for_learner(self, number: int):
+        def average(gradients):
+            self._brought[number] = gradients
+            self._barrier.wait()
+            everyone = [self._brought[key] for key in sorted(self._brought)]
+            means = [torch.stack(some).mean(dim=0) for some in zip(*everyone, strict=True)]
+            self._barrier.wait()  # nobody brings the next ones before all have read these
+            return means
+
+        return average
+
+
+def halves(seed: int) -> list[dict[str, torch.Tensor]]:
+    """Two batches of the same shapes, as two learners get them."""
+    rng = np.random.default_rng(seed)
+    store = random_store(rng)
+    return [as_tensors(sample_updates(store, SAMPLING, 1, rng)) for _ in range(2)]
+
+
+def merge(first: dict, second: dict) -> dict[str, torch.Tensor]:
+    """Both batches as one: episodes side by side, indices shifted to where they have gone."""
+    num_rows = first["rows"].shape[1]
+    num_episodes, num_positives, num_lows = (len(first[name]) for name in ("rows", "positive_rows", "low_rows"))
+    merged = {
+        name: torch.cat([first[name], second[name]]) for name in ("rows", "positive_rows", "low_rows", "terminated")
+    }
+    merged["noise"] = torch.cat([first["noise"], second["noise"]], dim=1)
+    merged["step_index"] = torch.cat([first["step_index"], second["step_index"] + num_episodes * num_rows])
+    for name in ("query_index", "positive_index"):
+        merged[name] = torch.cat([first[name], second[name] + num_positives * num_rows])
+    # All positives come before all low ones: the first's lows move past the second's positives, ...
+    low = [batch["negative_index"] >= num_positives * num_rows for batch in (first, second)]
+    merged["negative_index"] = torch.cat(
+        [
+            first["negative_index"] + low[0] * num_positives * num_rows,
+            # ... and the second's lows past everything of the first.
+            second["negative_index"] + (num_positives + low[1] * num_lows) * num_rows,
+        ]
+    )
+    return merged
+
+
+def trained_alone(batches, config, average=None) -> tuple[torch.Tensor, dict]:
+    acting, training, optimizers = make_agent(lr=1e-3)
+    for batch in batches:
+        metrics = update(acting, training, optimizers, batch, config, average)
+    vector = torch.cat([p.detach().flatten() for p in [*acting.parameters(), *training.parameters()]])
+    return vector, metrics
+
+
+def trained_together(parts, config) -> list[tuple[torch.Tensor, dict]]:
+    """One learner to each list of batches, gradients averaged."""
+    averaging, results = Averaging(len(parts)), {}
+
+    # Made one after the other: the seed of what they start from is everybody's.
+    agents = [make_agent(lr=1e-3) for _ in parts]
+
+    def learn(number: int) -> None:
+        acting, training, optimizers = agents[number]
+        for batch in parts[number]:
+            metrics = update(acting, training, optimizers, batch, config, averaging.for_learner(number))
+        vector = torch.cat([p.detach().flatten() for p in [*acting.parameters(), *training.parameters()]])
+        results[number] = vector, metrics
+
+    threads = [threading.Thread(target=learn, args=(number,)) for number in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [results[number] for number in range(len(parts))]
+
+
+@pytest.mark.parametrize("objective", ["sance", "binary_nce"])
+def test_two_learners_on_halves_equal_one_on_the_merged_batch(objective):
+    config = replace(CONFIG, objective=objective)
+    pairs = [halves(seed) for seed in range(3)]
+    (first, first_metrics), (second, second_metrics) = trained_together(
+        [[first for first, _ in pairs], [second for _, second in pairs]], config
+    )
+    merged, metrics = trained_alone([merge(*pair) for pair in pairs], config)
+    assert (first == second).all()
+    torch.testing.assert_close(first, merged, atol=1e-5, rtol=0)
+    for name in ("critic_loss", "contrast_loss", "sance_bound", "q_mean"):
+        mean = (first_metrics[name] + second_metrics[name]) / 2
+        torch.testing.assert_close(mean, metrics[name], atol=1e-4, rtol=1e-4)
+    # The control: half of the data alone leads elsewhere.
+    alone, _ = trained_alone([first for first, _ in pairs], config)
+    assert (alone - merged).abs().max() > 1e-3
+
+
+def test_averaging_alike_gradients_changes_nothing():
+    batches = [halves(seed)[0] for seed in range(3)]
+    alone, _ = trained_alone(batches, CONFIG)
+    averaged, _ = trained_alone(batches, CONFIG, average=lambda gradients: [(g + g) / 2 for g in gradients])
+    assert (alone == averaged).all()
