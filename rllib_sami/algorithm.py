@@ -70,13 +70,13 @@ class SaMIConfig(AlgorithmConfig):
 
         # Soft actor-critic.
         self.gamma = 0.99
-        self.tau = 0.01
+        self.tau = 0.05
         self.actor_lr: LearningRateOrSchedule = 1e-3
         self.critic_lr: LearningRateOrSchedule = 1e-3
         self.alpha_lr: LearningRateOrSchedule = 1e-3
         self.encoder_lr: LearningRateOrSchedule = 1e-3
         self.lr = None  # each group of parameters has its own
-        self.initial_alpha = 1.0
+        self.initial_alpha = 0.1
         self.target_entropy: str | float = "auto"
         self.grad_clip = None
 

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ElementTree
 import mujoco
 import numpy as np
 import pytest
-from rllib_sami.envs.mujoco.base import ASSETS
 
 from rllib_sami import envs
+from rllib_sami.envs.mujoco.base import ASSETS
 
 FAMILIES = [envs.Ant, envs.HalfCheetah, envs.CrippledHalfCheetah]
 COMPILED_ARRAYS = (

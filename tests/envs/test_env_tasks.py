@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from rllib_sami.envs.tasks import (
     CrippleFactor,
     Factor,
