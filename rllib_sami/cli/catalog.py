@@ -23,13 +23,20 @@ _ENVIRONMENT = {
 }
 
 
-def prepare(verbosity: int = 0) -> None:
-    """Sets up the process before its first import of Ray, and makes our algorithms and environments known."""
+def prepare_imports(*folders: str | os.PathLike) -> None:
+    """Sets up the process before its first import of Ray or of a user's own code, which may be in ``folders``."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if os.getcwd() not in sys.path:
-        # A console script lacks the current folder, where a user's own classes are.
-        sys.path.append(os.getcwd())
+    for folder in (os.getcwd(), *map(os.path.abspath, folders)):
+        if folder not in sys.path:
+            # A console script lacks the current folder, where a user's own classes are.
+            sys.path.append(folder)
+
+
+def prepare(verbosity: int = 0) -> None:
+    """Imports Ray, and makes our algorithms and environments known."""
+    prepare_imports()
+    UserError.show_cause = verbosity > 1
     if not verbosity:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=r".*WARN: ")  # Gymnasium's, seen by RLlib's own example environments

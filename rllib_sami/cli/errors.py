@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from typing import IO, Any
 
 import click
 
@@ -12,6 +14,13 @@ class UserError(click.ClickException):
     """A mistake the user can mend: the message says what is wrong, where, and what to do."""
 
     exit_code = 2
+    show_cause = False  # set by -vv
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Prints the message, and with -vv what caused it."""
+        if self.show_cause and self.__cause__ is not None:
+            traceback.print_exception(self.__cause__)
+        super().show(file)
 
 
 def nearest(name: object, options: Iterable[str], cutoff: float = 0.6) -> str | None:

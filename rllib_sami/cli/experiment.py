@@ -212,6 +212,9 @@ def _modernise(body: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _load_python(path: Path) -> Experiment:
     """Takes ``config`` (an AlgorithmConfig or a dict with ``run``) and, if there, ``stop`` from a Python file."""
+    from rllib_sami.cli.catalog import prepare_imports
+
+    prepare_imports(path.parent)
     try:
         variables = runpy.run_path(str(path), run_name="rllib_config")
     except Exception as error:

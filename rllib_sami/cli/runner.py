@@ -311,7 +311,8 @@ def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
             click.echo(str(error), err=True)
         elif trial.error_file:
             click.echo(f"  full traceback: {run.path / trial.relative_logdir / Path(trial.error_file).name}", err=True)
-    click.echo(f"After mending the cause, go on from the last checkpoint with:  {_resume_command(session)}", err=True)
+    if any(trial["checkpoint"] for trial in run.trials()):
+        click.echo(f"Once mended, go on from the last checkpoint:  {_resume_command(session)}", err=True)
     return code
 
 

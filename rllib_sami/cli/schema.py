@@ -14,6 +14,7 @@ from rllib_sami.cli import catalog, typecheck
 from rllib_sami.cli.checkpoints import check_restore
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
+from rllib_sami.cli.folders import plain
 from rllib_sami.cli.stop import check_stop
 
 CHECKPOINT_TYPES = {
@@ -100,7 +101,9 @@ def check(experiment: Experiment) -> Plan:
     schema = ConfigSchema.of(algorithm)
     config = schema.check(config, f"{place}, config")
     if base is not None:
-        config = {**base.to_dict(), **config}
+        # Only what the file set: RLlib's 250 defaults belong neither into the record nor into a trial's parameters.
+        given = {key: value for key, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(key))}
+        config = {**given, **config}
     plan = Plan(
         experiment.name,
         algorithm,

@@ -1,0 +1,145 @@
+"""Every mistake gets one message that names it, exit code 2, no traceback, and no Ray."""
+
+import pickle
+
+import pytest
+
+GOOD = {"run": "SaCCM", "env": "SaMI/Pendulum-v0"}
+
+
+def experiment(**changes) -> str:
+    import json
+
+    return json.dumps({"my-run": {**GOOD, **changes}})
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["the file is empty"]),
+        ("# only a comment\n", ["the file is empty"]),
+        ("a:\n  b: [1, 2\n  c: 3\n", ["line 3", "not valid YAML"]),
+        ("- a\n- b\n", ["a mapping 'name: {run, env, stop, config}' is needed, not a list"]),
+        ("a: 3\n", ["'a' must be a mapping"]),
+        ("e:\n  run: SAC\n  env: X\n  run: PPO\n", ["line 4", "key 'run' is already given in line 2"]),
+        ("x-a: {run: SAC}\n", ["no experiment in it"]),
+        (experiment(run="SaCMM"), ["unknown algorithm 'SaCMM'", "Did you mean 'SaCCM'?", "SaTESAC", "PPO"]),
+        (experiment(run=None), ["which algorithm?"]),
+        (experiment(run="nowhere.Algo"), ["'nowhere.Algo' cannot be imported"]),
+        (experiment(run="pathlib.Path"), ["'pathlib.Path' is not an RLlib Algorithm class"]),
+        (experiment(env="SaMI/Pendulm-v0"), ["unknown environment 'SaMI/Pendulm-v0'", "Did you mean 'SaMI/Pendulum-v0'?"]),
+        (experiment(env="Pendulum"), ["Did you mean 'SaMI/Pendulum-v0'?", "SaMI/Ant-v0"]),
+        (experiment(env=None), ["which environment?", "SaMI/Ant-v0"]),
+        (experiment(env="my_package.Env"), ["'my_package.Env' cannot be imported"]),
+        (experiment(env="no_module:Env-v0"), ["module 'no_module' cannot be imported"]),
+        (experiment(confg={}), ["unknown key 'confg'", "Did you mean 'config'?"]),
+        (experiment(config=[1]), ["'config' is [1], but must be a mapping"]),
+        (experiment(num_samples="many"), ["'num_samples' is 'many', but must be a whole number"]),
+        (experiment(stop={"episode_reward_mean": 1}), ["stop", "write 'env_runners/episode_return_mean'"]),
+        (experiment(stop={"timesteps_total": 1}), ["write 'num_env_steps_sampled_lifetime'"]),
+        (experiment(stop={"trainng_iteration": 1}), ["Did you mean 'training_iteration'?"]),
+        (experiment(stop={"env_runners": {"episode_retrun_mean": 1}}), ["Did you mean 'env_runners/episode_return_mean'?"]),
+        (experiment(stop={"training_iteration": "many"}), ["'training_iteration' is 'many', but must be a number"]),
+        (experiment(checkpoint_config={"frequency": 1}), ["checkpoint_config: unknown key 'frequency'", "checkpoint_frequency"]),
+        (experiment(checkpoint_config={"checkpoint_at_end": 3}), ["'checkpoint_at_end' is 3, but must be true or false"]),
+        (experiment(checkpoint_config={"num_to_keep": 0}), ["'num_to_keep' must be at least 1"]),
+        (experiment(config={"gama": 0.9}), ["experiment 'my-run', config: SaCCM has no setting 'gama'", "Did you mean 'gamma'?"]),
+        (experiment(config={"gamma": "high"}), ["'gamma' is 'high', but must be a number."]),
+        (experiment(config={"train_episodes": 2.5}), ["'train_episodes' is 2.5, but must be a whole number."]),
+        (experiment(config={"normalize_context": "maybe"}), ["but must be true or false."]),
+        (experiment(config={"actor_hidden": 256}), ["'actor_hidden' is 256, but must be a list."]),
+        (experiment(config={"num_workers": 2}), ["'num_workers' is now called 'num_env_runners'"]),
+        (experiment(config={"num_env_runners": -1}), ["cannot be negative"]),
+        (experiment(config={"stop": {}}), ["It belongs one level up, beside 'config'"]),
+        (experiment(config={"temperature": -1}), ["`temperature` is -1"]),
+        (experiment(config={"encoder_type": "lstn"}), ["`encoder_type` is 'lstn'", "lstm"]),
+        (experiment(config={"env_config": {"split": "trian"}}), ["config.env_config", "split='trian'", "Did you mean 'train'?", "extreme"]),
+        (experiment(config={"env_config": {"spilt": "train"}}), ["spilt", "Did you mean 'split'?"]),
+        (experiment(config={"env_config": {"mass": -1}}), ["mass=-1"]),
+        (experiment(config={"replay_buffer_config": {"capactiy": 9}}), ["config.replay_buffer_config: unknown key 'capactiy'", "Did you mean 'capacity'?"]),
+        (experiment(config={"evaluation_config": {"explor": False}}), ["config.evaluation_config", "Did you mean 'explore'?"]),
+        (experiment(config={"gamma": {"grid_search": [0.9, "much"]}}), ["'gamma' is 'much'"]),
+        (experiment(config={"gamma": {"grid_search": 0.9}}), ["config.gamma: grid_search: a list of alternatives is needed"]),
+        (experiment(run="SAC", config={"model_config": {"fcnet_hidens": [1]}}), ["Did you mean 'fcnet_hiddens'?"]),
+        (experiment(run="PPO", config={"minibatch_size": 10**6}), ["PPO refuses these settings", "minibatch_size"]),
+        (experiment(env="CartPole-v1"), ["Discrete(2)", "only continuous actions"]),
+        (experiment(env="Pendulum-v1"), ["gives no 'task_id' in its reset infos"]),
+        (experiment(restore="nowhere"), ["restore: nowhere: no such folder"]),
+        (experiment(storage_path="s3://bucket"), ["only folders of this machine"]),
+    ],
+)  # fmt: skip
+def test_in_a_file(refused, write, text, parts):
+    message = refused("train", "file", write("exp.yaml", text))
+    assert "exp.yaml" in message or "storage_path" in text
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["train", "file", "nope.yaml"], ["nope.yaml: no such file"]),
+        (["train", "file", "."], ["is a folder, not a file"]),
+        (["train", "file", "ecxp.yaml"], ["no such file. Did you mean 'exp.yaml'?"]),
+        (["train", "file", "notes.txt"], ["must end in .yaml, .yml, .json or .py"]),
+        (["train", "file", "broken.py"], ["broken.py: running it failed: ZeroDivisionError"]),
+        (["train", "file", "useless.py"], ["a variable `config` is needed"]),
+        (["train", "exp.yaml"], ["rllib train file exp.yaml"]),
+        (["train", "run", "--algo", "SaCCM"], ["--env is missing"]),
+        (["train", "--env", "SaMI/Ant-v0"], ["--algo is missing"]),
+        (["train", "file", "exp.yaml", "--stop", "{training"], ["--stop: not valid JSON at character 2"]),
+        (["train", "file", "exp.yaml", "--config", "[1]"], ["--config: a JSON object is needed"]),
+        (["train", "file", "exp.yaml", "--set", "gamma"], ["the form is key=value"]),
+        (["train", "file", "exp.yaml", "--set", "gama=1"], ["Did you mean 'gamma'?"]),
+        (["train", "file", "exp.yaml", "--set", "gamma=[1"], ["--set gamma=[1", "not valid YAML"]),
+        (["train", "file", "exp.yaml", "--algo", "SaCC"], ["Did you mean 'SaCCM'?"]),
+        (["train", "file", "exp.yaml", "--scheduler", "pbtt"], ["unknown scheduler 'pbtt'. Did you mean 'pbt'?"]),
+        (["train", "file", "exp.yaml", "-n", "a/b"], ["cannot be a folder's name"]),
+        (["train", "file", "exp.yaml", "--resume", "--local-dir", "here"], ["--resume: no run of 'my-run' in", "here"]),
+        (["train", "file", "exp.yaml", "--restore", "."], ["is no checkpoint of an RLlib algorithm"]),
+        (["train", "file", "exp.yaml", "--checkpoint-freq", "-1"], ["--checkpoint-freq"]),
+        (["train", "file", "exp.yaml", "--nonsense"], ["--nonsense"]),
+        (["evaluate", "nowhere"], ["nowhere: no such folder"]),
+        (["evaluate", "."], ["is no checkpoint of an RLlib algorithm"]),
+        (["envs", "Antt"], ["unknown environment 'Antt'. Did you mean 'SaMI/Ant-v0'?"]),
+        (["envs", "Ant", "--split", "extrem"], ["Did you mean 'extreme'?"]),
+        (["envs", "--split", "train"], ["of which environment?"]),
+    ],
+)
+def test_on_the_command_line(refused, write, words, parts):
+    write("exp.yaml", experiment())
+    write("notes.txt", "hello")
+    write("broken.py", "1 / 0\n")
+    write("useless.py", "x = 1\n")
+    message = refused(*words)
+    for part in parts:
+        assert part in message
+
+
+def test_several_experiments_cannot_share_one_name(refused, write):
+    path = write("two.yaml", "a: {run: SAC, env: Pendulum-v1}\nb: {run: PPO, env: Pendulum-v1}\n")
+    assert "the file has 2 experiments" in refused("train", "file", path, "--experiment-name", "c")
+
+
+def test_checkpoint_of_another_or_an_unknown_algorithm(refused, write, tmp_path):
+    from ray.rllib.algorithms.ppo import PPO, PPOConfig
+
+    write("exp.yaml", experiment())
+    write("ckpt/rllib_checkpoint.json", "{}")
+    arguments = {"class": PPO, "ctor_args_and_kwargs": ((PPOConfig().get_state(),), {})}
+    (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(pickle.dumps(arguments))
+    message = refused("train", "file", "exp.yaml", "--restore", "ckpt")
+    assert "is a checkpoint of PPO, but SaCCM is to be trained" in message
+    assert "no single agent's RLModule in it" in refused("evaluate", "ckpt", "--env", "Pendulum-v1")
+
+    (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(b"cgone_module\nGone\n.")
+    assert "whose code is not here" in refused("evaluate", "ckpt")
+    (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(b"no pickle")
+    assert "cannot be read" in refused("evaluate", "ckpt")
+
+
+def test_the_cause_is_shown_with_vv(rllib, write):
+    path = write("exp.yaml", experiment(config={"temperature": -1}))
+    result = rllib("train", "file", path, "-vv")
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr

@@ -1,0 +1,140 @@
+"""What the check accepts, and what it makes of it."""
+
+from typing import Literal
+
+import pytest
+
+from rllib_sami.cli.errors import UserError
+from rllib_sami.cli.experiment import Experiment
+from rllib_sami.cli.runner import check_resources
+from rllib_sami.cli.schema import check
+from rllib_sami.cli.smoke import shrink
+from rllib_sami.cli.stop import check_stop, lookup, reached
+from rllib_sami.cli.typecheck import describe, fits
+
+
+def plan(config=None, run="SAC", env="Pendulum-v1", **body):
+    return check(Experiment("test", {"run": run, "env": env, "config": config or {}, **body}))
+
+
+@pytest.mark.parametrize("run", ["SAC", "PPO", "DQN", "APPO", "IMPALA", "DreamerV3", "ray.rllib.algorithms.tqc.TQC"])
+def test_any_algorithm_of_rllib(run):
+    env = "CartPole-v1" if run == "DQN" else "Pendulum-v1"
+    assert plan(run=run, env=env).algorithm.__name__ == run.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("run", ["SaCCM", "SaTESAC", "CCM", "TESAC", "rllib_sami.SaCCM"])
+def test_our_algorithms_on_our_environments(run):
+    assert plan(run=run, env="SaMI/Pendulum-v0", config={"env_config": {"split": "moderate"}}).bundles
+
+
+def test_every_public_default_is_accepted():
+    """The schema may not refuse what an algorithm itself starts from."""
+    from rllib_sami.cli.schema import ConfigSchema
+
+    for experiment in (plan(), plan(run="SaCCM", env="SaMI/Pendulum-v0"), plan(run="PPO"), plan(run="DreamerV3")):
+        schema = ConfigSchema.of(experiment.algorithm)
+        for key in schema.public_keys:
+            if key in schema.defaults:
+                schema.check({key: schema.defaults[key]}, "test")
+
+
+def test_whole_numbers_written_as_floats_and_the_other_way_round():
+    config = plan({"train_batch_size_per_learner": 1e3, "gamma": 1, "actor_lr": [[0, 1e-3], [1e4, 1e-4]]}).config
+    assert config["train_batch_size_per_learner"] == 1000
+    assert isinstance(config["train_batch_size_per_learner"], int)
+
+
+def test_settings_beyond_the_obvious():
+    config = plan(
+        {
+            "target_entropy": "auto",
+            "grad_clip": None,
+            "replay_buffer_config": {"type": "EpisodeReplayBuffer", "capacity": 1000},
+            "callbacks": "ray.rllib.callbacks.callbacks.RLlibCallback",
+            "evaluation_config": {"explore": False, "env_config": {"g": 9.81}},
+            "evaluation_interval": 1,
+            "model_config": {"fcnet_hiddens": [32, 32], "a_key_of_my_own_module": 1},
+            "num_gpus_per_learner": 0,
+        }
+    ).config
+    # AlgorithmConfig takes the model's settings under this name only.
+    assert config["_model_config"]["fcnet_hiddens"] == [32, 32]
+    assert "model_config" not in config
+
+
+def test_grid_search_is_kept_and_all_alternatives_are_validated():
+    grid = {"grid_search": [0.9, 0.99]}
+    assert plan({"gamma": grid}, num_samples=2).config["gamma"] == grid
+    with pytest.raises(UserError, match="temperature"):
+        plan({"temperature": {"grid_search": [0.1, -1]}}, run="SaCCM", env="SaMI/Pendulum-v0")
+    with pytest.raises(UserError, match="CartPole-v1"):
+        plan(run="SaCCM", env={"grid_search": ["SaMI/Pendulum-v0", "CartPole-v1"]})
+
+
+def test_checkpoint_config():
+    checked = plan(checkpoint_config={"checkpoint_score_attribute": "min-loss", "checkpoint_frequency": 2.0})
+    assert checked.checkpoint_config == {
+        "checkpoint_score_attribute": "loss",
+        "checkpoint_score_order": "min",
+        "checkpoint_frequency": 2,
+    }
+
+
+def test_stop_is_flattened_and_null_takes_a_criterion_away():
+    stop = {"env_runners": {"episode_return_mean": 3}, "training_iteration": None, "learners/my/own_metric": 1}
+    assert check_stop(stop, "test") == {"env_runners/episode_return_mean": 3, "learners/my/own_metric": 1}
+
+
+def test_stop_on_results():
+    result = {"training_iteration": 3, "env_runners": {"episode_return_mean": float("nan")}, "done": True}
+    assert lookup(result, "env_runners/episode_return_mean") is None
+    assert lookup(result, "env_runners/nothing/there") is None
+    assert reached(result, {"env_runners/episode_return_mean": 0}) is None
+    assert reached(result, {"env_runners/episode_return_mean": 0, "training_iteration": 3}) == "training_iteration"
+
+
+def test_resources_that_are_not_there():
+    needed = [{"CPU": 1}, {"CPU": 1, "GPU": 0.5}]
+    check_resources(needed, {"CPU": 2, "GPU": 1}, "test")
+    with pytest.raises(UserError, match="needs 2 CPU, and there are 1. Lower num_env_runners"):
+        check_resources(needed, {"CPU": 1, "GPU": 1}, "test")
+    with pytest.raises(UserError, match="needs 0.5 GPU, and there are 0. Set num_gpus_per_learner=0"):
+        check_resources(needed, {"CPU": 8}, "test")
+
+
+def test_smoke_is_short_and_has_a_name_of_its_own():
+    small = shrink(plan({"num_env_runners": 7, "gamma": 0.5}, stop={"training_iteration": 1000}))
+    assert small.name == "test-smoke"
+    assert small.stop == {"training_iteration": 3}
+    assert small.config["num_env_runners"] == 1
+    assert small.config["gamma"] == 0.5
+    assert small.config["num_steps_sampled_before_learning_starts"] <= 100
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (1, float, True),
+        (True, int, False),
+        (1e6, int, True),
+        (1.5, int, False),
+        ("a", int | str, True),
+        (None, int | None, True),
+        ([1, "a"], list[int], False),
+        ([1, 2], tuple[int, int], True),
+        ([1, 2, 3], tuple[int, int], False),
+        ("x", Literal["x", "y"], True),
+        ("z", Literal["x", "y"], False),
+        ({"a": 1}, dict[str, int], True),
+        ("my.module.Class", type, True),
+        (3, type, False),
+    ],
+)
+def test_types(value, hint, expected):
+    assert fits(value, hint) is expected
+
+
+def test_types_in_words():
+    assert describe(int | None) == "a whole number or null"
+    assert describe(float | list[list[float]]) == "a number or a list"
