@@ -10,7 +10,7 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.typing import LearningRateOrSchedule
 
 from . import compat
-from .config_checks import check_config, check_environment
+from .config_checks import check_checkpoint, check_config, check_environment
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
@@ -298,6 +298,12 @@ class SaMI(Algorithm):
             if self.config.store_buffer_in_checkpoints:
                 state[REPLAY_BUFFER] = self.replay_buffer.get_state()
         return state
+
+    @override(Algorithm)
+    def restore_from_path(self, path, *args, **kwargs) -> None:
+        if kwargs.get("component") is None:
+            check_checkpoint(self, path, kwargs.get("filesystem"))  # before anything is loaded
+        super().restore_from_path(path, *args, **kwargs)
 
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:

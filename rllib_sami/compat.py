@@ -1,20 +1,24 @@
 """Every touch of an RLlib internal that may move between Ray releases (written for Ray 2.60)."""
 
 import importlib
+import pickle
 import uuid
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+import pyarrow.fs
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
@@ -34,6 +38,8 @@ __all__ = [
     "NUM_ENV_STEPS_SAMPLED_LIFETIME",
     "TIMERS",
 ]
+
+MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
 
 def new_episode_id() -> str:
@@ -205,3 +211,15 @@ def sync_weights(algorithm: "Algorithm") -> None:
         policies=[DEFAULT_MODULE_ID],
         inference_only=True,
     )
+
+
+def checkpoint_constructor(path: Any, filesystem: Any = None, component: str = "") -> dict[str, Any] | None:
+    """The class and constructor arguments in a checkpoint (or a component's folder in it); None if it has none."""
+    if filesystem is None:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(str(path))
+    file = PurePosixPath(path, component, Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).as_posix()
+    try:
+        with filesystem.open_input_stream(file) as stream:
+            return pickle.load(stream)
+    except (OSError, ImportError, AttributeError, TypeError, ValueError):
+        return None  # as RLlib does with what another version of Python or of a package has written

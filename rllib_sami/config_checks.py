@@ -12,12 +12,13 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from . import compat
 from .core.context_encoder import ENCODER_TYPES
 from .core.losses import SIMILARITIES
+from .core.networks import NetworkConfig
 from .core.pairing import PAIRINGS
 from .core.update import OBJECTIVES
 from .replay_buffer import TaskEpisodeReplayBuffer
 
 if TYPE_CHECKING:
-    from .algorithm import SaMIConfig
+    from .algorithm import SaMI, SaMIConfig
 
 TASK_ID_HINT = (
     "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
@@ -202,3 +203,44 @@ def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None
             f"The environment {name!r} has observations{key} of shape {space.shape}, but only flat ones are supported: "
             "images need an encoder of their own. Use gymnasium.wrappers.FlattenObservation if it is no image."
         )
+
+
+# --- Checkpoints ----------------------------------------------------------------------------------------------------
+
+
+def check_checkpoint(algorithm: "SaMI", path: Any, filesystem: Any = None) -> None:
+    """Checks that a checkpoint is of the same algorithm, spaces and networks; RLlib would load what happens to fit.
+
+    Raises:
+        ValueError: Saying what differs and what to do.
+    """
+    name = type(algorithm).__name__
+    saved = compat.checkpoint_constructor(path, filesystem)
+    if saved is None:
+        return  # RLlib says that there is none
+    if saved["class"] is not type(algorithm):
+        theirs = saved["class"].__name__
+        raise ValueError(
+            f"{path} is a checkpoint of {theirs}, but is to be restored into {name}. Restore it with "
+            f"`{theirs}.from_checkpoint(path)`, or give a checkpoint of {name}."
+        )
+    saved = compat.checkpoint_constructor(path, filesystem, compat.MODULE_IN_CHECKPOINT)
+    module = algorithm.env_runner.module if algorithm.env_runner else None
+    if saved is None or module is None:
+        return
+    saved = saved["ctor_args_and_kwargs"][1]
+    theirs = {key: saved[key].shape for key in ("observation_space", "action_space")}
+    ours = {key: getattr(module, key).shape for key in theirs}
+    networks = [key for key in NetworkConfig.__dataclass_fields__ if key != "initial_alpha"]
+    theirs |= {key: saved["model_config"].get(key) for key in networks}
+    ours |= {key: module.model_config[key] for key in networks}
+    for key, value in ours.items():
+        if _as_list(theirs[key]) != _as_list(value):
+            raise ValueError(
+                f"{path} was made with `{key}` {theirs[key]}, but this {name} has {value}. Restore it with "
+                f"`{name}.from_checkpoint(path)`, which takes over its configuration, or set the same here."
+            )
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value
