@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.annotations import override
@@ -216,6 +217,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     @override(SingleAgentEnvRunner)
     def set_state(self, state: dict[str, Any]) -> None:
+        if COMPONENT_RL_MODULE in state:
+            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
         super().set_state(state)
         # RLlib sends the local runner's state to remote ones that come back: these keep streams of their own.
         random_state = state.get(RANDOM_STATE)

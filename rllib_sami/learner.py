@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.annotations import override
 
@@ -36,6 +37,12 @@ class SaMITorchLearner(TorchLearner):
                 params=parameters,
                 lr_or_lr_schedule=getattr(config, LEARNING_RATE_OF[name]),
             )
+
+    @override(TorchLearner)
+    def set_state(self, state: dict[str, Any]) -> None:
+        if COMPONENT_RL_MODULE in state:
+            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
+        super().set_state(state)
 
     @override(TorchLearner)
     def _update(self, batch: dict[str, Any], **kwargs) -> tuple[Any, Any, Any]:
