@@ -1,18 +1,21 @@
-"""How a run ends: by its stop criteria, or by Ctrl-C, after the current iteration and with a checkpoint."""
+"""How a run ends, and what it takes to go on: stop criteria, Ctrl-C with a checkpoint, notes of checkpoints."""
 
 from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
-from ray.tune import Callback
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Callback, Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
+from rllib_sami.cli.folders import Run
 from rllib_sami.cli.stop import reached
 
 
@@ -48,6 +51,34 @@ class MetricStopper(Stopper):
     def stop_all(self) -> bool:
         """Returns False: each trial ends by itself."""
         return False
+
+
+class CheckpointNotes(Callback):
+    """Notes each complete checkpoint, and hands the newest to the trials of a resumed run if Tune missed it."""
+
+    def __init__(self, run: Run, resumed: bool):
+        self._run = run
+        self._to_hand_over = resumed
+
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Notes a checkpoint."""
+        if trial.checkpoint is not None:
+            self._run.note_checkpoint(trial)
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Before any trial starts again: hands over."""
+        if not self._to_hand_over:
+            return
+        self._to_hand_over = False
+        for trial in trials:
+            newest, noted = self._run.newest_checkpoint(trial), self._run.noted(trial)
+            known = Path(trial.checkpoint.path).name if trial.checkpoint else None
+            if newest is None or noted is None or newest.name in (known, None):
+                continue
+            metrics = {key: value for key, value in noted.items() if key != "name"}
+            trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(newest)), metrics=metrics))
+            # Tune counts checkpoints by one; the next one must not overwrite those that it never heard of.
+            trial.storage.current_checkpoint_index = int(newest.name.rpartition("_")[2])
 
 
 def _current_stopper() -> MetricStopper:

@@ -128,6 +128,12 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _is_body(content: dict[str, Any]) -> bool:
+    """Returns whether a file is itself one nameless experiment, as files made to be extended are."""
+    known = content.keys() <= EXPERIMENT_KEYS.keys() | _MOVED_KEYS.keys() | {"local_dir"}
+    return bool(content) and known and not isinstance(content.get("run"), dict)
+
+
 def _is_plain_mapping(value: Any) -> bool:
     return isinstance(value, Mapping) and "grid_search" not in value
 
@@ -140,8 +146,7 @@ def load(path: str | Path) -> list[Experiment]:
         return [_load_python(path)]
     content = _read_mapping(path)
     shared = content.pop("extends", None)
-    if content and not (content.keys() - EXPERIMENT_KEYS.keys() - _MOVED_KEYS.keys()):
-        # The file is itself one nameless experiment, as files made to be extended are.
+    if _is_body(content):
         content = {path.stem: content}
     elif not content and shared is not None:
         content = {path.stem: {}}
@@ -183,7 +188,7 @@ def _inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...]) -> dict[
 def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> dict[str, Any]:
     content = _read_mapping(path, place=f"{place} ")
     shared = content.pop("extends", None)
-    if content.keys() - EXPERIMENT_KEYS.keys() - _MOVED_KEYS.keys():
+    if not _is_body(content):
         named = {str(name): body for name, body in content.items() if isinstance(body, dict)}
         if not wanted and len(named) == 1:
             wanted = next(iter(named))

@@ -67,7 +67,7 @@ class Run:
             self._lock = None
 
     def trials(self) -> list[dict[str, Any]]:
-        """Returns what Tune noted last of each trial: `status`, `iteration`, `checkpoint` (a path or None)."""
+        """Returns what is known of each trial: `status`, last `result`, newest `checkpoint` (a path or None)."""
         states = sorted(self.path.glob("experiment_state-*.json"))
         if not states:
             return []
@@ -77,11 +77,31 @@ class Run:
         for state, metadata in json.loads(states[-1].read_text(encoding="utf-8"))["trial_data"]:
             trial = Trial.from_json_state(state, stub=True)
             trial.restore_run_metadata(metadata)
-            folder = self.path / str(trial.relative_logdir)
-            name = Path(trial.checkpoint.path).name if trial.checkpoint else None
-            checkpoint = folder / name if name and (folder / name).is_dir() else None
-            trials.append({"status": trial.status, "result": trial.last_result, "checkpoint": checkpoint})
+            trials.append(
+                {"status": trial.status, "result": trial.last_result, "checkpoint": self.newest_checkpoint(trial)}
+            )
         return trials
+
+    def note_checkpoint(self, trial: Any) -> None:
+        """Notes that a trial's newest checkpoint is complete.
+
+        Tune writes its own state every ten seconds or so, so that after a kill it may not know the newest one.
+        """
+        result = {key: trial.last_result.get(key) for key in ("training_iteration", "time_total_s")}
+        noted = {"name": Path(trial.checkpoint.path).name, **result}
+        self.write(checkpoints={**self.record.get("checkpoints", {}), trial.trial_id: noted})
+
+    def newest_checkpoint(self, trial: Any) -> Path | None:
+        """Returns the newest complete checkpoint of a Tune trial, of those that it knows and that we noted."""
+        names = {Path(trial.checkpoint.path).name} if trial.checkpoint else set()
+        if noted := self.noted(trial):
+            names.add(noted["name"])
+        folder = self.path / str(trial.relative_logdir)
+        return max((folder / name for name in names if (folder / name).is_dir()), default=None)
+
+    def noted(self, trial: Any) -> dict[str, Any] | None:
+        """Returns what was noted of a trial's newest checkpoint."""
+        return self.record.get("checkpoints", {}).get(trial.trial_id)
 
 
 def storage_folder(given: str | None) -> Path:

@@ -100,6 +100,9 @@ def _check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
     for plan, run in found:
         if run.finished and not _goes_further(plan, run):
             continue
+        if not run.lock():
+            raise UserError(f"--resume: {run.path} is still running in another process.")
+        run.unlock()
         changed = differences(
             {key: run.record.get(key) for key in _KEPT},
             {key: value for key, value in _record(plan).items() if key in _KEPT},
@@ -113,9 +116,6 @@ def _check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
         trials = run.trials()
         if not any(trial["checkpoint"] for trial in trials):
             raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start anew, without --resume.")
-        if not run.lock():
-            raise UserError(f"--resume: {run.path} is still running in another process.")
-        run.unlock()
 
 
 def _goes_further(plan: Plan, run: Run) -> bool:
@@ -187,7 +187,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     from ray import tune
     from ray.tune.experiment import Experiment as TuneExperiment
 
-    from rllib_sami.cli.ending import GracefulStop, MetricStopper
+    from rllib_sami.cli.ending import CheckpointNotes, GracefulStop, MetricStopper
     from rllib_sami.cli.progress import Progress
 
     check_resources(plan.bundles, ray.cluster_resources(), plan.name)
@@ -224,7 +224,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
                 [experiment],
                 scheduler=scheduler,
                 verbose=session.verbosity if session.verbosity > 1 else 0,
-                callbacks=[progress, graceful],
+                callbacks=[progress, CheckpointNotes(run, resumed), graceful],
                 raise_on_failed_trial=False,
                 resume_config=resume_config,
             )

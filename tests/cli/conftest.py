@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from processes import Command
 
 from rllib_sami.cli import main
 
@@ -68,3 +69,17 @@ def write(tmp_path):
         return path
 
     return write_file
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the command as a process in the test's folder; what still runs afterwards is killed."""
+    commands = []
+
+    def start_command(*words: object) -> Command:
+        commands.append(Command(*words, cwd=tmp_path))
+        return commands[-1]
+
+    yield start_command
+    for command in commands:
+        command.kill()

@@ -6,23 +6,46 @@ import sys
 from pathlib import Path
 
 
-def start(*words: str, cwd: Path) -> subprocess.Popen:
-    """Starts the command as a process of its own, in a process group of its own, as a terminal would."""
-    return subprocess.Popen(
-        [sys.executable, "-c", "from rllib_sami.cli import main; main(prog_name='rllib')", *map(str, words)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+class Command:
+    """A running `rllib`, in a process group of its own."""
 
+    def __init__(self, *words: object, cwd: Path):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from rllib_sami.cli import main; main(prog_name='rllib')", *map(str, words)],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        self.lines: list[str] = []
 
-def finish(process: subprocess.Popen, timeout: float = 150) -> str:
-    """Waits for the process and returns what it printed."""
-    try:
-        return process.communicate(timeout=timeout)[0]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+    def wait_for_row(self) -> int:
+        """Reads up to the next row of the live table and returns its iteration."""
+        for line in self.process.stdout:
+            self.lines.append(line)
+            first = line.split()[0] if line.split() else ""
+            if first.isdigit():
+                return int(first)
+        raise AssertionError(self.output)
+
+    def finish(self, timeout: float = 150) -> int:
+        """Reads the rest and returns the exit code."""
+        self.lines.append(self.process.communicate(timeout=timeout)[0])
+        return self.process.returncode
+
+    @property
+    def output(self) -> str:
+        """All that was printed so far, both streams."""
+        return "".join(self.lines)
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to every process of the group, as Ctrl-C in a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """Kills the command itself; Ray then ends its own processes."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()

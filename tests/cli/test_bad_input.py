@@ -1,5 +1,7 @@
 """Every mistake gets one message that names it, exit code 2, no traceback, and no Ray."""
 
+# ruff: noqa: E501 - one mistake per line reads best
+import json
 import pickle
 
 import pytest
@@ -8,8 +10,6 @@ GOOD = {"run": "SaCCM", "env": "SaMI/Pendulum-v0"}
 
 
 def experiment(**changes) -> str:
-    import json
-
     return json.dumps({"my-run": {**GOOD, **changes}})
 
 

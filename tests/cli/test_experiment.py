@@ -93,6 +93,11 @@ class TestExtends:
         assert message in str(caught.value)
 
 
+def test_an_experiment_may_be_named_like_a_key(write):
+    [experiment] = load(write("a.yaml", "run: {run: SAC, env: Pendulum-v1}\n"))
+    assert (experiment.name, experiment.body["run"]) == ("run", "SAC")
+
+
 def test_keys_of_older_files_move_to_their_place(write):
     path = write("old.yaml", "e: {run: SAC, local_dir: here, checkpoint_freq: 5, keep_checkpoints_num: 3}\n")
     [experiment] = load(path)
@@ -123,7 +128,7 @@ def test_python_file(write):
         ("config.gamma=0.9", {"config": {"tau": 1, "gamma": 0.9}}),
         ("lr=5e-4", {"config": {"tau": 1, "lr": 5e-4}}),
         ("stop.training_iteration=3", {"config": {"tau": 1}, "stop": {"training_iteration": 3}}),
-        ("stop.env_runners/episode_return_mean=-200", {"config": {"tau": 1}, "stop": {"env_runners/episode_return_mean": -200}}),
+        ("stop.env_runners/x_mean=-200", {"config": {"tau": 1}, "stop": {"env_runners/x_mean": -200}}),
         ("env_config.split=extreme", {"config": {"tau": 1, "env_config": {"split": "extreme"}}}),
         ("env=SaMI/Ant-v0", {"config": {"tau": 1}, "env": "SaMI/Ant-v0"}),
         ("sizes=[64, 64]", {"config": {"tau": 1, "sizes": [64, 64]}}),

@@ -97,9 +97,9 @@ def test_stop_on_results():
 def test_resources_that_are_not_there():
     needed = [{"CPU": 1}, {"CPU": 1, "GPU": 0.5}]
     check_resources(needed, {"CPU": 2, "GPU": 1}, "test")
-    with pytest.raises(UserError, match="needs 2 CPU, and there are 1. Lower num_env_runners"):
+    with pytest.raises(UserError, match=r"needs 2 CPU, and there are 1. Lower num_env_runners"):
         check_resources(needed, {"CPU": 1, "GPU": 1}, "test")
-    with pytest.raises(UserError, match="needs 0.5 GPU, and there are 0. Set num_gpus_per_learner=0"):
+    with pytest.raises(UserError, match=r"needs 0.5 GPU, and there are 0. Set num_gpus_per_learner=0"):
         check_resources(needed, {"CPU": 8}, "test")
 
 

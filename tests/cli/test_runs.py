@@ -1,0 +1,171 @@
+"""Real runs: each starts the command as a process, with a Ray of its own."""
+
+import csv
+import json
+import pickle
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.timeout(400)
+
+TINY = {
+    "num_env_runners": 0,
+    "num_envs_per_env_runner": 4,
+    "min_sample_timesteps_per_iteration": 200,
+    "num_steps_sampled_before_learning_starts": 400,
+    "train_episodes": 2,
+    "loss_timesteps": 32,
+    "updates_per_env_step": 0.01,
+    "env_config": {"max_steps": 50},
+}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of the only trial's progress.csv in a run's folder."""
+    [path] = folder.glob("*/progress.csv")
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
+    """Two experiments, one of them with a search space, one Ray."""
+    search = {"gamma": {"grid_search": [0.9, 0.99]}, "train_batch_size_per_learner": 64, "minibatch_size": 64}
+    text = {
+        "skilled": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "config": TINY},
+        "plain": {"run": "PPO", "env": "Pendulum-v1", "config": {"num_env_runners": 0, "num_epochs": 1, **search}},
+    }
+    path = write("two.yaml", yaml.safe_dump(text, sort_keys=False))
+    command = start("train", "file", path, "--smoke", "--seed", "3", "--local-dir", "results")
+    assert command.finish() == 0, command.output
+    output = command.output
+    assert "skilled-smoke: SaCCM on SaMI/Pendulum-v0" in output
+    assert "by task" in output
+    assert "WARNING" not in output
+    for word in ("iter", "env steps", "return", "steps/s", "updates/s", "elapsed", "left"):
+        assert word in output
+    folder = tmp_path / "results" / "skilled-smoke"
+    [trial] = [entry for entry in folder.iterdir() if entry.is_dir()]
+    assert {"progress.csv", "result.json"} <= {entry.name for entry in trial.iterdir()}
+    assert list(trial.glob("events.out.tfevents.*"))
+    assert [row["training_iteration"] for row in rows(folder)] == ["1", "2", "3"]
+    record = yaml.safe_load((folder / "experiment.yaml").read_text())
+    assert record["finished"] is True
+    assert record["config"]["seed"] == 3
+    assert len(list((tmp_path / "results" / "plain-smoke").glob("PPO*/checkpoint_*"))) == 2
+
+    # The line that the end of the output offers works, and gives the same episodes again.
+    [offered] = [
+        line.split() for line in output.splitlines() if line.startswith("  rllib evaluate") and "SaCCM" in line
+    ]
+    results = []
+    for name in ("a.json", "b.json"):
+        result = rllib(*offered[1:], "--episodes", "2", "--out", name)
+        assert result.exit_code == 0, result.output
+        results.append(json.loads((tmp_path / name).read_text()))
+    assert results[0] == results[1]
+    assert [row["task_id"] for row in results[0]["summary"]] == [0, 1, 2, 3, "all"]
+    assert len(results[0]["episodes"]) == 8
+    assert all(episode["length"] == 50 for episode in results[0]["episodes"])
+    # An experiment's folder stands for its newest checkpoint; RLlib's own agents play too.
+    assert "PPO on Pendulum-v1" in rllib("evaluate", "results/plain-smoke", "--episodes", "1").output
+    assert "Did you mean 'extreme'?" in refused("evaluate", "results/skilled-smoke", "--split", "extrem")
+    message = refused("evaluate", "results/skilled-smoke", "--env", "SaMI/CartPole-v0")
+    assert "trained on 3 observations and 1 actions, but this environment has 4 and 1" in message
+
+    again = ("train", "file", path, "--smoke", "--seed", "3", "--local-dir", "results", "--resume")
+    assert "is finished: its stop criteria are met" in refused(*again)
+
+
+def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path):
+    """A run goes on from its last checkpoint, in its folder, with its counters and its buffer."""
+    text = {"run": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"training_iteration": 2000}, "config": TINY}}
+    path = write("run.yaml", yaml.safe_dump(text))
+    words = ("train", "file", path, "--local-dir", "results", "--checkpoint-freq", "2")
+    folder = tmp_path / "results" / "run"
+
+    command = start(*words)
+    command.wait_for_row()
+    assert "is still running in another process" in refused(*words, "--resume")
+    deadline = time.monotonic() + 60
+    while not _saved_iteration(folder) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    command.kill()
+    saved = _saved_iteration(folder)
+    assert saved
+
+    message = refused(*words, "--resume", "--set", "gamma=0.5")
+    assert "was started with other settings (config/gamma: (not set) -> 0.5)" in message
+    command = start(*words, "--resume")
+    assert command.wait_for_row() == saved + 1
+    command.signal(signal.SIGINT)
+    assert command.finish() == 130, command.output
+    output = command.output
+    assert "Stopping after this iteration, with a checkpoint" in output
+    assert "Traceback" not in output
+    stopped = max(int(row["training_iteration"]) for row in rows(folder))
+    assert _saved_iteration(folder) == stopped
+    goes_on = output.splitlines()[output.splitlines().index("Go on with:") + 1].split()
+    assert goes_on == ["rllib", *map(str, words), "--resume"]
+
+    command = start(*goes_on[1:], "--set", f"stop.training_iteration={stopped + 2}")
+    assert command.finish() == 0, command.output
+    last = rows(folder)[-2:]
+    assert [int(row["training_iteration"]) for row in last] == [stopped + 1, stopped + 2]
+    # 200 steps an iteration from the very first one on, all of them still in the buffer.
+    assert [int(float(row["num_env_steps_sampled_lifetime"])) for row in last] == [
+        200 * (stopped + 1),
+        200 * (stopped + 2),
+    ]
+    assert float(last[-1]["replay_buffer/num_env_steps_stored"]) == 200 * (stopped + 2)
+    assert [entry.name for entry in (tmp_path / "results").iterdir()] == ["run"]
+
+
+def _saved_iteration(folder: Path) -> int | None:
+    """The iteration of the checkpoint that a resumed run would start from."""
+    from rllib_sami.cli.folders import Run
+
+    for trial in Run(folder).trials():
+        if trial["checkpoint"]:
+            with open(trial["checkpoint"] / "algorithm_state.pkl", "rb") as file:
+                return pickle.load(file)["training_iteration"]
+    return None
+
+
+def test_a_failure_of_the_users_environment(start, write, tmp_path):
+    """One line with the cause, the place of the traceback, exit code 1; classes of the current folder are found."""
+    write(
+        "my_env.py",
+        """
+import gymnasium
+import numpy as np
+
+
+class Broken(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, context):
+        self.steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {"task_id": 0}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps > 60:
+            raise RuntimeError("the motor burned out")
+        return np.zeros(2, np.float32), 0.0, False, self.steps % 20 == 0, {}
+""",
+    )
+    command = start("train", "--algo", "SaTESAC", "--env", "my_env.Broken", "--local-dir", "results")
+    assert command.finish() == 1, command.output
+    output = command.output
+    assert "RuntimeError: the motor burned out" in output
+    assert "Traceback" not in output
+    assert "--resume" not in output
+    [path] = [line.split(": ", 1)[1] for line in output.splitlines() if "full traceback" in line]
+    assert "the motor burned out" in Path(path).read_text()
