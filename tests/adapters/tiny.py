@@ -1,5 +1,7 @@
 """Configurations that build and train within a second."""
 
+import copy
+
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -73,9 +75,29 @@ def differences(one, other) -> list[str]:
 
 
 def _same(one, other) -> bool:
-    return np.array_equal(np.asarray(one), np.asarray(other))
+    one, other = np.asarray(one), np.asarray(other)
+    if one.dtype == object or other.dtype == object:
+        return bool(np.all(one == other))
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
 
 
 def weights_of(algo) -> dict[str, np.ndarray]:
     """All parameters of the (local) learner, entropy coefficient included."""
     return flat_state(algo.learner_group.get_weights())
+
+
+def snapshot(algo, result=None) -> dict[str, object]:
+    """All that a checkpoint keeps (but times and throughputs), and what an iteration reported."""
+    state = algo.get_state()
+    state.pop("metrics_logger")
+    reported = {}
+    if result is not None:
+        learned = result.get("learners", {}).get("default_policy", {})
+        reported["learners"] = {key: value for key, value in learned.items() if "throughput" not in key}
+        sampled = result["env_runners"]
+        names = ("episode_return_mean", "episode_len_mean", "return_by_task", "num_episodes_lifetime")
+        reported["env_runners"] = {key: sampled[key] for key in names if key in sampled}
+        reported["replay_buffer"] = result["replay_buffer"]
+        reported["steps"] = result["num_env_steps_sampled_lifetime"]
+    # Copied, since RLlib's state shares memory with the networks and optimisers.
+    return copy.deepcopy({"state": state, "reported": reported})
