@@ -61,7 +61,9 @@ class SaMITorchLearner(TorchLearner):
             names = list(totals)
             means = (torch.stack([totals[name] for name in names]) / num_updates).cpu().numpy()
             self.metrics.log_dict(dict(zip(names, means.tolist(), strict=True)), key=module_id, window=1)
-            self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), num_updates, reduce="lifetime_sum")
+            # Summed over the learners, which make every update together.
+            share = num_updates / max(1, self.config.num_learners)
+            self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
             losses[module_id] = totals["critic_loss"] / num_updates
         return {}, losses, {}
 
