@@ -83,10 +83,15 @@ def load(given: str | Path, place: str) -> Checkpoint:
 def check_restore(given: str, algorithm: type, place: str) -> str:
     """Returns the checkpoint's path if ``algorithm`` can start from it."""
     checkpoint = load(given, place)
-    if checkpoint.algorithm is not algorithm:
+    # By name: inside a trial the class is a copy that Ray made of it, and that copy is what was saved.
+    if _full_name(checkpoint.algorithm) != _full_name(algorithm):
         theirs = checkpoint.algorithm.__name__
         raise UserError(
             f"{place}: {checkpoint.path} is a checkpoint of {theirs}, but {algorithm.__name__} is to be trained. "
             f"Use --algo {theirs} or another checkpoint."
         )
     return str(checkpoint.path)
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -188,6 +188,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     from ray.tune.experiment import Experiment as TuneExperiment
 
     from rllib_sami.cli.ending import CheckpointNotes, GracefulStop, MetricStopper
+    from rllib_sami.cli.logs import CsvLog, JsonLog
     from rllib_sami.cli.progress import Progress
 
     check_resources(plan.bundles, ray.cluster_resources(), plan.name)
@@ -224,7 +225,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
                 [experiment],
                 scheduler=scheduler,
                 verbose=session.verbosity if session.verbosity > 1 else 0,
-                callbacks=[progress, CheckpointNotes(run, resumed), graceful],
+                callbacks=[progress, CsvLog(resumed), JsonLog(resumed), CheckpointNotes(run, resumed), graceful],
                 raise_on_failed_trial=False,
                 resume_config=resume_config,
             )

@@ -113,14 +113,19 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path):
 
     command = start(*goes_on[1:], "--set", f"stop.training_iteration={stopped + 2}")
     assert command.finish() == 0, command.output
-    last = rows(folder)[-2:]
-    assert [int(row["training_iteration"]) for row in last] == [stopped + 1, stopped + 2]
+    table = rows(folder)
+    assert [int(row["training_iteration"]) for row in table] == list(range(1, stopped + 3))
+    [path] = folder.glob("*/result.json")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["training_iteration"] for line in lines] == list(range(1, stopped + 3))
     # 200 steps an iteration from the very first one on, all of them still in the buffer.
-    assert [int(float(row["num_env_steps_sampled_lifetime"])) for row in last] == [
-        200 * (stopped + 1),
-        200 * (stopped + 2),
-    ]
-    assert float(last[-1]["replay_buffer/num_env_steps_stored"]) == 200 * (stopped + 2)
+    for row in table:
+        steps = 200 * int(row["training_iteration"])
+        assert float(row["num_env_steps_sampled_lifetime"]) == steps
+        assert float(row["replay_buffer/num_env_steps_stored"]) == steps
+    # Losses are there, though learning began after the first row was written.
+    assert table[0]["learners/default_policy/critic_loss"] == ""
+    assert float(table[-1]["learners/default_policy/critic_loss"]) > 0
     assert [entry.name for entry in (tmp_path / "results").iterdir()] == ["run"]
 
 
