@@ -1,0 +1,174 @@
+"""The learner: what it trains, at which rate, how often, and what it reports."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
+
+from .tiny import flat_state, tiny, weights_of
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+GROUPS = ("encoder", "critic", "actor", "alpha")
+
+
+def optimizer_of(algo, group):
+    return algo.learner_group._learner.get_optimizer("default_policy", group)
+
+
+def copied(weights):
+    """Weights that stay as they are while training goes on."""
+    return {name: np.array(value) for name, value in weights.items()}
+
+
+def unchanged(before, after):
+    return {name for name in before if np.array_equal(before[name], after[name])}
+
+
+# --- What is trained ------------------------------------------------------------------------------------------------
+
+
+def test_every_trained_parameter_has_one_optimiser_and_the_averaged_networks_have_none():
+    algo = tiny().build_algo()
+    owned = [id(p) for name in GROUPS for group in optimizer_of(algo, name).param_groups for p in group["params"]]
+    module = algo.learner_group._learner.module["default_policy"]
+    names = {id(p): name for name, p in module.named_parameters()}
+    assert len(set(owned)) == len(owned)
+    assert sorted(names[p] for p in set(names) - set(owned)) == sorted(
+        name for name in names.values() if name.startswith(("learning.target_critics", "learning.key_encoder"))
+    )
+    assert "learning.log_alpha" in {names[p] for p in owned}
+    algo.stop()
+
+
+@pytest.mark.parametrize("config_class", [TESACConfig, CCMConfig, SaTESACConfig, SaCCMConfig])
+def test_every_network_of_every_algorithm_changes(config_class):
+    algo = tiny(config_class, similarity="bilinear", num_steps_sampled_before_learning_starts=60).build_algo()
+    before = copied(weights_of(algo))
+    for _ in range(2):
+        algo.train()
+    after = weights_of(algo)
+    algo.stop()
+    # The similarity map belongs to the contrast, which TESAC has not.
+    assert unchanged(before, after) == (
+        {"/default_policy/learning.similarity_map"} if config_class is TESACConfig else set()
+    )
+
+
+# --- Learning rates -------------------------------------------------------------------------------------------------
+
+
+def test_learning_rates_follow_their_own_schedules():
+    algo = tiny(
+        actor_lr=[[0, 1e-3], [200, 1e-4]], critic_lr=[[0, 0.0], [1_000, 1e-3]], encoder_lr=3e-4, alpha_lr=2e-4
+    ).build_algo()
+    for _ in range(3):
+        result = algo.train()
+    rates = {name: optimizer_of(algo, name).param_groups[0]["lr"] for name in GROUPS}
+    algo.stop()
+    expected = {"actor": 1e-4, "critic": 0.315e-3, "encoder": 3e-4, "alpha": 2e-4}
+    assert rates == pytest.approx(expected, rel=1e-6)
+    for name, rate in expected.items():
+        assert result["learners"]["default_policy"][f"{name}_learning_rate"] == pytest.approx(rate, rel=0.15)
+
+
+def test_a_rate_of_zero_keeps_its_network():
+    algo = tiny(actor_lr=[[0, 0.0], [1_000_000, 0.0]]).build_algo()
+    before = copied(weights_of(algo))
+    for _ in range(2):
+        algo.train()
+    after = weights_of(algo)
+    algo.stop()
+    assert {name.split(".")[1] for name in unchanged(before, after)} - {"similarity_map"} == {"actor"}
+
+
+# --- How often ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runners", "slots", "fragment", "ratio"),
+    [
+        (0, 3, 7, 0.1),
+        (0, 1, 25, 0.1),
+        (0, 8, 1, 0.3),
+        (0, 4, 5, 1.5),
+        pytest.param(2, 2, 5, 0.1, marks=pytest.mark.slow),
+    ],
+)
+def test_updates_for_each_step_keep_their_ratio(runners, slots, fragment, ratio):
+    config = tiny(env="test/Point", updates_per_env_step=ratio).env_runners(
+        num_env_runners=runners, num_envs_per_env_runner=slots, rollout_fragment_length=fragment
+    )
+    algo = config.build_algo()
+    for _ in range(4):
+        result = algo.train()
+    updates = result["learners"]["default_policy"]["num_updates_lifetime"]
+    steps, added = result["num_env_steps_sampled_lifetime"], result["replay_buffer"]["num_env_steps_added_lifetime"]
+    round_length = max(1, runners) * slots * fragment
+    credit = algo._update_credit
+    algo.stop()
+    assert steps == added == 4 * math.ceil(100 / round_length) * round_length
+    # Steps of random actions, in whole rounds, come before it.
+    warm_up = math.ceil(100 / round_length) * round_length
+    assert updates + credit == pytest.approx(ratio * (steps - warm_up))
+    assert 0 <= credit <= 1
+
+
+def test_no_update_before_learning_starts_and_actions_are_random_until_then():
+    algo = tiny(env="test/Point", num_steps_sampled_before_learning_starts=210).build_algo()
+    before = copied(weights_of(algo))
+    results = [algo.train() for _ in range(2)]
+    assert not any("critic_loss" in result.get("learners", {}).get("default_policy", {}) for result in results)
+    assert unchanged(before, weights_of(algo)) == set(before)
+    rows = algo.replay_buffer.store.gather(algo.replay_buffer.store.finished, 21)[:, 1:]
+    assert np.abs(rows[..., 5:7].mean()) < 0.1
+    assert rows[..., 5:7].std() == pytest.approx(1 / np.sqrt(3), abs=0.05)  # uniform
+    result = algo.train()
+    assert result["learners"]["default_policy"]["num_updates_lifetime"] == 10
+    algo.stop()
+
+
+# --- What is reported -----------------------------------------------------------------------------------------------
+
+SAC_METRICS = {"critic_loss", "actor_loss", "alpha", "q_mean", "context_std"}
+CONTRAST_METRICS = {"contrast_loss", "sance_bound", "log_k", "contrast_accuracy"}
+
+
+@pytest.mark.parametrize("config_class", [SaCCMConfig, TESACConfig])
+def test_metrics_have_their_names_and_finite_values(config_class):
+    algo = tiny(config_class, num_steps_sampled_before_learning_starts=60).build_algo()
+    for _ in range(2):
+        result = algo.train()
+    algo.stop()
+    learned = result["learners"]["default_policy"]
+    expected = SAC_METRICS | (CONTRAST_METRICS if config_class is SaCCMConfig else set())
+    assert expected <= set(learned)
+    assert (CONTRAST_METRICS & set(learned)) == (CONTRAST_METRICS & expected)
+    assert all(np.isfinite(learned[name]) for name in expected)
+    if config_class is SaCCMConfig:
+        assert learned["log_k"] == pytest.approx(math.log(8))
+        assert learned["sance_bound"] <= learned["log_k"]
+        assert 0 <= learned["contrast_accuracy"] <= 1
+    for name in ("sample", "buffer_add", "buffer_sample", "learner_update", "sync_weights"):
+        assert 0 < result["timers"][name] < 10
+    for path in ("episode_return_mean", "return_by_task/0", "num_env_steps_sampled_lifetime"):
+        assert f"/env_runners/{path}" in flat_state(result)
+    assert result["replay_buffer"]["num_tasks_stored"] == 4
+    assert learned["num_module_steps_trained"] in (10 * 32, 11 * 32)
+
+
+def test_the_runner_acts_with_what_was_just_learned():
+    algo = tiny().build_algo()
+    for _ in range(3):
+        algo.train()
+    acting = copied(flat_state(algo.env_runner.module.get_state()))
+    module = algo.learner_group._learner.module["default_policy"]
+    assert unchanged(acting, flat_state(module.get_state())) == set(acting) != set()
+    compat.update_learners(algo, [algo.replay_buffer.sample(1)])  # the control: without synchronisation
+    assert unchanged(acting, flat_state(module.get_state())) == set()
+    compat.sync_weights(algo)
+    assert unchanged(acting, flat_state(algo.env_runner.module.get_state())) == set()
+    algo.stop()
