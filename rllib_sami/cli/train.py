@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from rllib_sami.cli.errors import UserError
 
@@ -71,6 +72,10 @@ def train(ctx: click.Context, algo: str | None, env: str | None, **options: Any)
     Without a subcommand, `train --algo NAME --env ID` does what `train run` does.
     """
     if ctx.invoked_subcommand is not None:
+        given = [name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        if given:
+            # They would be lost without a word: the subcommand has options of its own.
+            raise UserError(f"rllib train: write options after '{ctx.invoked_subcommand}', not before it.")
         return
     if algo is None and env is None:
         click.echo(ctx.get_help())

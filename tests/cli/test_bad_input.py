@@ -85,6 +85,7 @@ def test_in_a_file(refused, write, text, parts):
         (["train", "file", "broken.py"], ["broken.py: running it failed: ZeroDivisionError"]),
         (["train", "file", "useless.py"], ["a variable `config` is needed"]),
         (["train", "exp.yaml"], ["rllib train file exp.yaml"]),
+        (["train", "--seed", "1", "file", "exp.yaml"], ["write options after 'file'"]),
         (["train", "run", "--algo", "SaCCM"], ["--env is missing"]),
         (["train", "--env", "SaMI/Ant-v0"], ["--algo is missing"]),
         (["train", "file", "exp.yaml", "--stop", "{training"], ["--stop: not valid JSON at character 2"]),

@@ -1,0 +1,132 @@
+"""The live table and the logs, on results made by hand."""
+
+import csv
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from rllib_sami.cli import progress as module
+from rllib_sami.cli.progress import Progress, duration, returns
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def result(iteration, *, value=None, by_task=None, splits=None, **more):
+    env_runners = {"episode_return_mean": float("nan") if value is None else value}
+    if by_task:
+        env_runners["return_by_task"] = by_task
+    return {
+        "training_iteration": iteration,
+        "num_env_steps_sampled_lifetime": 1000 * iteration,
+        "time_this_iter_s": 2.0,
+        "time_total_s": 2.0 * iteration,
+        "env_runners": env_runners,
+        "learners": {"default_policy": {"num_updates_lifetime": 50 * iteration}},
+        "evaluation": {split: {"return_mean": mean} for split, mean in (splits or {}).items()},
+        **more,
+    }
+
+
+class Table:
+    """A progress callback that prints into a text."""
+
+    def __init__(self, stop, interval=10.0):
+        self.text = io.StringIO()
+        self.progress = Progress(stop, interval, Console(file=self.text, width=200, highlight=False))
+        self.trial = SimpleNamespace(trial_id="t", experiment_tag="0")
+
+    def report(self, result):
+        self.progress.on_trial_result(0, [self.trial], self.trial, result)
+
+    @property
+    def rows(self):
+        lines = [line.split() for line in self.text.getvalue().splitlines()]
+        return [line for line in lines if line and line[0].replace(",", "").isdigit()]
+
+
+def test_rows_rates_and_time_left(clock):
+    table = Table({"num_env_steps_sampled_lifetime": 10_000, "env_runners/episode_return_mean": 0}, interval=0)
+    table.report(result(1, value=-100.0))
+    clock.seconds += 2
+    table.report(result(2, value=-50.0))
+    iteration, steps, value, steps_rate, update_rate, elapsed, left = table.rows[-1]
+    assert (iteration, steps, value) == ("2", "2,000", "-50.0")
+    assert (float(steps_rate), float(update_rate)) == (500.0, 25.0)
+    assert elapsed == "4s"
+    assert left == "16s"  # 8,000 steps at 500 a second
+
+
+def test_one_row_each_interval_and_the_last_is_never_lost(clock):
+    table = Table({})
+    for iteration in range(1, 8):
+        table.report(result(iteration))
+        clock.seconds += 4
+    assert [row[0] for row in table.rows] == ["1", "4", "7"]
+    table.report(result(8))
+    table.progress.on_trial_complete(0, [table.trial], table.trial)
+    assert [row[0] for row in table.rows] == ["1", "4", "7", "8"]
+    table.progress.flush([table.trial])
+    assert len(table.rows) == 4
+
+
+def test_the_last_return_known_stands_where_no_episode_ended(clock):
+    table = Table({}, interval=0)
+    table.report(result(1, value=-3.0, by_task={"0": -2.0, "10": -4.0, "2": -5.0}, splits={"moderate": -7.0}))
+    clock.seconds += 1
+    table.report(result(2, by_task={"0": float("nan"), "2": -1.0}))
+    assert [row[2] for row in table.rows] == ["-3.00", "-3.00"]
+    text = table.text.getvalue()
+    assert "by task   0: -2.00  2: -5.00  10: -4.00" in text
+    assert "by task   0: -2.00  2: -1.00  10: -4.00" in text
+    assert text.count("by split  moderate -7.00") == 2
+
+
+def test_returns():
+    assert returns({"env_runners": None, "evaluation": 3}) == {}
+    assert returns(result(1, value=2.0)) == {"env_runners/episode_return_mean": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "-"), (float("inf"), "-"), (42.4, "42s"), (185, "3m05s"), (7620, "2h07m")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_csv_gets_new_columns_and_forgets_lost_iterations(tmp_path):
+    from rllib_sami.cli.logs import CsvLog
+
+    def trial(iteration=None):
+        checkpoint = SimpleNamespace(metrics={"training_iteration": iteration}) if iteration else None
+        fields = {"trial_id": "t", "local_path": str(tmp_path), "checkpoint": None}
+        methods = {"latest_checkpoint_result": checkpoint, "init_local_path": lambda self: None}
+        return type("Trial", (), fields | methods)()  # hashable, as Tune's own
+
+    def rows():
+        with open(tmp_path / "progress.csv", newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    first, log = trial(), CsvLog()
+    log.log_trial_result(0, first, {"training_iteration": 1, "config": {"x": 1}})
+    log.log_trial_result(0, first, {"training_iteration": 2, "loss": {"critic": 0.5}})
+    log.log_trial_result(0, first, {"training_iteration": 3, "loss": {"critic": 0.4}})
+    assert rows() == [
+        {"training_iteration": "1", "loss/critic": ""},
+        {"training_iteration": "2", "loss/critic": "0.5"},
+        {"training_iteration": "3", "loss/critic": "0.4"},
+    ]
+    log.log_trial_end(first)
+
+    second, log = trial(iteration=2), CsvLog(resumed=True)
+    log.log_trial_result(0, second, {"loss": {"actor": 1, "critic": 0.3}, "training_iteration": 3})
+    assert [row["training_iteration"] for row in rows()] == ["1", "2", "3"]
+    assert rows()[-1] == {"training_iteration": "3", "loss/critic": "0.3", "loss/actor": "1"}
+    log.log_trial_end(second)

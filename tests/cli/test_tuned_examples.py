@@ -1,0 +1,30 @@
+"""Every example file passes the check of the command, and is what its name says."""
+
+from pathlib import Path
+
+import pytest
+
+from rllib_sami.cli.experiment import load
+from rllib_sami.cli.schema import check
+
+EXAMPLES = Path(__file__).parents[2] / "tuned_examples"
+FILES = sorted(path for path in EXAMPLES.glob("**/*.yaml") if path.parent.name != "common")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(EXAMPLES)))
+def test_checks(path):
+    for experiment in load(path):
+        plan = check(experiment)
+        assert plan.stop, "an example has to end by itself"
+        algorithm, _, environment = path.stem.partition("_")
+        if algorithm in ("saccm", "satesac", "ccm", "tesac"):
+            assert plan.algorithm.__name__.lower() == algorithm
+            name = plan.config["env"].removeprefix("SaMI/").removesuffix("-v0").lower()
+            assert name == environment.replace("_", "")
+
+
+def test_the_twenty_are_there():
+    names = {path.stem for path in FILES}
+    for algorithm in ("tesac", "ccm", "satesac", "saccm"):
+        for environment in ("ant", "half_cheetah", "crippled_half_cheetah", "pendulum", "cartpole"):
+            assert f"{algorithm}_{environment}" in names
