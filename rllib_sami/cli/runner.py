@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import time
 from dataclasses import dataclass, field
@@ -13,14 +14,12 @@ import click
 
 from rllib_sami.cli import catalog
 from rllib_sami.cli.errors import UserError, one_line
-from rllib_sami.cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
+from rllib_sami.cli.folders import Run, plain
+from rllib_sami.cli.resume import check_resumable, choose_run, goes_further, record_of
 from rllib_sami.cli.schema import Plan
-from rllib_sami.cli.stop import reached
 
 # So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
 CHECKPOINT_DEFAULTS = {"checkpoint_frequency": 10, "checkpoint_at_end": True, "num_to_keep": 2}
-# What a resumed run keeps: only stop criteria may change.
-_KEPT = ("run", "config", "checkpoint_config", "num_samples")
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
@@ -49,9 +48,9 @@ class Session:
 
 def run_all(plans: list[Plan], session: Session) -> int:
     """Runs the experiments; returns the exit code."""
-    jobs = [(plan, _choose_run(plan, session)) for plan in plans]
+    jobs = [(plan, choose_run(plan, session.storage, session.resume, alone=len(plans) == 1)) for plan in plans]
     if session.resume:
-        _check_resumable(jobs)
+        check_resumable(jobs)
     scheduler_of = _scheduler_factory(session)
     _start_ray(session)
     import ray
@@ -59,7 +58,7 @@ def run_all(plans: list[Plan], session: Session) -> int:
     code = 0
     try:
         for plan, run in jobs:
-            if run.finished and not _goes_further(plan, run):
+            if run.finished and not goes_further(plan, run):
                 click.echo(f"{plan.name}: finished already, in {run.path}")
                 continue
             code = max(code, _run_one(plan, run, session, scheduler_of()))
@@ -68,61 +67,6 @@ def run_all(plans: list[Plan], session: Session) -> int:
     finally:
         ray.shutdown()
     return code
-
-
-def _choose_run(plan: Plan, session: Session) -> Run:
-    """Returns the run to continue, or a new one."""
-    storage = storage_folder(session.storage or plan.storage_path)
-    if session.resume:
-        runs = find_runs(storage, plan.name)
-        unfinished = [run for run in runs if not run.finished]
-        if unfinished or runs:
-            return (unfinished or runs)[0]
-    return new_run(storage, plan.name)
-
-
-def _check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
-    """Refuses to resume what is not there, is finished, is running, has no checkpoint, or was something else."""
-    found = [(plan, run) for plan, run in jobs if run.record]
-    if not found:
-        where = ", ".join(dict.fromkeys(str(run.path.parent) for _, run in jobs))
-        names = ", ".join(plan.name for plan, _ in jobs)
-        raise UserError(
-            f"--resume: no run of '{names}' in {where}. "
-            "Start one without --resume, or say where it is with --local-dir."
-        )
-    if all(run.finished and not _goes_further(plan, run) for plan, run in found) and len(found) == len(jobs):
-        plan, run = found[0]
-        raise UserError(
-            f"--resume: {run.path} is finished: its stop criteria are met. To train on, raise them, for example "
-            f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..., or start anew without --resume."
-        )
-    for plan, run in found:
-        if run.finished and not _goes_further(plan, run):
-            continue
-        if not run.lock():
-            raise UserError(f"--resume: {run.path} is still running in another process.")
-        run.unlock()
-        changed = differences(
-            {key: run.record.get(key) for key in _KEPT},
-            {key: value for key, value in _record(plan).items() if key in _KEPT},
-        )
-        if changed:
-            raise UserError(
-                f"--resume: {run.path} was started with other settings ({'; '.join(changed[:5])}). A resumed run keeps "
-                "its settings; only stop criteria may change. For other settings start a new run, from a checkpoint "
-                "if you like: --restore CHECKPOINT."
-            )
-        trials = run.trials()
-        if not any(trial["checkpoint"] for trial in trials):
-            raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start anew, without --resume.")
-
-
-def _goes_further(plan: Plan, run: Run) -> bool:
-    """Returns whether the stop criteria changed such that a finished run has not met them."""
-    if plain(plan.stop) == run.record.get("stop"):
-        return False
-    return any(not reached(trial["result"], plan.stop) for trial in run.trials())
 
 
 def _scheduler_factory(session: Session) -> Any:
@@ -147,14 +91,15 @@ def _scheduler_factory(session: Session) -> Any:
 def _start_ray(session: Session) -> None:
     import ray
 
-    address = session.ray.get("address")
+    address = session.ray.get("address") or os.environ.get("RAY_ADDRESS")
     verbose = session.verbosity
     try:
         if address:
             ray.init(address=address, log_to_driver=verbose > 0, logging_level=_ray_level(verbose))
         else:
             ray.init(
-                **{key: value for key, value in session.ray.items() if value is not None},
+                address="local",  # never a cluster that happens to run on this machine
+                **{key: value for key, value in session.ray.items() if key != "address" and value is not None},
                 include_dashboard=False,
                 log_to_driver=verbose > 0,
                 logging_level=_ray_level(verbose),
@@ -197,7 +142,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
         raise UserError(f"{run.path} is in use by another process.")
     stop_was_raised = resumed and run.record.get("stop") != plain(plan.stop)
     started = run.record.get("started", time.strftime("%Y-%m-%dT%H:%M:%S"))
-    run.write(**_record(plan), started=started, finished=False, command=shlex.join(session.command))
+    run.write(**record_of(plan), started=started, finished=False, command=shlex.join(session.command))
     stopper = MetricStopper(plan.stop, plan.time_budget_s)
     experiment = TuneExperiment(
         run.path.name,
@@ -248,17 +193,6 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     run.write(finished=True)
     _say_finished(trials, run, session)
     return 0
-
-
-def _record(plan: Plan) -> dict[str, Any]:
-    """Returns what is noted of a run in its folder."""
-    return {
-        "run": plain(plan.algorithm),
-        "config": plain(plan.config),
-        "stop": dict(plan.stop),
-        "checkpoint_config": dict(plan.checkpoint_config),
-        "num_samples": plan.num_samples,
-    }
 
 
 def _environment_name(plan: Plan) -> str:
