@@ -187,7 +187,7 @@ class SaMIConfig(AlgorithmConfig):
         """
         own = {key: value for key, value in locals().items() if key not in ("self", "kwargs", "__class__")}
         super().training(**kwargs)
-        if own["replay_buffer_config"] is not NotProvided:
+        if isinstance(own["replay_buffer_config"], dict):
             own["replay_buffer_config"] = {**self.replay_buffer_config, **own["replay_buffer_config"]}
         for key, value in own.items():
             if value is not NotProvided:
@@ -198,6 +198,18 @@ class SaMIConfig(AlgorithmConfig):
     def validate(self) -> None:
         super().validate()
         check_config(self)
+
+    @override(AlgorithmConfig)
+    def get_state(self) -> dict[str, Any]:
+        # RLlib leaves out every -1, its mark of deprecated fields: a `target_entropy` of -1 would become "auto", and
+        # other fields, where it is a mistake, their default without a word.
+        defaults = vars(type(self)())
+        meant = {
+            key: value
+            for key, value in vars(self).items()
+            if isinstance(value, int | float) and value == -1 and defaults.get(key) != -1
+        }
+        return super().get_state() | meant
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
