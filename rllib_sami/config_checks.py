@@ -1,6 +1,7 @@
 """Checks of a configuration and its environment, so that mistakes are named before any worker starts."""
 
 import difflib
+import math
 import numbers
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 TASK_ID_HINT = (
     "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
     "..., and `step()` may do so too. TESAC and SAC need none."
+)
+
+_SWITCHES = (
+    "encoder_reward",
+    "normalize_context",
+    "encoder_critic_gradient",
+    "return_gap_weight",
+    "store_buffer_in_checkpoints",
 )
 
 
@@ -48,6 +57,13 @@ def check_config(config: "SaMIConfig") -> None:
     for key in ("tau", "key_encoder_tau"):
         _number(config, key, "a number in (0, 1]", lambda x: 0 < x <= 1)
     _number(config, "gamma", "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    for key in ("actor_lr", "critic_lr", "alpha_lr", "encoder_lr"):
+        _check_rate(config, key)
+    if config.grad_clip is not None:
+        _number(config, "grad_clip", "a number above 0, or None", lambda x: x > 0)
+    for key in _SWITCHES:
+        if not isinstance(getattr(config, key), bool):
+            raise ValueError(f"`{key}` is {getattr(config, key)!r}, but must be True or False.")
     _number(config, "positive_fraction", "a number between 0 and 1", lambda x: 0 < x < 1)
     for key in ("actor_hidden", "critic_hidden"):
         sizes = getattr(config, key)
@@ -64,12 +80,21 @@ def check_config(config: "SaMIConfig") -> None:
             f"`contrast_coeff` {config.contrast_coeff}), so nothing would train the context encoder. Set "
             f"`encoder_critic_gradient` to True, or `pairing` to one of {list(PAIRINGS)} and `contrast_coeff` above 0."
         )
-    if not isinstance(config.target_entropy, numbers.Real) and config.target_entropy != "auto":
+    if config.target_entropy != "auto" and not _is_number(config.target_entropy):
         raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")
     if config.lr is not None:
         raise ValueError(
             f"`lr` is {config.lr}, but each network has its own rate: set `actor_lr`, `critic_lr`, `encoder_lr` and "
             "`alpha_lr`, and leave `lr` at None."
+        )
+    if config.grad_clip_by != "global_norm":
+        raise ValueError(
+            f"`grad_clip_by` is {config.grad_clip_by!r}, but must be 'global_norm': gradients are clipped by the norm "
+            "over each of encoder, critics and actor."
+        )
+    if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
+        raise ValueError(
+            "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."
         )
     if config.is_multi_agent:
         raise ValueError("Multi-agent environments are not supported: `policies` must be left as it is.")
@@ -80,14 +105,19 @@ def check_config(config: "SaMIConfig") -> None:
         )
     _check_replay_buffer(config)
     if isinstance(config.env_runner_cls, str):
-        runner_class = compat.load_class(config.env_runner_cls, "env_runner_cls")
-        config.env_runner_cls = runner_class
-    if not issubclass(config.env_runner_cls, SingleAgentEnvRunner):
+        config.env_runner_cls = compat.load_class(config.env_runner_cls, "env_runner_cls")
+    runner_class = config.env_runner_cls
+    if not (isinstance(runner_class, type) and issubclass(runner_class, SingleAgentEnvRunner)):
         raise ValueError(f"`env_runner_cls` is {config.env_runner_cls!r}, but must be a SingleAgentEnvRunner.")
 
 
 def _check_replay_buffer(config: "SaMIConfig") -> None:
     options = config.replay_buffer_config
+    if not isinstance(options, dict):
+        raise ValueError(
+            f"`replay_buffer_config` is {options!r}, but must be a dict such as "
+            "{'type': 'TaskEpisodeReplayBuffer', 'capacity': 400_000}."
+        )
     unknown = set(options) - {"type", "capacity"}
     if unknown:
         key = sorted(unknown)[0]
@@ -99,7 +129,8 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
     if buffer_class == TaskEpisodeReplayBuffer.__name__:
         buffer_class = TaskEpisodeReplayBuffer
     elif isinstance(buffer_class, str):
-        buffer_class = compat.load_class(buffer_class, "replay_buffer_config['type']")
+        hint = "It must be 'TaskEpisodeReplayBuffer' or the path of a subclass of it."
+        buffer_class = compat.load_class(buffer_class, "replay_buffer_config['type']", hint)
     if not (isinstance(buffer_class, type) and issubclass(buffer_class, TaskEpisodeReplayBuffer)):
         raise ValueError(
             f"`replay_buffer_config['type']` is {buffer_class!r}, but must be 'TaskEpisodeReplayBuffer' or a subclass "
@@ -114,13 +145,31 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
     config.replay_buffer_config = {"type": buffer_class, "capacity": capacity}
 
 
+def _check_rate(config: "SaMIConfig", key: str) -> None:
+    value = getattr(config, key)
+    points = value if isinstance(value, list | tuple) else [[0, value], [1, value]]
+    is_schedule = len(points) >= 2 and all(
+        isinstance(point, list | tuple) and len(point) == 2 and all(_is_number(x) and x >= 0 for x in point)
+        for point in points
+    )
+    if not (is_schedule and points[0][0] == 0):
+        raise ValueError(
+            f"`{key}` is {value!r}, but must be a number of at least 0, or a schedule of [environment steps, rate] "
+            "pairs that begins at 0, such as [[0, 1e-3], [1_000_000, 1e-4]]."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _number(config: "SaMIConfig", key: str, expected: str, holds: Callable[[Any], bool]) -> None:
     value = getattr(config, key)
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not holds(value):
+    if not _is_number(value) or not holds(value):
         raise ValueError(f"`{key}` is {value!r}, but must be {expected}.")
 
 
@@ -148,11 +197,11 @@ def check_environment(config: "SaMIConfig") -> None:
     try:
         name = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", config.env)
         _check_spaces(env, name)
-        if not config.has_contrast:
-            return
         _, info = env.reset(seed=0)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if "task_id" not in info:
+            if not config.has_contrast:
+                return
             raise ValueError(
                 f"The environment {name!r} gives no 'task_id' in its reset infos, which {algorithm} needs to tell "
                 f"episodes of one task from those of another. {TASK_ID_HINT}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
@@ -32,6 +33,13 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @override(TorchRLModule)
     def setup(self):
+        for space in (self.observation_space, self.action_space):
+            if not isinstance(space, gym.spaces.Box):
+                raise ValueError(
+                    f"SaMITorchRLModule reads and acts in a flat Box, but got {space}. SaMIEnvRunner flattens "
+                    "observations; for RLlib's own env runner add `FlattenObservations` to "
+                    "`env_runners(env_to_module_connector=...)`."
+                )
         fields = NetworkConfig.__dataclass_fields__
         self.network_config = NetworkConfig(**{key: self.model_config[key] for key in fields})
         self.acting = ActorNetworks(
