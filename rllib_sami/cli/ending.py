@@ -72,6 +72,9 @@ class CheckpointNotes(Callback):
         self._to_hand_over = False
         for trial in trials:
             newest, noted = self._run.newest_checkpoint(trial), self._run.noted(trial)
+            for known_result in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
+                # One that was deleted before the kill, unknown to Tune's older state: Tune fails to delete it again.
+                Path(known_result.checkpoint.path).mkdir(parents=True, exist_ok=True)
             known = Path(trial.checkpoint.path).name if trial.checkpoint else None
             if newest is None or noted is None or newest.name in (known, None):
                 continue

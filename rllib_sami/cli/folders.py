@@ -97,7 +97,9 @@ class Run:
         if noted := self.noted(trial):
             names.add(noted["name"])
         folder = self.path / str(trial.relative_logdir)
-        return max((folder / name for name in names if (folder / name).is_dir()), default=None)
+        return max(
+            (folder / name for name in names if (folder / name / "rllib_checkpoint.json").is_file()), default=None
+        )
 
     def noted(self, trial: Any) -> dict[str, Any] | None:
         """Returns what was noted of a trial's newest checkpoint."""
