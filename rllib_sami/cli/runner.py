@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -230,7 +231,8 @@ def _say_finished(trials: list[Any], run: Run, session: Session) -> None:
     click.echo("Next:")
     for line in _checkpoint_lines([Path(trial.checkpoint.path) for trial in trials if trial.checkpoint], session):
         click.echo(line)
-    click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}")
+    hint = "" if shutil.which("tensorboard") else "    # after: pip install tensorboard"
+    click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}{hint}")
 
 
 def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
