@@ -31,7 +31,7 @@ class Point(gym.Env):
     """
 
     def __init__(self, config=None):
-        self.may_fail = getattr(config, "vector_index", 0) == 0
+        self.runner_and_slot = getattr(config, "worker_index", 0), getattr(config, "vector_index", 0)
         config = dict(config or {})
         self.max_steps = config.get("max_steps", 20)
         self.end_probability = config.get("end_probability", 0.0)
@@ -82,7 +82,12 @@ class Point(gym.Env):
         return {"task_id": self.task_id if self.task_id_as == "int" else f"goal {self.task_id}"}
 
     def _fail(self, where):
-        if self.may_fail and self.fail_at is not None and self.age >= self.fail_at and self.fail_in == where:
+        if (
+            self.runner_and_slot[1] == 0
+            and self.fail_at is not None
+            and self.age >= self.fail_at
+            and self.fail_in == where
+        ):
             raise RuntimeError("the simulator broke")
 
 

@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
@@ -39,6 +40,13 @@ def tiny(config_class=SaCCMConfig, env="SaMI/Pendulum-v0", env_config=None, seed
         .reporting(min_sample_timesteps_per_iteration=100)
         .debugging(seed=seed, log_level="ERROR")
     )
+
+
+def refusal(config) -> str:
+    """The message of the error that building the algorithm gives."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (tests look at the message)
+        config.build_algo()
+    return str(error.value)
 
 
 def runner_of(config, *, index=0, remote=False, runner_class=SaMIEnvRunner):

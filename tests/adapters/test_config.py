@@ -1,0 +1,205 @@
+"""Every mistake in a configuration or an environment has one message: what, which value, what was expected."""
+
+import re
+
+import numpy as np
+import pytest
+
+from rllib_sami import CCMConfig, SaCCMConfig, SaMIConfig, SaTESACConfig, TESACConfig
+from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+
+from .tiny import TRAINING, refusal, tiny
+
+CONFIGS = [SaMIConfig, TESACConfig, CCMConfig, SaTESACConfig, SaCCMConfig]
+
+
+# --- Values ---------------------------------------------------------------------------------------------------------
+
+WHOLE, RATE, SIZES = (
+    "a whole number of at least 1",
+    r"at least 0, or a schedule of \[environment steps, rate\]",
+    "layer",
+)
+MISTAKES = [
+    *[
+        (key, value, WHOLE)
+        for key in ("context_dim", "encoder_hidden_dim", "contrast_timesteps", "num_negatives", "train_episodes")
+        for value in (0, -1, 1.5, "6", True, None)
+    ],
+    *[("contrast_episodes", value, "a whole number of at least 4") for value in (3, -1, 8.5, "16")],
+    *[(key, value, WHOLE + ", or None") for key in ("loss_timesteps", "num_torch_threads") for value in (0, -1, 0.5)],
+    *[
+        (key, value, "a number above 0")
+        for key in ("temperature", "initial_alpha", "updates_per_env_step")
+        for value in (0, -1, -0.1, "1", None, float("nan"), float("inf"), True)
+    ],
+    ("contrast_coeff", -0.1, "a number of at least 0"),
+    ("contrast_coeff", -1, "a number of at least 0"),
+    ("num_steps_sampled_before_learning_starts", -5, "a number of at least 0"),
+    *[(key, value, r"a number in \(0, 1\]") for key in ("tau", "key_encoder_tau") for value in (0, -1, 1.1, None)],
+    *[("gamma", value, r"a number in \[0, 1\]") for value in (-1, 1.01, "0.9")],
+    *[("positive_fraction", value, "a number between 0 and 1") for value in (0, 1, -1, None)],
+    *[(key, value, SIZES) for key in ("actor_hidden", "critic_hidden") for value in ([], [0], 256, [16.5], None, "16")],
+    *[
+        (key, value, RATE)
+        for key in ("actor_lr", "critic_lr", "alpha_lr", "encoder_lr")
+        for value in (-1, -1e-3, None, "fast", [], [[0, 1e-3]], [[5, 1e-3], [9, 1e-4]], [[0, 1e-3], [9, -1e-4]], [1, 2])
+    ],
+    *[
+        (key, value, "True or False")
+        for key in (
+            "encoder_reward",
+            "normalize_context",
+            "encoder_critic_gradient",
+            "return_gap_weight",
+            "store_buffer_in_checkpoints",
+        )
+        for value in ("yes", 1, -1, None)
+    ],
+    *[("target_entropy", value, "a number or 'auto'") for value in ("automatic", None, float("nan"))],
+    *[("grad_clip", value, "a number above 0, or None") for value in (0, -1, float("nan"))],
+    ("grad_clip_by", "value", "'global_norm'"),
+    ("grad_clip_by", "norm", "'global_norm'"),
+    ("encoder_type", "lstmm", r"one of \['lstm', 'gru'\]; did you mean 'lstm'\?"),
+    ("encoder_type", None, r"one of \['lstm', 'gru'\]"),
+    ("objective", "infonce", r"one of \['sance', 'binary_nce'\]"),
+    ("similarity", "cosin", "did you mean 'cosine'?"),
+    ("pairing", "skil", "did you mean 'skill'?"),
+    ("pairing", 3, r"one of \['task', 'skill', 'skill_task'\]"),
+    ("lr", 1e-3, "`actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr`"),
+    ("replay_buffer_config", 5, "a dict such as"),
+    ("replay_buffer_config", None, "a dict such as"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), MISTAKES, ids=lambda value: repr(value)[:25])
+def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
+    message = refusal(tiny().training(**{key: value}))
+    assert message.startswith(f"`{key}`")
+    assert str(value) in message
+    assert re.search(expected, message)
+
+
+BUFFER_MISTAKES = [
+    ({"capacityy": 5_000}, "'capacityy'.*did you mean 'capacity'"),
+    ({"capacity": 50}, r"'capacity'\]` is 50.*num_steps_sampled_before_learning_starts` \(100\)"),
+    ({"capacity": 1e4}, r"'capacity'\]` is 10000.0.*whole number"),
+    ({"type": "EpisodeReplayBuffer"}, "'EpisodeReplayBuffer'.*It must be 'TaskEpisodeReplayBuffer'"),
+    ({"type": "rllib_sami.replay_buffer.Nope"}, "rllib_sami.replay_buffer.Nope.*no class could be imported"),
+    ({"type": "rllib_sami.rl_module.SaMITorchRLModule"}, "must be 'TaskEpisodeReplayBuffer' or a subclass"),
+    ({"type": dict}, "must be 'TaskEpisodeReplayBuffer' or a subclass"),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), BUFFER_MISTAKES, ids=lambda value: str(value)[:30])
+def test_a_wrong_replay_buffer_is_named(options, expected):
+    message = refusal(tiny(replay_buffer_config=options))
+    assert message.startswith("`replay_buffer_config")
+    assert re.search(expected, message)
+
+
+def no_agents(*args, **kwargs):
+    return "a"
+
+
+OTHER_MISTAKES = {
+    "multi-agent": (lambda c: c.multi_agent(policies={"a"}, policy_mapping_fn=no_agents), "Multi-agent.*`policies`"),
+    "async vector": (
+        lambda c: c.env_runners(gym_env_vectorize_mode="async"),
+        "gym_env_vectorize_mode` is 'async'.*sync",
+    ),
+    "runner class": (lambda c: c.env_runners(env_runner_cls=int), "env_runner_cls.*int.*a SingleAgentEnvRunner"),
+    "runner path": (
+        lambda c: c.env_runners(env_runner_cls="a.B"),
+        "env_runner_cls` is 'a.B'.*no class could be imported",
+    ),
+    "old stack": (lambda c: c.api_stack(False, False), "old API stack"),
+    "no environment": (lambda c: c.environment(env=None), "`env` is not set.*SaMI/Ant-v0"),
+    "nothing trains the encoder": (
+        lambda c: c.training(encoder_critic_gradient=False, contrast_coeff=0),
+        "`encoder_critic_gradient` is False.*nothing would train the context encoder",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), OTHER_MISTAKES.values(), ids=OTHER_MISTAKES)
+def test_other_mistakes_say_what_to_do(change, expected):
+    assert re.search(expected, refusal(change(tiny())))
+
+
+@pytest.mark.parametrize("config_class", CONFIGS)
+def test_defaults_are_valid_and_good_values_pass(config_class):
+    config_class().environment("SaMI/Pendulum-v0").validate()
+    good = {
+        "loss_timesteps": None,
+        "num_torch_threads": None,
+        "target_entropy": -1,
+        "actor_lr": [[0, 1e-3], [100, 1e-4]],
+        "critic_lr": ((0, 0), (10, 1)),
+        "grad_clip": 0.5,
+        "contrast_coeff": np.float32(0.5),
+        "context_dim": np.int64(2),
+        "gamma": 1,
+        "encoder_critic_gradient": True,
+    }
+    config = tiny(config_class).training(**good)
+    config.validate()
+    config.validate()  # classes are resolved by now
+
+
+# --- Setting them ---------------------------------------------------------------------------------------------------
+
+
+def test_training_sets_what_it_is_given_returns_the_config_and_refuses_the_unknown():
+    config = SaCCMConfig()
+    assert config.training(**TRAINING, gamma=0.9) is config
+    for key, value in TRAINING.items():
+        assert key == "replay_buffer_config" or getattr(config, key) == value
+    assert config.gamma == 0.9
+    assert config.replay_buffer_config == {"type": "TaskEpisodeReplayBuffer", "capacity": 5_000}
+    with pytest.raises(TypeError, match="context_dimm"):
+        config.training(context_dimm=3)
+    before = dict(vars(config))
+    config.training()
+    assert vars(config) == before
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("as_state", [False, True])
+def test_every_field_reaches_the_algorithm(as_state):
+    """RLlib copies a config into its algorithm, and takes -1 for the mark of a deprecated field."""
+    config = tiny(target_entropy=-1.0, env="test/Point")
+    if as_state:
+        config = SaCCMConfig.from_state(config.get_state())
+    algo = config.build_algo()
+    for key in TRAINING.keys() - {"replay_buffer_config"}:
+        assert getattr(algo.config, key) == TRAINING[key]
+    assert algo.config.replay_buffer_config == {"type": TaskEpisodeReplayBuffer, "capacity": 5_000}
+    assert algo.replay_buffer.store.capacity == 5_000
+    update_config = algo.learner_group._learner._update_config
+    assert update_config.target_entropy == -1.0
+    assert tiny(target_entropy="auto").get_update_config(action_dim=2).target_entropy == -2.0
+    module = algo.get_module()
+    assert module.acting.encoder.hidden_dim == module.network_config.encoder_hidden_dim == 16
+    algo.stop()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_plain_dict_configures_everything():
+    options = TRAINING | {
+        "env": "test/Walker",
+        "env_config": {"max_steps": 10},
+        "env_runner_cls": "rllib_sami.env_runner.SaMIEnvRunner",
+        "replay_buffer_config": {"type": "rllib_sami.replay_buffer.TaskEpisodeReplayBuffer", "capacity": 777},
+        "num_envs_per_env_runner": 2,
+        "min_sample_timesteps_per_iteration": 120,
+    }
+    config = SaCCMConfig().update_from_dict(options)
+    algo = config.build_algo()
+    result = algo.train()
+    assert algo.config.env_runner_cls is SaMIEnvRunner
+    assert algo.replay_buffer.store.capacity == 777
+    assert result["env_runners"]["episode_len_mean"] == 10
+    assert "critic_loss" in algo.train()["learners"]["default_policy"]
+    algo.stop()

@@ -1,0 +1,128 @@
+"""What an environment must be, said before any worker starts; and what is taken as it is."""
+
+import re
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from ray.rllib.connectors.env_to_module import FlattenObservations
+
+from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig
+
+from .envs import Point
+from .parity import stored_episodes
+from .tiny import refusal, runner_of, tiny
+
+CONTRASTIVE = [CCMConfig, SaTESACConfig, SaCCMConfig]
+
+# --- Task ids -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config_class", CONTRASTIVE)
+def test_without_task_ids_the_contrastive_algorithms_say_what_to_add(config_class):
+    message = refusal(tiny(config_class, env="test/Point", env_config={"task_id": "none"}))
+    name = config_class.__name__.removesuffix("Config")
+    assert f"'test/Point' gives no 'task_id' in its reset infos, which {name} needs" in message
+    assert "return obs, {'task_id': k}" in message
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_without_task_ids_tesac_trains():
+    algo = tiny(
+        TESACConfig, env="test/Point", env_config={"task_id": "none"}, num_steps_sampled_before_learning_starts=60
+    ).build_algo()
+    result = algo.train()
+    assert np.isfinite(result["learners"]["default_policy"]["critic_loss"])
+    assert result["replay_buffer"]["num_tasks_stored"] == 1
+    algo.stop()
+
+
+@pytest.mark.parametrize("config_class", [TESACConfig, SaCCMConfig])
+def test_a_task_id_that_is_no_number_is_named(config_class):
+    message = refusal(tiny(config_class, env="test/Point", env_config={"task_id": "text"}))
+    assert re.search(r"'task_id' 'goal \d'.*must be a whole number of at least 0", message)
+
+
+def test_ccm_refuses_a_single_task_and_satesac_takes_it(ray_cluster):
+    assert "one meta-task only" in refusal(tiny(CCMConfig, env_config={"mass": 1.0}))
+    tiny(SaTESACConfig, env_config={"mass": 1.0}).build_algo().stop()
+
+
+# --- Spaces and names -----------------------------------------------------------------------------------------------
+
+
+class NotGymnasium:
+    """Has nothing of an environment."""
+
+    def __init__(self, config):
+        pass
+
+    def close(self):
+        pass
+
+
+MISTAKES = {
+    "discrete actions": ("test/Discrete", r"Discrete\(2\), but only continuous actions.*Box.*RLlib's DQN"),
+    "unbounded actions": ("test/Unbounded", r"Box\(-inf, inf.*must be bounded.*RescaleAction"),
+    "images": ("test/Image", r"shape \(8, 8, 3\).*only flat ones.*FlattenObservation"),
+    "unknown name": ("Nope-v0", "`env` is 'Nope-v0'.*register_env.*`rllib envs`"),
+    "unknown module": ("nope.Env", "`env` is 'nope.Env'.*no class could be imported"),
+    "no environment": (NotGymnasium, "'NotGymnasium' is a NotGymnasium, but must be a gymnasium.Env"),
+}
+
+
+@pytest.mark.parametrize(("env", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_an_environment_that_cannot_be_trained_on_says_why(env, expected):
+    for config_class in (TESACConfig, SaCCMConfig):
+        assert re.search(expected, refusal(tiny(config_class).environment(env)))
+
+
+def test_the_environments_own_complaints_come_through():
+    assert "did you mean 'train'" in refusal(tiny(env_config={"split": "trian"})).lower()
+
+
+def test_environments_are_found_by_name_class_path_and_gymnasium_id(ray_cluster):
+    gym.register("AdaptersTest/Point-v0", entry_point=lambda **config: Point(config))
+    names = ["test/Point", Point, "adapters.envs.Point", "AdaptersTest/Point-v0"]
+    try:
+        for env in names:
+            algo = tiny(env=env).build_algo()
+            assert algo.env_runner.env.envs[0].unwrapped.max_steps == 20
+            assert "env_runners" in algo.train()
+            algo.stop()
+    finally:
+        gym.registry.pop("AdaptersTest/Point-v0")
+
+
+def test_each_slots_environment_knows_its_runner_and_slot():
+    runner = runner_of(tiny(env="test/Point"), index=1)
+    assert [env.runner_and_slot for env in runner.env.envs] == [(2, 0), (2, 1), (2, 2)]
+
+
+# --- Dict observations ----------------------------------------------------------------------------------------------
+
+
+def test_dict_observations_are_flattened_and_train(ray_cluster):
+    algo = tiny(env="test/Point", env_config={"as_dict": True}).build_algo()
+    before = {key: np.array(value) for key, value in algo.learner_group.get_weights()["default_policy"].items()}
+    for _ in range(2):
+        result = algo.train()
+    assert np.isfinite(result["learners"]["default_policy"]["critic_loss"])
+    after = algo.learner_group.get_weights()["default_policy"]
+    assert any(not np.array_equal(before[key], after[key]) for key in before)
+    assert algo.get_module().acting.obs_dim == 5
+    for episode in stored_episodes(algo.replay_buffer.store):  # the clock comes first
+        np.testing.assert_allclose(episode.obs[:, 0] * 10, np.arange(len(episode) + 1), atol=1e-5)
+    algo.stop()
+
+
+def test_dict_observations_in_rllibs_own_runner_say_what_to_add(ray_cluster):
+    config = tiny(env="test/Point", env_config={"as_dict": True}, num_steps_sampled_before_learning_starts=60)
+    config.env_runners(env_runner_cls="ray.rllib.env.single_agent_env_runner.SingleAgentEnvRunner")
+    assert "add `FlattenObservations` to `env_runners(env_to_module_connector=...)`" in refusal(config.copy())
+    config.env_runners(env_to_module_connector=lambda env, spaces, device: FlattenObservations())
+    algo = config.build_algo()
+    assert np.isfinite(algo.train()["learners"]["default_policy"]["critic_loss"])
+    for episode in stored_episodes(algo.replay_buffer.store):
+        np.testing.assert_allclose(episode.obs[:, 0] * 10, np.arange(len(episode) + 1), atol=1e-5)
+    algo.stop()
