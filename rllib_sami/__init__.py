@@ -7,7 +7,7 @@ Importing this package registers the algorithms with Tune (``"SaCCM"``, ``"SaTES
 
 import importlib.util
 
-from . import envs
+from . import envs  # type: ignore[attr-defined]  # installed from envs/
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "envs"]

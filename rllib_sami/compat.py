@@ -21,10 +21,17 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
+    EPISODE_LEN_MAX,
+    EPISODE_LEN_MEAN,
+    EPISODE_LEN_MIN,
+    EPISODE_RETURN_MAX,
+    EPISODE_RETURN_MEAN,
+    EPISODE_RETURN_MIN,
     LEARNER_RESULTS,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
     TIMERS,
 )
+from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
 if TYPE_CHECKING:
@@ -166,6 +173,21 @@ def call_on_episode_end(runner: "SingleAgentEnvRunner", episode: SingleAgentEpis
             "env_index": int(slot),
         },
     )
+
+
+def log_recent_episodes(metrics: MetricsLogger, returns: np.ndarray, lengths: np.ndarray) -> None:
+    """Logs return and length of finished episodes under RLlib's names: mean, smallest and largest."""
+    values = {
+        EPISODE_RETURN_MEAN: returns.mean(),
+        EPISODE_RETURN_MIN: returns.min(),
+        EPISODE_RETURN_MAX: returns.max(),
+        EPISODE_LEN_MEAN: lengths.mean(),
+        EPISODE_LEN_MIN: lengths.min(),
+        EPISODE_LEN_MAX: lengths.max(),
+    }
+    reduced_by = {EPISODE_RETURN_MIN: "min", EPISODE_LEN_MIN: "min", EPISODE_RETURN_MAX: "max", EPISODE_LEN_MAX: "max"}
+    for key, value in values.items():
+        metrics.log_value(key, float(value), reduce=reduced_by.get(key, "mean"), window=1)
 
 
 def sample_episodes(algorithm: "Algorithm", *, random_actions: bool) -> list[SingleAgentEpisode]:

@@ -136,7 +136,7 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
             f"`replay_buffer_config['type']` is {buffer_class!r}, but must be 'TaskEpisodeReplayBuffer' or a subclass "
             "of it: the updates need whole episodes with their tasks."
         )
-    capacity = options.get("capacity", 400_000)
+    capacity: Any = options.get("capacity", 400_000)
     if not _is_int(capacity) or capacity < max(2, config.num_steps_sampled_before_learning_starts):
         raise ValueError(
             f"`replay_buffer_config['capacity']` is {capacity!r}, but must be a whole number of at least "
@@ -267,8 +267,8 @@ def check_checkpoint(algorithm: "SaMI", path: Any, filesystem: Any = None) -> No
     saved = compat.checkpoint_constructor(path, filesystem)
     if saved is None:
         return  # RLlib says that there is none
-    if saved["class"] is not type(algorithm):
-        theirs = saved["class"].__name__
+    theirs = saved["class"].__name__
+    if theirs != name:  # by name, as Tune wraps each algorithm in a class of the same name
         raise ValueError(
             f"{path} is a checkpoint of {theirs}, but is to be restored into {name}. Restore it with "
             f"`{theirs}.from_checkpoint(path)`, or give a checkpoint of {name}."
@@ -278,15 +278,15 @@ def check_checkpoint(algorithm: "SaMI", path: Any, filesystem: Any = None) -> No
     if saved is None or module is None:
         return
     saved = saved["ctor_args_and_kwargs"][1]
-    theirs = {key: saved[key].shape for key in ("observation_space", "action_space")}
-    ours = {key: getattr(module, key).shape for key in theirs}
+    then = {key: saved[key].shape for key in ("observation_space", "action_space")}
+    now = {key: getattr(module, key).shape for key in then}
     networks = [key for key in NetworkConfig.__dataclass_fields__ if key != "initial_alpha"]
-    theirs |= {key: saved["model_config"].get(key) for key in networks}
-    ours |= {key: module.model_config[key] for key in networks}
-    for key, value in ours.items():
-        if _as_list(theirs[key]) != _as_list(value):
+    then |= {key: saved["model_config"].get(key) for key in networks}
+    now |= {key: module.model_config[key] for key in networks}
+    for key, value in now.items():
+        if _as_list(then[key]) != _as_list(value):
             raise ValueError(
-                f"{path} was made with `{key}` {theirs[key]}, but this {name} has {value}. Restore it with "
+                f"{path} was made with `{key}` {then[key]}, but this {name} has {value}. Restore it with "
                 f"`{name}.from_checkpoint(path)`, which takes over its configuration, or set the same here."
             )
 

@@ -1,7 +1,8 @@
 """The sampling loop: arrays from the environments to the replay buffer."""
 
 import math
-from collections import defaultdict
+import secrets
+from collections import deque
 from typing import Any
 
 import gymnasium as gym
@@ -33,6 +34,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     SingleAgentEnvRunner)`` brings both back, at a fraction of the speed.
     """
 
+    env: TaskVectorEnv
+
     def __init__(self, **kwargs):
         # Made first: the base class makes the environments.
         self._entropy: int | None = None
@@ -48,10 +51,12 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             )
         if self._entropy is None:
             seed = self.config.seed
-            self._entropy = int(np.random.SeedSequence().entropy if seed is None else seed)
+            self._entropy = secrets.randbits(128) if seed is None else int(seed)
         self._generator = torch.Generator(device=self._device)
         self._generator.manual_seed(self._seed_of("actions"))
-        self._episode_stats: list[tuple[int, float, int]] = []  # task, return, length of finished episodes
+        # Task, return and length of the last finished episodes: this runner's share of RLlib's smoothing window.
+        window = self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)
+        self._recent_episodes: deque[tuple[int, float, int]] = deque(maxlen=max(1, math.ceil(window)))
 
     # --- Environments -----------------------------------------------------------------------------------------------
 
@@ -117,10 +122,10 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._reset()
         low, high = self.module.action_low.cpu().numpy(), self.module.action_high.cpu().numpy()
-        half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape
+        half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape or ()
         pieces = _Pieces(self)
         num_steps = finished = 0
-        while num_steps < num_timesteps if num_timesteps is not None else finished < num_episodes:
+        while num_steps < num_timesteps if num_timesteps is not None else finished < (num_episodes or 0):
             action = self._act(explore, random_actions)
             numpy_action = action.cpu().numpy()
             for_env = low + (np.clip(numpy_action, -1.0, 1.0) + 1.0) * half_range
@@ -170,13 +175,13 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     def _end_episodes(self, step: VectorStep, pieces: "_Pieces") -> int:
         """Closes the pieces of finished and lost episodes; returns how many finished."""
-        for slot in np.flatnonzero(step.done | step.restarted):
+        for slot in np.flatnonzero(step.done | step.restarted).tolist():
             if step.restarted[slot]:
                 pieces.drop(slot)
             else:
                 episode = pieces.close(slot, terminated=bool(step.terminated[slot]))
-                stats = (self._task_ids[slot], self._return_so_far[slot], self._steps_so_far[slot])
-                self._episode_stats.append(stats)
+                stats = (int(self._task_ids[slot]), float(self._return_so_far[slot]), int(self._steps_so_far[slot]))
+                self._recent_episodes.append(stats)
                 compat.call_on_episode_end(self, episode, slot)
             self._episode_ids[slot] = compat.new_episode_id()
             self._steps_so_far[slot] = self._return_so_far[slot] = 0
@@ -187,15 +192,13 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     @override(SingleAgentEnvRunner)
     def get_metrics(self) -> dict[str, Any]:
-        by_task: dict[int, list[float]] = defaultdict(list)
-        for task_id, episode_return, length in self._episode_stats:
-            self._log_episode_metrics(int(length), float(episode_return), 0.0)
-            by_task[int(task_id)].append(float(episode_return))
-        window = max(1, math.ceil(self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)))
-        for task_id, returns in by_task.items():
-            for value in returns:
-                self.metrics.log_value((RETURN_BY_TASK, str(task_id)), value, window=window)
-        self._episode_stats.clear()
+        # RLlib would forget all episodes at each call and show NaN whenever none has ended since.
+        if self._recent_episodes:
+            tasks, returns, lengths = (np.array(column) for column in zip(*self._recent_episodes, strict=True))
+            compat.log_recent_episodes(self.metrics, returns, lengths)
+            for task_id in np.unique(tasks):
+                mean = float(returns[tasks == task_id].mean())
+                self.metrics.log_value((RETURN_BY_TASK, str(task_id)), mean, window=1)
         return self.metrics.reduce()
 
     @override(SingleAgentEnvRunner)

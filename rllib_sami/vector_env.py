@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -47,6 +48,7 @@ class TaskVectorEnv(SyncVectorEnv):
     """
 
     def __init__(self, env_fns: Sequence[Callable[[], gym.Env]], restart_failed: bool = False):
+        self._env_fns = list(env_fns)
         super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
         self._restart_failed = restart_failed
         space = self.single_observation_space
@@ -55,13 +57,14 @@ class TaskVectorEnv(SyncVectorEnv):
         self._original_space = space
         self.single_observation_space = flat_observation_space(space)
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+        self._obs_shape = (self.num_envs, *flat_observation_space(space).shape)
         self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
 
-    def flatten(self, obs) -> np.ndarray:
+    def flatten(self, obs: Any) -> np.ndarray:
         """One observation as ``[O]``."""
-        return obs if self._is_flat else gym.spaces.flatten(self._original_space, obs)
+        return obs if self._is_flat else np.asarray(gym.spaces.flatten(self._original_space, obs))
 
-    def reset_all(self, seeds: Sequence[int], next_task_ids: Sequence[int] | None = None) -> np.ndarray:
+    def reset_all(self, seeds: Sequence[int], next_task_ids: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Begins new episodes everywhere.
 
         Args:
@@ -72,7 +75,7 @@ class TaskVectorEnv(SyncVectorEnv):
         Returns:
             Observations ``[n, O]``.
         """
-        obs = np.empty((self.num_envs, *self.single_observation_space.shape), np.float32)
+        obs = np.empty(self._obs_shape, np.float32)
         for index, (env, seed) in enumerate(zip(self.envs, seeds, strict=True)):
             if next_task_ids is not None and env.has_wrapper_attr("next_task_id"):
                 num_tasks = env.get_wrapper_attr("num_tasks")
@@ -88,7 +91,7 @@ class TaskVectorEnv(SyncVectorEnv):
     def step_arrays(self, actions: np.ndarray) -> VectorStep:
         """Steps every environment with its action ``[n, A]`` (in the action space, not normalised)."""
         num_envs = self.num_envs
-        obs = np.empty((num_envs, *self.single_observation_space.shape), np.float32)
+        obs = np.empty(self._obs_shape, np.float32)
         rewards = np.zeros(num_envs, np.float32)
         terminated, done, restarted = np.zeros((3, num_envs), bool)
         final_obs = obs
@@ -128,7 +131,7 @@ class TaskVectorEnv(SyncVectorEnv):
 
     def _make_anew(self, index: int) -> np.ndarray:
         """Replaces a failed environment; random numbers and the walk over tasks go on where it was."""
-        failed, env = self.envs[index], self.env_fns[index]()
+        failed, env = self.envs[index], self._env_fns[index]()
         if env.has_wrapper_attr("next_task_id"):
             env.set_wrapper_attr("next_task_id", failed.get_wrapper_attr("next_task_id"))
         obs, info = env.reset(seed=int(failed.unwrapped.np_random.integers(2**31)))
@@ -141,5 +144,5 @@ class TaskVectorEnv(SyncVectorEnv):
 
 def flat_observation_space(space: gym.Space) -> gym.spaces.Box:
     """The flat float32 Box of a space."""
-    flat = gym.spaces.flatten_space(space)
+    flat: Any = gym.spaces.flatten_space(space)
     return gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)

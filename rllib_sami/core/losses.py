@@ -103,10 +103,7 @@ def similarity_scores(
             )
         query = query @ similarity_map
     positive = (query * positive_keys).sum(-1)
-    if own:
-        negative = torch.einsum("nd,nkd->nk", query, negative_keys)
-    else:
-        negative = query @ negative_keys.transpose(-1, -2)
+    negative = torch.einsum("nd,nkd->nk", query, negative_keys) if own else query @ negative_keys.transpose(-1, -2)
     return positive, negative
 
 

@@ -1,6 +1,7 @@
 """Actor, twin critics and the container that holds every network of one agent."""
 
 import copy
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ def mlp(input_dim: int, hidden: Sequence[int], output_dim: int) -> nn.Sequential
     """A ReLU network with a linear output layer."""
     sizes = [input_dim, *hidden]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], output_dim))
 
@@ -82,8 +83,7 @@ class TwinCritics(nn.Module):
         super().__init__()
         sizes = [input_dim, *hidden]
         self.hidden_layers = nn.ModuleList(
-            EnsembleLinear(self.ensemble_size, fan_in, fan_out)
-            for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)
+            EnsembleLinear(self.ensemble_size, fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes)
         )
         self.output_layer = EnsembleLinear(self.ensemble_size, sizes[-1], 1)
 
