@@ -286,7 +286,7 @@ class SaMI(Algorithm):
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
-        if warming_up or len(self.replay_buffer) < config.num_steps_sampled_before_learning_starts:
+        if warming_up or self.replay_buffer.num_steps_added < config.num_steps_sampled_before_learning_starts:
             return  # the second case: restored without the buffer, which has to fill first
 
         # A credit keeps the ratio of updates to environment steps the same for any number of runners.

@@ -62,6 +62,11 @@ class TaskEpisodeReplayBuffer:
         """Arrays of ``num_updates`` updates; see :func:`rllib_sami.core.sampling.sample_updates`."""
         return sample_updates(self.store, self.sampling, num_updates, self._rng)
 
+    @property
+    def num_steps_added(self) -> int:
+        """Steps ever added."""
+        return self._num_steps_added
+
     def __len__(self) -> int:
         """Steps stored."""
         return self.store.num_steps
