@@ -15,6 +15,7 @@ from rllib_sami.cli.checkpoints import check_restore
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.folders import plain
+from rllib_sami.cli.resources import resolve_auto
 from rllib_sami.cli.stop import check_stop
 
 CHECKPOINT_TYPES = {
@@ -90,7 +91,7 @@ def check(experiment: Experiment) -> Plan:
         if key in body:
             _check_type(key, body[key], hint, place)
     algorithm = catalog.algorithm_class(body.get("run"), place)
-    config = dict(body.get("config") or {})
+    config = resolve_auto(body.get("config") or {})
     if body.get("env") is not None:
         config["env"] = body["env"]
     base = experiment.config_object
