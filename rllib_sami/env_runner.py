@@ -199,6 +199,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             for task_id in np.unique(tasks):
                 mean = float(returns[tasks == task_id].mean())
                 self.metrics.log_value((RETURN_BY_TASK, str(task_id)), mean, window=1)
+        if self.config.in_evaluation:
+            self._recent_episodes.clear()  # each evaluation is of one policy
         return self.metrics.reduce()
 
     @override(SingleAgentEnvRunner)
