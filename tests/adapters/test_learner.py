@@ -131,6 +131,15 @@ def test_no_update_before_learning_starts_and_actions_are_random_until_then():
     algo.stop()
 
 
+def test_a_buffer_that_is_no_larger_than_the_warm_up_is_learned_from():
+    # Rows of final observations take room too: it never holds 100 steps.
+    algo = tiny(replay_buffer_config={"capacity": 100}).env_runners(num_envs_per_env_runner=1).build_algo()
+    results = [algo.train() for _ in range(2)]
+    assert len(algo.replay_buffer) < 100
+    algo.stop()
+    assert results[-1]["learners"]["default_policy"]["num_updates_lifetime"] > 5
+
+
 # --- What is reported -----------------------------------------------------------------------------------------------
 
 SAC_METRICS = {"critic_loss", "actor_loss", "alpha", "q_mean", "context_std"}

@@ -1,0 +1,47 @@
+"""RLlib's built-in evaluation with the array runner."""
+
+import numpy as np
+import pytest
+
+from .tiny import differences, snapshot, tiny
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def evaluating(**settings):
+    return tiny(**settings).evaluation(
+        evaluation_interval=1,
+        evaluation_duration=4,
+        evaluation_config={"explore": False, "env_config": {"max_steps": 5}},
+    )
+
+
+def test_evaluation_leaves_training_as_it_is():
+    def run(config):
+        algo = config.build_algo()
+        states = [snapshot(algo, algo.train()) for _ in range(3)]
+        algo.stop()
+        for state in states:
+            state["state"].pop("eval_env_runner", None)
+        return states
+
+    assert differences(run(tiny(env="test/Walker")), run(evaluating(env="test/Walker"))) == []
+
+
+def test_each_evaluation_reports_its_own_complete_episodes():
+    algo = evaluating(env="test/Walker").build_algo()
+    returns = []
+    for _ in range(3):
+        episodes = []
+        runner = algo.eval_env_runner
+        sample = runner.sample
+        runner.sample = lambda **how: episodes.extend(sample(**how)) or episodes  # noqa: B023
+        result = algo.train()["evaluation"]["env_runners"]
+        runner.sample = sample
+        assert len(episodes) >= 4
+        assert all(episode.is_done and len(episode) == 5 for episode in episodes)
+        assert result["episode_return_mean"] == pytest.approx(np.mean([e.get_return() for e in episodes]), rel=1e-5)
+        assert result["episode_len_mean"] == 5
+        returns.append(result["episode_return_mean"])
+    assert len(set(returns)) == 3
+    algo.stop()
