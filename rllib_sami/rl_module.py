@@ -45,8 +45,8 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
         self.acting = ActorNetworks(
             int(np.prod(self.observation_space.shape)), int(np.prod(self.action_space.shape)), self.network_config
         )
-        self.register_buffer("action_low", torch.as_tensor(self.action_space.low.ravel()), persistent=False)
-        self.register_buffer("action_high", torch.as_tensor(self.action_space.high.ravel()), persistent=False)
+        self.register_buffer("action_low", torch.tensor(self.action_space.low.ravel()), persistent=False)
+        self.register_buffer("action_high", torch.tensor(self.action_space.high.ravel()), persistent=False)
         if not self.inference_only:
             self.learning = TrainingNetworks(self.acting)
 
