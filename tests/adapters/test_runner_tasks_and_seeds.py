@@ -68,10 +68,11 @@ def test_an_environment_without_tasks_counts_as_task_0():
 
 
 def fingerprint(runner, num_fragments=6):
-    """Everything that a runner sampled."""
-    torch.manual_seed(runner.worker_index + 17 * num_fragments)  # not to matter
-    np.random.seed(runner.worker_index)  # noqa: NPY002
-    episodes = [episode for _ in range(num_fragments) for episode in runner.sample(explore=True)]
+    """Everything that a runner sampled, at first with random actions."""
+    torch.seed()  # the processes' own generators are not to matter
+    np.random.seed(None)  # noqa: NPY002
+    fragments = [runner.sample(explore=True, random_actions=number < 2) for number in range(num_fragments)]
+    episodes = [episode for fragment in fragments for episode in fragment]
     return [(episode.get_observations(), episode.get_actions(), episode.get_rewards()) for episode in episodes]
 
 
