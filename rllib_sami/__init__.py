@@ -13,18 +13,8 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "envs"]
 
 if importlib.util.find_spec("ray") is not None:
-    from .algorithm import (
-        CCM,
-        TESAC,
-        CCMConfig,
-        SaCCM,
-        SaCCMConfig,
-        SaMI,
-        SaMIConfig,
-        SaTESAC,
-        SaTESACConfig,
-        TESACConfig,
-    )
+    from .algorithm import SaMI, SaMIConfig
+    from .presets import CCM, TESAC, CCMConfig, SaCCM, SaCCMConfig, SaTESAC, SaTESACConfig, TESACConfig
     from .registration import register
 
     register()

@@ -1,5 +1,6 @@
-"""``SaMIConfig`` and ``SaMI``, and the presets that make them SaCCM, SaTESAC, CCM and TESAC."""
+"""``SaMIConfig`` and ``SaMI``: the whole family as an RLlib algorithm."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,20 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.typing import LearningRateOrSchedule
+from ray.util.debug import log_once
 
 from . import compat
-from .config_checks import check_checkpoint, check_config, check_environment
+from .checkpoint_checks import check_checkpoint
+from .config_checks import check_config, check_keys
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
 from .env_runner import SaMIEnvRunner
+from .environment_checks import check_environment
 from .learner import SaMITorchLearner
 from .rl_module import SaMITorchRLModule
 
+logger = logging.getLogger(__name__)
 REPLAY_BUFFER = "replay_buffer"
 UPDATE_CREDIT = "update_credit"
 
@@ -33,7 +38,7 @@ class SaMIConfig(AlgorithmConfig):
             SaCCMConfig()
             .environment("SaMI/Ant-v0", env_config={"split": "train"})
             .env_runners(num_env_runners=1, num_envs_per_env_runner=8)
-            .training(context_dim=6, contrast_coeff=0.1)
+            .training(context_dim=6, num_negatives=127)
         )
         algo = config.build_algo()
         algo.train()
@@ -88,7 +93,8 @@ class SaMIConfig(AlgorithmConfig):
         self.replay_buffer_config = {"type": "TaskEpisodeReplayBuffer", "capacity": 400_000}
         self.store_buffer_in_checkpoints = True
 
-        # Sampling and reporting.
+        # Sampling, evaluation and reporting.
+        self.evaluation(evaluation_config=AlgorithmConfig.overrides(explore=False))
         self.env_runner_cls = SaMIEnvRunner
         self.num_envs_per_env_runner = 8
         self.rollout_fragment_length = 25
@@ -157,7 +163,8 @@ class SaMIConfig(AlgorithmConfig):
             contrast_episodes: Episodes contrasted in one update. More tasks need more: four to each task (two with
                 ``"task"``), else every update takes some of the tasks.
             contrast_timesteps: Queries from each positive episode.
-            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``.
+            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. At least 2 with
+                ``"skill_task"``, which takes half of them from other tasks.
             positive_fraction: Share of a task's episodes that counts as high return. 0.2 to 0.8.
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.
             key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
@@ -174,8 +181,8 @@ class SaMIConfig(AlgorithmConfig):
             updates_per_env_step: Gradient updates for each environment step, whatever the number of env runners.
                 0.05 is one update every 20 steps.
             num_steps_sampled_before_learning_starts: Environment steps with random actions before the first update.
-            replay_buffer_config: ``type`` (``"TaskEpisodeReplayBuffer"``, a subclass or its path) and ``capacity`` in
-                environment steps.
+            replay_buffer_config: ``type`` (``"TaskEpisodeReplayBuffer"``, a subclass or its path, whose own arguments
+                may stand beside it) and ``capacity`` in environment steps (each episode takes one more).
             store_buffer_in_checkpoints: Whether checkpoints hold the replay buffer. Without it a restored run first
                 fills its buffer anew.
             num_torch_threads: Threads of torch in each process (env runner or learner); None leaves torch's default.
@@ -193,6 +200,11 @@ class SaMIConfig(AlgorithmConfig):
             if value is not NotProvided:
                 setattr(self, key, value)
         return self
+
+    @override(AlgorithmConfig)
+    def update_from_dict(self, config_dict: dict[str, Any]) -> "SaMIConfig":
+        check_keys(self, config_dict)
+        return super().update_from_dict(config_dict)
 
     @override(AlgorithmConfig)
     def validate(self) -> None:
@@ -254,8 +266,7 @@ class SaMI(Algorithm):
 
     @override(Algorithm)
     def setup(self, config: SaMIConfig) -> None:
-        if isinstance(config, AlgorithmConfig):
-            check_environment(config)  # before any worker starts
+        check_environment(config)  # before any worker starts
         super().setup(config)
         obs_space, action_space = self.spaces[compat.DEFAULT_MODULE_ID]
         options = dict(self.config.replay_buffer_config)
@@ -286,8 +297,8 @@ class SaMI(Algorithm):
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
-        if warming_up or self.replay_buffer.num_steps_added < config.num_steps_sampled_before_learning_starts:
-            return  # the second case: restored without the buffer, which has to fill first
+        if warming_up or self.replay_buffer.num_steps_since_restore < config.num_steps_sampled_before_learning_starts:
+            return  # the second case: restored without the buffer, or with little in it, which has to fill first
 
         # A credit keeps the ratio of updates to environment steps the same for any number of runners.
         self._update_credit += config.updates_per_env_step * sum(len(episode) for episode in episodes)
@@ -297,10 +308,25 @@ class SaMI(Algorithm):
         self._update_credit -= num_updates
         with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
             samples = [self.replay_buffer.sample(num_updates) for _ in range(max(1, config.num_learners))]
+        self._warn_without_contrast(samples[0])
         with self.metrics.log_time((compat.TIMERS, "learner_update")):
             compat.update_learners(self, samples)
         with self.metrics.log_time((compat.TIMERS, "sync_weights")):
             compat.sync_weights(self)
+
+    def _warn_without_contrast(self, sample: dict[str, np.ndarray]) -> None:
+        """Says once that there is nothing to contrast although there are episodes enough."""
+        num_episodes = len(self.replay_buffer.store.finished)
+        if not self.config.has_contrast or "positive_rows" in sample or num_episodes < 100:
+            return
+        if log_once(f"{self.trial_id}-no-contrast"):
+            logger.warning(
+                "There is no contrast: none of the %d stored episodes can be paired by `pairing` %r, so the context "
+                "encoder gets no contrastive loss. 'task' needs episodes of two meta-tasks, the others two episodes "
+                "of one; check the 'task_id' in the environment's reset infos.",
+                num_episodes,
+                self.config.pairing,
+            )
 
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
@@ -323,82 +349,5 @@ class SaMI(Algorithm):
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
         if REPLAY_BUFFER in state:
             self.replay_buffer.set_state(state[REPLAY_BUFFER])
-
-
-# --- Presets --------------------------------------------------------------------------------------------------------
-
-
-class TESACConfig(SaMIConfig):
-    """TESAC: task-embedding SAC, its encoder trained by the critics' loss alone."""
-
-    def __init__(self, algo_class=None):
-        super().__init__(algo_class=algo_class or TESAC)
-
-
-class _ContrastiveConfig(SaMIConfig):
-    """What the contrastive algorithms share: an encoder trained by the contrast alone, contexts on the sphere."""
-
-    def __init__(self, algo_class=None):
-        super().__init__(algo_class=algo_class)
-        self.encoder_critic_gradient = False
-        self.normalize_context = True
-
-
-class CCMConfig(_ContrastiveConfig):
-    """CCM: contrast between tasks."""
-
-    def __init__(self, algo_class=None):
-        super().__init__(algo_class=algo_class or CCM)
-        self.pairing = "task"
-
-
-class SaTESACConfig(_ContrastiveConfig):
-    """SaTESAC: contrast between skills of one task (SaNCE)."""
-
-    def __init__(self, algo_class=None):
-        super().__init__(algo_class=algo_class or SaTESAC)
-        self.pairing = "skill"
-
-
-class SaCCMConfig(_ContrastiveConfig):
-    """SaCCM: contrast between skills of one task and between tasks."""
-
-    def __init__(self, algo_class=None):
-        super().__init__(algo_class=algo_class or SaCCM)
-        self.pairing = "skill_task"
-
-
-class TESAC(SaMI):
-    """See :class:`TESACConfig`."""
-
-    @classmethod
-    @override(SaMI)
-    def get_default_config(cls) -> TESACConfig:
-        return TESACConfig()
-
-
-class CCM(SaMI):
-    """See :class:`CCMConfig`."""
-
-    @classmethod
-    @override(SaMI)
-    def get_default_config(cls) -> CCMConfig:
-        return CCMConfig()
-
-
-class SaTESAC(SaMI):
-    """See :class:`SaTESACConfig`."""
-
-    @classmethod
-    @override(SaMI)
-    def get_default_config(cls) -> SaTESACConfig:
-        return SaTESACConfig()
-
-
-class SaCCM(SaMI):
-    """See :class:`SaCCMConfig`."""
-
-    @classmethod
-    @override(SaMI)
-    def get_default_config(cls) -> SaCCMConfig:
-        return SaCCMConfig()
+            # Episodes in progress are not part of a buffer's state: what goes on with them could not be stored.
+            compat.begin_new_episodes(self)

@@ -1,5 +1,6 @@
 """Every touch of an RLlib internal that may move between Ray releases (written for Ray 2.60)."""
 
+import dataclasses
 import importlib
 import pickle
 import uuid
@@ -11,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pyarrow.fs
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
@@ -20,6 +22,7 @@ from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import (
+    ALL_MODULES,
     ENV_RUNNER_RESULTS,
     EPISODE_LEN_MAX,
     EPISODE_LEN_MEAN,
@@ -29,13 +32,18 @@ from ray.rllib.utils.metrics import (
     EPISODE_RETURN_MIN,
     LEARNER_RESULTS,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_ENV_STEPS_TRAINED,
+    NUM_ENV_STEPS_TRAINED_LIFETIME,
+    NUM_MODULE_STEPS_TRAINED,
     TIMERS,
 )
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.tune.registry import ENV_CREATOR, _global_registry
+from ray.tune.result import TRIAL_INFO
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.core.learner.learner import Learner
     from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 __all__ = [
@@ -47,6 +55,21 @@ __all__ = [
 ]
 
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
+
+
+# Keys of dict configs that are no fields: RLlib and Tune give them a meaning of their own.
+SPECIAL_CONFIG_KEYS = {TRIAL_INFO, "_enable_new_api_stack", "multiagent", "class"}
+
+
+def present_name(config: AlgorithmConfig, key: str) -> str:
+    """The name that a dict config's key has today."""
+    return config._translate_special_keys(key, warn_deprecated=False)
+
+
+def user_model_config(config: AlgorithmConfig) -> dict[str, Any]:
+    """What the user gave as ``rl_module(model_config=...)``."""
+    given = config._model_config
+    return given if isinstance(given, dict) else dataclasses.asdict(given)
 
 
 def new_episode_id() -> str:
@@ -155,8 +178,17 @@ def call_on_environment_created(runner: "SingleAgentEnvRunner") -> None:
     )
 
 
-def call_on_episode_end(runner: "SingleAgentEnvRunner", episode: SingleAgentEpisode, slot: int) -> None:
-    """Calls the user's ``on_episode_end`` callbacks with the piece that ended the episode."""
+def listens_to(config: AlgorithmConfig, callback: str) -> bool:
+    """Whether the user's callbacks do something at ``callback``, such as ``"on_episode_end"``."""
+    classes = config.callbacks_class if isinstance(config.callbacks_class, list | tuple) else [config.callbacks_class]
+    overridden = any(getattr(cls, callback, None) is not getattr(RLlibCallback, callback) for cls in classes)
+    return overridden or bool(getattr(config, f"callbacks_{callback}", None))
+
+
+def call_on_episode_end(
+    runner: "SingleAgentEnvRunner", episode: SingleAgentEpisode, earlier: list[SingleAgentEpisode], slot: int
+) -> None:
+    """Calls the user's ``on_episode_end`` callbacks with the piece that ended the episode and those before it."""
     from ray.rllib.callbacks.utils import make_callback
 
     make_callback(
@@ -165,7 +197,7 @@ def call_on_episode_end(runner: "SingleAgentEnvRunner", episode: SingleAgentEpis
         callbacks_functions=runner.config.callbacks_on_episode_end,
         kwargs={
             "episode": episode,
-            "prev_episode_chunks": [],
+            "prev_episode_chunks": earlier,
             "env_runner": runner,
             "metrics_logger": runner.metrics,
             "env": runner.env.unwrapped,
@@ -204,6 +236,11 @@ def sample_episodes(algorithm: "Algorithm", *, random_actions: bool) -> list[Sin
     return episodes
 
 
+def begin_new_episodes(algorithm: "Algorithm") -> None:
+    """Lets every env runner reset its environments before it samples again."""
+    algorithm.env_runner_group.foreach_env_runner(lambda runner: setattr(runner, "_needs_initial_reset", True))
+
+
 def env_steps_sampled(algorithm: "Algorithm") -> int:
     """Environment steps sampled since the beginning of training, over restores."""
     return int(algorithm.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
@@ -224,6 +261,22 @@ def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]
         **data, timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps_sampled(algorithm)}
     )
     algorithm.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+
+def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
+    """Sets every optimiser's rate to its schedule's value at this point of training."""
+    for optimizer, schedule in learner._optimizer_lr_schedules.items():
+        rate = schedule.update(timestep=timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
+        learner._set_optimizer_lr(optimizer, lr=rate)
+
+
+def log_steps_trained(metrics: MetricsLogger, module_id: str, steps: int) -> None:
+    """Logs the steps of one learner call under RLlib's names; RLlib's iterations and stop criteria read them."""
+    for key, group in ((NUM_MODULE_STEPS_TRAINED, module_id), (NUM_MODULE_STEPS_TRAINED, ALL_MODULES)):
+        metrics.log_value((group, key), steps, reduce="sum")
+        metrics.log_value((group, f"{key}_lifetime"), steps, reduce="lifetime_sum", with_throughput=True)
+    metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED), steps, reduce="sum")
+    metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum", with_throughput=True)
 
 
 def sync_weights(algorithm: "Algorithm") -> None:

@@ -29,9 +29,12 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     goes on to the next one when an episode is over, so all are visited equally; an episode that a reset of the runner
     cuts short is not counted. Every slot has its own random stream.
 
+    Whole episodes (``num_episodes``, as in evaluation) are shared out among the slots beforehand: taking those that
+    end first would favour short ones.
+
     It differs from RLlib's own runner in that connectors are not called and that of the per-episode callbacks only
-    ``on_episode_end`` is (with the piece that ended the episode); ``config.env_runners(env_runner_cls=
-    SingleAgentEnvRunner)`` brings both back, at a fraction of the speed.
+    ``on_episode_end`` is; ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` brings both back, at a fraction
+    of the speed.
     """
 
     env: TaskVectorEnv
@@ -52,11 +55,15 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if self._entropy is None:
             seed = self.config.seed
             self._entropy = secrets.randbits(128) if seed is None else int(seed)
-        self._generator = torch.Generator(device=self._device)
-        self._generator.manual_seed(self._seed_of("actions"))
+        self._generator = torch.Generator(device=self._device)  # seeded at the first reset
         # Task, return and length of the last finished episodes: this runner's share of RLlib's smoothing window.
         window = self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)
         self._recent_episodes: deque[tuple[int, float, int]] = deque(maxlen=max(1, math.ceil(window)))
+        self._whole_episodes: list[tuple[int, float, int]] = []  # the same of those that were asked for by number
+        self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
+        # Pieces of each slot's present episode, for callbacks; kept only if there are any.
+        self._keep_pieces = compat.listens_to(self.config, "on_episode_end")
+        self._earlier_pieces: list[list[SingleAgentEpisode]] = [[] for _ in range(self.num_envs)]
 
     # --- Environments -----------------------------------------------------------------------------------------------
 
@@ -86,15 +93,20 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         return bool(self.config.in_evaluation), int(self.worker_index or 0)
 
     def _seed_of(self, purpose: str, slot: int = 0) -> int:
-        """An independent seed for each (seed, evaluation?, runner, purpose, slot, round of resets)."""
+        """An independent seed for each (seed, evaluation?, runner, purpose, slot, time, round of resets)."""
         purposes = {"actions": 0, "env": 1}
-        key = (int(self.config.in_evaluation), self._runner_index, purposes[purpose], slot, self._num_resets)
+        # RLlib tells a runner that is made anew, by a restore or after a fault, how far training is: so it does not
+        # begin with the random numbers of the first one again.
+        time = (self.num_env_steps_sampled_lifetime, self._num_resets)
+        key = (int(self.config.in_evaluation), self._runner_index, purposes[purpose], slot, *time)
         return int(np.random.SeedSequence(self._entropy, spawn_key=key).generate_state(1)[0])
 
     def _reset(self) -> None:
         slots = range(self.num_envs)
         next_task_ids = self._runner_index * self.num_envs + np.arange(self.num_envs) + self._episodes_over
         obs = self.env.reset_all(seeds=[self._seed_of("env", slot) for slot in slots], next_task_ids=next_task_ids)
+        if self._num_resets == 0:
+            self._generator.manual_seed(self._seed_of("actions"))
         self._num_resets += 1
         self._needs_initial_reset = False
         acting = self.module.acting
@@ -106,6 +118,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._episode_ids = [compat.new_episode_id() for _ in slots]
         self._steps_so_far = np.zeros(self.num_envs, np.int64)
         self._return_so_far = np.zeros(self.num_envs)
+        self._earlier_pieces = [[] for _ in slots]
 
     # --- Sampling ---------------------------------------------------------------------------------------------------
 
@@ -124,8 +137,11 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         low, high = self.module.action_low.cpu().numpy(), self.module.action_high.cpu().numpy()
         half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape or ()
         pieces = _Pieces(self)
+        self._quota = None
+        if num_episodes is not None:
+            self._quota = num_episodes // self.num_envs + (np.arange(self.num_envs) < num_episodes % self.num_envs)
         num_steps = finished = 0
-        while num_steps < num_timesteps if num_timesteps is not None else finished < (num_episodes or 0):
+        while num_steps < (num_timesteps or 0) if self._quota is None else self._quota.any():
             action = self._act(explore, random_actions)
             numpy_action = action.cpu().numpy()
             for_env = low + (np.clip(numpy_action, -1.0, 1.0) + 1.0) * half_range
@@ -168,37 +184,48 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._previous_reward = torch.from_numpy(step.rewards).to(self._device).unsqueeze(-1)
         if begins.any():
             # Never in place: the action's memory is part of the fragment.
-            keep = torch.from_numpy(~begins).to(self._device, torch.float32).unsqueeze(-1)
-            self._state = self._state * keep
-            self._previous_action = self._previous_action * keep
-            self._previous_reward = self._previous_reward * keep
+            fresh = torch.from_numpy(begins).to(self._device).unsqueeze(-1)
+            self._state = self._state.masked_fill(fresh, 0.0)
+            self._previous_action = self._previous_action.masked_fill(fresh, 0.0)
+            self._previous_reward = self._previous_reward.masked_fill(fresh, 0.0)
 
     def _end_episodes(self, step: VectorStep, pieces: "_Pieces") -> int:
         """Closes the pieces of finished and lost episodes; returns how many finished."""
+        finished = 0
         for slot in np.flatnonzero(step.done | step.restarted).tolist():
-            if step.restarted[slot]:
+            if step.restarted[slot] or (self._quota is not None and self._quota[slot] == 0):
                 pieces.drop(slot)
             else:
+                finished += 1
                 episode = pieces.close(slot, terminated=bool(step.terminated[slot]))
                 stats = (int(self._task_ids[slot]), float(self._return_so_far[slot]), int(self._steps_so_far[slot]))
-                self._recent_episodes.append(stats)
-                compat.call_on_episode_end(self, episode, slot)
+                if self._quota is None:
+                    self._recent_episodes.append(stats)
+                else:
+                    self._quota[slot] -= 1
+                    self._whole_episodes.append(stats)
+                if self._keep_pieces:
+                    compat.call_on_episode_end(self, episode, self._earlier_pieces[slot], slot)
+            self._earlier_pieces[slot] = []
             self._episode_ids[slot] = compat.new_episode_id()
             self._steps_so_far[slot] = self._return_so_far[slot] = 0
             self._episodes_over[slot] += 1
-        return int(step.done.sum())
+        return finished
 
     # --- Metrics and state ------------------------------------------------------------------------------------------
 
     @override(SingleAgentEnvRunner)
     def get_metrics(self) -> dict[str, Any]:
         # RLlib would forget all episodes at each call and show NaN whenever none has ended since.
-        if self._recent_episodes:
-            tasks, returns, lengths = (np.array(column) for column in zip(*self._recent_episodes, strict=True))
+        # Whole episodes that were asked for are a matter of their own: an evaluation with this runner.
+        episodes = self._whole_episodes or self._recent_episodes
+        if episodes:
+            tasks, returns, lengths = (np.array(column) for column in zip(*episodes, strict=True))
             compat.log_recent_episodes(self.metrics, returns, lengths)
             for task_id in np.unique(tasks):
                 mean = float(returns[tasks == task_id].mean())
                 self.metrics.log_value((RETURN_BY_TASK, str(task_id)), mean, window=1)
+        self._whole_episodes = []
         if self.config.in_evaluation:
             self._recent_episodes.clear()  # each evaluation is of one policy
         return self.metrics.reduce()
@@ -289,4 +316,6 @@ class _Pieces:
         """Ends all open pieces, whose episodes go on in the next fragment."""
         for slot in range(self._runner.num_envs):
             if self._first[slot] < len(self._rewards):
-                self.close(slot, terminated=False, truncated=False)
+                piece = self.close(slot, terminated=False, truncated=False)
+                if self._runner._keep_pieces:
+                    self._runner._earlier_pieces[slot].append(piece)

@@ -9,10 +9,10 @@ from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.annotations import override
 
+from . import compat
 from .core.update import Optimizers, parameter_groups, update
 
 NUM_UPDATES_LIFETIME = "num_updates_lifetime"
-# Logged over the updates of one call.
 LEARNING_RATE_OF = {"encoder": "encoder_lr", "critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
 
 
@@ -43,6 +43,12 @@ class SaMITorchLearner(TorchLearner):
         if COMPONENT_RL_MODULE in state:
             self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
         super().set_state(state)
+
+    @override(TorchLearner)
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        # RLlib sets the rates after a call of updates only, too late for the first one after a restore.
+        super().before_gradient_based_update(timesteps=timesteps)
+        compat.set_learning_rates(self, timesteps)
 
     @override(TorchLearner)
     def _update(self, batch: dict[str, Any], **kwargs) -> tuple[Any, Any, Any]:
@@ -89,11 +95,7 @@ class SaMITorchLearner(TorchLearner):
     def _log_steps_trained_metrics(self, batch) -> None:
         # The base class would take the leading axis (updates) for a number of steps.
         for module_id, arrays in batch.policy_batches.items():
-            steps = int(np.prod(arrays["step_index"].shape))
-            self.metrics.log_value((module_id, "num_module_steps_trained"), steps, reduce="sum")
-            self.metrics.log_value(
-                (module_id, "num_module_steps_trained_lifetime"), steps, reduce="lifetime_sum", with_throughput=True
-            )
+            compat.log_steps_trained(self.metrics, module_id, int(np.prod(arrays["step_index"].shape)))
 
     @override(TorchLearner)
     def compute_loss_for_module(self, *, module_id, config, batch, fwd_out):

@@ -5,7 +5,8 @@ from functools import partial
 from ray.tune.registry import register_env, register_trainable
 
 from . import envs  # type: ignore[attr-defined]  # installed from envs/
-from .algorithm import CCM, TESAC, SaCCM, SaMI, SaTESAC
+from .algorithm import SaMI
+from .presets import CCM, TESAC, SaCCM, SaTESAC
 
 ALGORITHMS = {algorithm.__name__: algorithm for algorithm in (SaMI, TESAC, CCM, SaTESAC, SaCCM)}
 

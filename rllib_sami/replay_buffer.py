@@ -7,9 +7,9 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from .core.sampling import SamplingConfig, sample_updates
 from .core.task_store import EpisodePiece, TaskStore
+from .vector_env import TASK_ID
 
-# Keys of `SingleAgentEpisode.custom_data` that SaMIEnvRunner fills in.
-TASK_ID = "task_id"
+# Key of `SingleAgentEpisode.custom_data` that SaMIEnvRunner fills in, beside the task id.
 SLOT = "slot"
 
 
@@ -37,17 +37,21 @@ class TaskEpisodeReplayBuffer:
         self.sampling = sampling
         self._rng = np.random.default_rng(seed)
         self._num_steps_added = 0
+        # Steps added since this buffer was made, with those that a restore brought back.
+        self.num_steps_since_restore = 0
 
     def add(self, episodes: list[SingleAgentEpisode]) -> None:
         """Adds complete episodes or pieces of them.
 
-        The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` of the infos, else 0.
+        The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` of the infos; an episode that
+        has none in its first piece is of task 0.
         """
         for episode in episodes:
             infos = episode.get_infos(0) if len(episode.infos) else {}
+            task_id = episode.custom_data.get(TASK_ID, infos.get(TASK_ID))
             piece = EpisodePiece(
                 slot=episode.custom_data.get(SLOT, episode.id_),
-                task_id=int(episode.custom_data.get(TASK_ID, infos.get(TASK_ID, 0))),
+                task_id=None if task_id is None else int(task_id),
                 first_step=episode.t_started,
                 obs=np.asarray(episode.get_observations(), np.float32).reshape(len(episode) + 1, -1),
                 actions=np.asarray(episode.get_actions(), np.float32).reshape(len(episode), -1),
@@ -57,15 +61,11 @@ class TaskEpisodeReplayBuffer:
             )
             if self.store.add(piece):
                 self._num_steps_added += len(episode)
+                self.num_steps_since_restore += len(episode)
 
     def sample(self, num_updates: int) -> dict[str, np.ndarray]:
         """Arrays of ``num_updates`` updates; see :func:`rllib_sami.core.sampling.sample_updates`."""
         return sample_updates(self.store, self.sampling, num_updates, self._rng)
-
-    @property
-    def num_steps_added(self) -> int:
-        """Steps ever added."""
-        return self._num_steps_added
 
     def __len__(self) -> int:
         """Steps stored."""
@@ -93,3 +93,4 @@ class TaskEpisodeReplayBuffer:
         self.store.set_state(state["store"])
         self._rng.bit_generator.state = state["rng"]
         self._num_steps_added = state["num_steps_added"]
+        self.num_steps_since_restore = self.store.num_steps

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +44,8 @@ class TaskVectorEnv(SyncVectorEnv):
 
     Args:
         env_fns: Makes the environments.
-        restart_failed: Whether an environment that raises is made anew (its episode is lost) instead of passing the
-            error on.
+        restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made anew (its
+            episode is lost) instead of passing the error on.
     """
 
     def __init__(self, env_fns: Sequence[Callable[[], gym.Env]], restart_failed: bool = False):
@@ -98,6 +99,9 @@ class TaskVectorEnv(SyncVectorEnv):
         for index, env in enumerate(self.envs):
             try:
                 result, reward, ended, truncated, _ = env.step(actions[index])
+                flat = self.flatten(result)
+                if not (math.isfinite(reward) and math.isfinite(flat.sum())):
+                    raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite.")
             except Exception:
                 if not self._restart_failed:
                     raise
@@ -106,7 +110,7 @@ class TaskVectorEnv(SyncVectorEnv):
                 obs[index] = self._make_anew(index)
                 continue
             rewards[index], terminated[index] = reward, ended
-            obs[index] = self.flatten(result)
+            obs[index] = flat
             if ended or truncated:
                 if final_obs is obs:
                     final_obs = obs.copy()

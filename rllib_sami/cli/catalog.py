@@ -150,12 +150,12 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
 def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:
     """Has our algorithms look at the environment itself: spaces, ``task_id``; they raise a ValueError."""
     import rllib_sami
-    from rllib_sami import config_checks
+    from rllib_sami import environment_checks
 
     if issubclass(algorithm, rllib_sami.SaMI):
         config = algorithm.get_default_config().update_from_dict(settings)
         config.validate()
-        config_checks.check_environment(config)
+        environment_checks.check_environment(config)
 
 
 def _environment_hint(env: str) -> str:

@@ -46,7 +46,7 @@ def sample_updates(
         rng: Source of randomness.
 
     Returns:
-        Arrays with a leading ``U``. ``F`` is a row ``[o_t, a_{t-1}, r_{t-1}]``, ``R`` the longest stored episode plus
+        Arrays with a leading ``U``. ``F`` is a row ``[o_t, a_{t-1}, r_{t-1}]``, ``R`` the longest drawn episode plus
         one; ``*_index`` arrays count rows within ``[B * R]`` (``rows``) or ``[E * R]`` (contrast).
 
         * ``rows`` ``[U, B, R, F]``, ``step_index`` ``[U, N]`` of a transition's first row, ``terminated`` ``[U, N]``,
@@ -55,9 +55,22 @@ def sample_updates(
           the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
           ``negative_index`` ``[U, G, K-1]`` and ``return_gap`` ``[U]``.
     """
-    table = store.episodes
-    num_rows = int(table["length"].max()) + 1
+    table, finished = store.episodes, store.finished
     chosen = table[_balanced_episodes(table["task_id"], num_updates, config.train_episodes, rng)]  # [U, B]
+    pairs = None
+    if config.pairing is not None and len(finished) > 0:
+        pairs = draw_pairs(
+            finished,
+            PAIRINGS[config.pairing],
+            rng,
+            num_updates=num_updates,
+            num_episodes=config.contrast_episodes,
+            queries_per_episode=config.contrast_timesteps,
+            num_negatives=config.num_negatives,
+            positive_fraction=config.positive_fraction,
+        )
+    lengths = [chosen["length"], *([] if pairs is None else [finished["length"][pairs.episodes]])]
+    num_rows = int(max(length.max() for length in lengths)) + 1
 
     episode, step = _draw_steps(chosen["length"], config.loss_timesteps, rng)  # [U, N] each
     lines = np.take_along_axis(chosen, episode, axis=1)
@@ -67,19 +80,6 @@ def sample_updates(
         "terminated": (lines["terminated"] & (step == lines["length"] - 1)).astype(np.float32),
         "noise": rng.standard_normal((num_updates, 2, step.shape[1], store.action_dim), dtype=np.float32),
     }
-    finished = store.finished
-    if config.pairing is None or len(finished) == 0:
-        return batch
-    pairs = draw_pairs(
-        finished,
-        PAIRINGS[config.pairing],
-        rng,
-        num_updates=num_updates,
-        num_episodes=config.contrast_episodes,
-        queries_per_episode=config.contrast_timesteps,
-        num_negatives=config.num_negatives,
-        positive_fraction=config.positive_fraction,
-    )
     if pairs is None:
         return batch
     contrast_rows = store.gather(finished[pairs.episodes], num_rows)

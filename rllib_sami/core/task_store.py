@@ -27,7 +27,7 @@ class EpisodePiece:
 
     Attributes:
         slot: Which environment the episode runs in; one slot has one open episode.
-        task_id: The episode's meta-task.
+        task_id: The episode's meta-task; None where it is not known: that of the episode's first piece, there 0.
         first_step: Time step of the first transition; 0 opens a new episode.
         obs: ``[n + 1, O]``, from before the first to after the last step.
         actions: ``[n, A]``, normalised.
@@ -37,7 +37,7 @@ class EpisodePiece:
     """
 
     slot: Hashable
-    task_id: int
+    task_id: int | None
     first_step: int
     obs: np.ndarray
     actions: np.ndarray
@@ -103,11 +103,12 @@ class TaskStore:
         """
         if piece.first_step == 0:
             start = self._place(piece.slot)
-            self._open[piece.slot] = np.array([(start, 0, piece.task_id, 0.0, False)], EPISODE_DTYPE)
+            self._open[piece.slot] = np.array([(start, 0, piece.task_id or 0, 0.0, False)], EPISODE_DTYPE)
             self.rows[start] = 0.0
             self.rows[start, : self.obs_dim] = piece.obs[0]
         line = self._open.get(piece.slot)
-        if line is None or line["length"][0] != piece.first_step or line["task_id"][0] != piece.task_id:
+        continues = line is not None and line["length"][0] == piece.first_step
+        if line is None or not continues or piece.task_id not in (None, line["task_id"][0]):
             self._drop(piece.slot)
             return False
 
@@ -115,8 +116,9 @@ class TaskStore:
         needed = piece.first_step + num_steps + 1
         if needed > self.capacity:
             raise ValueError(
-                f"An episode of task {piece.task_id} has {needed - 1} steps or more, but the replay buffer holds only "
-                f"{self.capacity}. Raise `replay_buffer_config['capacity']` or let the environment end its episodes."
+                f"An episode of task {line['task_id'][0]} has {needed - 1} steps or more, but the replay buffer holds "
+                f"only {self.capacity}. Raise `replay_buffer_config['capacity']` or let the environment end its "
+                "episodes."
             )
         if needed > self._room:
             self._grow_room(needed)

@@ -1,0 +1,85 @@
+"""Checks of the environment: what it lacks is said before any worker starts."""
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+
+from . import compat
+from .config_checks import is_int
+from .vector_env import TASK_ID
+
+if TYPE_CHECKING:
+    from .algorithm import SaMIConfig
+
+TASK_ID_HINT = (
+    "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
+    "..., and `step()` may do so too. TESAC and SAC need none."
+)
+
+
+def check_environment(config: "SaMIConfig") -> None:
+    """Makes the environment once, resets it and checks that the algorithm can train on it.
+
+    Raises:
+        ValueError: Saying what is missing and how to add it.
+    """
+    env = compat.env_creator(config, worker_index=0, slot=0)()
+    try:
+        name = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", config.env)
+        _check_spaces(env, name)
+        _, info = env.reset(seed=0)
+        algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
+        if TASK_ID not in info:
+            if not config.has_contrast:
+                return
+            raise ValueError(
+                f"The environment {name!r} gives no 'task_id' in its reset infos, which {algorithm} needs to tell "
+                f"episodes of one task from those of another. {TASK_ID_HINT}"
+            )
+        if not is_int(info[TASK_ID]) or info[TASK_ID] < 0:
+            raise ValueError(
+                f"The environment {name!r} gives the 'task_id' {info['task_id']!r} in its reset infos, but it must be "
+                f"a whole number of at least 0. {TASK_ID_HINT}"
+            )
+        num_tasks = env.get_wrapper_attr("num_tasks") if env.has_wrapper_attr("num_tasks") else None
+        if config.pairing == "task" and num_tasks == 1:
+            raise ValueError(
+                f"The environment {name!r} has one meta-task only, but {algorithm} contrasts several. Use another "
+                "split or SaTESAC."
+            )
+    finally:
+        env.close()
+
+
+def _check_spaces(env: gym.Env, name: Any) -> None:
+    if not isinstance(env, gym.Env):
+        raise ValueError(f"The environment {name!r} is a {type(env).__name__}, but must be a gymnasium.Env.")
+    action_space = env.action_space
+    if not isinstance(action_space, gym.spaces.Box):
+        raise ValueError(
+            f"The environment {name!r} has the action space {action_space}, but only continuous actions "
+            "(gymnasium.spaces.Box) are supported. Discrete actions need another algorithm, such as RLlib's DQN."
+        )
+    if not (np.isfinite(action_space.low).all() and np.isfinite(action_space.high).all()):
+        raise ValueError(
+            f"The environment {name!r} has the action space {action_space}, but actions must be bounded. Wrap it in "
+            "gymnasium.wrappers.RescaleAction or give the Box finite bounds."
+        )
+    _check_observation_space(env.observation_space, name)
+
+
+def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None:
+    if isinstance(space, gym.spaces.Dict):
+        for sub_key, sub_space in space.items():
+            _check_observation_space(sub_space, name, f"{key}[{sub_key!r}]")
+    elif not isinstance(space, gym.spaces.Box):
+        raise ValueError(
+            f"The environment {name!r} has the observation space{key} {space}, but only Box, or Dict of Box, is "
+            "supported. Encode other observations as numbers (gymnasium.wrappers.FlattenObservation may do)."
+        )
+    elif len(space.shape) > 1:
+        raise ValueError(
+            f"The environment {name!r} has observations{key} of shape {space.shape}, but only flat ones are supported: "
+            "images need an encoder of their own. Use gymnasium.wrappers.FlattenObservation if it is no image."
+        )

@@ -1,0 +1,81 @@
+"""The family's members: SaCCM, SaTESAC, CCM and TESAC are ``SaMI`` with a pairing each."""
+
+from ray.rllib.utils.annotations import override
+
+from .algorithm import SaMI, SaMIConfig
+
+
+class TESACConfig(SaMIConfig):
+    """TESAC: task-embedding SAC, its encoder trained by the critics' loss alone."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or TESAC)
+
+
+class _ContrastiveConfig(SaMIConfig):
+    """What the contrastive algorithms share: an encoder trained by the contrast alone, contexts on the sphere."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class)
+        self.encoder_critic_gradient = False
+        self.normalize_context = True
+
+
+class CCMConfig(_ContrastiveConfig):
+    """CCM: contrast between tasks."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or CCM)
+        self.pairing = "task"
+
+
+class SaTESACConfig(_ContrastiveConfig):
+    """SaTESAC: contrast between skills of one task (SaNCE)."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or SaTESAC)
+        self.pairing = "skill"
+
+
+class SaCCMConfig(_ContrastiveConfig):
+    """SaCCM: contrast between skills of one task and between tasks."""
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or SaCCM)
+        self.pairing = "skill_task"
+
+
+class TESAC(SaMI):
+    """See :class:`TESACConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> TESACConfig:
+        return TESACConfig()
+
+
+class CCM(SaMI):
+    """See :class:`CCMConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> CCMConfig:
+        return CCMConfig()
+
+
+class SaTESAC(SaMI):
+    """See :class:`SaTESACConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> SaTESACConfig:
+        return SaTESACConfig()
+
+
+class SaCCM(SaMI):
+    """See :class:`SaCCMConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> SaCCMConfig:
+        return SaCCMConfig()
