@@ -264,6 +264,10 @@ class SaMI(Algorithm):
     def get_default_config(cls) -> SaMIConfig:
         return SaMIConfig()
 
+    def __repr__(self) -> str:
+        # RLlib's needs a config and so hides, in a Ray actor, the message of one that was refused.
+        return type(self).__name__ if self.config is None else super().__repr__()
+
     @override(Algorithm)
     def setup(self, config: SaMIConfig) -> None:
         check_environment(config)  # before any worker starts

@@ -39,7 +39,6 @@ from ray.rllib.utils.metrics import (
 )
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.tune.registry import ENV_CREATOR, _global_registry
-from ray.tune.result import TRIAL_INFO
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
@@ -57,8 +56,8 @@ __all__ = [
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
 
-# Keys of dict configs that are no fields: RLlib and Tune give them a meaning of their own.
-SPECIAL_CONFIG_KEYS = {TRIAL_INFO, "_enable_new_api_stack", "multiagent", "class"}
+# Keys of dict configs that are no fields: RLlib gives them a meaning of its own.
+SPECIAL_CONFIG_KEYS = {"_enable_new_api_stack", "multiagent", "class"}
 
 
 def present_name(config: AlgorithmConfig, key: str) -> str:

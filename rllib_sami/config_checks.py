@@ -152,7 +152,8 @@ def check_keys(config: "SaMIConfig", keys: Collection[str]) -> None:
     known = {key for key in (*vars(config), *dir(type(config))) if not key.startswith("__")}
     for key in keys:
         name = compat.present_name(config, key)
-        if name not in known and name not in compat.SPECIAL_CONFIG_KEYS:
+        # Tune adds keys of its own with two underscores.
+        if name not in known and name not in compat.SPECIAL_CONFIG_KEYS and not name.startswith("__"):
             public = [
                 key for key in known if not key.startswith("_") and not callable(getattr(type(config), key, None))
             ]
