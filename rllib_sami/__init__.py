@@ -5,11 +5,12 @@ Importing this package registers the algorithms with Tune (``"SaCCM"``, ``"SaTES
 ``rllib_sami.envs`` work without Ray too.
 """
 
+import importlib.metadata
 import importlib.util
 
 from . import envs  # type: ignore[attr-defined]  # installed from envs/
 
-__version__ = "0.1.0"
+__version__ = importlib.metadata.version("rllib-sami")
 __all__ = ["__version__", "envs"]
 
 if importlib.util.find_spec("ray") is not None:

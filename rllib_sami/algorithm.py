@@ -343,6 +343,7 @@ class SaMI(Algorithm):
 
     @override(Algorithm)
     def restore_from_path(self, path, *args, **kwargs) -> None:
+        path = compat.absolute_path(path)
         if kwargs.get("component") is None:
             check_checkpoint(self, path, kwargs.get("filesystem"))  # before anything is loaded
         super().restore_from_path(path, *args, **kwargs)

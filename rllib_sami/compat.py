@@ -5,7 +5,7 @@ import importlib
 import pickle
 import uuid
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -285,6 +285,11 @@ def sync_weights(algorithm: "Algorithm") -> None:
         policies=[DEFAULT_MODULE_ID],
         inference_only=True,
     )
+
+
+def absolute_path(path: Any) -> str:
+    """A local path made absolute, as RLlib needs it; a URI as it is."""
+    return str(path) if "://" in str(path) else str(Path(path).absolute())
 
 
 def checkpoint_constructor(path: Any, filesystem: Any = None, component: str = "") -> dict[str, Any] | None:

@@ -52,7 +52,6 @@ class SaMITorchLearner(TorchLearner):
 
     @override(TorchLearner)
     def _update(self, batch: dict[str, Any], **kwargs) -> tuple[Any, Any, Any]:
-        losses = {}
         for module_id, arrays in batch.items():
             module = self._module[module_id]
             optimizers = Optimizers(**{name: self.get_optimizer(module_id, name) for name in LEARNING_RATE_OF})
@@ -70,8 +69,7 @@ class SaMITorchLearner(TorchLearner):
             # Summed over the learners, which make every update together.
             share = num_updates / max(1, self.config.num_learners)
             self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
-            losses[module_id] = totals["critic_loss"] / num_updates
-        return {}, losses, {}
+        return {}, {}, {}  # there is no one loss: each optimiser has its own
 
     @staticmethod
     def _average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:

@@ -92,7 +92,8 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
                 "previous rewards, shape [B] (zeros at an episode's start); RLlib's own env runner does not send "
                 "them, SaMIEnvRunner does."
             )
-        reward = torch.as_tensor(batch.get(Columns.REWARDS, obs.new_zeros(len(obs))), dtype=torch.float32)
+        reward = batch.get(Columns.REWARDS, obs.new_zeros(len(obs)))
+        reward = torch.as_tensor(reward, dtype=torch.float32, device=obs.device)
         noise = torch.randn(len(obs), self.acting.action_dim, device=obs.device) if explore else None
         action, _, encoder_state = self.acting.act(
             obs, state[PREVIOUS_ACTION], reward.reshape(-1, 1), state[ENCODER_STATE], noise

@@ -70,15 +70,16 @@ class TaskVectorEnv(SyncVectorEnv):
 
         Args:
             seeds: One for each environment.
-            next_task_ids: Meta-task that each environment's walk goes on from; taken modulo the environment's
-                ``num_tasks``; ignored by environments without an attribute ``next_task_id``.
+            next_task_ids: Meta-task that each environment's walk goes on from (its ``next_task_id``), modulo its
+                ``num_tasks``; ignored by environments that lack one of these attributes.
 
         Returns:
             Observations ``[n, O]``.
         """
         obs = np.empty(self._obs_shape, np.float32)
         for index, (env, seed) in enumerate(zip(self.envs, seeds, strict=True)):
-            if next_task_ids is not None and env.has_wrapper_attr("next_task_id"):
+            walks = env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
+            if next_task_ids is not None and walks:
                 num_tasks = env.get_wrapper_attr("num_tasks")
                 env.set_wrapper_attr("next_task_id", int(next_task_ids[index]) % num_tasks)
             obs[index] = self._begin(index, seed=int(seed))
