@@ -100,9 +100,7 @@ class TaskVectorEnv(SyncVectorEnv):
         for index, env in enumerate(self.envs):
             try:
                 result, reward, ended, truncated, _ = env.step(actions[index])
-                flat = self.flatten(result)
-                if not (math.isfinite(reward) and math.isfinite(flat.sum())):
-                    raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite.")
+                flat, reward = self._as_float32(index, result, reward)
             except Exception:
                 if not self._restart_failed:
                     raise
@@ -126,13 +124,25 @@ class TaskVectorEnv(SyncVectorEnv):
         """Resets one environment and notes its task."""
         try:
             obs, info = self.envs[index].reset(seed=seed)
+            flat, _ = self._as_float32(index, obs)
         except Exception:
             if not self._restart_failed:
                 raise
             logger.exception("Environment %d could not be reset; it is made anew.", index)
             return self._make_anew(index)
         self._task_ids[index] = info.get(TASK_ID, NO_TASK)
-        return self.flatten(obs)
+        return flat
+
+    def _as_float32(self, index: int, obs: Any, reward: Any = 0.0) -> tuple[np.ndarray, np.float32]:
+        """An environment's observation ``[O]`` and reward as they are kept.
+
+        Raises:
+            FloatingPointError: If they are not finite then.
+        """
+        flat, reward = np.asarray(self.flatten(obs), np.float32), np.float32(reward)
+        if not (math.isfinite(reward) and math.isfinite(flat.sum())):
+            raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite (float32).")
+        return flat, reward
 
     def _make_anew(self, index: int) -> np.ndarray:
         """Replaces a failed environment; random numbers and the walk over tasks go on where it was."""
@@ -140,11 +150,12 @@ class TaskVectorEnv(SyncVectorEnv):
         if env.has_wrapper_attr("next_task_id"):
             env.set_wrapper_attr("next_task_id", failed.get_wrapper_attr("next_task_id"))
         obs, info = env.reset(seed=int(failed.unwrapped.np_random.integers(2**31)))
+        flat, _ = self._as_float32(index, obs)
         self.envs[index] = env
         self._task_ids[index] = info.get(TASK_ID, NO_TASK)
         with contextlib.suppress(Exception):  # it is broken already
             failed.close()
-        return self.flatten(obs)
+        return flat
 
 
 def flat_observation_space(space: gym.Space) -> gym.spaces.Box:
