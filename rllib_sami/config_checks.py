@@ -179,7 +179,7 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
             "of it: the updates need whole episodes with their tasks."
         )
     given_by_us = {"self", "obs_dim", "action_dim", "sampling", "seed"}
-    known = sorted({"type", *inspect.signature(buffer_class.__init__).parameters} - given_by_us)
+    known = sorted({"type", *_arguments(buffer_class)} - given_by_us)
     for key in options:
         if key not in known:
             raise ValueError(
@@ -193,6 +193,18 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
             f"`num_steps_sampled_before_learning_starts` ({config.num_steps_sampled_before_learning_starts})."
         )
     config.replay_buffer_config = {**options, "type": buffer_class, "capacity": capacity}
+
+
+def _arguments(cls: type) -> set[str]:
+    """Names of a class's arguments, and of those of its bases that it passes on (``**kwargs``)."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            names |= {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+            if all(p.kind != p.VAR_KEYWORD for p in parameters):
+                break
+    return names
 
 
 def _check_rate(config: "SaMIConfig", key: str) -> None:
