@@ -10,9 +10,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from rllib_sami import SaMI, environment_checks, envs
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
+from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 
-# Set before Ray is imported. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
+# Set before Ray starts. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
 # keeps CUDA_VISIBLE_DEVICES of CPU-only workers as it is, which is Ray's coming default (without, it warns).
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -24,7 +26,7 @@ _ENVIRONMENT = {
 
 
 def prepare_imports(*folders: str | os.PathLike) -> None:
-    """Sets up the process before its first import of Ray or of a user's own code, which may be in ``folders``."""
+    """Sets up the process before Ray starts and before a user's own code, which may be in ``folders``, is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for folder in (os.getcwd(), *map(os.path.abspath, folders)):
@@ -34,7 +36,7 @@ def prepare_imports(*folders: str | os.PathLike) -> None:
 
 
 def prepare(verbosity: int = 0) -> None:
-    """Imports Ray, and makes our algorithms and environments known."""
+    """Imports Ray, with few words; our algorithms and environments are known as soon as this package is imported."""
     prepare_imports()
     UserError.show_cause = verbosity > 1
     if not verbosity:
@@ -42,10 +44,6 @@ def prepare(verbosity: int = 0) -> None:
         warnings.filterwarnings("ignore", message=r".*WARN: ")  # Gymnasium's, seen by RLlib's own example environments
     importlib.import_module("ray.rllib")
     quiet(verbosity)  # only now: that import sets levels of its own
-    import rllib_sami
-
-    # Names are looked up lazily; touching one registers all.
-    getattr(rllib_sami, "SaCCM", None)
 
 
 def quiet(verbosity: int) -> None:
@@ -60,19 +58,11 @@ def quiet(verbosity: int) -> None:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
-def our_algorithms() -> list[str]:
-    """Names of this package's algorithms that are installed."""
-    import rllib_sami
-
-    return [name for name in ("SaCCM", "SaTESAC", "CCM", "TESAC") if hasattr(rllib_sami, name)]
-
-
 def algorithm_names() -> list[str]:
     """Names that ``run:`` and ``--algo`` accept: ours first, then RLlib's."""
     from ray.rllib.algorithms.registry import ALGORITHMS
 
-    ours = our_algorithms()
-    return ours + sorted(name for name in ALGORITHMS if name not in ours and not name.startswith("_"))
+    return [*OUR_ALGORITHMS, *sorted(name for name in set(ALGORITHMS) - set(OUR_ALGORITHMS) if name[0] != "_")]
 
 
 def algorithm_class(name: Any, place: str) -> type:
@@ -84,11 +74,9 @@ def algorithm_class(name: Any, place: str) -> type:
         return name
     if not isinstance(name, str) or not name:
         raise UserError(f"{place}: which algorithm? Give 'run: NAME'. {did_you_mean('', algorithm_names(), 20)}")
-    import rllib_sami
-
     candidate: Any = None
-    if name in our_algorithms():
-        candidate = getattr(rllib_sami, name)
+    if name in OUR_ALGORITHMS:
+        candidate = OUR_ALGORITHMS[name]
     elif name in ALGORITHMS:
         candidate = ALGORITHMS[name]()[0]
     elif "." in name:
@@ -102,11 +90,7 @@ def algorithm_class(name: Any, place: str) -> type:
 
 def our_environments() -> dict[str, Any]:
     """Environment id -> class, of this package."""
-    try:
-        envs = importlib.import_module("rllib_sami.envs")
-    except ImportError:  # pragma: no cover - a broken installation; other environments still work
-        return {}
-    return dict(getattr(envs, "ENVIRONMENTS", {}))
+    return dict(envs.ENVIRONMENTS)
 
 
 def check_environment(env: Any, place: str) -> None:
@@ -149,10 +133,7 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
 
 def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:
     """Has our algorithms look at the environment itself: spaces, ``task_id``; they raise a ValueError."""
-    import rllib_sami
-    from rllib_sami import environment_checks
-
-    if issubclass(algorithm, rllib_sami.SaMI):
+    if issubclass(algorithm, SaMI):
         config = algorithm.get_default_config().update_from_dict(settings)
         config.validate()
         environment_checks.check_environment(config)
@@ -167,7 +148,7 @@ def _environment_hint(env: str) -> str:
         part
         for part in (
             f"Did you mean '{close}'?" if close else "",
-            f"Ours: {', '.join(ours)}." if ours else "",
+            f"Ours: {', '.join(ours)}.",
             "Gymnasium's ids and class paths (my_package.envs.MyEnv) work too; `rllib envs` shows ours.",
         )
         if part

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.compat import MODULE_IN_CHECKPOINT
 
-MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
 _MARK = "rllib_checkpoint.json"
 
 
@@ -31,9 +31,9 @@ class Checkpoint:
         """Returns the RLModule, ready to act."""
         from ray.rllib.core.rl_module.rl_module import RLModule
 
-        folder = self.path / MODULE
+        folder = self.path / MODULE_IN_CHECKPOINT
         if not folder.is_dir():
-            raise UserError(f"{self.path}: no single agent's RLModule in it (looked for {MODULE}).")
+            raise UserError(f"{self.path}: no single agent's RLModule in it (looked for {MODULE_IN_CHECKPOINT}).")
         try:
             return RLModule.from_checkpoint(folder)
         except Exception as error:
