@@ -14,7 +14,7 @@ from rllib_sami.cli.errors import UserError
 @click.command()
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @click.option("--episodes", type=click.IntRange(1), default=10, show_default=True, help="Episodes per meta-task "
-              "(or in all, where there are none).")  # fmt: skip
+              "(or in all, where the environment chooses them or has none).")  # fmt: skip
 @click.option("--split", metavar="SPLIT", help="Split of meta-tasks.  [default: the checkpoint's]")
 @click.option("--env", "-e", metavar="ID", help="Another environment than the checkpoint's.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write all episodes to this JSON file.")
@@ -49,6 +49,11 @@ def evaluate(
         catalog.check_environment(env, "--env")
         config.environment(env)
         config.env_config = {}
+    elif isinstance(config.env, str) and not catalog.may_be_made(config.env):
+        raise UserError(
+            f"{loaded.path}: its environment '{config.env}' was registered by the script that trained it and is not "
+            "known here. Give its class: --env my_module.MyEnv"
+        )
     if split is not None:
         config.env_config = {**config.env_config, "split": split}
     catalog.try_environment(config.env, dict(config.env_config), "--split" if split else "evaluate")
@@ -75,8 +80,10 @@ def summarise(episodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns one row per meta-task, and one for all (the mean over meta-tasks, so that each weighs the same)."""
     import numpy as np
 
+    from rllib_sami.cli.rollout import task_order
+
     rows: list[dict[str, Any]] = []
-    for task_id in sorted({episode["task_id"] for episode in episodes}, key=lambda task: (task is not None, task)):
+    for task_id in sorted({episode["task_id"] for episode in episodes}, key=task_order):
         mine = [episode for episode in episodes if episode["task_id"] == task_id]
         returns = [episode["return"] for episode in mine]
         row = {
@@ -91,7 +98,7 @@ def summarise(episodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows.append(row)
     if len(rows) > 1:
         means = {
-            key: float(np.mean([row[key] for row in rows])) if rows[0][key] is not None else None
+            key: float(np.mean([row[key] for row in rows])) if all(row[key] is not None for row in rows) else None
             for key in ("return_mean", "length_mean", "success_rate")
         }
         spread = float(np.std([row["return_mean"] for row in rows]))
@@ -116,6 +123,6 @@ def _print(rows: list[dict[str, Any]]) -> None:
             f"{row['length_mean']:,.0f}",
         ]
         if with_success:
-            cells.append(f"{row['success_rate']:.2f}")
+            cells.append("-" if row["success_rate"] is None else f"{row['success_rate']:.2f}")
         table.add_row(*cells, end_section=False)
     Console(highlight=False).print(table)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
+import sys
+import types
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -220,8 +221,16 @@ def _load_python(path: Path) -> Experiment:
     from rllib_sami.cli.catalog import prepare_imports
 
     prepare_imports(path.parent)
+    from ray.cloudpickle import register_pickle_by_value
+
+    module = types.ModuleType("rllib_config")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    # Its environments and callbacks go to workers that cannot import it.
+    register_pickle_by_value(module)
+    variables = vars(module)
     try:
-        variables = runpy.run_path(str(path), run_name="rllib_config")
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), variables)
     except Exception as error:
         raise UserError(f"{path}: running it failed: {type(error).__name__}: {one_line(error)}") from error
     config = variables.get("config")

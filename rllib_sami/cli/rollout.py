@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium
@@ -16,60 +18,90 @@ from rllib_sami.cli.checkpoints import Checkpoint
 from rllib_sami.cli.errors import UserError, one_line
 
 _MOST_ENVIRONMENTS = 16
+_TASK_KEYS = ("task_id", "task")
 
 
 def run_episodes(checkpoint: Checkpoint, config: Any, episodes: int, seed: int, explore: bool) -> list[dict[str, Any]]:
-    """Plays ``episodes`` episodes of each meta-task (or in all) and returns one dict per episode."""
+    """Plays ``episodes`` episodes of each meta-task and returns one dict per episode.
+
+    Of an environment that cannot be told its next meta-task (attributes ``num_tasks`` and ``next_task_id``),
+    ``episodes`` in all are played, of the meta-tasks that it chooses.
+    """
     first = _make(config, 0)
-    num_tasks = first.get_wrapper_attr("num_tasks") if first.has_wrapper_attr("num_tasks") else None
-    # Every episode has a seed of its own, so that none depends on which environment plays it.
-    tasks = [None] if num_tasks is None else list(range(num_tasks))
+    walks = first.has_wrapper_attr("next_task_id") and first.has_wrapper_attr("num_tasks")
+    # Where an environment chooses, its copies might all choose the same: a single one goes on from task to task.
+    chooses = not walks and "task_id" in first.reset(seed=seed)[1]
+    # Else every episode has a seed of its own, so that none depends on which environment plays it.
+    tasks = list(range(first.get_wrapper_attr("num_tasks"))) if walks else [None]
     jobs = deque(
-        (task, int(np.random.SeedSequence(seed, spawn_key=(task or 0, index)).generate_state(1)[0]))
-        for task in tasks
-        for index in range(episodes)
+        _Job(index, task, None if chooses and index else _seed_of(seed, task or 0, episode))
+        for index, (task, episode) in enumerate(itertools.product(tasks, range(episodes)))
     )
-    envs = [first] + [_make(config, slot) for slot in range(1, min(_MOST_ENVIRONMENTS, len(jobs)))]
     module = checkpoint.module()
     _check_spaces(first, module, checkpoint)
+    first.close()
+    envs = [_make(config, slot) for slot in range(1 if chooses else min(_MOST_ENVIRONMENTS, len(jobs)))]
     torch.manual_seed(seed)
     agent: Agent = (
         DirectAgent(module, explore) if _acts_alone(module) else ConnectorAgent(checkpoint, config, module, explore)
     )
     slots = [_Slot(env, jobs.popleft()) for env in envs]
-    results = []
+    results: list[tuple[int, dict[str, Any]]] = []
     while slots:
         actions = agent.act([slot.episode for slot in slots])
         for slot, (action, action_for_env, extra) in zip(slots, actions, strict=True):
             slot.step(action, action_for_env, extra)
         for slot in [slot for slot in slots if slot.episode.is_done]:
-            results.append(slot.result())
+            results.append((slot.job.index, slot.result()))
             if jobs:
                 slot.begin(jobs.popleft())
             else:
                 slot.env.close()
                 slots.remove(slot)
-    return sorted(results, key=lambda result: (result["task_id"] is not None, result["task_id"], result["seed"]))
+    results.sort(key=lambda result: result[0])  # in the order of the jobs, not in that of the episodes' ends
+    return sorted((result for _, result in results), key=lambda result: task_order(result["task_id"]))
+
+
+def task_order(task_id: Any) -> tuple[bool, bool, Any]:
+    """Returns what meta-tasks are sorted by: without one first, then numbers, then names."""
+    return task_id is not None, isinstance(task_id, str), task_id
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One episode to play: the meta-task to set, if any, and the seed, if any."""
+
+    index: int
+    task_id: int | None
+    seed: int | None
+
+
+def _seed_of(seed: int, task_id: int, index: int) -> int:
+    return int(np.random.SeedSequence(seed, spawn_key=(task_id, index)).generate_state(1)[0])
 
 
 class _Slot:
     """One environment and its episode in progress."""
 
-    def __init__(self, env: Any, job: tuple[int | None, int]):
+    def __init__(self, env: Any, job: _Job):
         self.env = env
         self.begin(job)
 
-    def begin(self, job: tuple[int | None, int]) -> None:
-        task_id, self.seed = job
-        obs, self.info = self.env.reset(seed=self.seed, options=None if task_id is None else {"task_id": task_id})
+    def begin(self, job: _Job) -> None:
+        if job.task_id is not None:
+            self.env.set_wrapper_attr("next_task_id", job.task_id)
+        self.job = job
+        obs, info = self.env.reset(seed=job.seed)
+        self.task = {key: info[key] for key in _TASK_KEYS if key in info}
         self.success: bool | None = None
         self.episode = SingleAgentEpisode(
             observation_space=self.env.observation_space, action_space=self.env.action_space
         )
-        self.episode.add_env_reset(observation=obs, infos=self.info)
+        self.episode.add_env_reset(observation=obs, infos=info)
 
     def step(self, action: Any, action_for_env: Any, extra: dict[str, Any]) -> None:
         obs, reward, terminated, truncated, info = self.env.step(action_for_env)
+        self.task = {**{key: info[key] for key in _TASK_KEYS if key in info}, **self.task}  # what the reset said stands
         if "is_success" in info:
             self.success = bool(info["is_success"])
         self.episode.add_env_step(
@@ -78,9 +110,9 @@ class _Slot:
 
     def result(self) -> dict[str, Any]:
         return {
-            "task_id": self.info.get("task_id"),
-            "task": self.info.get("task"),
-            "seed": self.seed,
+            "task_id": _plain(self.task.get("task_id")),
+            "task": self.task.get("task"),
+            "seed": self.job.seed,
             "return": float(self.episode.get_return()),
             "length": len(self.episode),
             "success": self.success,
@@ -152,6 +184,13 @@ class ConnectorAgent:
             (actions[index], for_env[index], {key: value[index] for key, value in out.items()})
             for index in range(len(episodes))
         ]
+
+
+def _plain(task_id: Any) -> int | str | None:
+    """Returns a meta-task as Python's own number; whatever else an environment calls it, as text."""
+    if isinstance(task_id, np.ndarray | np.generic) and task_id.size == 1:
+        task_id = task_id.item()
+    return task_id if task_id is None or isinstance(task_id, int) else str(task_id)
 
 
 def _acts_alone(module: Any) -> bool:

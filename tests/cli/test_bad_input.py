@@ -23,7 +23,7 @@ def experiment(**changes) -> str:
         ("a: 3\n", ["'a' must be a mapping"]),
         ("e:\n  run: SAC\n  env: X\n  run: PPO\n", ["line 4", "key 'run' is already given in line 2"]),
         ("x-a: {run: SAC}\n", ["no experiment in it"]),
-        (experiment(run="SaCMM"), ["unknown algorithm 'SaCMM'", "Did you mean 'SaCCM'?", "SaTESAC", "PPO"]),
+        (experiment(run="SaCMM"), ["unknown algorithm 'SaCMM'", "Did you mean 'SaCCM'?", "SaTESAC", "SaMI", "PPO"]),
         (experiment(run=None), ["which algorithm?"]),
         (experiment(run="nowhere.Algo"), ["'nowhere.Algo' cannot be imported"]),
         (experiment(run="pathlib.Path"), ["'pathlib.Path' is not an RLlib Algorithm class"]),
@@ -117,6 +117,38 @@ def test_on_the_command_line(refused, write, words, parts):
         assert part in message
 
 
+def test_observations_that_are_images(refused, write):
+    path = write(
+        "camera.py",
+        """
+import gymnasium
+import numpy as np
+from ray.tune import register_env
+
+from rllib_sami import SaCCMConfig
+
+
+class Camera(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros((8, 8, 3), np.uint8), {"task_id": 0}
+
+    def step(self, action):
+        return np.zeros((8, 8, 3), np.uint8), 0.0, False, True, {}
+
+
+register_env("Camera", lambda context: Camera())
+config = SaCCMConfig().environment("Camera")
+stop = {"training_iteration": 1}
+""",
+    )
+    message = refused("train", "file", path)
+    assert "The environment 'Camera' has observations of shape (8, 8, 3), but only flat ones are supported" in message
+    assert len(message.splitlines()) == 1
+
+
 def test_several_experiments_cannot_share_one_name(refused, write):
     path = write("two.yaml", "a: {run: SAC, env: Pendulum-v1}\nb: {run: PPO, env: Pendulum-v1}\n")
     assert "the file has 2 experiments" in refused("train", "file", path, "--experiment-name", "c")
@@ -132,6 +164,12 @@ def test_checkpoint_of_another_or_an_unknown_algorithm(refused, write, tmp_path)
     message = refused("train", "file", "exp.yaml", "--restore", "ckpt")
     assert "is a checkpoint of PPO, but SaCCM is to be trained" in message
     assert "no single agent's RLModule in it" in refused("evaluate", "ckpt", "--env", "Pendulum-v1")
+
+    arguments = {"class": PPO, "ctor_args_and_kwargs": ((PPOConfig().environment("my-env").get_state(),), {})}
+    (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(pickle.dumps(arguments))
+    message = refused("evaluate", "ckpt")
+    assert "its environment 'my-env' was registered by the script that trained it" in message
+    assert "--env my_module.MyEnv" in message
 
     (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(b"cgone_module\nGone\n.")
     assert "whose code is not here" in refused("evaluate", "ckpt")

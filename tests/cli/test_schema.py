@@ -11,6 +11,7 @@ from rllib_sami.cli.schema import check
 from rllib_sami.cli.smoke import shrink
 from rllib_sami.cli.stop import check_stop, lookup, reached
 from rllib_sami.cli.typecheck import describe, fits
+from rllib_sami.registration import ALGORITHMS
 
 
 def plan(config=None, run="SAC", env="Pendulum-v1", **body):
@@ -23,7 +24,7 @@ def test_any_algorithm_of_rllib(run):
     assert plan(run=run, env=env).algorithm.__name__ == run.rpartition(".")[2]
 
 
-@pytest.mark.parametrize("run", ["SaCCM", "SaTESAC", "CCM", "TESAC", "rllib_sami.SaCCM"])
+@pytest.mark.parametrize("run", [*ALGORITHMS, "rllib_sami.SaCCM"])
 def test_our_algorithms_on_our_environments(run):
     assert plan(run=run, env="SaMI/Pendulum-v0", config={"env_config": {"split": "moderate"}}).bundles
 
