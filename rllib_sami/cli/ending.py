@@ -16,7 +16,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
 from rllib_sami.cli.folders import Run
-from rllib_sami.cli.stop import reached
+from rllib_sami.cli.stop import has, is_due, reached, similar
 
 
 class MetricStopper(Stopper):
@@ -51,6 +51,33 @@ class MetricStopper(Stopper):
     def stop_all(self) -> bool:
         """Returns False: each trial ends by itself."""
         return False
+
+
+class MissingMetrics(Callback):
+    """Says once which stop criterion is in none of the first results, so that nobody waits for it in vain.
+
+    Args:
+        stop: Metric to threshold.
+        patience: Number of results that should have a metric and do not.
+    """
+
+    def __init__(self, stop: dict[str, float], patience: int = 5):
+        self._left = dict.fromkeys(stop, patience)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Counts the results that lack a metric; the first that has it ends the count."""
+        for metric in list(self._left):
+            if has(result, metric):
+                del self._left[metric]
+            elif is_due(result, metric):
+                self._left[metric] -= 1
+                if not self._left[metric]:
+                    del self._left[metric]
+                    names = ", ".join(similar(result, metric))
+                    hint = f" Like it: {names}." if names else ""
+                    click.echo(f"Warning: stop criterion '{metric}' is not in the results so far.{hint}", err=True)
 
 
 class CheckpointNotes(Callback):

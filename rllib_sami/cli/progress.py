@@ -10,7 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rllib_sami.cli.stop import RETURN, STEPS, lookup
+from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, STEPS, lookup
 
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
@@ -144,25 +144,22 @@ def _rate(before: float | None, after: float | None, seconds: float) -> float | 
 
 
 def returns(result: dict[str, Any]) -> dict[str, float]:
-    """Returns all mean returns that a result has: over all, by task, by split."""
-    names = [RETURN]
+    """Returns all mean returns that a result has: over all, by task, in evaluation."""
+    names = [RETURN, EVALUATION_RETURN]
     by_task = (result.get("env_runners") or {}).get("return_by_task")
-    evaluation = result.get("evaluation")
     names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
-    names += [f"evaluation/{split}/return_mean" for split in evaluation] if isinstance(evaluation, dict) else []
     found = {name: lookup(result, name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _details(known: dict[str, float]) -> list[str]:
-    """Returns the lines under a row: returns by task and by split, where there are any."""
+    """Returns the lines under a row: returns by task and in evaluation, where there are any."""
     tasks = sorted((name.removeprefix(_BY_TASK) for name in known if name.startswith(_BY_TASK)), key=_natural)
     cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
     more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
     lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
-    splits = [name for name in known if name.startswith("evaluation/")]
-    if splits:
-        lines.append("by split  " + "   ".join(f"{name.split('/')[1]} {_number(known[name])}" for name in splits))
+    if EVALUATION_RETURN in known:
+        lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
     return lines
 
 

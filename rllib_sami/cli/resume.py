@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib_sami.cli.errors import UserError
 from rllib_sami.cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
-from rllib_sami.cli.schema import Plan
+from rllib_sami.cli.schema import Plan, with_config
 from rllib_sami.cli.stop import reached
 
 # What a resumed run keeps: only stop criteria may change.
@@ -22,6 +22,16 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "checkpoint_config": dict(plan.checkpoint_config),
         "num_samples": plan.num_samples,
     }
+
+
+def as_started(plan: Plan, run: Run) -> Plan:
+    """Returns the plan with what the machine that a run was started on gave for settings left to the machine."""
+    recorded = run.record.get("config")
+    if recorded is None:
+        return plan  # not begun
+    given = {key: value for key, value in plan.config.items() if key not in plan.auto}
+    config = given | {key: recorded[key] for key in plan.auto if key in recorded}
+    return plan if config == plan.config else with_config(plan, config)
 
 
 def choose_run(plan: Plan, storage: str | None, resume: bool, alone: bool = True) -> Run:

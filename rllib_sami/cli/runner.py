@@ -16,7 +16,7 @@ import click
 from rllib_sami.cli import catalog
 from rllib_sami.cli.errors import UserError, one_line
 from rllib_sami.cli.folders import Run, plain
-from rllib_sami.cli.resume import check_resumable, choose_run, goes_further, record_of
+from rllib_sami.cli.resume import as_started, check_resumable, choose_run, goes_further, record_of
 from rllib_sami.cli.schema import Plan
 
 # So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
@@ -51,6 +51,7 @@ def run_all(plans: list[Plan], session: Session) -> int:
     """Runs the experiments; returns the exit code."""
     jobs = [(plan, choose_run(plan, session.storage, session.resume, alone=len(plans) == 1)) for plan in plans]
     if session.resume:
+        jobs = [(as_started(plan, run), run) for plan, run in jobs]
         check_resumable(jobs)
     scheduler_of = _scheduler_factory(session)
     _start_ray(session)
@@ -115,16 +116,22 @@ def _ray_level(verbosity: int) -> int:
     return {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
 
 
-def check_resources(bundles: list[dict[str, float]], available: dict[str, float], name: str) -> None:
+def check_resources(
+    bundles: list[dict[str, float]], available: dict[str, float], name: str, resumed: bool = False
+) -> None:
     """Refuses what could never start: Tune would wait for the missing CPUs for ever."""
     for kind in sorted({kind for bundle in bundles for kind in bundle}):
         needed, there = sum(bundle.get(kind, 0) for bundle in bundles), available.get(kind, 0)
         if needed > there:
             advice = {
-                "CPU": "Lower num_env_runners (--set num_env_runners=0 samples in the main process), "
+                ("CPU", False): "Lower num_env_runners (--set num_env_runners=0 samples in the main process), "
                 f"or let Ray count more: --ray-num-cpus {needed:g}.",
-                "GPU": "Set num_gpus_per_learner=0 to train on the CPU.",
-            }.get(kind, "")
+                ("GPU", False): "Set num_gpus_per_learner=0 to train on the CPU.",
+                ("CPU", True): f"A resumed run keeps its env runners: let Ray count more, --ray-num-cpus {needed:g}, "
+                "or start a new run from its checkpoint: --restore CHECKPOINT.",
+                ("GPU", True): "A resumed run keeps its GPU: resume it where there is one, or start a new run from its "
+                "checkpoint: --restore CHECKPOINT.",
+            }.get((kind, resumed), "")
             raise UserError(f"{name}: one trial needs {needed:g} {kind}, and there are {there:g}. {advice}".strip())
 
 
@@ -133,12 +140,12 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     from ray import tune
     from ray.tune.experiment import Experiment as TuneExperiment
 
-    from rllib_sami.cli.ending import CheckpointNotes, GracefulStop, MetricStopper
+    from rllib_sami.cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
     from rllib_sami.cli.logs import CsvLog, JsonLog
     from rllib_sami.cli.progress import Progress
 
-    check_resources(plan.bundles, ray.cluster_resources(), plan.name)
     resumed = bool(run.record)
+    check_resources(plan.bundles, ray.cluster_resources(), plan.name, resumed)
     if not run.lock():
         raise UserError(f"{run.path} is in use by another process.")
     stop_was_raised = resumed and run.record.get("stop") != plain(plan.stop)
@@ -171,7 +178,14 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
                 [experiment],
                 scheduler=scheduler,
                 verbose=session.verbosity if session.verbosity > 1 else 0,
-                callbacks=[progress, CsvLog(resumed), JsonLog(resumed), CheckpointNotes(run, resumed), graceful],
+                callbacks=[
+                    progress,
+                    MissingMetrics(plan.stop),
+                    CsvLog(resumed),
+                    JsonLog(resumed),
+                    CheckpointNotes(run, resumed),
+                    graceful,
+                ],
                 raise_on_failed_trial=False,
                 resume_config=resume_config,
             )

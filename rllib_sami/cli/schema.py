@@ -6,7 +6,7 @@ RLlib itself takes unknown settings without a word, so a misspelt ``gama: 0.9`` 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Union
 
@@ -15,7 +15,7 @@ from rllib_sami.cli.checkpoints import check_restore
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.folders import plain
-from rllib_sami.cli.resources import resolve_auto
+from rllib_sami.cli.resources import NO_LIMITS, Limits, auto_settings, resolve_auto
 from rllib_sami.cli.stop import check_stop
 
 CHECKPOINT_TYPES = {
@@ -68,6 +68,7 @@ class Plan:
         stop: Flat metric name -> threshold.
         checkpoint_config: Fields of `ray.tune.CheckpointConfig`.
         bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
+        auto: Names of the settings that the file left to the machine; ``config`` has their numbers.
     """
 
     name: str
@@ -81,9 +82,10 @@ class Plan:
     storage_path: str | None = None
     restore: str | None = None
     bundles: list[dict[str, float]] = field(default_factory=list)
+    auto: tuple[str, ...] = ()
 
 
-def check(experiment: Experiment) -> Plan:
+def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     """Checks all of an experiment; the first mistake found raises a UserError."""
     place, body = experiment.place, experiment.body
     _check_keys(body, EXPERIMENT_KEYS, place)
@@ -91,7 +93,8 @@ def check(experiment: Experiment) -> Plan:
         if key in body:
             _check_type(key, body[key], hint, place)
     algorithm = catalog.algorithm_class(body.get("run"), place)
-    config = resolve_auto(body.get("config") or {})
+    given = body.get("config") or {}
+    config = resolve_auto(given, limits)
     if body.get("env") is not None:
         config["env"] = body["env"]
     base = experiment.config_object
@@ -103,14 +106,15 @@ def check(experiment: Experiment) -> Plan:
     config = schema.check(config, f"{place}, config")
     if base is not None:
         # Only what the file set: RLlib's 250 defaults belong neither into the record nor into a trial's parameters.
-        given = {key: value for key, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(key))}
-        config = {**given, **config}
+        of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
+        config = {**of_base, **config}
     plan = Plan(
         experiment.name,
         algorithm,
         config,
-        check_stop(body.get("stop") or {}, f"{place}, stop"),
+        check_stop(body.get("stop") or {}, f"{place}, stop", schema.evaluation_defaults | config),
         _check_checkpoint(body.get("checkpoint_config") or {}, f"{place}, checkpoint_config"),
+        auto=auto_settings(given),
         **{
             key: typecheck.cast(body[key], EXPERIMENT_TYPES[key])
             for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore")
@@ -121,6 +125,13 @@ def check(experiment: Experiment) -> Plan:
     if plan.restore is not None:
         plan.restore = check_restore(plan.restore, algorithm, f"{place}, restore")
     return plan
+
+
+def with_config(plan: Plan, config: dict[str, Any]) -> Plan:
+    """Returns the plan with another (checked) config, and the resources that this needs."""
+    changed = replace(plan, config=config)
+    changed.bundles = _validate(changed, plan.name)
+    return changed
 
 
 class ConfigSchema:
@@ -137,6 +148,8 @@ class ConfigSchema:
         self.deprecated = {key for key, value in base.items() if value == DEPRECATED_VALUE and value is not True}
         self.hints = _type_hints(type(default))
         self.keys = {key for key in self.defaults if key not in self.deprecated} | _EXTRA_KEYS
+        intervals = ("evaluation_interval", "offline_evaluation_interval")
+        self.evaluation_defaults = {key: self.defaults.get(key) for key in intervals}
         self.public_keys = {key for key in self.keys if not key.startswith("_")}
 
     @staticmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rllib_sami.cli.schema import ConfigSchema, Plan
+from rllib_sami.cli.schema import ConfigSchema, Plan, with_config
 
 ITERATIONS = 3
 # Setting -> the most it may be. Only what makes an iteration long; the algorithm stays as it is.
@@ -30,4 +30,4 @@ def shrink(plan: Plan) -> Plan:
             value = config.get(key, schema.defaults.get(key))
             if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
                 config[key] = most
-    return replace(plan, name=f"{plan.name}-smoke", config=config, stop={"training_iteration": ITERATIONS})
+    return replace(with_config(plan, config), name=f"{plan.name}-smoke", stop={"training_iteration": ITERATIONS})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from numbers import Real
 from typing import Any
@@ -10,6 +11,8 @@ from rllib_sami.cli.errors import UserError, nearest
 
 RETURN = "env_runners/episode_return_mean"
 STEPS = "num_env_steps_sampled_lifetime"
+TRAINED = "learners/__all_modules__/num_env_steps_trained_lifetime"
+EVALUATION_RETURN = "evaluation/env_runners/episode_return_mean"
 # Names of the old API stack, of Tune, and short ones people try -> the name in today's results.
 TRANSLATED = {
     "episode_reward_mean": RETURN,
@@ -18,12 +21,17 @@ TRANSLATED = {
     "episode_len_mean": "env_runners/episode_len_mean",
     "sampler_results/episode_reward_mean": RETURN,
     "env_runners/episode_reward_mean": RETURN,
-    "evaluation/episode_reward_mean": "evaluation/env_runners/episode_return_mean",
-    "evaluation/sampler_results/episode_reward_mean": "evaluation/env_runners/episode_return_mean",
+    "evaluation/episode_reward_mean": EVALUATION_RETURN,
+    "evaluation/episode_return_mean": EVALUATION_RETURN,
+    "evaluation/sampler_results/episode_reward_mean": EVALUATION_RETURN,
+    "evaluation/env_runners/episode_reward_mean": EVALUATION_RETURN,
     "episode_return_mean": RETURN,
     "timesteps_total": STEPS,
     "num_env_steps_sampled": STEPS,
-    "num_env_steps_trained": "num_env_steps_trained_lifetime",
+    "num_env_steps_trained": TRAINED,
+    "num_env_steps_trained_lifetime": TRAINED,
+    "learners/default_policy/num_env_steps_trained_lifetime": TRAINED,
+    "num_agent_steps_sampled_lifetime": STEPS,
     "episodes_total": "env_runners/num_episodes_lifetime",
     "timesteps": STEPS,
     "iterations": "training_iteration",
@@ -35,24 +43,36 @@ _TOP_LEVEL = {
     "time_since_restore",
     "iterations_since_restore",
     "num_env_steps_sampled_lifetime",
-    "num_env_steps_trained_lifetime",
-    "num_agent_steps_sampled_lifetime",
     "num_training_step_calls_per_iteration",
     "time_this_iter_s",
 }
-_GROUPS = {"env_runners", "learners", "evaluation", "timers", "perf", "custom_metrics", "fault_tolerance"}
-_KNOWN_INNER = {
-    RETURN,
+_GROUPS = {
+    "env_runners",
+    "learners",
+    "evaluation",
+    "replay_buffer",
+    "timers",
+    "perf",
+    "custom_metrics",
+    "fault_tolerance",
+}
+_OF_EPISODES = {
+    "env_runners/episode_return_mean",
     "env_runners/episode_return_max",
     "env_runners/episode_return_min",
     "env_runners/episode_len_mean",
+    "env_runners/episode_len_max",
+    "env_runners/episode_len_min",
     "env_runners/num_episodes_lifetime",
     "env_runners/num_env_steps_sampled_lifetime",
-    "evaluation/env_runners/episode_return_mean",
-    "evaluation/train/return_mean",
-    "evaluation/moderate/return_mean",
-    "evaluation/extreme/return_mean",
 }
+_OF_LEARNERS = {
+    TRAINED,
+    "learners/__all_modules__/num_module_steps_trained_lifetime",
+    "learners/default_policy/num_module_steps_trained_lifetime",
+}
+# What every algorithm of ours, and RLlib's SAC and PPO, report (with evaluation).
+KNOWN = _TOP_LEVEL | _OF_EPISODES | {f"evaluation/{name}" for name in _OF_EPISODES} | _OF_LEARNERS
 
 
 def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -66,13 +86,21 @@ def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_stop(stop: dict[str, Any], place: str) -> dict[str, float]:
-    """Returns the criteria as flat metric -> number; null takes an inherited criterion away."""
+def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None = None) -> dict[str, float]:
+    """Returns the criteria as flat metric -> number; null takes an inherited criterion away.
+
+    Args:
+        stop: The criteria, nested or flat.
+        place: Where they stand, for messages.
+        settings: The run's settings, if known: they say what there is of evaluation in its results.
+    """
     checked = {}
     for key, value in flatten(stop).items():
         if value is None:
             continue
         _check_metric(key, place)
+        if settings is not None and key.startswith("evaluation/"):
+            _check_evaluation(key, place, settings)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(f"{place}: '{key}' is {value!r}, but must be a number.")
         checked[key] = value
@@ -80,11 +108,11 @@ def check_stop(stop: dict[str, Any], place: str) -> dict[str, float]:
 
 
 def _check_metric(key: str, place: str) -> None:
-    if key in _TOP_LEVEL or key in _KNOWN_INNER:
+    if key in KNOWN:
         return
     if key in TRANSLATED:
-        raise UserError(f"{place}: '{key}' is not reported any more; write '{TRANSLATED[key]}'.")
-    known = sorted(_TOP_LEVEL | _KNOWN_INNER)
+        raise UserError(f"{place}: '{key}' is in no result of today; write '{TRANSLATED[key]}'.")
+    known = sorted(KNOWN)
     group, _, rest = key.partition("/")
     if group in _GROUPS and rest:
         # Metrics of callbacks and modules live here under any name: refuse only what looks like a slip.
@@ -94,6 +122,15 @@ def _check_metric(key: str, place: str) -> None:
     close = nearest(key, known) or nearest(f"env_runners/{key}", known)
     hint = f"Did you mean '{close}'?" if close else f"Often used: training_iteration, {STEPS}, {RETURN}."
     raise UserError(f"{place}: unknown metric '{key}'. {hint}")
+
+
+def _check_evaluation(key: str, place: str, settings: dict[str, Any]) -> None:
+    if not (settings.get("evaluation_interval") or settings.get("offline_evaluation_interval")):
+        raise UserError(f"{place}: '{key}' is in no result without evaluation: set config.evaluation_interval.")
+    # A function or callbacks of the user's own may report under any name.
+    own = any(name.startswith(("callbacks", "custom_evaluation_function")) for name in settings)
+    if not own and not key.startswith(("evaluation/env_runners/", "evaluation/offline_eval_runners/")):
+        raise UserError(f"{place}: unknown metric '{key}'. The return in evaluation is '{EVALUATION_RETURN}'.")
 
 
 def lookup(result: dict[str, Any], metric: str) -> float | None:
@@ -106,6 +143,31 @@ def lookup(result: dict[str, Any], metric: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
         return None
     return float(value)
+
+
+def has(result: dict[str, Any], metric: str) -> bool:
+    """Returns whether a result has a number under a metric's name; NaN is one."""
+    value = flatten(result).get(metric)
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_due(result: dict[str, Any], metric: str) -> bool:
+    """Returns whether a result comes late enough in a run to have a metric."""
+    group = metric.partition("/")[0]
+    if group in ("learners", "evaluation"):
+        return bool(result.get(group))  # else learning has not begun, or it is between two evaluations
+    return group != "env_runners" or lookup(result, RETURN) is not None  # else no episode has ended
+
+
+def similar(result: dict[str, Any], metric: str) -> list[str]:
+    """Returns the names in a result that are most like ``metric``: alike as a whole, or the same in the end."""
+    names = [
+        name for name, value in flatten(result).items() if isinstance(value, Real) and not name.startswith("config/")
+    ]
+    last = metric.rpartition("/")[2]
+    same_end = [name for name in names if last in name.split("/")]
+    alike = difflib.get_close_matches(metric, names, n=3, cutoff=0.6)
+    return list(dict.fromkeys([*same_end[:2], *alike]))[:3]
 
 
 def reached(result: dict[str, Any], stop: dict[str, float]) -> str | None:

@@ -139,10 +139,14 @@ def _execute(
     _check_names(experiments)
 
     catalog.prepare(options["verbosity"])
+    from rllib_sami.cli.resources import Limits
     from rllib_sami.cli.schema import check
     from rllib_sami.cli.smoke import shrink
 
-    plans = [shrink(check(experiment)) if options["smoke"] else check(experiment) for experiment in experiments]
+    limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
+    plans = [check(experiment, limits) for experiment in experiments]
+    if options["smoke"]:
+        plans = [shrink(plan) for plan in plans]
     from rllib_sami.cli.runner import Session, run_all
 
     session = Session(

@@ -37,6 +37,8 @@ def experiment(**changes) -> str:
         (experiment(num_samples="many"), ["'num_samples' is 'many', but must be a whole number"]),
         (experiment(stop={"episode_reward_mean": 1}), ["stop", "write 'env_runners/episode_return_mean'"]),
         (experiment(stop={"timesteps_total": 1}), ["write 'num_env_steps_sampled_lifetime'"]),
+        (experiment(stop={"num_env_steps_trained_lifetime": 1}), ["write 'learners/__all_modules__/num_env_steps_trained_lifetime'"]),
+        (experiment(stop={"evaluation/moderate/return_mean": 1}), ["'evaluation/moderate/return_mean' is in no result"]),
         (experiment(stop={"trainng_iteration": 1}), ["Did you mean 'training_iteration'?"]),
         (experiment(stop={"env_runners": {"episode_retrun_mean": 1}}), ["Did you mean 'env_runners/episode_return_mean'?"]),
         (experiment(stop={"training_iteration": "many"}), ["'training_iteration' is 'many', but must be a number"]),

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from rllib_sami.cli import progress as module
+from rllib_sami.cli.ending import MissingMetrics
 from rllib_sami.cli.progress import Progress, duration, returns
 
 
@@ -19,7 +20,7 @@ def clock(monkeypatch):
     return now
 
 
-def result(iteration, *, value=None, by_task=None, splits=None, **more):
+def result(iteration, *, value=None, by_task=None, evaluation=None, **more):
     env_runners = {"episode_return_mean": float("nan") if value is None else value}
     if by_task:
         env_runners["return_by_task"] = by_task
@@ -30,7 +31,7 @@ def result(iteration, *, value=None, by_task=None, splits=None, **more):
         "time_total_s": 2.0 * iteration,
         "env_runners": env_runners,
         "learners": {"default_policy": {"num_updates_lifetime": 50 * iteration}},
-        "evaluation": {split: {"return_mean": mean} for split, mean in (splits or {}).items()},
+        "evaluation": {} if evaluation is None else {"env_runners": {"episode_return_mean": evaluation}},
         **more,
     }
 
@@ -79,19 +80,59 @@ def test_one_row_each_interval_and_the_last_is_never_lost(clock):
 
 def test_the_last_return_known_stands_where_no_episode_ended(clock):
     table = Table({}, interval=0)
-    table.report(result(1, value=-3.0, by_task={"0": -2.0, "10": -4.0, "2": -5.0}, splits={"moderate": -7.0}))
+    table.report(result(1, value=-3.0, by_task={"0": -2.0, "10": -4.0, "2": -5.0}, evaluation=-7.0))
     clock.seconds += 1
     table.report(result(2, by_task={"0": float("nan"), "2": -1.0}))
     assert [row[2] for row in table.rows] == ["-3.00", "-3.00"]
     text = table.text.getvalue()
     assert "by task   0: -2.00  2: -5.00  10: -4.00" in text
     assert "by task   0: -2.00  2: -1.00  10: -4.00" in text
-    assert text.count("by split  moderate -7.00") == 2
+    assert text.count("evaluation  -7.00") == 2
 
 
 def test_returns():
     assert returns({"env_runners": None, "evaluation": 3}) == {}
     assert returns(result(1, value=2.0)) == {"env_runners/episode_return_mean": 2.0}
+
+
+class TestMissingMetrics:
+    """A criterion that nothing reports is told, once."""
+
+    @pytest.fixture
+    def report(self, capsys):
+        def run(stop, *results, patience=3):
+            callback = MissingMetrics(stop, patience)
+            for each in results:
+                callback.on_trial_result(0, [], None, each)
+            return capsys.readouterr().err
+
+        return run
+
+    def test_once_with_names_like_it(self, report):
+        stop = {"learners/default_policy/num_update_lifetime": 5, "training_iteration": 9}
+        text = report(stop, *[result(iteration) for iteration in range(1, 10)])
+        assert text.count("Warning:") == len(text.splitlines()) == 1
+        assert "'learners/default_policy/num_update_lifetime' is not in the results so far" in text
+        assert "Like it: learners/default_policy/num_updates_lifetime" in text
+
+    def test_the_same_name_elsewhere(self, report):
+        text = report({"custom_metrics/num_updates_lifetime": 5}, *[result(iteration) for iteration in range(1, 4)])
+        assert "Like it: learners/default_policy/num_updates_lifetime" in text
+
+    def test_a_group_is_no_metric(self, report):
+        assert "'learners/default_policy'" in report({"learners/default_policy": 5}, *[result(i) for i in range(3)])
+
+    def test_what_comes_late_is_waited_for(self, report):
+        stop = {"learners/p/loss": 1, "env_runners/own": 1, "evaluation/env_runners/own": 1, "perf/slow": 1}
+        early = [result(iteration, learners={}) for iteration in range(1, 20)]
+        for each in early[1:]:
+            each["perf"] = {"slow": float("nan")}
+        assert report(stop, *early) == ""
+        late = result(20, value=1.0, evaluation=1.0, learners={"p": {"loss": 1.0}})
+        late["env_runners"]["own"] = late["evaluation"]["env_runners"]["own"] = 1.0
+        bare = result(21, value=1.0, evaluation=1.0)
+        assert report(stop, *early, late, bare, bare, bare, bare) == ""
+        assert report(stop, bare, bare, bare, bare).count("Warning:") == 4
 
 
 @pytest.mark.parametrize(

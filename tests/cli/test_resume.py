@@ -1,11 +1,18 @@
 """Which run `--resume` means."""
 
+import json
+import os
+
 import pytest
+import torch
 
 from rllib_sami.cli.errors import UserError
-from rllib_sami.cli.folders import Run
-from rllib_sami.cli.resume import check_resumable, choose_run, record_of
-from rllib_sami.cli.schema import Plan
+from rllib_sami.cli.experiment import Experiment
+from rllib_sami.cli.folders import Run, find_runs
+from rllib_sami.cli.resources import NO_LIMITS, Limits
+from rllib_sami.cli.resume import as_started, check_resumable, choose_run, record_of
+from rllib_sami.cli.schema import Plan, check
+from rllib_sami.cli.smoke import shrink
 
 
 @pytest.fixture
@@ -71,6 +78,79 @@ def test_other_settings_are_refused(plan, make, tmp_path):
     plan.config = {"gamma": 0.5}
     with pytest.raises(UserError, match=r"other settings \(config/gamma: 0.9 -> 0.5\)"):
         check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
+
+
+class TestAuto:
+    """Settings that the file leaves to the machine stay as the first machine had them."""
+
+    AUTO = {"num_env_runners": "auto", "num_gpus_per_learner": "auto"}  # noqa: RUF012
+
+    @pytest.fixture
+    def on(self, monkeypatch):
+        """Checks the experiment on a machine with so many cores, with a GPU or not."""
+
+        def check_on(cores, gpu=False, limits=NO_LIMITS, **config):
+            monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+            monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+            body = {"run": "SAC", "env": "Pendulum-v1", "stop": {"training_iteration": 10}, "config": config}
+            return check(Experiment("ant", body), limits)
+
+        return check_on
+
+    @pytest.fixture
+    def started(self, make, tmp_path):
+        """Makes a run of a plan that can go on."""
+
+        def start(plan):
+            run = make("ant", "2026-01-01", 3)
+            run.write(**record_of(plan))
+            return run
+
+        return start
+
+    @pytest.mark.parametrize(("then", "now"), [(2, 8), (8, 2)])
+    def test_on_another_machine(self, on, started, then, now):
+        plan = on(then, **self.AUTO)
+        started(plan)
+        later = on(now, gpu=True, **self.AUTO)
+        assert later.config != plan.config
+        [run] = find_runs(started(plan).path.parent, "ant")
+        resumed = as_started(later, run)
+        assert (resumed.config, resumed.bundles) == (plan.config, plan.bundles)
+        check_resumable([(resumed, run)])
+
+    def test_a_number_in_the_file_is_compared(self, on, started):
+        run = started(on(8, **self.AUTO))
+        later = as_started(on(8, num_env_runners=3, num_gpus_per_learner="auto"), run)
+        with pytest.raises(UserError, match=r"other settings \(config/num_env_runners: 6 -> 3\)"):
+            check_resumable([(later, run)])
+        check_resumable([(as_started(on(2, num_env_runners=6, num_gpus_per_learner="auto"), run), run)])
+
+    def test_a_file_that_did_not_mention_it_before(self, on, started):
+        run = started(on(8))
+        later = as_started(on(8, **self.AUTO), run)
+        assert "num_env_runners" not in later.config
+        check_resumable([(later, run)])
+
+    def test_a_smoke_run(self, on, started):
+        run = started(shrink(on(8, **self.AUTO)))
+        later = shrink(on(2, **self.AUTO))
+        assert (run.record["config"]["num_env_runners"], later.config["num_env_runners"]) == (1, 0)
+        check_resumable([(as_started(later, run), run)])
+
+    def test_on_the_command_line(self, on, started, rllib, write):
+        plan = on(2, **self.AUTO)
+        started(plan)
+        on(8)
+        text = {"ant": {"run": "SAC", "env": "Pendulum-v1", "stop": plan.stop, "config": self.AUTO}}
+        words = ("train", "file", write("ant.yaml", json.dumps(text)), "--resume", "--local-dir", ".")
+        result = rllib(*words)
+        assert "Ray was started" in str(result.exception), result.output
+        result = rllib(*words, "--set", "num_env_runners=1")
+        assert "other settings (config/num_env_runners: 0 -> 1)" in result.stderr
+
+    def test_what_ray_may_use_counts_in_a_new_run(self, on):
+        assert on(8, limits=Limits(cpus=4), **self.AUTO).config["num_env_runners"] == 2
 
 
 def test_unless_asked_to_resume_a_run_is_new(plan, make, tmp_path):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rllib_sami.cli.stop import KNOWN, check_stop, flatten
+
 pytestmark = pytest.mark.timeout(400)
 
 TINY = {
@@ -35,7 +37,7 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     """Two experiments, one of them with a search space, one Ray."""
     search = {"gamma": {"grid_search": [0.9, 0.99]}, "train_batch_size_per_learner": 64, "minibatch_size": 64}
     text = {
-        "skilled": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "config": TINY},
+        "skilled": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "config": {**TINY, "evaluation_interval": 1}},
         "plain": {"run": "PPO", "env": "Pendulum-v1", "config": {"num_env_runners": 0, "num_epochs": 1, **search}},
     }
     path = write("two.yaml", yaml.safe_dump(text, sort_keys=False))
@@ -52,6 +54,13 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     assert {"progress.csv", "result.json"} <= {entry.name for entry in trial.iterdir()}
     assert list(trial.glob("events.out.tfevents.*"))
     assert [row["training_iteration"] for row in rows(folder)] == ["1", "2", "3"]
+    # Every metric that the command offers for stop criteria is there, and every one that is there is taken.
+    last = flatten(json.loads((trial / "result.json").read_text().splitlines()[-1]))
+    assert {*last} >= KNOWN
+    settings = {"evaluation_interval": 1}
+    for name in last:
+        if name.startswith(("env_runners/", "learners/", "evaluation/env_runners/", "replay_buffer/")):
+            check_stop({name: 1}, "test", settings)
     record = yaml.safe_load((folder / "experiment.yaml").read_text())
     assert record["finished"] is True
     assert record["config"]["seed"] == 3

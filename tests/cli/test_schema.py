@@ -87,6 +87,29 @@ def test_stop_is_flattened_and_null_takes_a_criterion_away():
     assert check_stop(stop, "test") == {"env_runners/episode_return_mean": 3, "learners/my/own_metric": 1}
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"evaluation_interval": 1, "custom_evaluation_function": "my_module.evaluate"},
+        {"evaluation_interval": 1, "callbacks": "ray.rllib.callbacks.callbacks.RLlibCallback"},
+    ],
+)
+def test_stop_on_evaluation(config):
+    own = {"evaluation/extreme/return_mean": 1}
+    usual = {"evaluation/env_runners/episode_return_mean": 1}
+    if not config:
+        for stop in (own, usual):
+            with pytest.raises(UserError, match=r"in no result without evaluation: set config.evaluation_interval"):
+                plan(config, stop=stop)
+        config = {"evaluation_interval": 1}
+        with pytest.raises(UserError, match="return in evaluation is 'evaluation/env_runners/episode_return_mean'"):
+            plan(config, stop=own)
+        assert plan(config, stop=usual).stop == usual
+    else:
+        assert plan(config, stop=own).stop == own
+
+
 def test_stop_on_results():
     result = {"training_iteration": 3, "env_runners": {"episode_return_mean": float("nan")}, "done": True}
     assert lookup(result, "env_runners/episode_return_mean") is None
@@ -102,6 +125,10 @@ def test_resources_that_are_not_there():
         check_resources(needed, {"CPU": 1, "GPU": 1}, "test")
     with pytest.raises(UserError, match=r"needs 0.5 GPU, and there are 0. Set num_gpus_per_learner=0"):
         check_resources(needed, {"CPU": 8}, "test")
+    with pytest.raises(UserError, match=r"keeps its env runners: let Ray count more, --ray-num-cpus 2, .*--restore"):
+        check_resources(needed, {"CPU": 1, "GPU": 1}, "test", resumed=True)
+    with pytest.raises(UserError, match=r"keeps its GPU: .*--restore"):
+        check_resources(needed, {"CPU": 2}, "test", resumed=True)
 
 
 def test_smoke_is_short_and_has_a_name_of_its_own():
@@ -109,6 +136,7 @@ def test_smoke_is_short_and_has_a_name_of_its_own():
     assert small.name == "test-smoke"
     assert small.stop == {"training_iteration": 3}
     assert small.config["num_env_runners"] == 1
+    assert sum(bundle["CPU"] for bundle in small.bundles) == 2
     assert small.config["gamma"] == 0.5
     assert small.config["num_steps_sampled_before_learning_starts"] <= 100
 
