@@ -8,6 +8,10 @@
 
 High and low are ranks *within* a task, so a task that is hard for everybody still has its good skills. Equal returns
 are ranked at random, anew at each draw, so that they carry no lesson.
+
+In half of the draws high and low change places: low-return episodes give queries and positives, high-return ones the
+negatives. Only queries train the encoder, so it would never learn what to make of episodes that give keys alone: away
+from their keys and towards those of its own, its contexts would drift as one, the keys after them, until all are equal.
 """
 
 from dataclasses import dataclass
@@ -20,7 +24,7 @@ class PairingStrategy:
     """One row of the module's table.
 
     Attributes:
-        by_skill: Positives are a task's high-return episodes, its low-return ones are negatives.
+        by_skill: Positives are a task's high-return episodes, its low-return ones are negatives (or the reverse).
         other_tasks: Episodes of other tasks are negatives.
     """
 
@@ -37,9 +41,9 @@ PAIRINGS = {
 
 @dataclass(frozen=True)
 class Pairs:
-    """Contrast of ``U`` updates: ``G`` groups (one task each) with ``P`` positive and ``Q`` low-return episodes.
+    """Contrast of ``U`` updates: ``G`` groups (one task each) with ``P`` positive and ``Q`` negative episodes.
 
-    The ``E = G (P + Q)`` episodes of an update are ordered: all positives, group by group, then all low ones.
+    The ``E = G (P + Q)`` episodes of an update are ordered: all positives, group by group, then all negatives.
     ``*_episode`` arrays count within these ``E``; ``*_step`` arrays count time steps of that episode.
 
     Attributes:
@@ -52,7 +56,8 @@ class Pairs:
         positive_step: ``[U, G, N]``.
         negative_episode: ``[U, G, K-1]``; with ``negative_step``.
         negative_step: ``[U, G, K-1]``.
-        return_gap: Mean reward per step of the positives less that of the low ones (1 without low ones), ``[U]``.
+        return_gap: Mean reward per step of the high-return episodes less that of the low-return ones (1 without
+            skills), ``[U]``.
     """
 
     episodes: np.ndarray
@@ -103,23 +108,30 @@ def draw_pairs(
     if len(first) < (1 if strategy.by_skill else 2):
         return None
 
-    per_group = 4 if strategy.by_skill else 2  # at least two positives (and two low ones) to a group
+    per_group = 4 if strategy.by_skill else 2  # at least two positives (and two negatives) to a group
     num_groups = min(len(first), max(2 if strategy.other_tasks else 1, num_episodes // per_group))
     group_size = max(per_group, num_episodes // num_groups)
-    num_low = group_size // 2 if strategy.by_skill else 0
-    num_high = group_size - num_low
+    num_q = group_size // 2 if strategy.by_skill else 0
+    num_p = group_size - num_q
     shape = (num_updates, num_groups)
     chosen = np.argsort(rng.random((num_updates, len(first))), axis=1)[:, :num_groups]  # distinct tasks
     first, count = first[chosen], count[chosen]
-    high = np.clip(np.round(positive_fraction * count), 1, count - 1).astype(np.int64) if num_low else count
 
-    positives = order[(first + count - high)[..., None] + _spread(rng, high, num_high)]  # [U, G, P]
-    episodes = positives.reshape(num_updates, -1)
-    gap = np.ones(num_updates)
-    if num_low:
-        lows = order[first[..., None] + _spread(rng, count - high, num_low)]  # [U, G, Q]
-        episodes = np.concatenate([episodes, lows.reshape(num_updates, -1)], axis=1)
-        gap = _mean_reward(table, positives) - _mean_reward(table, lows)
+    if strategy.by_skill:
+        high_count = np.clip(np.round(positive_fraction * count), 1, count - 1).astype(np.int64)
+        low_count = count - high_count
+        high = np.stack([first + low_count, high_count])  # [2, U, G]: where they begin in `order`, and how many
+        low = np.stack([first, low_count])
+        swap = rng.random(shape) < 0.5
+        positives = order[_spread(rng, np.where(swap, low, high), num_p)]  # [U, G, P]
+        negatives = order[_spread(rng, np.where(swap, high, low), num_q)]  # [U, G, Q]
+        episodes = np.concatenate([positives.reshape(num_updates, -1), negatives.reshape(num_updates, -1)], axis=1)
+        gap = _mean_reward(table, positives) - _mean_reward(table, negatives)  # [U, G]
+        gap = np.where(swap, -gap, gap).mean(axis=1)
+    else:
+        positives = order[_spread(rng, np.stack([first, count]), num_p)]
+        episodes = positives.reshape(num_updates, -1)
+        gap = np.ones(num_updates)
     length = table["length"][episodes]
 
     def steps(episode: np.ndarray) -> np.ndarray:
@@ -128,28 +140,28 @@ def draw_pairs(
 
     group = np.arange(num_groups)[:, None]
     # Queries: each positive episode; its positive key comes from another one of the group (if there is one: a task with
-    # few good episodes fills several places with the same).
-    own = np.repeat(np.arange(num_high), queries_per_episode)  # [N]
+    # few episodes of a skill fills several places with the same).
+    own = np.repeat(np.arange(num_p), queries_per_episode)  # [N]
     differs = positives[..., None, :] != positives[..., own, None]  # [U, G, N, P]
-    query_episode = np.broadcast_to(group * num_high + own, (*shape, len(own)))
-    positive_episode = group * num_high + (differs + rng.random(differs.shape)).argmax(axis=-1)
+    query_episode = np.broadcast_to(group * num_p + own, (*shape, len(own)))
+    positive_episode = group * num_p + (differs + rng.random(differs.shape)).argmax(axis=-1)
 
-    # Negatives: the group's low ones, and everything of the other groups.
-    own_low = num_groups * num_high + group * num_low + rng.integers(max(1, num_low), size=(*shape, num_negatives))
-    other_group = (group + 1 + rng.integers(max(1, num_groups - 1), size=own_low.shape)) % num_groups
-    member = rng.integers(group_size, size=own_low.shape)
+    # Negatives: the group's own ones, and everything of the other groups.
+    own_negative = num_groups * num_p + group * num_q + rng.integers(max(1, num_q), size=(*shape, num_negatives))
+    other_group = (group + 1 + rng.integers(max(1, num_groups - 1), size=own_negative.shape)) % num_groups
+    member = rng.integers(group_size, size=own_negative.shape)
     other = np.where(
-        member < num_high,
-        other_group * num_high + member,
-        num_groups * num_high + other_group * num_low + member - num_high,
+        member < num_p,
+        other_group * num_p + member,
+        num_groups * num_p + other_group * num_q + member - num_p,
     )
     use_others = strategy.other_tasks and num_groups > 1
-    from_others = np.arange(num_negatives) % 2 == 1 if num_low else np.ones(num_negatives, bool)
-    negative_episode = np.where(from_others, other, own_low) if use_others else own_low
+    from_others = np.arange(num_negatives) % 2 == 1 if num_q else np.ones(num_negatives, bool)
+    negative_episode = np.where(from_others, other, own_negative) if use_others else own_negative
 
     return Pairs(
         episodes=episodes,
-        num_positives=num_groups * num_high,
+        num_positives=num_groups * num_p,
         query_episode=query_episode,
         query_step=steps(query_episode),
         positive_episode=positive_episode,
@@ -160,17 +172,22 @@ def draw_pairs(
     )
 
 
-def _spread(rng: np.random.Generator, population: np.ndarray, size: int) -> np.ndarray:
-    """``size`` members of each population ``[...]``, evenly spread from a random start: distinct if there are enough.
+def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray:
+    """Draws from spans of numbers, evenly spread from a random start: distinct if there are enough.
+
+    Args:
+        rng: Source of randomness.
+        span: First number and count, ``[2, ...]``.
+        size: How many to draw from each span.
 
     Returns:
-        ``[..., size]``, each member with equal probability.
+        ``[..., size]``, each number of the span with equal probability.
     """
-    start = rng.random((*population.shape, 1))
-    places = ((np.arange(size) + start) / size * population[..., None]).astype(np.int64)
-    return np.minimum(places, population[..., None] - 1)
+    first, count = span[..., None]
+    places = ((np.arange(size) + rng.random(first.shape)) / size * count).astype(np.int64)
+    return first + np.minimum(places, count - 1)
 
 
 def _mean_reward(table: np.ndarray, episodes: np.ndarray) -> np.ndarray:
     lines = table[episodes]
-    return (lines["episode_return"] / np.maximum(lines["length"], 1)).mean(axis=(1, 2))
+    return (lines["episode_return"] / np.maximum(lines["length"], 1)).mean(axis=-1)
