@@ -31,14 +31,19 @@ def numbers(pairs: Pairs, which: str) -> np.ndarray:
     return np.take_along_axis(pairs.episodes, index.reshape(len(index), -1), axis=1).reshape(index.shape)
 
 
-def by_group_task(pairs: Pairs, episodes: np.ndarray, table: np.ndarray = TABLE) -> dict[int, set[int]]:
-    """The episodes ``[U, G, ...]`` that occurred, by the task of their group's queries."""
+def by_task(pairs: Pairs, episodes: np.ndarray, where=slice(None), table: np.ndarray = TABLE) -> dict[int, set[int]]:
+    """The episodes ``[U, G, ...]`` that occurred in the groups ``where`` ``[U, G]``, by the task of their queries."""
     tasks = table["task_id"][numbers(pairs, "query")]
     assert (tasks == tasks[..., :1]).all()
     found = defaultdict(set)
-    for task, episode in zip(np.broadcast_to(tasks[..., :1], episodes.shape).flat, episodes.flat, strict=True):
-        found[int(task)].add(int(episode))
+    for task, some in zip(tasks[where][..., 0].flat, episodes[where].reshape(-1, episodes.shape[-1]), strict=True):
+        found[int(task)] |= {int(episode) for episode in some}
     return dict(found)
+
+
+def good_is_queried(pairs: Pairs) -> np.ndarray:
+    """Which groups ``[U, G]`` query the good episodes of ``TABLE``."""
+    return np.isin(numbers(pairs, "query")[..., 0], [*HIGH[0], *HIGH[1], *HIGH[3]])
 
 
 def others(task: int, tasks: set[int]) -> set[int]:
@@ -51,69 +56,70 @@ def others(task: int, tasks: set[int]) -> set[int]:
 
 def test_task_strategy_takes_all_episodes_of_a_task_against_all_of_the_others():
     pairs = draw(pairing="task")
-    assert by_group_task(pairs, numbers(pairs, "query")) == BY_TASK
-    assert by_group_task(pairs, numbers(pairs, "positive")) == BY_TASK
-    assert by_group_task(pairs, numbers(pairs, "negative")) == {task: others(task, set(BY_TASK)) for task in BY_TASK}
+    assert by_task(pairs, numbers(pairs, "query")) == BY_TASK
+    assert by_task(pairs, numbers(pairs, "positive")) == BY_TASK
+    assert by_task(pairs, numbers(pairs, "negative")) == {task: others(task, set(BY_TASK)) for task in BY_TASK}
     assert (pairs.return_gap == 1).all()
 
 
-def test_skill_strategy_takes_a_tasks_good_episodes_against_its_bad_ones():
+def test_skill_strategy_takes_a_tasks_good_episodes_against_its_bad_ones_and_the_reverse():
     pairs = draw(pairing="skill")
-    assert by_group_task(pairs, numbers(pairs, "query")) == HIGH
-    assert by_group_task(pairs, numbers(pairs, "positive")) == HIGH
-    assert by_group_task(pairs, numbers(pairs, "negative")) == LOW
+    good = good_is_queried(pairs)
+    for where, own, opposite in ((good, HIGH, LOW), (~good, LOW, HIGH)):
+        assert by_task(pairs, numbers(pairs, "query"), where) == own
+        assert by_task(pairs, numbers(pairs, "positive"), where) == own
+        assert by_task(pairs, numbers(pairs, "negative"), where) == opposite
+    assert 0.4 < good.mean() < 0.6
 
 
-def test_skill_task_strategy_takes_good_episodes_against_bad_ones_and_other_tasks_half_and_half():
+def test_skill_task_strategy_takes_half_of_the_negatives_from_other_tasks():
     pairs = draw(pairing="skill_task")
-    assert by_group_task(pairs, numbers(pairs, "query")) == HIGH
-    assert by_group_task(pairs, numbers(pairs, "positive")) == HIGH
-    negatives = numbers(pairs, "negative")
-    assert by_group_task(pairs, negatives[..., 0::2]) == LOW
-    assert by_group_task(pairs, negatives[..., 1::2]) == {task: others(task, SKILLED) for task in SKILLED}
+    good, negative = good_is_queried(pairs), numbers(pairs, "negative")
+    for where, own, opposite in ((good, HIGH, LOW), (~good, LOW, HIGH)):
+        assert by_task(pairs, numbers(pairs, "query"), where) == own
+        assert by_task(pairs, numbers(pairs, "positive"), where) == own
+        assert by_task(pairs, negative[..., 0::2], where) == opposite
+        assert by_task(pairs, negative[..., 1::2], where) == {task: others(task, SKILLED) for task in SKILLED}
+    assert 0.4 < good.mean() < 0.6
 
 
 @pytest.mark.parametrize("pairing", list(PAIRINGS))
 def test_queries_and_positives_are_different_episodes_of_one_task_if_it_has_two(pairing):
-    allowed = BY_TASK if pairing == "task" else HIGH
+    skills = [BY_TASK] if pairing == "task" else [HIGH, LOW]
+    alone = [episode for skill in skills for some in skill.values() if len(some) == 1 for episode in some]
     for num_episodes in (4, 9, 16, 40):  # up to more places than a task has episodes
         pairs = draw(pairing=pairing, num_episodes=num_episodes)
         query, positive = numbers(pairs, "query"), numbers(pairs, "positive")
         np.testing.assert_array_equal(TABLE["task_id"][query], TABLE["task_id"][positive])
-        several = np.isin(TABLE["task_id"][query], [task for task, episodes in allowed.items() if len(episodes) > 1])
-        assert (query != positive)[several].all()
-        assert (query == positive)[~several].all()  # the documented way out
+        assert (query[~np.isin(query, alone)] != positive[~np.isin(query, alone)]).all()
+        assert (query[np.isin(query, alone)] == positive[np.isin(query, alone)]).all()  # nothing else is there
 
 
 @pytest.mark.parametrize("num_episodes", [8, 12, 16, 40])
-def test_every_pair_of_a_tasks_good_episodes_occurs(num_episodes):
+def test_every_pair_of_episodes_of_one_skill_occurs(num_episodes):
     table = episode_table(*[(0, float(n)) for n in range(6)], *[(1, float(n)) for n in range(6)])
     pairs = draw(table, num_episodes=num_episodes)
     found = set(zip(numbers(pairs, "query").flat, numbers(pairs, "positive").flat, strict=True))
-    expected = {(a, b) for good in ({3, 4, 5}, {9, 10, 11}) for a in good for b in good - {a}}
+    expected = {(a, b) for some in ({0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9, 10, 11}) for a in some for b in some - {a}}
     assert found == expected
 
 
 @pytest.mark.parametrize("pairing", list(PAIRINGS))
 def test_allowed_episodes_are_drawn_equally_often(pairing):
     table = episode_table(*[(task, float(n)) for task in range(3) for n in range(10)])
-    pairs = draw(table, pairing, num_updates=2000, num_episodes=12)
-    allowed = 10 if pairing == "task" else 5
-    for which in ("query", "positive"):
-        episodes, counts = np.unique(numbers(pairs, which), return_counts=True)
-        assert len(episodes) == 3 * allowed
+    pairs = draw(table, pairing, num_updates=10_000, num_episodes=12)
+    for episodes in (numbers(pairs, "query"), numbers(pairs, "positive"), numbers(pairs, "negative")[..., 0::2]):
+        occurring, counts = np.unique(episodes, return_counts=True)
+        assert len(occurring) == 30
         assert counts.max() / counts.min() < 1.2
-    negatives = numbers(pairs, "negative")
-    bad, counts = np.unique(negatives[..., 0::2], return_counts=True)
-    assert len(bad) == (15 if PAIRINGS[pairing].by_skill else 30)
-    assert counts.max() / counts.min() < 1.2
 
 
 def test_ranks_count_within_a_task_not_over_all():
     """Task 1's worst return beats task 0's best, and still it is a bad one."""
     pairs = draw(num_episodes=8)
-    assert by_group_task(pairs, numbers(pairs, "query"))[0] == {2, 9}
-    assert 8 in by_group_task(pairs, numbers(pairs, "negative")[..., 0::2])[1]
+    good = good_is_queried(pairs)
+    assert by_task(pairs, numbers(pairs, "query"), good)[0] == {2, 9}
+    assert 8 in by_task(pairs, numbers(pairs, "negative")[..., 0::2], good)[1]
 
 
 # --- Steps and shapes -----------------------------------------------------------------------------------------------
@@ -148,7 +154,9 @@ def test_shapes_do_not_depend_on_what_is_drawn(pairing, num_episodes):
 def test_return_gap_is_the_difference_in_reward_per_step():
     table = episode_table((0, 30.0, 10), (0, 5.0, 5), (0, 60.0, 20), (0, -4.0, 4))  # per step 3, 1, 3 and -1
     pairs = draw(table, "skill", num_episodes=4)
-    np.testing.assert_allclose(pairs.return_gap, 3.0 - 0.0)
+    np.testing.assert_allclose(pairs.return_gap, 3.0 - 0.0)  # whichever of the two is queried
+    two_groups = draw(np.concatenate([table, episode_table((1, 10.0, 10), (1, 0.0, 5))]), "skill", num_episodes=8)
+    np.testing.assert_allclose(two_groups.return_gap, (3.0 + 1.0) / 2)
 
 
 def test_same_seed_draws_the_same_pairs():
@@ -163,24 +171,32 @@ def test_same_seed_draws_the_same_pairs():
 
 def test_equal_returns_are_ranked_at_random():
     table = episode_table(*[(0, 7.0)] * 4, *[(1, 0.0)] * 3, (1, 1.0))
-    good, bad = defaultdict(set), defaultdict(set)
-    for seed in range(40):
-        pairs = draw(table, "skill", seed, num_updates=3)
-        queries, negatives = (by_group_task(pairs, numbers(pairs, which), table) for which in ("query", "negative"))
-        for task in (0, 1):
-            assert not queries[task] & negatives[task]  # never both at once
-            good[task] |= queries[task]
-            bad[task] |= negatives[task]
-    assert good[0] == bad[0] == {0, 1, 2, 3}
-    assert (good[1], bad[1]) == ({4, 5, 6, 7}, {4, 5, 6})  # the one with a higher return is always good
+    halves = {0: set(), 1: set()}
+    for seed in range(60):
+        pairs = draw(table, "skill", seed, num_updates=1)
+        for group in range(2):
+            query, negative = (frozenset(numbers(pairs, which)[0, group].tolist()) for which in ("query", "negative"))
+            assert not query & negative  # an episode is never both at once
+            halves[int(table["task_id"][min(query)])] |= {query, negative}
+    assert halves[0] == {frozenset(pair) for pair in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))}
+    assert halves[1] == {frozenset(pair) for pair in ((4, 5), (4, 6), (5, 6), (4, 7), (5, 7), (6, 7))}
+
+
+def test_only_equal_returns_are_ranked_at_random():
+    table = episode_table((0, 0.0), (0, 0.0), (0, 1.0))
+    for seed in range(20):
+        pairs = draw(table, "skill", seed, num_updates=1, positive_fraction=0.1)
+        assert {2} in ({*numbers(pairs, "query").flat}, {*numbers(pairs, "negative").flat})  # alone in its half
 
 
 @pytest.mark.parametrize(("fraction", "num_good"), [(0.001, 1), (0.25, 2), (0.5, 4), (0.75, 6), (0.999, 7)])
 def test_positive_fraction_leaves_at_least_one_good_and_one_bad(fraction, num_good):
     table = episode_table(*[(0, float(n)) for n in range(8)])
     pairs = draw(table, "skill", positive_fraction=fraction)
-    assert by_group_task(pairs, numbers(pairs, "query"), table) == {0: set(range(8 - num_good, 8))}
-    assert by_group_task(pairs, numbers(pairs, "negative"), table) == {0: set(range(8 - num_good))}
+    query, negative = numbers(pairs, "query"), numbers(pairs, "negative")
+    good = query[..., 0] >= 8 - num_good
+    assert {*query[good].flat} == {*negative[~good].flat} == set(range(8 - num_good, 8))
+    assert {*negative[good].flat} == {*query[~good].flat} == set(range(8 - num_good))
 
 
 @pytest.mark.parametrize("pairing", list(PAIRINGS))
@@ -210,23 +226,26 @@ def test_few_episodes_still_bring_negatives_of_another_task():
 def test_one_task_only_is_contrasted_by_skill(pairing):
     table = episode_table(*[(5, float(n)) for n in range(4)])
     pairs = draw(table, pairing)
-    assert by_group_task(pairs, numbers(pairs, "query"), table) == {5: {2, 3}}
-    assert by_group_task(pairs, numbers(pairs, "negative"), table) == {5: {0, 1}}
+    query, negative = numbers(pairs, "query"), numbers(pairs, "negative")
+    good = query[..., 0] >= 2
+    assert {*query[good].flat} == {*negative[~good].flat} == {2, 3}
+    assert {*negative[good].flat} == {*query[~good].flat} == {0, 1}
 
 
 @pytest.mark.parametrize("pairing", ["skill", "skill_task"])
 def test_two_episodes_of_one_task_suffice_for_the_skill_strategies(pairing):
     pairs = draw(episode_table((5, 1.0), (5, 0.0)), pairing)
-    assert (numbers(pairs, "query") == 0).all()
-    assert (numbers(pairs, "positive") == 0).all()
-    assert (numbers(pairs, "negative") == 1).all()
+    query = numbers(pairs, "query")
+    assert {*query.flat} == {0, 1}
+    assert (numbers(pairs, "positive") == query).all()
+    assert (numbers(pairs, "negative") == 1 - query[..., :1]).all()
 
 
 def test_two_tasks_with_an_episode_each_suffice_for_the_task_strategy():
     table = episode_table((5, 1.0), (6, 0.0))
     pairs = draw(table, "task")
-    assert by_group_task(pairs, numbers(pairs, "positive"), table) == {5: {0}, 6: {1}}
-    assert by_group_task(pairs, numbers(pairs, "negative"), table) == {5: {1}, 6: {0}}
+    assert by_task(pairs, numbers(pairs, "positive"), table=table) == {5: {0}, 6: {1}}
+    assert by_task(pairs, numbers(pairs, "negative"), table=table) == {5: {1}, 6: {0}}
 
 
 @pytest.mark.parametrize(
