@@ -66,7 +66,7 @@ class SaMIConfig(AlgorithmConfig):
         self.objective = "sance"
         self.temperature = 0.1
         self.similarity = "cosine"
-        self.contrast_episodes = 16
+        self.contrast_episodes = 32
         self.contrast_timesteps = 16
         self.num_negatives = 127
         self.positive_fraction = 0.5
@@ -160,8 +160,9 @@ class SaMIConfig(AlgorithmConfig):
             objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
             temperature: Of the contrast's scores. 0.05 to 1.
             similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
-            contrast_episodes: Episodes contrasted in one update. More tasks need more: four to each task (two with
-                ``"task"``), else every update takes some of the tasks.
+            contrast_episodes: Episodes contrasted in one update; with too few, contexts of all tasks stay equal for
+                long. Shared out among tasks, at least four to each (two with ``"task"``); with more tasks than that,
+                every update takes some of them.
             contrast_timesteps: Queries from each positive episode.
             num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. At least 2 with
                 ``"skill_task"``, which takes half of them from other tasks.

@@ -25,7 +25,7 @@ class SamplingConfig:
     train_episodes: int = 12
     loss_timesteps: int | None = 512
     pairing: str | None = None
-    contrast_episodes: int = 16
+    contrast_episodes: int = 32
     contrast_timesteps: int = 16
     num_negatives: int = 127
     positive_fraction: float = 0.5
