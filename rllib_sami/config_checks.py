@@ -149,14 +149,13 @@ def check_keys(config: "SaMIConfig", keys: Collection[str]) -> None:
     Raises:
         ValueError: Naming the key and the nearest valid one.
     """
-    known = {key for key in (*vars(config), *dir(type(config))) if not key.startswith("__")}
+    properties = {key for key in dir(type(config)) if not callable(getattr(type(config), key))}
+    known = {key for key in vars(config).keys() | properties if not key.startswith("__")}
     for key in keys:
         name = compat.present_name(config, key)
         # Tune adds keys of its own with two underscores.
         if name not in known and name not in compat.SPECIAL_CONFIG_KEYS and not name.startswith("__"):
-            public = [
-                key for key in known if not key.startswith("_") and not callable(getattr(type(config), key, None))
-            ]
+            public = [key for key in known if not key.startswith("_")]
             raise ValueError(f"{type(config).__name__} has no setting {key!r}{_nearest(key, public)}")
 
 

@@ -27,7 +27,7 @@ class Point(gym.Env):
 
     Config: ``max_steps`` (20), ``end_probability`` of terminating at each step (0), ``fail_at`` (step of an instance's
     life at which the first slot's environment raises; None), ``fail_in`` (``"step"`` or ``"reset"``), ``as_dict``
-    (observations in a Dict), ``task_id`` (what the infos hold: ``"int"``, ``"none"``, ``"text"``).
+    (observations in a Dict), ``task_id`` (what the infos hold: ``"int"``, ``"at reset"`` only, ``"none"``, ``"text"``).
     """
 
     def __init__(self, config=None):
@@ -77,9 +77,9 @@ class Point(gym.Env):
         return np.concatenate([place, clock, last])
 
     def _info(self):
-        if self.task_id_as == "none":
+        if self.task_id_as == "none" or (self.task_id_as == "at reset" and self.steps > 0):
             return {}
-        return {"task_id": self.task_id if self.task_id_as == "int" else f"goal {self.task_id}"}
+        return {"task_id": f"goal {self.task_id}" if self.task_id_as == "text" else self.task_id}
 
     def _fail(self, where):
         if (
@@ -107,6 +107,39 @@ class Walker(Point):
         return self._observe(), self._info()
 
 
+class Still(Point):
+    """One task, and each episode begins the same: what follows is up to the actions alone."""
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.task_id, self.position, self.drift = 0, np.zeros(2), np.zeros(2)
+        return self._observe(), self._info()
+
+
+class Diverging(Walker):
+    """The first slot's environment gives a number that cannot be learned from.
+
+    Config: ``bad`` (the number), ``bad_in`` (``"observation"``, ``"reward"`` or ``"reset"``), ``bad_at`` (step of an
+    instance's life from which on it does).
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.bad, self.bad_in, self.bad_at = config["bad"], config["bad_in"], config["bad_at"]
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        return self._spoil("reset", obs), info
+
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        return self._spoil("observation", obs), self._spoil("reward", reward), *rest
+
+    def _spoil(self, what, value):
+        is_due = self.runner_and_slot[1] == 0 and self.age >= self.bad_at and self.bad_in == what
+        return np.float64(value) + self.bad if is_due else value
+
+
 class Discrete(Point):
     """Two actions."""
 
@@ -131,5 +164,5 @@ class Image(Point):
         self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
 
-for cls in (Point, Walker, Discrete, Unbounded, Image):
+for cls in (Point, Walker, Still, Diverging, Discrete, Unbounded, Image):
     register_env(f"test/{cls.__name__}", cls)

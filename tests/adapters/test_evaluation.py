@@ -45,3 +45,36 @@ def test_each_evaluation_reports_its_own_complete_episodes():
         returns.append(result["episode_return_mean"])
     assert len(set(returns)) == 3
     algo.stop()
+
+
+def returns_of_evaluations(config):
+    """Of an evaluation right after the other, in an environment whose episodes differ by their actions only."""
+    algo = config.environment("test/Still").build_algo()
+    results = [algo.evaluate()["env_runners"]["episode_return_mean"] for _ in range(2)]
+    algo.stop()
+    return results
+
+
+def test_evaluation_acts_without_exploration_unless_told_otherwise():
+    def config():
+        return tiny().evaluation(evaluation_interval=1, evaluation_duration=4)
+
+    first, second = returns_of_evaluations(config())
+    assert first == second
+    assert config().evaluation(evaluation_config={"env_config": {"max_steps": 5}}).evaluation_config["explore"] is False
+    first, second = returns_of_evaluations(config().evaluation(evaluation_config={"explore": True}))
+    assert first != second
+
+
+def test_evaluating_with_the_training_runner_leaves_its_window_of_returns_alone():
+    config = tiny(env="test/Walker").env_runners(rollout_fragment_length=35)  # one round to an iteration
+    algo = config.evaluation(evaluation_duration=4).build_algo()
+    assert algo.eval_env_runner_group is None
+    algo.train()
+    evaluated = algo.evaluate()["env_runners"]["episode_return_mean"]
+    reported = algo.train()["env_runners"]
+    returns = algo.replay_buffer.store.finished["episode_return"]  # all that training has seen
+    algo.stop()
+    assert reported["episode_return_mean"] == pytest.approx(returns.mean(), rel=1e-5)
+    assert reported["episode_return_max"] == pytest.approx(returns.max(), rel=1e-5)
+    assert evaluated != pytest.approx(returns.mean(), rel=1e-2)

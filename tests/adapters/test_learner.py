@@ -1,9 +1,11 @@
 """The learner: what it trains, at which rate, how often, and what it reports."""
 
+import logging
 import math
 
 import numpy as np
 import pytest
+from ray.util import debug
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
 
@@ -140,6 +142,21 @@ def test_a_buffer_that_is_no_larger_than_the_warm_up_is_learned_from():
     assert results[-1]["learners"]["default_policy"]["num_updates_lifetime"] > 5
 
 
+@pytest.mark.timeout(100)
+def test_steps_that_were_trained_on_can_end_an_iteration():
+    config = tiny(num_steps_sampled_before_learning_starts=21)
+    config.reporting(min_sample_timesteps_per_iteration=0, min_train_timesteps_per_iteration=200)
+    algo = config.build_algo()
+    trained = [0]
+    for _ in range(3):
+        result = algo.train()["learners"]
+        trained.append(result["__all_modules__"]["num_env_steps_trained_lifetime"])
+        assert trained[-1] == 32 * result["default_policy"]["num_updates_lifetime"]
+    algo.stop()
+    # A round of 21 steps makes two updates or three, of 32 steps each.
+    assert all(200 <= steps < 200 + 3 * 32 for steps in np.diff(trained))
+
+
 # --- What is reported -----------------------------------------------------------------------------------------------
 
 SAC_METRICS = {"critic_loss", "actor_loss", "alpha", "q_mean", "context_std"}
@@ -181,3 +198,29 @@ def test_the_runner_acts_with_what_was_just_learned():
     compat.sync_weights(algo)
     assert unchanged(acting, flat_state(algo.env_runner.module.get_state())) == set()
     algo.stop()
+
+
+@pytest.mark.parametrize(
+    ("config_class", "env", "warns"),
+    [
+        (CCMConfig, "test/Still", True),  # one task, which the environment does not say
+        (CCMConfig, "test/Point", False),
+        (SaTESACConfig, "test/Still", False),
+        (TESACConfig, "test/Still", False),
+    ],
+)
+def test_a_contrast_that_never_comes_is_said_once(config_class, env, warns, monkeypatch, caplog):
+    monkeypatch.setattr(debug, "_logged", set())  # as in a new process
+    algo = tiny(config_class, env=env, env_config={"max_steps": 2}, num_steps_sampled_before_learning_starts=60)
+    algo = algo.build_algo()
+    messages = []
+    with caplog.at_level(logging.WARNING, logger="rllib_sami"):
+        for _ in range(4):
+            result = algo.train()
+            messages.append([record.getMessage() for record in caplog.records])
+    algo.stop()
+    assert result["replay_buffer"]["num_episodes_stored"] > 150
+    said = [sum("There is no contrast" in message for message in so_far) for so_far in messages]
+    assert said == ([0, 1, 1, 1] if warns else [0, 0, 0, 0])  # 51 episodes in each iteration
+    if warns:
+        assert any("`pairing` 'task'" in message and "check the 'task_id'" in message for message in messages[-1])

@@ -11,7 +11,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami.rl_module import SaMITorchRLModule
 
-from .envs import HIGH, LOW, Walker
+from .envs import HIGH, LOW, Walker, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
 from .tiny import differences, runner_of, store_of, tiny
 
@@ -223,3 +223,19 @@ def test_the_algorithm_trains_with_rllibs_own_runner(ray_cluster):
     # All that is stored was executed as it is stored, from the first step on.
     for episode in episodes:
         np.testing.assert_allclose(LOW + (episode.actions + 1) / 2 * (HIGH - LOW), episode.obs[1:, 3:5], atol=TOLERANCE)
+
+
+def test_with_rllibs_own_runner_a_task_that_is_told_at_resets_only_is_the_whole_episodes(ray_cluster):
+    config = tiny(env="test/Point", env_config={"task_id": "at reset"}, num_steps_sampled_before_learning_starts=60)
+    algo = config.env_runners(env_runner_cls=SingleAgentEnvRunner).build_algo()
+    results = [algo.train() for _ in range(3)]
+    store = algo.replay_buffer.store
+    episodes = stored_episodes(store)
+    algo.stop()
+    assert results[-1]["learners"]["default_policy"]["num_updates_lifetime"] > 10
+    assert results[-1]["replay_buffer"]["num_env_steps_added_lifetime"] == results[-1]["num_env_steps_sampled_lifetime"]
+    assert len(store.finished) >= 12
+    assert {len(episode) for episode in episodes if episode.finished} == {20}  # in three pieces and more
+    assert len({episode.task_id for episode in episodes}) > 2
+    for episode in episodes:
+        np.testing.assert_allclose(episode.rewards, reward_of(episode.obs[1:], episode.task_id), atol=TOLERANCE)

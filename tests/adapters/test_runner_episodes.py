@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+
+from rllib_sami.env_runner import SaMIEnvRunner
 
 from .envs import NUM_TASKS, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -41,6 +44,33 @@ def test_asking_for_episodes_gives_complete_ones_only_and_begins_anew_after_them
     second = {piece.id_: piece.t_started for piece in runner.sample(num_timesteps=6, explore=False)}
     assert all(second[piece.id_] == piece.t for piece in first if not piece.is_done)  # these go on
     assert all(piece.t_started == 0 for piece in runner.sample(num_timesteps=6, force_reset=True))
+
+
+# Episodes that end at each step with probability 0.1, and at 20.
+LENGTHS = np.arange(1, 21)
+CHANCES = 0.1 * 0.9 ** (LENGTHS - 1) + np.where(LENGTHS == 20, 0.9**20, 0.0)
+MEAN_LENGTH = (LENGTHS * CHANCES).sum()
+DEVIATION = np.sqrt((LENGTHS**2 * CHANCES).sum() - MEAN_LENGTH**2)
+
+
+def favoured_lengths(number):
+    """Lengths that taking the first ``number`` episodes to end, of three slots, would give."""
+    lengths = np.random.default_rng(0).choice(LENGTHS, p=CHANCES, size=(1_000, 3, number))
+    ends = lengths.cumsum(axis=2).reshape(1_000, -1)
+    first = np.argsort(ends, axis=1, kind="stable")[:, :number]
+    return np.take_along_axis(lengths.reshape(1_000, -1), first, axis=1)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_whole_episodes_do_not_favour_short_ones(number):
+    runner = runner_of(tiny(env="test/Walker", env_config={"end_probability": 0.1}))
+    calls = [runner.sample(num_episodes=number, explore=False) for _ in range(400 // number)]
+    assert {len(episodes) for episodes in calls} == {number}
+    lengths = [len(episode) for episodes in calls for episode in episodes]
+    error = DEVIATION / np.sqrt(len(lengths))
+    assert CHANCES.sum() == pytest.approx(1)
+    assert abs(np.mean(lengths) - MEAN_LENGTH) < 3 * error
+    assert favoured_lengths(number).mean() < MEAN_LENGTH - 6 * error  # the control
 
 
 # --- Environments that fail -----------------------------------------------------------------------------------------
@@ -95,6 +125,27 @@ def test_a_run_with_failures_repeats_with_its_seed(fail_in):
     one, other = (failing(fail_in, env="test/Point") for _ in range(2))
     one, other = (stored_episodes(store_of(runner, sample_fragments(runner))) for runner in (one, other))
     assert all(np.array_equal(a.rows, b.rows) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39], ids=str)  # the last is finite in float64 only
+@pytest.mark.parametrize("bad_in", ["observation", "reward", "reset"])
+def test_numbers_that_are_not_finite_are_named_or_cost_an_episode(bad_in, bad):
+    settings = {"bad": bad, "bad_in": bad_in, "bad_at": 25}
+    config = tiny(env="test/Diverging", env_config=settings, encoder_reward=True)
+    with pytest.raises(FloatingPointError, match="Environment 0 gave a reward or observation that is not finite"):
+        sample_fragments(runner_of(config.copy()))
+
+    runner = runner_of(config.fault_tolerance(restart_failed_sub_environments=True))
+    sharpen(runner.module.acting)
+    fragments = sample_fragments(runner)
+    episodes = stored_episodes(store_of(runner, fragments))
+    assert all(np.isfinite(episode.rows).all() for episode in episodes)
+    for carried in (runner._state, runner._previous_action, runner._previous_reward):
+        assert carried.isfinite().all()
+    assert worst_mismatch(runner.module.acting, episodes) < TOLERANCE
+    ended = [piece.custom_data["slot"][1] for fragment in fragments for piece in fragment if piece.is_done]
+    assert [ended.count(slot) for slot in range(3)] == [7 if bad_in == "reset" else 5, 7, 7]
 
 
 # --- Metrics and callbacks ------------------------------------------------------------------------------------------
@@ -158,6 +209,36 @@ def test_episode_end_and_sample_end_callbacks_are_called():
     assert sorted(seen["ends"]) == sorted(ended)
     assert len(ended) == 3
     assert len(seen["samples"]) == 4
+
+
+@pytest.mark.parametrize("runner_class", [SaMIEnvRunner, SingleAgentEnvRunner])
+def test_an_episode_that_ends_comes_with_its_earlier_pieces(runner_class):
+    ends = []
+
+    def note(episode, prev_episode_chunks, **kwargs):
+        pieces = [*prev_episode_chunks, episode]
+        assert {piece.id_ for piece in pieces} == {episode.id_}
+        assert [piece.t_started for piece in pieces[1:]] == [piece.t for piece in pieces[:-1]]
+        clock = episode.get_observations(-1)[2] * 10
+        ends.append((sum(map(len, pieces)), sum(piece.get_return() for piece in pieces), len(pieces), clock))
+
+    env_config = {"end_probability": 0.1}
+    if runner_class is SaMIEnvRunner:
+        env_config["fail_at"] = 45  # pieces of a lost episode are no one's
+    config = tiny(env="test/Walker", env_config=env_config).callbacks(on_episode_end=note)
+    config.env_runners(env_runner_cls=runner_class).fault_tolerance(restart_failed_sub_environments=True)
+    runner = runner_of(config, runner_class=runner_class)
+    whole = stored_episodes(store_of(runner, sample_fragments(runner, 30)), with_open=False)
+    lengths, returns, num_pieces, clocks = np.transpose(ends)
+    np.testing.assert_allclose(lengths, clocks, atol=1e-4)
+    assert {1, 2, 3} <= set(num_pieces)
+    stored = sorted((len(episode), episode.rewards.sum()) for episode in whole)
+    np.testing.assert_allclose(sorted(zip(lengths, returns, strict=True)), stored, rtol=1e-5)
+
+    ends.clear()
+    episodes = runner.sample(num_episodes=4, explore=False)
+    assert sorted(length for length, *_ in ends) == sorted(len(episode) for episode in episodes if episode.is_done)
+    assert {number for *_, number, _ in ends} == {1}
 
 
 # --- What the runner refuses ----------------------------------------------------------------------------------------

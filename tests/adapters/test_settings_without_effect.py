@@ -1,0 +1,173 @@
+"""What would have no effect, or no meaning, is refused instead of being taken silently."""
+
+import re
+
+import pytest
+from ray import tune
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.connectors.env_to_module import FlattenObservations
+from ray.rllib.connectors.module_to_env import GetActions
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+
+from rllib_sami import SaCCM, SaCCMConfig, SaTESACConfig
+from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+
+from .tiny import TRAINING, refusal, tiny
+
+
+def nothing(*args, **kwargs):
+    return None
+
+
+# --- Settings of RLlib ----------------------------------------------------------------------------------------------
+
+WITHOUT_EFFECT = {
+    "batch_mode": (lambda c: c.env_runners(batch_mode="complete_episodes"), "'complete_episodes'.*leave it"),
+    "train_batch_size_per_learner": (lambda c: c.training(train_batch_size_per_learner=64), "64.*`train_episodes`"),
+    "minibatch_size": (lambda c: c.training(minibatch_size=64), "64.*`train_episodes`"),
+    "num_epochs": (lambda c: c.training(num_epochs=2), "2.*`updates_per_env_step`"),
+    "learner_connector": (lambda c: c.training(learner_connector=nothing), "subclass TaskEpisodeReplayBuffer"),
+    "normalize_actions": (lambda c: c.environment(normalize_actions=False), "False.*needs normalised actions"),
+}
+
+
+@pytest.mark.parametrize("key", WITHOUT_EFFECT)
+def test_settings_that_have_no_effect_are_refused(key):
+    change, expected = WITHOUT_EFFECT[key]
+    message = refusal(change(tiny()))
+    assert message.startswith(f"`{key}` is ")
+    assert "but has no effect here" in message
+    assert re.search(expected, message)
+
+
+def test_values_that_change_nothing_are_taken():
+    config = tiny().env_runners(batch_mode="truncate_episodes").environment(normalize_actions=True)
+    config.training(train_batch_size_per_learner=None, minibatch_size=None, num_epochs=1, learner_connector=None)
+    config.validate()
+
+
+def test_network_sizes_in_the_model_config_say_where_they_belong():
+    message = refusal(tiny().rl_module(model_config={"context_dim": 4}))
+    assert (
+        message
+        == "`model_config` has the key 'context_dim', which is a setting of its own: `training(context_dim=...)`."
+    )
+    tiny().rl_module(model_config={"mine": 4}).validate()
+
+
+def test_one_negative_is_too_few_for_pairs_of_skills_and_tasks():
+    message = refusal(tiny(SaCCMConfig, num_negatives=1))
+    assert message == "`num_negatives` is 1, but must be at least 2, half of them from other tasks."
+    tiny(SaCCMConfig, num_negatives=2).validate()
+    tiny(SaTESACConfig, num_negatives=1).validate()
+
+
+# --- What only RLlib's own runner calls -----------------------------------------------------------------------------
+
+
+class Listener(RLlibCallback):
+    def on_episode_step(self, **kwargs):
+        """Would be called in every step."""
+
+
+class AtTheEnd(RLlibCallback):
+    def on_episode_end(self, **kwargs):
+        """Is called."""
+
+    def on_train_result(self, **kwargs):
+        """Is called too."""
+
+
+UNCALLED = {
+    "on_episode_created": lambda c: c.callbacks(on_episode_created=nothing),
+    "on_episode_start": lambda c: c.callbacks(on_episode_start=[nothing]),
+    "on_episode_step": lambda c: c.callbacks(callbacks_class=Listener),
+    "env_to_module_connector": lambda c: c.env_runners(env_to_module_connector=lambda *_: FlattenObservations()),
+    "module_to_env_connector": lambda c: c.env_runners(module_to_env_connector=lambda *_: GetActions()),
+}
+
+
+@pytest.mark.parametrize("key", UNCALLED)
+def test_what_the_array_runner_does_not_call_is_refused_there_and_taken_elsewhere(key):
+    message = refusal(UNCALLED[key](tiny()))
+    assert f"`{key}` is " in message
+    assert "set `env_runner_cls` to SingleAgentEnvRunner" in message
+    UNCALLED[key](tiny()).env_runners(env_runner_cls=SingleAgentEnvRunner).validate()
+
+
+@pytest.mark.parametrize("how", [{"callbacks_class": AtTheEnd}, {"callbacks_class": [AtTheEnd]}])
+def test_callbacks_that_are_called_are_taken(how):
+    tiny().callbacks(**how).validate()
+    tiny().callbacks(on_episode_end=nothing, on_sample_end=nothing, on_environment_created=nothing).validate()
+
+
+# --- Names ----------------------------------------------------------------------------------------------------------
+
+UNKNOWN = {
+    "gama": "; did you mean 'gamma'?",
+    "context_dimm": "; did you mean 'context_dim'?",
+    "num_env_runner": "; did you mean 'num_env_runners'?",
+    "qwertz": ".",
+    "training": "",  # a method
+}
+
+
+@pytest.mark.parametrize(("key", "advice"), UNKNOWN.items())
+def test_a_dict_with_an_unknown_name_is_refused(key, advice):
+    for take in (SaCCMConfig().update_from_dict, SaCCM, SaCCMConfig.from_dict):
+        with pytest.raises(ValueError, match="no setting") as error:
+            take({"env": "SaMI/Pendulum-v0", key: 0.5})
+        assert str(error.value).startswith(f"SaCCMConfig has no setting '{key}'{advice}")
+
+
+def test_names_in_the_evaluation_config_are_checked_too(ray_cluster):
+    config = tiny().evaluation(evaluation_interval=1, evaluation_config={"explor": False})
+    assert "has no setting 'explor'; did you mean 'explore'?" in refusal(config)
+
+
+def test_a_configs_own_dict_and_what_tune_adds_are_taken():
+    config = tiny().callbacks(on_episode_end=nothing).evaluation(evaluation_interval=1, evaluation_duration=3)
+    taken = SaCCMConfig().update_from_dict(config.to_dict() | {"num_workers": 2, "__trial_info__": None})
+    assert taken.num_env_runners == 2
+    for one in (config, taken):
+        one.validate()
+    assert {key: getattr(taken, key) for key in TRAINING} == {key: getattr(config, key) for key in TRAINING}
+
+
+def test_a_param_space_with_an_unknown_name_says_so(ray_cluster, tmp_path):
+    space = TRAINING | {"env": "SaMI/Pendulum-v0", "gama": tune.grid_search([0.5])}
+    tuner = tune.Tuner("SaCCM", param_space=space, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0))
+    with pytest.raises(ValueError, match="SaCCMConfig has no setting 'gama'; did you mean 'gamma'"):
+        tuner.fit()
+
+
+# --- The replay buffer's options ------------------------------------------------------------------------------------
+
+
+class Passing(TaskEpisodeReplayBuffer):
+    def __init__(self, *args, bonus=0.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.bonus = bonus
+
+
+class Naming(TaskEpisodeReplayBuffer):
+    def __init__(self, obs_dim, action_dim, sampling, *, bonus=0.0, capacity=10, seed=None):
+        super().__init__(obs_dim, action_dim, sampling, capacity=capacity, seed=seed)
+        self.bonus = bonus
+
+
+class Heir(Passing):
+    """Has no ``__init__`` of its own."""
+
+
+@pytest.mark.parametrize("buffer_class", [Passing, Naming, Heir])
+def test_a_buffer_of_ones_own_takes_its_own_options_and_no_others(buffer_class, ray_cluster):
+    options = {"type": buffer_class, "bonus": 0.5, "capacity": 777}
+    algo = tiny(replay_buffer_config=options, seed=3).build_algo()
+    buffer = algo.replay_buffer
+    algo.stop()
+    assert type(buffer) is buffer_class
+    assert (buffer.bonus, buffer.store.capacity) == (0.5, 777)
+    for wrong in ("bonuss", "args", "seed", "obs_dim"):
+        message = refusal(tiny(replay_buffer_config=options | {wrong: 1}))
+        assert f"has the key '{wrong}', but {buffer_class.__name__} takes ['bonus', 'capacity', 'type']" in message
