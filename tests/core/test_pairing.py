@@ -152,11 +152,11 @@ def test_shapes_do_not_depend_on_what_is_drawn(pairing, num_episodes):
 
 
 def test_return_gap_is_the_difference_in_reward_per_step():
-    table = episode_table((0, 30.0, 10), (0, 5.0, 5), (0, 60.0, 20), (0, -4.0, 4))  # per step 3, 1, 3 and -1
+    table = episode_table((0, 30.0, 10), (0, 5.0, 5), (0, 60.0, 20), (0, -2.0, 4))  # per step 3, 1, 3 and -0.5
     pairs = draw(table, "skill", num_episodes=4)
-    np.testing.assert_allclose(pairs.return_gap, 3.0 - 0.0)  # whichever of the two is queried
-    two_groups = draw(np.concatenate([table, episode_table((1, 10.0, 10), (1, 0.0, 5))]), "skill", num_episodes=8)
-    np.testing.assert_allclose(two_groups.return_gap, (3.0 + 1.0) / 2)
+    np.testing.assert_allclose(pairs.return_gap, 3.0 - 0.25)  # whichever of the two is queried
+    two_groups = draw(np.concatenate([table, episode_table((1, 10.0, 10), (1, -5.0, 5))]), "skill", num_episodes=8)
+    np.testing.assert_allclose(two_groups.return_gap, (2.75 + 2.0) / 2)
 
 
 def test_same_seed_draws_the_same_pairs():

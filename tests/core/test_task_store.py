@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from core_helpers import Episode, make_episode, random_episode
@@ -153,6 +155,16 @@ def test_piece_of_another_task_or_of_an_unknown_slot_is_dropped():
     assert len(store.episodes) == 0
 
 
+def test_piece_of_an_unknown_task_has_that_of_the_episodes_first_piece():
+    store = TaskStore(2, 1, 50)
+    episode = make_episode(1, 8, task_id=3)
+    store.add(episode.piece("a", 0, 2))
+    assert store.add(replace(episode.piece("a", 2, 8), task_id=None))
+    assert_holds(store, store.finished[0], episode)
+    assert store.add(replace(episode.piece("b"), task_id=None))
+    assert store.finished["task_id"].tolist() == [3, 0]
+
+
 def test_episode_longer_than_the_ring_is_an_error_naming_both_sizes():
     store = TaskStore(2, 1, 10)
     assert store.add(make_episode(1, 9).piece("a"))  # nine steps are ten rows
@@ -174,6 +186,20 @@ def test_episodes_outgrowing_their_room_are_moved_unharmed():
     assert_holds(store, store.finished[1], first)
     assert_holds(store, store.episodes[2], second, 900)
     assert task_store.INITIAL_ROOM < 900  # else nothing moved
+
+
+def test_first_row_is_clean_wherever_an_episode_opens():
+    """After the rooms have grown, places begin where the middle of some former episode was."""
+    store = TaskStore(2, 1, 2000)
+    for slot in range(4):
+        store.add(make_episode(slot + 1, 250).piece(slot, 0, 200))
+    store.drop_open()
+    store.add(make_episode(9, 700).piece("long", 0, 600))  # the others' old rooms are parts of the new ones
+    episodes = [make_episode(number, 3) for number in range(11, 14)]
+    for episode in episodes:
+        store.add(episode.piece(episode.number, 0, 1))
+    for line, episode in zip(store.episodes[1:], episodes, strict=True):
+        assert_holds(store, line, episode, 1)
 
 
 def test_slots_that_never_come_back_leave_no_memory_behind():
