@@ -83,6 +83,13 @@ def test_skill_task_strategy_takes_half_of_the_negatives_from_other_tasks():
     assert 0.4 < good.mean() < 0.6
 
 
+def test_negatives_of_other_tasks_are_of_both_skills_alike():
+    pairs = draw(num_episodes=8)
+    assert pairs.query_episode.shape[1] == 2
+    from_other_task = pairs.negative_episode[..., 1::2]  # of these, what comes first are what the other task queries
+    assert (from_other_task < pairs.num_positives).mean() == pytest.approx(0.5, abs=0.05)
+
+
 @pytest.mark.parametrize("pairing", list(PAIRINGS))
 def test_queries_and_positives_are_different_episodes_of_one_task_if_it_has_two(pairing):
     skills = [BY_TASK] if pairing == "task" else [HIGH, LOW]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from core_helpers import as_tensors, make_agent, random_episode, random_store
 
-from rllib_sami.core.losses import sance_bound
+from rllib_sami.core.losses import binary_nce_from_scores, sance_bound, similarity_scores
 from rllib_sami.core.sampling import SamplingConfig, sample_updates
 from rllib_sami.core.task_store import TaskStore
 from rllib_sami.core.update import UpdateConfig, parameter_groups, update
@@ -230,6 +230,19 @@ def test_actors_loss_reaches_neither_the_encoder_nor_the_critics():
     assert differing(after, other_after) >= {"critics", "encoder"}
 
 
+def test_actor_learns_from_the_critics_just_trained_and_its_own_noise():
+    agent, batch = make_agent(initial_alpha=0.4), make_batch()
+    acting = copy.deepcopy(agent[0])
+    metrics, _, _ = run(batch, CONFIG, agent)
+    with torch.no_grad():
+        context = acting.encoder(batch["rows"][..., :5]).flatten(0, 1)[batch["step_index"]]
+        obs = batch["rows"].flatten(0, 1)[batch["step_index"], :3]
+        action, log_prob = acting.actor.sample(obs, context, batch["noise"][1])
+        loss = (0.4 * log_prob - agent[1].critics(obs, action, context).amin(dim=0)).mean()
+    assert metrics["actor_loss"].item() == pytest.approx(loss.item(), abs=1e-5)
+    assert metrics["entropy"].item() == pytest.approx(-log_prob.mean().item(), abs=1e-5)
+
+
 @pytest.mark.parametrize(("target_entropy", "direction"), [(100.0, 1), (-100.0, -1)])
 def test_entropy_coefficient_rises_while_the_entropy_is_too_low(target_entropy, direction):
     _, before, after = run(make_batch(), replace(CONFIG, target_entropy=target_entropy))
@@ -239,8 +252,9 @@ def test_entropy_coefficient_rises_while_the_entropy_is_too_low(target_entropy, 
 # --- The contrast ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("objective", ["sance", "binary_nce"])
 @pytest.mark.parametrize("similarity", ["cosine", "bilinear"])
-def test_reported_bound_is_that_of_the_sampled_contexts(similarity):
+def test_reported_contrast_is_that_of_the_sampled_contexts(similarity, objective):
     acting, training, optimizers = make_agent()
     batch = make_batch()
     with torch.no_grad():
@@ -255,11 +269,15 @@ def test_reported_bound_is_that_of_the_sampled_contexts(similarity):
 
         query, positive = pick(queries, "query_index"), pick(keys, "positive_index")
         negative = pick(keys, "negative_index")
+        scores = similarity_scores(query, positive, negative, similarity, training.similarity_map.clone())
         bound = sance_bound(query, positive, negative, 0.2, similarity, training.similarity_map.clone())
-    config = replace(CONFIG, temperature=0.2, similarity=similarity)
+        loss = -bound if objective == "sance" else -binary_nce_from_scores(*scores, 0.2)
+    config = replace(CONFIG, temperature=0.2, similarity=similarity, objective=objective)
     metrics = update(acting, training, optimizers, batch, config)
     assert metrics["sance_bound"].item() == pytest.approx(bound.item(), abs=1e-5)
-    assert metrics["contrast_loss"].item() == pytest.approx(-bound.item(), abs=1e-5)
+    assert metrics["contrast_loss"].item() == pytest.approx(loss.item(), abs=1e-5)
+    accuracy = (scores[0] > scores[1].max(dim=-1).values).float().mean().item()
+    assert metrics["contrast_accuracy"].item() == pytest.approx(accuracy)
     assert metrics["log_k"].item() == pytest.approx(math.log(10))
     assert abs(bound.item()) > 1e-3
 
