@@ -97,7 +97,7 @@ def roll_out(world: PointWorld, acting: ActorNetworks, rng: np.random.Generator,
 
 
 def train(
-    turned: bool, seed: int, *, num_tasks: int = 2, num_rounds: int = 120, zero_context: bool = False, **overrides
+    turned: bool, seed: int, *, num_tasks: int = 2, num_rounds: int = 150, zero_context: bool = False, **overrides
 ) -> Scores:
     """Trains SaCCM from nothing and evaluates its deterministic policy on fresh episodes.
 
@@ -130,6 +130,7 @@ def train(
             acting.encoder.head.weight.zero_()
             acting.encoder.head.bias.zero_()
         rates["encoder"] = 0.0
+        sampling = replace(sampling, pairing=None)  # equal contexts have nothing to contrast
     training = TrainingNetworks(acting)
     groups = parameter_groups(acting, training)
     optimizers = Optimizers(**{name: torch.optim.Adam(group, lr=rates[name]) for name, group in groups.items()})
