@@ -4,7 +4,7 @@ from .base import MetaTaskEnv
 from .classic import CartPole, Pendulum
 from .mujoco import Ant, CrippledHalfCheetah, HalfCheetah
 from .registration import ENVIRONMENTS, list_environments, make, register
-from .tasks import CrippleFactor, Factor, MetaTask, Task
+from .tasks import Factor, MetaTask, PartsFactor, Task, VectorFactor
 
 register()
 
@@ -12,14 +12,15 @@ __all__ = [
     "ENVIRONMENTS",
     "Ant",
     "CartPole",
-    "CrippleFactor",
     "CrippledHalfCheetah",
     "Factor",
     "HalfCheetah",
     "MetaTask",
     "MetaTaskEnv",
+    "PartsFactor",
     "Pendulum",
     "Task",
+    "VectorFactor",
     "list_environments",
     "make",
     "register",

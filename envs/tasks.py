@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-FactorValue = float | tuple[int, ...]
+FactorValue = float | tuple[float, ...]  # tuples of int for sets of parts
 Splits = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -40,19 +40,23 @@ def is_sequence(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Factor:
-    """A positive quantity that may differ between tasks.
+    """A number that may differ between tasks.
 
     Attributes:
         name: Its key in task dicts and its keyword in the constructor.
         neutral: The value where a task does not name the factor: the simulator as it comes.
         spread: Scale of the oracle's feature ``(value - neutral) / spread``, so that training tasks lie within ±1.
         unit: For error messages and tables.
+        bounds: The range of possible values.
+        closed: Whether the bounds themselves are possible.
     """
 
     name: str
     neutral: FactorValue = 1.0
     spread: float = 0.5
     unit: str = "a multiple of the model's own value"
+    bounds: tuple[float, float] = (0.0, math.inf)
+    closed: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -60,19 +64,25 @@ class Factor:
         return (self.name,)
 
     @property
+    def neutral_value(self) -> FactorValue:
+        """The neutral value in its canonical form."""
+        return self.neutral
+
+    @property
     def expected(self) -> str:
         """What a value must be, for error messages."""
-        return f"a finite number > 0 ({self.unit}; {self.neutral} changes nothing)"
+        (low, high), equal = self.bounds, "=" if self.closed else ""
+        limits = [f" >{equal} {low:g}"] if low > -math.inf else []
+        limits += [f" <{equal} {high:g}"] if high < math.inf else []
+        return f"a finite number{' and'.join(limits)} ({self.unit}; {self.neutral} changes nothing)"
 
     def parse(self, value: Any) -> FactorValue:
         """Returns one value in its canonical form; raises ValueError for anything else."""
-        try:
-            number = math.nan if isinstance(value, (bool, str)) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not (math.isfinite(number) and number > 0.0):
+        number = self._parse_number(value)
+        if number is None:
             raise ValueError(
-                f"{self.name}={value!r} is not possible: expected {self.expected}. Give e.g. {self.name}=1.25."
+                f"{self.name}={value!r} is not possible: expected {self.expected}. "
+                f"Give e.g. {self.name}={self.neutral!r}."
             )
         return number
 
@@ -95,39 +105,101 @@ class Factor:
         """Returns the oracle's features of ``value``, one per key, of order one on the training split."""
         return ((value - self.neutral) / self.spread,)  # type: ignore[operator]
 
+    def _parse_number(self, value: Any) -> float | None:
+        """Returns ``value`` as a float, None if it is not a finite number within the bounds."""
+        try:
+            number = math.nan if isinstance(value, (bool, str)) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        low, high = self.bounds
+        inside = low <= number <= high if self.closed else low < number < high
+        return number if inside and math.isfinite(number) else None
+
 
 @dataclass(frozen=True)
-class CrippleFactor(Factor):
-    """The set of dead parts (joints or legs): a value is a tuple of indices, ``()`` is none.
+class VectorFactor(Factor):
+    """Several numbers that vary together (a goal's coordinates, one mass scale per body): a value is a tuple of floats.
 
-    Where several values are allowed, each element is one value: ``(0, (1, 4), ())`` means joint 0, or joints 1 and 4,
+    Where several values are allowed, each element is one value: ``((0.0, 1.0), (1.0, 0.0))``. In ``info["task"]`` each
+    component is a float of its own, ``goal_x``, ``goal_y``.
+
+    Attributes:
+        components: Names of the components.
+    """
+
+    components: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the floats that describe a value."""
+        return tuple(f"{self.name}_{component}" for component in self.components)
+
+    @property
+    def neutral_value(self) -> FactorValue:
+        """The neutral number once per component."""
+        return (self.neutral,) * len(self.components)  # type: ignore[return-value]
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, for error messages."""
+        return f"a tuple of {len(self.components)} numbers ({', '.join(self.components)}), each {super().expected}"
+
+    def parse(self, value: Any) -> FactorValue:
+        """Returns the components as a tuple of floats."""
+        parts = [self._parse_number(part) for part in value] if is_sequence(value) else []
+        numbers = tuple(part for part in parts if part is not None)
+        if not len(parts) == len(numbers) == len(self.components):
+            raise ValueError(f"{self.name}={value!r} is not possible: expected {self.expected}.")
+        return numbers
+
+    def parse_set(self, values: Any) -> tuple[FactorValue, ...]:
+        """Returns the allowed values, given one value (a sequence of numbers) or a sequence of values."""
+        if is_sequence(values) and len(values) and not any(is_sequence(value) for value in values):
+            return (self.parse(values),)
+        return super().parse_set(values)
+
+    def floats(self, value: FactorValue) -> tuple[float, ...]:
+        """Returns the components."""
+        return value  # type: ignore[return-value]
+
+    def features(self, value: FactorValue) -> tuple[float, ...]:
+        """Returns one centred and scaled feature per component."""
+        return tuple((part - self.neutral) / self.spread for part in value)  # type: ignore[operator, union-attr]
+
+
+@dataclass(frozen=True)
+class PartsFactor(Factor):
+    """A set of parts of the robot (dead joints or legs, flipped motors): a value is a tuple of indices, ``()`` is none.
+
+    Where several values are allowed, each element is one value: ``(0, (1, 4), ())`` means part 0, or parts 1 and 4,
     or none. In ``info["task"]`` a value becomes one 0/1 float per part, ``cripple_0``, ``cripple_1``, …
 
     Attributes:
-        size: Number of parts.
+        parts: Names of the parts, in the order of their indices.
     """
 
     name: str = "cripple"
     neutral: FactorValue = ()
     unit: str = "dead joints"
-    size: int = 0
+    parts: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Names of the 0/1 floats that describe a value."""
-        return tuple(f"{self.name}_{part}" for part in range(self.size))
+        return tuple(f"{self.name}_{part}" for part in range(len(self.parts)))
 
     @property
     def expected(self) -> str:
         """What a value must be, for error messages."""
-        return f"an index or a tuple of different indices in 0..{self.size - 1}, or () for none"
+        names = ", ".join(f"{index} {part}" for index, part in enumerate(self.parts))
+        return f"an index or a tuple of different indices in 0..{len(self.parts) - 1} ({names}), or () for none"
 
     def parse(self, value: Any) -> FactorValue:
-        """Returns the dead parts as a sorted tuple; accepts one index, a sequence of indices, or None."""
+        """Returns the parts as a sorted tuple; accepts one index, a sequence of indices, or None."""
         parts = () if value is None else value if is_sequence(value) else (value,)
         try:
             indices = [operator.index(part) for part in parts]
-            known = all(0 <= index < self.size for index in indices)
+            known = all(0 <= index < len(self.parts) for index in indices)
         except TypeError:
             indices, known = [], False
         if not known or any(isinstance(part, bool) for part in parts) or len(set(indices)) != len(indices):
@@ -138,11 +210,11 @@ class CrippleFactor(Factor):
         return tuple(sorted(indices))
 
     def floats(self, value: FactorValue) -> tuple[float, ...]:
-        """Returns one float per part: 1 where it is dead."""
-        return tuple(float(part in value) for part in range(self.size))  # type: ignore[operator]
+        """Returns one float per part: 1 where it is in the set."""
+        return tuple(float(part in value) for part in range(len(self.parts)))  # type: ignore[operator]
 
     def features(self, value: FactorValue) -> tuple[float, ...]:
-        """Returns one feature per part: 1 where it is dead."""
+        """Returns one feature per part: 1 where it is in the set."""
         return self.floats(value)
 
 
@@ -234,15 +306,12 @@ def parse_task(factors: tuple[Factor, ...], values: Mapping[str, Any]) -> Task:
     remaining = dict(values)
     parsed = []
     for factor in factors:
-        value = factor.neutral
         if factor.name in remaining:
             value = factor.parse(remaining.pop(factor.name))
-        elif isinstance(factor, CrippleFactor):
-            flags = {part: remaining.pop(key) for part, key in enumerate(factor.keys) if key in remaining}
-            for part, flag in flags.items():
-                if flag not in (0, 1):
-                    raise ValueError(f"{factor.keys[part]}={flag!r} is not possible: expected 0 or 1 (1 is dead).")
-            value = tuple(part for part, flag in flags.items() if flag)
+        elif given := [key for key in factor.keys if key in remaining]:
+            value = _from_floats(factor, {key: remaining.pop(key) for key in given})
+        else:
+            value = factor.neutral_value
         parsed.append(value)
     _reject_unknown(remaining, factors, "task")
     return Task(factors, tuple(parsed))
@@ -263,7 +332,7 @@ def parse_meta_task(factors: tuple[Factor, ...], values: Mapping[str, Any], wher
         raise ValueError(f"{where}={values!r}: expected a dict such as {{{factors[0].name!r}: (0.75, 0.85)}}.")
     _reject_unknown(values, factors, where)
     try:
-        parsed = tuple(f.parse_set(values[f.name]) if f.name in values else (f.neutral,) for f in factors)
+        parsed = tuple(f.parse_set(values[f.name]) if f.name in values else (f.neutral_value,) for f in factors)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return MetaTask(factors, parsed)
@@ -284,6 +353,16 @@ def grid(**pools: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     Example: ``grid(mass_scale=[(0.75, 0.85), (1.0,)], damping_scale=[(1.0,), (1.15, 1.25)])`` gives four meta-tasks.
     """
     return tuple(dict(zip(pools, sets, strict=True)) for sets in itertools.product(*pools.values()))
+
+
+def _from_floats(factor: Factor, given: Mapping[str, Any]) -> FactorValue:
+    """Reads a value of several components back from the floats of ``info["task"]``."""
+    if isinstance(factor, PartsFactor):
+        for key, flag in given.items():
+            if flag not in (0, 1):
+                raise ValueError(f"{key}={flag!r} is not possible: expected 0 or 1 (1 is in the set).")
+        return tuple(part for part, key in enumerate(factor.keys) if given.get(key))
+    return factor.parse([given.get(key, factor.neutral) for key in factor.keys])
 
 
 def _reject_unknown(values: Iterable[str], factors: tuple[Factor, ...], where: str) -> None:

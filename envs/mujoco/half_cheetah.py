@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..tasks import CrippleFactor, Factor, Splits, grid
+from ..tasks import Factor, PartsFactor, Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
+
+JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")  # in the order of the actuators
 
 # Confidence: A authors' own file for this environment, B authors' prose, C a parent paper's code, N our proposal.
 LOW, HIGH = (0.75, 0.85), (1.0, 1.15, 1.25)
@@ -52,7 +54,7 @@ class CrippledHalfCheetah(HalfCheetah):
     joint's action costs nothing. The published splits vary no damping; the factor is there for own tasks.
     """
 
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, CrippleFactor(size=6))
+    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=JOINTS))
     splits: ClassVar[Splits] = {
         # The paper's Table 3: one dead joint. A (launch scripts; the fourth meta-task repeats the first).
         "train": tuple({"cripple": joint, "mass_scale": HIGH} for joint in (3, 4, 5, 3)),

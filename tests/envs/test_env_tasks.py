@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from rllib_sami.envs.tasks import (
-    CrippleFactor,
     Factor,
     MetaTask,
+    PartsFactor,
     Task,
     grid,
     parse_meta_task,
@@ -17,7 +17,7 @@ from rllib_sami.envs.tasks import (
     parse_task,
 )
 
-FACTORS = (Factor("mass_scale"), Factor("damping_scale"), CrippleFactor(size=3))
+FACTORS = (Factor("mass_scale"), Factor("damping_scale"), PartsFactor(parts=("hip", "knee", "ankle")))
 
 
 def test_task_is_an_immutable_mapping_and_round_trips_through_floats():
