@@ -178,15 +178,39 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             Observation ``[observation_dim]``, reward, terminated, truncated (at ``max_steps``), and an info dict with
             ``task_id``; on the last step of an episode also ``task``.
         """
+        reward, terminated, truncated = self.advance(action)
+        if terminated or truncated:
+            return self._buffer.copy(), reward, terminated, truncated, self._episode_info()
+        return self._buffer.copy(), reward, False, False, {"task_id": self._task_id}
+
+    def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
+        """Advances by one step without making anything new: ``step`` for callers that hold the observation's buffer.
+
+        Args:
+            action: Shape ``[action_dim]``.
+
+        Returns:
+            Reward, terminated, truncated. The observation is in the array last given to ``bind_observation``.
+        """
         if self._steps_left <= 0:
             raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
         reward, terminated = self._advance(action)
         self._steps_left -= 1
         truncated = self._steps_left == 0
-        if terminated or truncated:
+        if terminated:
             self._steps_left = 0
-            return self._observation(), reward, terminated, truncated, self._episode_info()
-        return self._observation(), reward, False, False, {"task_id": self._task_id}
+        self._write_observation()
+        return reward, terminated, truncated
+
+    def bind_observation(self, buffer: np.ndarray) -> None:
+        """Makes ``buffer`` the array that observations are written to, e.g. a row of a batch.
+
+        Args:
+            buffer: Shape ``[observation_dim]``, float32; takes over the present content.
+        """
+        buffer[:] = self._buffer
+        self._buffer = buffer
+        self._bind()
 
     def _build_spaces(self, low: np.ndarray, high: np.ndarray, action_space: gymnasium.spaces.Box) -> None:
         """Sets the spaces and the observation buffer, with room for the oracle's features where wanted.
