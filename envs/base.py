@@ -30,11 +30,13 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         factors: What may differ between tasks.
         splits: Meta-tasks per split name.
         default_max_steps: The usual cap on the episode's length.
+        thread_safe: Whether several environments may be stepped at once in threads of one process.
     """
 
     factors: ClassVar[tuple[Factor, ...]]
     splits: ClassVar[Splits]
     default_max_steps: ClassVar[int] = 1000
+    thread_safe: ClassVar[bool] = True
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
 
     def __init__(

@@ -22,7 +22,11 @@ def register() -> None:
     for env_id, cls in ENVIRONMENTS.items():
         if env_id not in gymnasium.registry:
             # No max_episode_steps: the environments cap themselves, at a length that is an argument (env.max_steps).
-            gymnasium.register(env_id, entry_point=f"{cls.__module__}:{cls.__qualname__}")
+            gymnasium.register(
+                env_id,
+                entry_point=f"{cls.__module__}:{cls.__qualname__}",
+                vector_entry_point=f"{__package__}.vector:{cls.__qualname__}",
+            )
 
 
 def make(env_id: str, **kwargs: Any) -> MetaTaskEnv:
