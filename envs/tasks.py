@@ -49,6 +49,7 @@ class Factor:
         unit: For error messages and tables.
         bounds: The range of possible values.
         closed: Whether the bounds themselves are possible.
+        log: Whether the oracle's feature is ``log(value / neutral) / spread``; for ratios. All values must be > 0.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Factor:
     unit: str = "a multiple of the model's own value"
     bounds: tuple[float, float] = (0.0, math.inf)
     closed: bool = False
+    log: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -74,7 +76,7 @@ class Factor:
         (low, high), equal = self.bounds, "=" if self.closed else ""
         limits = [f" >{equal} {low:g}"] if low > -math.inf else []
         limits += [f" <{equal} {high:g}"] if high < math.inf else []
-        return f"a finite number{' and'.join(limits)} ({self.unit}; {self.neutral} changes nothing)"
+        return f"a finite number{' and'.join(limits)} ({self.unit}; {self.neutral} by default)"
 
     def parse(self, value: Any) -> FactorValue:
         """Returns one value in its canonical form; raises ValueError for anything else."""
@@ -103,7 +105,10 @@ class Factor:
 
     def features(self, value: FactorValue) -> tuple[float, ...]:
         """Returns the oracle's features of ``value``, one per key, of order one on the training split."""
-        return ((value - self.neutral) / self.spread,)  # type: ignore[operator]
+        return (self._feature(value, self.neutral),)  # type: ignore[arg-type]
+
+    def _feature(self, number: float, neutral: float) -> float:
+        return (math.log(number / neutral) if self.log else number - neutral) / self.spread
 
     def _parse_number(self, value: Any) -> float | None:
         """Returns ``value`` as a float, None if it is not a finite number within the bounds."""
@@ -124,6 +129,7 @@ class VectorFactor(Factor):
     component is a float of its own, ``goal_x``, ``goal_y``.
 
     Attributes:
+        neutral: One number for all components, or a tuple with one per component.
         components: Names of the components.
     """
 
@@ -136,8 +142,8 @@ class VectorFactor(Factor):
 
     @property
     def neutral_value(self) -> FactorValue:
-        """The neutral number once per component."""
-        return (self.neutral,) * len(self.components)  # type: ignore[return-value]
+        """The neutral number of each component."""
+        return self.neutral if isinstance(self.neutral, tuple) else (self.neutral,) * len(self.components)
 
     @property
     def expected(self) -> str:
@@ -164,7 +170,7 @@ class VectorFactor(Factor):
 
     def features(self, value: FactorValue) -> tuple[float, ...]:
         """Returns one centred and scaled feature per component."""
-        return tuple((part - self.neutral) / self.spread for part in value)  # type: ignore[operator, union-attr]
+        return tuple(map(self._feature, value, self.neutral_value))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -362,7 +368,8 @@ def _from_floats(factor: Factor, given: Mapping[str, Any]) -> FactorValue:
             if flag not in (0, 1):
                 raise ValueError(f"{key}={flag!r} is not possible: expected 0 or 1 (1 is in the set).")
         return tuple(part for part, key in enumerate(factor.keys) if given.get(key))
-    return factor.parse([given.get(key, factor.neutral) for key in factor.keys])
+    neutral = factor.floats(factor.neutral_value)
+    return factor.parse([given.get(key, part) for key, part in zip(factor.keys, neutral, strict=True)])
 
 
 def _reject_unknown(values: Iterable[str], factors: tuple[Factor, ...], where: str) -> None:
