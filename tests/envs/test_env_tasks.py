@@ -11,6 +11,7 @@ from rllib_sami.envs.tasks import (
     MetaTask,
     PartsFactor,
     Task,
+    VectorFactor,
     grid,
     parse_meta_task,
     parse_meta_tasks,
@@ -38,6 +39,29 @@ def test_task_is_an_immutable_mapping_and_round_trips_through_floats():
 def test_features_are_centred_on_the_neutral_task():
     assert parse_task(FACTORS, {}).features() == [0.0] * 5
     assert parse_task(FACTORS, {"mass_scale": 1.25, "cripple": 1}).features() == [0.5, 0.0, 0.0, 1.0, 0.0]
+
+
+def test_features_of_ratios_are_logarithmic_if_asked_for():
+    scale = Factor("scale", log=True, spread=np.log(2))
+    assert scale.features(1.0) == (0.0,)
+    np.testing.assert_allclose([scale.features(value)[0] for value in (0.25, 2.0)], [-2.0, 1.0])
+    scales = VectorFactor("scales", log=True, spread=np.log(3), components=("hip", "knee"))
+    np.testing.assert_allclose(scales.features((9.0, 1 / 3)), [2.0, -1.0])
+
+
+def test_a_vector_may_have_one_neutral_number_or_one_per_component():
+    wind = VectorFactor("wind", neutral=2.0, spread=4.0, bounds=(-9, 9), components=("x", "y"))
+    heading = VectorFactor("heading", neutral=(1.0, 0.0), spread=2.0, bounds=(-9, 9), components=("x", "y"))
+    task = parse_task((wind, heading), {"heading_y": 3.0, "wind_x": -1})
+    assert dict(task) == {"wind": (-1.0, 2.0), "heading": (1.0, 3.0)}
+    assert task.features() == [-0.75, 0.0, 0.0, 1.5]
+    assert parse_task((wind, heading), {}).features() == [0.0] * 4
+    assert parse_task((wind, heading), task.as_floats()) == task
+    for given, allowed in [((0, 1), ((0.0, 1.0),)), ([(0, 1), (2, 3)], ((0.0, 1.0), (2.0, 3.0)))]:
+        assert parse_meta_task((wind,), {"wind": given})["wind"] == allowed
+    for bad in (1.0, (1.0,), (1.0, 2.0, 3.0), (1.0, "2"), (1.0, 9.5), ()):
+        with pytest.raises(ValueError, match="wind=.*(x, y)"):
+            parse_task((wind,), {"wind": bad})
 
 
 def test_a_meta_task_takes_one_value_or_several():
