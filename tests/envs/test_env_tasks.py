@@ -60,7 +60,7 @@ def test_a_vector_may_have_one_neutral_number_or_one_per_component():
     for given, allowed in [((0, 1), ((0.0, 1.0),)), ([(0, 1), (2, 3)], ((0.0, 1.0), (2.0, 3.0)))]:
         assert parse_meta_task((wind,), {"wind": given})["wind"] == allowed
     for bad in (1.0, (1.0,), (1.0, 2.0, 3.0), (1.0, "2"), (1.0, 9.5), ()):
-        with pytest.raises(ValueError, match="wind=.*(x, y)"):
+        with pytest.raises(ValueError, match=r"wind=.*\(x, y\)"):
             parse_task((wind,), {"wind": bad})
 
 
