@@ -37,6 +37,7 @@ setup(
         "gymnasium>=1.2.2",
         "mujoco>=3.10,<5",
         "imageio>=2.34",  # gymnasium's MuJoCo base classes import it
+        "pillow>=10.1",  # writes tasks into pictures
         "numpy>=1.26",
         "click>=8.1",
         "rich>=13",

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from .tasks import Factor, MetaTask, Splits, Task, parse_meta_task, parse_meta_tasks, parse_task, suggest
+from .text import describe_task, write_lines
 
 
 class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -46,6 +47,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         max_steps: int | None = None,
         observe_task: bool = False,
         render_mode: str | None = None,
+        render_task: bool = False,
         **factors: Any,
     ):
         """Checks and stores everything that concerns tasks; loads nothing.
@@ -56,6 +58,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             max_steps: Cap on the episode's length, in environment steps; None is the environment's usual one.
             observe_task: Appends the task's values, centred and scaled, to the observation (the oracle baseline).
             render_mode: None or one of ``metadata["render_modes"]``.
+            render_task: Writes the task into each picture.
             **factors: Any factor as a keyword, one value or several: the only meta-task is then this one, with the
                 other factors neutral.
 
@@ -92,6 +95,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.max_steps = int(max_steps)
         self.observe_task = bool(observe_task)
         self.render_mode = render_mode
+        self.render_task = bool(render_task)
         self._walk_start = self._next_task_id = 0
         self._task_id = -1
         self._task: Task | None = None
@@ -168,6 +172,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if self.observe_task:
             self._task_features[:] = task.features()
         self._begin_episode(task)
+        if self.render_mode == "human":
+            self.render()
         return self._observation(), self._episode_info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -197,6 +203,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if self._steps_left <= 0:
             raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
         reward, terminated = self._advance(action)
+        if self.render_mode == "human":
+            self.render()
         self._steps_left -= 1
         truncated = self._steps_left == 0
         if terminated:
@@ -262,14 +270,24 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return {"task_id": self._task_id, "task": dict(self._task_floats)}
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """Returns an image ``[height, width, 3]`` uint8, or None if no ``render_mode`` was given."""
-        if self.render_mode is None:
-            gymnasium.logger.warn('render() draws only if render_mode="rgb_array" was given to the constructor.')
-            return None
-        return self._draw()
+        """Draws the current state, with the task written into it if ``render_task``.
 
-    def _draw(self) -> np.ndarray:
-        """Returns an image of the current state, ``[height, width, 3]`` uint8."""
+        Returns:
+            An image ``[height, width, 3]`` uint8; None in mode ``"human"``, which shows a window (``reset`` and
+            ``step`` do so of themselves), and if no ``render_mode`` was given.
+        """
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() draws only if a render_mode was given to the constructor.")
+            return None
+        image = self._draw()
+        return image if image is None or not self.render_task else write_lines(image, self._caption())
+
+    def _caption(self) -> list[str]:
+        """Returns the task as lines of text, none before the first reset."""
+        return describe_task(self._task) if self._task else []
+
+    def _draw(self) -> np.ndarray | None:
+        """Returns an image of the current state, ``[height, width, 3]`` uint8, or shows it and returns None."""
         raise NotImplementedError
 
     def _check_task_id(self, task_id: Any, name: str) -> int:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +18,7 @@ import mujoco
 import numpy as np
 
 from ..base import MetaTaskEnv
+from ..rendering import OffScreen, Window
 from ..tasks import Factor, Task
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
@@ -50,7 +49,7 @@ class MujocoTaskEnv(MetaTaskEnv):
         damping_exponents: Power of the damping scale per degree of freedom, ``[nv]``; None is 1 for all.
         reference_damping_exponents: The same as the authors have it, for ``reference_physics``; None is as above.
         task_arrays: Model arrays that tasks may change, restored at each reset.
-        camera: Default camera settings for rendering.
+        camera: Distance in m, azimuth and elevation in degrees of the camera that follows the first body.
     """
 
     xml: ClassVar[str]
@@ -66,8 +65,8 @@ class MujocoTaskEnv(MetaTaskEnv):
         "geom_pos",
         "geom_rgba",
     )
-    camera: ClassVar[Mapping[str, float]] = {"distance": 4.0}
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # type: ignore[misc]
+    camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -15.0}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 20}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -88,7 +87,7 @@ class MujocoTaskEnv(MetaTaskEnv):
             tasks: Own meta-tasks.
             max_steps: Cap on the episode's length.
             observe_task: Appends the task to the observation.
-            render_mode: None or ``"rgb_array"``.
+            render_mode: None, ``"rgb_array"``, or ``"human"`` where there is a display.
             reference_physics: Reproduces the quirks of the authors' code, for comparison with their numbers: the mass
                 scale leaves inertias and derived constants alone, Ant's damping uses their indices, and Ant's
                 velocity comes from the body frame, which is up to one simulation step old.
@@ -200,16 +199,13 @@ class MujocoTaskEnv(MetaTaskEnv):
         """Leaves out the renderer, which cannot be pickled."""
         return {**vars(self), "_renderer": None}
 
-    def _draw(self) -> np.ndarray:
-        if self._renderer is None:
-            if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-                os.environ.setdefault("MUJOCO_GL", "egl")  # gymnasium would take GLFW, which needs a display
-            # Late, since it needs an OpenGL backend, which training does not.
-            from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
-
-            width, height = self._image_size
-            self._renderer = MujocoRenderer(self.model, self.data, dict(self.camera), width, height)
-        return np.ascontiguousarray(self._renderer.render(self.render_mode))
+    def _draw(self) -> np.ndarray | None:
+        if self.render_mode == "human":
+            self._renderer = self._renderer or Window(self.model, self.data, self.camera, *self._image_size)
+            self._renderer.show(self.model, self.data, self._caption() if self.render_task else [])
+            return None
+        self._renderer = self._renderer or OffScreen(self.model, self.camera, *self._image_size)
+        return self._renderer.draw(self.model, self.data)
 
     def close(self) -> None:
         """Frees the renderer."""

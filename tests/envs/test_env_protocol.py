@@ -210,7 +210,7 @@ def test_vector_environments_set_the_walk_per_slot():
         ({"max_steps": 0}, ["max_steps=0", ">= 1"]),
         ({"max_steps": 10.5}, ["max_steps=10.5"]),
         ({"max_steps": True}, ["max_steps=True"]),
-        ({"render_mode": "human"}, ["render_mode='human'", "rgb_array"]),
+        ({"render_mode": "humann"}, ["render_mode='humann'", "rgb_array"]),
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_loaded(kwargs, words, monkeypatch):
