@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -46,7 +46,7 @@ class EnvBatch:
         for env, row in zip(self.envs, self.rows, strict=True):
             env.bind_observation(row)
         bounds = np.linspace(0, len(envs), num_threads + 1).astype(int).tolist()
-        self._shares = [range(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        self._shares = [range(*pair) for pair in itertools.pairwise(bounds)]
         self._pool = ThreadPoolExecutor(num_threads - 1) if num_threads > 1 else None
 
     def step(
@@ -135,7 +135,7 @@ class MetaTaskVectorEnv(SyncVectorEnv):
         """Meta-task of each environment's present episode, ``[n]``."""
         return np.array([env.task_id for env in self._batch.envs])
 
-    def reset(
+    def reset(  # type: ignore[override]  # of arrays, which the base class leaves open
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begins new episodes everywhere.
@@ -157,7 +157,9 @@ class MetaTaskVectorEnv(SyncVectorEnv):
             infos = self._add_info(infos, info, index)
         return self._batch.rows.copy(), infos
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(  # type: ignore[override]
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Steps every environment.
 
         Args:
@@ -184,7 +186,8 @@ class MetaTaskVectorEnv(SyncVectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the threads and closes the environments."""
-        self._batch.close()
+        if hasattr(self, "_batch"):  # else the constructor failed
+            self._batch.close()
         super().close_extras(**kwargs)
 
 
@@ -193,7 +196,7 @@ def _is_one(seed: Any) -> bool:
 
 
 def __getattr__(name: str) -> Any:
-    """The vector environment's constructor for an environment class by name, for the strings in Gymnasium's registry."""
+    """A vector environment's constructor by the name of its class, for the strings in Gymnasium's registry."""
     from .registration import ENVIRONMENTS
 
     env_id = f"SaMI/{name}-v0"

@@ -8,7 +8,7 @@ Importing this package registers the algorithms with Tune (``"SaCCM"``, ``"SaTES
 import importlib.metadata
 import importlib.util
 
-from . import envs  # type: ignore[attr-defined]  # installed from envs/
+from . import envs  # installed from envs/
 
 __version__ = importlib.metadata.version("rllib-sami")
 __all__ = ["__version__", "envs"]

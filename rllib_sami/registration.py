@@ -4,7 +4,7 @@ from functools import partial
 
 from ray.tune.registry import register_env, register_trainable
 
-from . import envs  # type: ignore[attr-defined]  # installed from envs/
+from . import envs  # installed from envs/
 from .algorithm import SaMI
 from .presets import CCM, TESAC, SaCCM, SaTESAC
 

@@ -11,6 +11,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from .envs import MetaTaskEnv  # installed from envs/
+from .envs.vector import EnvBatch
+
 logger = logging.getLogger(__name__)
 TASK_ID = "task_id"
 NO_TASK = 0  # of environments whose infos have no task id
@@ -42,6 +45,8 @@ class VectorStep:
 class TaskVectorEnv(SyncVectorEnv):
     """Steps ``n`` environments one after the other; finished ones are reset in the same step.
 
+    Environments of this package, not wrapped, write into one array together; others are stepped by Gymnasium's API.
+
     Args:
         env_fns: Makes the environments.
         restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made anew (its
@@ -60,6 +65,8 @@ class TaskVectorEnv(SyncVectorEnv):
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._obs_shape = (self.num_envs, *flat_observation_space(space).shape)
         self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
+        alike = all(isinstance(env, MetaTaskEnv) and type(env) is type(self.envs[0]) for env in self.envs)
+        self._batch = EnvBatch(self.envs) if alike else None
 
     def flatten(self, obs: Any) -> np.ndarray:
         """One observation as ``[O]``."""
@@ -92,33 +99,39 @@ class TaskVectorEnv(SyncVectorEnv):
 
     def step_arrays(self, actions: np.ndarray) -> VectorStep:
         """Steps every environment with its action ``[n, A]`` (in the action space, not normalised)."""
-        num_envs = self.num_envs
-        obs = np.empty(self._obs_shape, np.float32)
-        rewards = np.zeros(num_envs, np.float32)
-        terminated, done, restarted = np.zeros((3, num_envs), bool)
-        final_obs = obs
+        rewards, ended, truncated = np.zeros(self.num_envs), *np.zeros((2, self.num_envs), bool)
+        if self._batch is not None:
+            failed = self._batch.step(actions, rewards, ended, truncated)
+            obs = self._batch.rows.copy()
+        else:
+            obs = np.zeros(self._obs_shape, np.float32)
+            failed = self._step_each(actions, obs, rewards, ended, truncated)
+        if failed and not self._restart_failed:
+            raise next(iter(failed.values()))
+        restarted = np.zeros(self.num_envs, bool)
+        restarted[list(failed)] = True
+        terminated, done = ended & ~restarted, (ended | truncated) & ~restarted
+        final_obs = obs.copy() if failed or done.any() else obs
+        for index, error in failed.items():
+            logger.error("Environment %d failed; it is made anew and its episode is lost.", index, exc_info=error)
+            rewards[index] = 0.0
+            obs[index] = self._make_anew(index)
+        for index in np.flatnonzero(done).tolist():
+            obs[index] = self._begin(index)
+        return VectorStep(obs, final_obs, rewards.astype(np.float32), terminated, done, restarted, self.task_ids)
+
+    def _step_each(
+        self, actions: np.ndarray, obs: np.ndarray, rewards: np.ndarray, ended: np.ndarray, truncated: np.ndarray
+    ) -> dict[int, Exception]:
+        """Steps environments of any kind, like ``EnvBatch.step``."""
+        failed: dict[int, Exception] = {}
         for index, env in enumerate(self.envs):
             try:
-                result, reward, ended, truncated, _ = env.step(actions[index])
-                flat, reward = self._as_float32(index, result, reward)
-            except Exception:
-                if not self._restart_failed:
-                    raise
-                logger.exception("Environment %d failed; it is made anew and its episode is lost.", index)
-                restarted[index] = True
-                obs[index] = self._make_anew(index)
-                continue
-            rewards[index], terminated[index] = reward, ended
-            obs[index] = flat
-            if ended or truncated:
-                if final_obs is obs:
-                    final_obs = obs.copy()
-                done[index] = True
-                final_obs[index] = obs[index]
-                obs[index] = self._begin(index)
-            elif final_obs is not obs:
-                final_obs[index] = obs[index]
-        return VectorStep(obs, final_obs, rewards, terminated, done, restarted, self.task_ids)
+                result, reward, ended[index], truncated[index], _ = env.step(actions[index])
+                obs[index], rewards[index] = self._as_float32(index, result, reward)
+            except Exception as error:
+                failed[index] = error
+        return failed
 
     def _begin(self, index: int, seed: int | None = None) -> np.ndarray:
         """Resets one environment and notes its task."""
@@ -152,6 +165,8 @@ class TaskVectorEnv(SyncVectorEnv):
         obs, info = env.reset(seed=int(failed.unwrapped.np_random.integers(2**31)))
         flat, _ = self._as_float32(index, obs)
         self.envs[index] = env
+        if self._batch is not None:
+            self._batch.replace(index, env)
         self._task_ids[index] = info.get(TASK_ID, NO_TASK)
         with contextlib.suppress(Exception):  # it is broken already
             failed.close()
