@@ -12,6 +12,11 @@ from gymnasium.error import ResetNeeded
 from rllib_sami import envs
 
 IDS = envs.list_environments()
+CAPS = {  # the others' episodes have 1000 steps
+    **dict.fromkeys(("CartPole", "Pendulum"), 200),
+    **dict.fromkeys(("HalfCheetahDir", "HalfCheetahVel", "AntDir", "AntGoal"), 200),
+    **dict.fromkeys(("HopperRandParams", "WalkerRandParams"), 200),
+}
 
 
 @pytest.fixture(params=IDS)
@@ -19,6 +24,12 @@ def env(request):
     environment = envs.make(request.param, max_steps=5)
     yield environment
     environment.close()
+
+
+def unseen_task(env, number=1.8):
+    """The first factor at ``number`` (all its components, if it has several), the others neutral."""
+    factor = env.factors[0]
+    return {factor.name: number if len(factor.keys) == 1 else (number,) * len(factor.keys)}
 
 
 def rollout(env, steps, seed=None, **reset):
@@ -76,8 +87,9 @@ def test_next_task_id_sets_the_walk_and_where_a_seed_restarts_it(env):
 
 def test_a_pinned_meta_task_moves_the_walk(env):
     env.reset(seed=0)
-    assert env.reset(options={"task_id": 2})[1]["task_id"] == 2
-    assert env.reset()[1]["task_id"] == 3 % env.num_tasks
+    last = env.num_tasks - 1
+    assert env.reset(options={"task_id": last})[1]["task_id"] == last
+    assert env.reset()[1]["task_id"] == 0
     assert env.reset(options={"task_id": np.int64(1)})[1]["task_id"] == 1
 
 
@@ -86,13 +98,12 @@ def test_pinned_values_leave_the_walk_alone_and_know_their_meta_task(env):
     _, info = env.reset(options={"task_id": 1})
     _, pinned = env.reset(options={"task": info["task"]})
     assert pinned == info
-    name = env.factors[0].name
-    _, unseen = env.reset(options={"task": {name: 1.8}})
+    values = unseen_task(env)
+    _, unseen = env.reset(options={"task": values})
     assert unseen["task_id"] == -1
-    assert unseen["task"][name] == 1.8
-    for factor in env.factors[1:]:
-        assert env.task[factor.name] == factor.neutral
-    assert env.reset()[1]["task_id"] == 2
+    assert unseen["task"] == env.task.as_floats()
+    assert dict(env.task) == {factor.name: factor.neutral_value for factor in env.factors} | values
+    assert env.reset()[1]["task_id"] == 2 % env.num_tasks
 
 
 def test_values_allowed_by_two_meta_tasks_have_no_id():
@@ -119,7 +130,7 @@ def test_the_cap_truncates_at_the_exact_step_and_nothing_terminates(env):
 
 def test_no_early_end_under_extreme_actions(env):
     env = type(env)(split="extreme")
-    assert env.max_steps == {"Pendulum": 200, "CartPole": 200}.get(type(env).__name__, 1000)
+    assert env.max_steps == CAPS.get(type(env).__name__, 1000)
     env.reset(seed=0)
     for step in range(1, env.max_steps + 1):
         observation, reward, terminated, truncated, _ = env.step(env.action_space.high)
@@ -148,9 +159,10 @@ def test_returned_arrays_and_infos_are_the_callers(env):
 
 
 def test_the_oracle_sees_the_task_and_nobody_else_does(env):
-    plain = rollout(env, 5, seed=1)
+    task = {"task": unseen_task(env)}
+    plain = rollout(env, 5, seed=1, options=task)
     oracle = type(env)(max_steps=5, observe_task=True)
-    seen = rollout(oracle, 5, seed=1)
+    seen = rollout(oracle, 5, seed=1, options=task)
     width = env.observation_space.shape[0]
     features = oracle.task.features()
     assert oracle.observation_space.shape == (width + len(plain[2][0]["task"]),)
@@ -160,8 +172,7 @@ def test_the_oracle_sees_the_task_and_nobody_else_does(env):
     oracle.reset(options={"task": {}})
     assert not any(oracle.step(oracle.action_space.high)[0][width:])
     # The same state and another task: nothing in the first observation tells them apart.
-    name = env.factors[0].name
-    hidden = [env.reset(seed=5, options={"task": {name: value}})[0] for value in (0.5, 1.8)]
+    hidden = [env.reset(seed=5, options={"task": unseen_task(env, number)})[0] for number in (0.5, 1.8)]
     np.testing.assert_array_equal(*hidden)
 
 
