@@ -2,7 +2,16 @@
 
 from .base import MetaTaskEnv
 from .classic import CartPole, Pendulum
-from .mujoco import Ant, CrippledHalfCheetah, HalfCheetah
+from .mujoco import (
+    Ant,
+    AntDir,
+    AntGoal,
+    CrippledHalfCheetah,
+    HalfCheetah,
+    HalfCheetahDir,
+    HalfCheetahFlipped,
+    HalfCheetahVel,
+)
 from .registration import ENVIRONMENTS, list_environments, make, register
 from .tasks import Factor, MetaTask, PartsFactor, Task, VectorFactor
 
@@ -11,10 +20,15 @@ register()
 __all__ = [
     "ENVIRONMENTS",
     "Ant",
+    "AntDir",
+    "AntGoal",
     "CartPole",
     "CrippledHalfCheetah",
     "Factor",
     "HalfCheetah",
+    "HalfCheetahDir",
+    "HalfCheetahFlipped",
+    "HalfCheetahVel",
     "MetaTask",
     "MetaTaskEnv",
     "PartsFactor",

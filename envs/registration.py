@@ -8,11 +8,25 @@ import gymnasium
 
 from .base import MetaTaskEnv
 from .classic import CartPole, Pendulum
-from .mujoco import Ant, CrippledHalfCheetah, HalfCheetah
+from .mujoco import (
+    Ant,
+    AntDir,
+    AntGoal,
+    CrippledHalfCheetah,
+    HalfCheetah,
+    HalfCheetahDir,
+    HalfCheetahFlipped,
+    HalfCheetahVel,
+)
 from .tasks import suggest
 
 ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
-    f"SaMI/{cls.__name__}-v0": cls for cls in (Ant, HalfCheetah, CrippledHalfCheetah, CartPole, Pendulum)
+    f"SaMI/{cls.__name__}-v0": cls
+    for cls in (
+        *(Ant, HalfCheetah, CrippledHalfCheetah),
+        *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HalfCheetahFlipped),
+        *(CartPole, Pendulum),
+    )
 }
 """Environment class by id. A new environment needs its class here and nothing else."""
 

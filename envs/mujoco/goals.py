@@ -1,0 +1,219 @@
+"""Robots that are told by the reward alone where to go: a direction, a speed, a place.
+
+After the environments of PEARL (Rakelly et al., 2019). Where the physics of such a task is unseen too, the values are
+those of the robot's own splits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..tasks import Factor, FactorValue, Splits, Task, VectorFactor
+from .ant import Ant
+from .base import DAMPING_SCALE, MASS_SCALE
+from .half_cheetah import EXTREME, MODERATE, HalfCheetah
+
+ANYTHING = (-math.inf, math.inf)
+
+
+class DirectionFactor(VectorFactor):
+    """A direction in the plane: a vector of length one, continuous where an angle would jump."""
+
+    def parse(self, value: Any) -> FactorValue:
+        """Returns the vector, scaled to length one; raises ValueError for one without a direction."""
+        vector: tuple[float, ...] = super().parse(value)  # type: ignore[assignment]
+        length = math.hypot(*vector)
+        if length == 0.0:
+            raise ValueError(f"{self.name}={value!r} is not possible: expected {self.expected}.")
+        # One of length one stays as it is to the last bit, so that what info reports reads back the same.
+        return vector if abs(length - 1.0) < 1e-9 else tuple(part / length for part in vector)
+
+
+def polar(radius: float, degrees: float) -> tuple[float, float]:
+    """Returns x and y of a point in the plane, rounded to 12 digits so that the axes' zeros are zeros."""
+    angle = math.radians(degrees)
+    return round(radius * math.cos(angle), 12) + 0.0, round(radius * math.sin(angle), 12) + 0.0
+
+
+def _cross(name: str, values: Iterable[Any], physics: Iterable[Any]) -> tuple[dict[str, Any], ...]:
+    """Returns each value of a factor under each physics."""
+    physics = tuple(physics)
+    return tuple({**scales, name: value} for value in values for scales in physics)
+
+
+# Confidence: P PEARL's code, N our proposal.
+
+
+class HalfCheetahDir(HalfCheetah):
+    """Runs forward or backward: reward ``direction * v - 0.05 |a|^2``.
+
+    Observation and action are HalfCheetah's. A direction between -1 and 1 pays less for the same speed.
+    """
+
+    default_max_steps = 200
+    factors: ClassVar[tuple[Factor, ...]] = (
+        MASS_SCALE,
+        DAMPING_SCALE,
+        Factor("direction", spread=2.0, unit="1 forward, -1 backward", bounds=(-1.0, 1.0), closed=True),
+    )
+    splits: ClassVar[Splits] = {
+        "train": ({"direction": 1.0}, {"direction": -1.0}),  # P
+        # There is no third direction: what is unseen is the body, with HalfCheetah's masses and dampings.
+        "moderate": _cross("direction", (1.0, -1.0), MODERATE),  # N
+        "extreme": _cross("direction", (1.0, -1.0), EXTREME),  # N
+    }
+
+    def _set_task(self, task: Task) -> None:
+        super()._set_task(task)
+        self._direction: float = task["direction"]  # type: ignore[assignment]
+
+    def _reward(self) -> float:
+        ctrl = self.ctrl
+        return self._direction * self.x_velocity - 0.05 * ctrl.dot(ctrl).item()
+
+
+class HalfCheetahVel(HalfCheetah):
+    """Runs at a given speed: reward ``-|v - velocity| - 0.05 |a|^2``.
+
+    Observation and action are HalfCheetah's.
+    """
+
+    default_max_steps = 200
+    factors: ClassVar[tuple[Factor, ...]] = (
+        MASS_SCALE,
+        DAMPING_SCALE,
+        Factor("velocity", neutral=1.5, spread=1.5, unit="m/s, negative is backward", bounds=ANYTHING),
+    )
+    splits: ClassVar[Splits] = {
+        # P draws from [0, 3]; a grid over it is N.
+        "train": tuple({"velocity": tenths / 10} for tenths in range(0, 31, 2)),
+        "moderate": tuple({"velocity": tenths / 10} for tenths in range(1, 30, 2)),  # N: between the trained ones
+        "extreme": tuple({"velocity": tenths / 10} for tenths in range(32, 41, 2)),  # N: faster than any of them
+    }
+
+    def _set_task(self, task: Task) -> None:
+        super()._set_task(task)
+        self._target: float = task["velocity"]  # type: ignore[assignment]
+
+    def _reward(self) -> float:
+        ctrl = self.ctrl
+        return -abs(self.x_velocity - self._target) - 0.05 * ctrl.dot(ctrl).item()
+
+
+class AntDir(Ant):
+    """Walks in a given direction: reward ``v · direction - 0.5 |a|^2 + 1``, with the torso's velocity v in the plane.
+
+    Observation ``[29]``: the torso's Δx/dt and Δy/dt over the environment step in m/s (0 at reset), qpos without x
+    and y (13), qvel (14). Action and reward weights are Ant's, with other defaults.
+    """
+
+    default_max_steps = 200
+    factors: ClassVar[tuple[Factor, ...]] = (
+        MASS_SCALE,
+        DAMPING_SCALE,
+        DirectionFactor(
+            "direction",
+            neutral=(1.0, 0.0),
+            spread=1.0,
+            unit="a direction other than (0, 0)",
+            bounds=(-1.0, 1.0),
+            closed=True,
+            components=("x", "y"),
+        ),
+    )
+    splits: ClassVar[Splits] = {
+        # P draws angles from the whole circle (and has a variant with forward and backward alone); a grid over it is N.
+        "train": tuple({"direction": polar(1.0, degrees)} for degrees in range(0, 360, 45)),
+        "moderate": tuple({"direction": polar(1.0, degrees + 22.5)} for degrees in range(0, 360, 45)),  # N: between
+        # N: between the trained directions, and the legs' masses and dampings are unseen too.
+        "extreme": _cross("direction", [polar(1.0, degrees + 22.5) for degrees in range(0, 360, 90)], EXTREME),
+    }
+
+    def __init__(self, split: str = "train", *, ctrl_cost_weight: float = 0.5, **kwargs: Any):
+        """Builds the environment.
+
+        Args:
+            split: See ``Ant``, as for all arguments not listed here.
+            ctrl_cost_weight: Cost of the squared action.
+            **kwargs: Further arguments of ``Ant``, and factors.
+        """
+        self._y_velocity = np.zeros(1)
+        super().__init__(split, ctrl_cost_weight=ctrl_cost_weight, **kwargs)
+
+    def _observed(self) -> tuple[np.ndarray, ...]:
+        return self._velocity, self._y_velocity, self.qpos[2:], self.qvel
+
+    def _bind_simulator(self) -> None:
+        super()._bind_simulator()
+        self._y = self.data.xpos[1, 1:2] if self.reference_physics else self.qpos[1:2]  # as the base has x
+
+    def _begin_episode(self, task: Task) -> None:
+        super()._begin_episode(task)
+        self._direction: tuple[float, float] = task["direction"]  # type: ignore[assignment]
+        self._y_velocity[0] = 0.0
+
+    def _advance(self, action: np.ndarray) -> tuple[float, bool]:
+        self._y_before = self._y.item()
+        return super()._advance(action)
+
+    def _reward(self) -> float:
+        x, y = self._direction
+        y_velocity = self._y_velocity[0] = (self._y.item() - self._y_before) / self.dt
+        return super()._reward() - self.x_velocity + x * self.x_velocity + y * y_velocity
+
+
+class AntGoal(Ant):
+    """Walks to a given place: reward ``-|x - goal_x| - |y - goal_y| - 0.1 |a|^2``.
+
+    Observation ``[29]``: qpos (15; x and y of the torso first, in metres from where the robot is put, up to 0.1 of
+    noise), qvel (14). Action and reward weights are Ant's, with other defaults.
+    """
+
+    default_max_steps = 200
+    factors: ClassVar[tuple[Factor, ...]] = (
+        MASS_SCALE,
+        DAMPING_SCALE,
+        VectorFactor("goal", neutral=0.0, spread=3.0, unit="m", bounds=ANYTHING, components=("x", "y")),
+    )
+    splits: ClassVar[Splits] = {
+        # P draws from the disc of radius 3 m; rings in it are N.
+        "train": tuple({"goal": polar(radius, degrees)} for radius in (1, 2, 3) for degrees in range(0, 360, 45)),
+        # N: between the trained ones in distance and direction.
+        "moderate": tuple(
+            {"goal": polar(radius, degrees + 22.5)} for radius in (1.5, 2.5) for degrees in range(0, 360, 45)
+        ),
+        "extreme": tuple({"goal": polar(4, degrees)} for degrees in range(0, 360, 45)),  # N: farther than any of them
+    }
+
+    def __init__(
+        self,
+        split: str = "train",
+        *,
+        ctrl_cost_weight: float = 0.1,
+        healthy_reward: float = 0.0,
+        **kwargs: Any,
+    ):
+        """Builds the environment.
+
+        Args:
+            split: See ``Ant``, as for all arguments not listed here.
+            ctrl_cost_weight: Cost of the squared action.
+            healthy_reward: Reward per step for being there.
+            **kwargs: Further arguments of ``Ant``, and factors.
+        """
+        super().__init__(split, ctrl_cost_weight=ctrl_cost_weight, healthy_reward=healthy_reward, **kwargs)
+
+    def _observed(self) -> tuple[np.ndarray, ...]:
+        return self.qpos, self.qvel
+
+    def _set_task(self, task: Task) -> None:
+        super()._set_task(task)
+        self._goal: tuple[float, float] = task["goal"]  # type: ignore[assignment]
+
+    def _reward(self) -> float:
+        (x, y), (goal_x, goal_y) = self.qpos[:2].tolist(), self._goal
+        return super()._reward() - self.x_velocity - abs(x - goal_x) - abs(y - goal_y)
