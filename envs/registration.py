@@ -12,18 +12,26 @@ from .mujoco import (
     Ant,
     AntDir,
     AntGoal,
+    CrippledAnt,
     CrippledHalfCheetah,
+    CrippledHopper,
+    CrippledWalker,
     HalfCheetah,
     HalfCheetahDir,
     HalfCheetahFlipped,
     HalfCheetahVel,
+    Hopper,
+    HumanoidStandup,
+    SlimHumanoid,
+    Walker,
 )
 from .tasks import suggest
 
 ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
     f"SaMI/{cls.__name__}-v0": cls
     for cls in (
-        *(Ant, HalfCheetah, CrippledHalfCheetah),
+        *(Ant, CrippledAnt, HalfCheetah, CrippledHalfCheetah, Hopper, CrippledHopper, Walker, CrippledWalker),
+        *(SlimHumanoid, HumanoidStandup),
         *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HalfCheetahFlipped),
         *(CartPole, Pendulum),
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..tasks import Factor, PartsFactor, Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
+from .crippling import CrippledEnv
 
 JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")  # in the order of the actuators
 
@@ -47,7 +48,7 @@ class HalfCheetah(MujocoTaskEnv):
         self.qvel += self.np_random.normal(0.0, 0.001, self.qvel.size)
 
 
-class CrippledHalfCheetah(HalfCheetah):
+class CrippledHalfCheetah(CrippledEnv, HalfCheetah):
     """HalfCheetah with dead joints: an actuator without torque, its spring and damping still there.
 
     The factor ``cripple`` holds indices of actuators: 0 bthigh, 1 bshin, 2 bfoot, 3 fthigh, 4 fshin, 5 ffoot. A dead
@@ -61,7 +62,7 @@ class CrippledHalfCheetah(HalfCheetah):
         "moderate": tuple({"cripple": joint} for joint in (0, 1, 2)),  # A (launch scripts, README)
         "extreme": tuple({"cripple": [pair]} for pair in ((0, 3), (1, 4), (4, 5))),  # A (launch scripts, videos)
         # The paper's Table 5, as DOMINO has it.
-        "train_table5": grid(cripple=[(0, 1), (2, 3)], mass_scale=[LOW, HIGH]),  # A
-        "moderate_table5": grid(cripple=[(4, 5)], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),  # A
-        "extreme_table5": ({"cripple": [(4, 5)]},),  # C (CaDM); its mass N
+        "domino_train": grid(cripple=[(0, 1), (2, 3)], mass_scale=[LOW, HIGH]),  # A
+        "domino": grid(cripple=[(4, 5)], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),  # A
+        "domino_extreme": ({"cripple": [(4, 5)]},),  # C (CaDM); its mass N
     }
