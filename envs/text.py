@@ -37,6 +37,8 @@ def write_lines(image: np.ndarray, lines: list[str]) -> np.ndarray:
         image: ``[height, width, 3]`` uint8.
         lines: The text; its size follows the image's height, and shrinks where a line would not fit.
     """
+    if not lines:
+        return image.copy()
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture, "RGBA")
     text = "\n".join(lines)
