@@ -25,9 +25,9 @@ EXPECTED = {
         "train": [(H, ONE, ((joint,),)) for joint in (3, 4, 5, 3)],
         "moderate": [(ONE, ONE, ((joint,),)) for joint in (0, 1, 2)],
         "extreme": [(ONE, ONE, (pair,)) for pair in ((0, 3), (1, 4), (4, 5))],
-        "train_table5": [(mass, ONE, pool) for pool in (((0,), (1,)), ((2,), (3,))) for mass in (L, H)],
-        "moderate_table5": [(mass, ONE, ((4,), (5,))) for mass in (FAR_L, FAR_H)],
-        "extreme_table5": [(ONE, ONE, ((4, 5),))],
+        "domino_train": [(mass, ONE, pool) for pool in (((0,), (1,)), ((2,), (3,))) for mass in (L, H)],
+        "domino": [(mass, ONE, ((4,), (5,))) for mass in (FAR_L, FAR_H)],
+        "domino_extreme": [(ONE, ONE, ((4, 5),))],
     },
     "Pendulum": {
         "train": [(m, length) for m in (LOW_HALF, HIGH_HALF) for length in (LOW_HALF, HIGH_HALF)],
