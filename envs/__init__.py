@@ -15,9 +15,11 @@ from .mujoco import (
     HalfCheetahFlipped,
     HalfCheetahVel,
     Hopper,
+    HopperRandParams,
     HumanoidStandup,
     SlimHumanoid,
     Walker,
+    WalkerRandParams,
 )
 from .registration import ENVIRONMENTS, list_environments, make, register
 from .tasks import Factor, MetaTask, PartsFactor, Task, VectorFactor
@@ -40,6 +42,7 @@ __all__ = [
     "HalfCheetahFlipped",
     "HalfCheetahVel",
     "Hopper",
+    "HopperRandParams",
     "HumanoidStandup",
     "MetaTask",
     "MetaTaskEnv",
@@ -49,6 +52,7 @@ __all__ = [
     "Task",
     "VectorFactor",
     "Walker",
+    "WalkerRandParams",
     "list_environments",
     "make",
     "register",

@@ -21,9 +21,11 @@ from .mujoco import (
     HalfCheetahFlipped,
     HalfCheetahVel,
     Hopper,
+    HopperRandParams,
     HumanoidStandup,
     SlimHumanoid,
     Walker,
+    WalkerRandParams,
 )
 from .tasks import suggest
 
@@ -32,7 +34,7 @@ ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
     for cls in (
         *(Ant, CrippledAnt, HalfCheetah, CrippledHalfCheetah, Hopper, CrippledHopper, Walker, CrippledWalker),
         *(SlimHumanoid, HumanoidStandup),
-        *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HalfCheetahFlipped),
+        *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HopperRandParams, WalkerRandParams, HalfCheetahFlipped),
         *(CartPole, Pendulum),
     )
 }

@@ -6,6 +6,7 @@ from .goals import AntDir, AntGoal, HalfCheetahDir, HalfCheetahVel
 from .half_cheetah import CrippledHalfCheetah, HalfCheetah
 from .hopper import CrippledHopper, Hopper
 from .humanoid import HumanoidStandup, SlimHumanoid
+from .rand_params import HopperRandParams, WalkerRandParams
 from .walker import CrippledWalker, Walker
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "HalfCheetahFlipped",
     "HalfCheetahVel",
     "Hopper",
+    "HopperRandParams",
     "HumanoidStandup",
     "SlimHumanoid",
     "Walker",
+    "WalkerRandParams",
 ]
