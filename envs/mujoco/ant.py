@@ -103,24 +103,16 @@ class CrippledAnt(CrippledEnv, Ant):
     default_cripple_mode = "shrink"
     mass_exponents = damping_exponents = reference_damping_exponents = None
     part_actuators = ((2, 3), (4, 5), (6, 7), (0, 1))
-    reference_positions: ClassVar[Mapping[int, Sequence[tuple[str, str]]]] = {
-        0: (("left_ankle_geom", "left_leg_geom"),),
-        1: (("right_ankle_geom", "right_leg_geom"),),
-        2: (("third_ankle_geom", "back_leg_geom"),),
-        3: (("fourth_ankle_geom", "rightback_leg_geom"),),
-    }
     splits: ClassVar[Splits] = {
         # The paper's Table 3: no dead leg, and each one alone. A (launch scripts; one variant has leg 0 alone).
         "train": grid(cripple=[None, 0, 1, 2, 3], mass_scale=[LOW + HIGH]),
-        "moderate": grid(
-            cripple=[None, 0, 1, 2, 3], mass_scale=[(0.4, 0.5, 1.5, 1.6)]
-        ),  # A that masses differ, values N
-        "extreme": tuple(
-            {"cripple": [pair]} for pair in ((0, 1), (1, 3), (0, 3), (1, 2))
-        ),  # A (launch scripts, videos)
-        # The paper's Table 5, as DOMINO has it: training, and its tests.
-        "domino_train": grid(cripple=[(0, 1), 2], mass_scale=[LOW, HIGH]),  # A (a slip denies legs 0 and 1 HIGH there)
-        "domino": grid(cripple=[3], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),  # A
+        # A that the masses are unseen ones (README), N which.
+        "moderate": grid(cripple=[None, 0, 1, 2, 3], mass_scale=[(0.4, 0.5, 1.5, 1.6)]),
+        # A (launch scripts, file names of the videos)
+        "extreme": tuple({"cripple": [pair]} for pair in ((0, 1), (1, 3), (0, 3), (1, 2))),
+        # The paper's Table 5, as DOMINO has it: training and test. A (a slip denies legs 0 and 1 HIGH there).
+        "domino_train": grid(cripple=[(0, 1), 2], mass_scale=[LOW, HIGH]),
+        "domino": grid(cripple=[3], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),
     }
 
     def _observed(self) -> tuple[np.ndarray, ...]:

@@ -24,22 +24,23 @@ class CrippledEnv(MujocoTaskEnv):
     A crippled part's actuators never give torque and their actions cost nothing; springs and dampings of its joints
     stay. ``cripple_mode`` says what else happens to it:
 
-    * ``"torque"``: nothing but its colour.
-    * ``"shrink"``: its geoms are half as large, about their joint, so that it stays attached there. Masses, inertias,
-      joints and all other parts stay where they are. (The authors' code halves the geoms about their own centres
-      and copies positions between the frames of different bodies; ``reference_physics`` does so.)
+    * ``"torque"``: nothing, it only changes its colour.
+    * ``"shrink"``: its geoms are half as long and thick and stay attached to their joint. Masses, inertias, joints and
+      the other parts remain what and where they are.
     * ``"amputate"``: as shrink, and masses and inertias are those of the smaller geoms.
+
+    With ``reference_physics`` the mode is the authors', and shrunk geoms float: each is halved about its own centre.
+    (Their code also copies local positions between geoms. MuJoCo does not read these, since the geoms sit exactly at
+    their body's or inertia's frame.)
 
     Attributes:
         default_cripple_mode: The mode of the authors' environment.
         part_actuators: Actuators per part; None is one per part, in their order.
-        reference_positions: Per part, pairs of geoms (target, source) whose local positions the authors copy.
     """
 
     default_cripple_mode: ClassVar[str] = "torque"
     part_actuators: ClassVar[Sequence[Sequence[int]] | None] = None
-    reference_positions: ClassVar[Mapping[int, Sequence[tuple[str, str]]]] = {}
-    task_arrays = (*MujocoTaskEnv.task_arrays[2:], *INERTIA, *GEOMETRY, "geom_rgba")
+    task_arrays = ("dof_damping", *INERTIA, *GEOMETRY, "geom_rgba")
 
     def __init__(
         self,
@@ -94,21 +95,15 @@ class CrippledEnv(MujocoTaskEnv):
         parts: Sequence[int] = task["cripple"]  # type: ignore[assignment]
         self._crippled = np.array(self._dead_actuators(parts), dtype=np.intp)
         if parts:
-            self.model.geom_rgba[list(self._geoms(parts))] = CRIPPLED_COLOUR
+            geoms = list(self._geoms(parts))
+            self.model.geom_rgba[geoms] = CRIPPLED_COLOUR
             if self.reference_physics and self.cripple_mode == "shrink":
-                self._shrink_as_the_authors(parts)
-
-    def _shrink_as_the_authors(self, parts: Sequence[int]) -> None:
-        model = self.model
-        model.geom_size[list(self._geoms(parts))] *= 0.5
-        for part in parts:
-            for target, source in self.reference_positions[part]:
-                model.geom(target).pos[:] = model.geom(source).pos
+                self.model.geom_size[geoms] *= 0.5
 
 
-# Editing sizes and positions in place leaves the bounds stale that collisions rely on, and the flags that say which
-# geoms sit exactly at their body's or inertia's frame (their positions are then not even read). Compiling gets all of
-# it right, in milliseconds; hence once per process, and a reset copies what may have changed.
+# Editing sizes and positions in place leaves stale the bounds that collisions rely on, and the flags that say which
+# geoms sit exactly at their body's or inertia's frame (their positions are not read). Compiling gets all of it right
+# in some milliseconds; hence once per process, and a reset copies the arrays, so that views into the model stay valid.
 @functools.cache
 def compile_crippled(path: str, geoms: tuple[int, ...], keep_inertia: bool) -> Mapping[str, np.ndarray]:
     """Compiles a robot with some geoms at half their size.

@@ -61,7 +61,7 @@ class CrippledHalfCheetah(CrippledEnv, HalfCheetah):
         "train": tuple({"cripple": joint, "mass_scale": HIGH} for joint in (3, 4, 5, 3)),
         "moderate": tuple({"cripple": joint} for joint in (0, 1, 2)),  # A (launch scripts, README)
         "extreme": tuple({"cripple": [pair]} for pair in ((0, 3), (1, 4), (4, 5))),  # A (launch scripts, videos)
-        # The paper's Table 5, as DOMINO has it.
+        # The paper's Table 5, as DOMINO has it: training and tests.
         "domino_train": grid(cripple=[(0, 1), (2, 3)], mass_scale=[LOW, HIGH]),  # A
         "domino": grid(cripple=[(4, 5)], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),  # A
         "domino_extreme": ({"cripple": [(4, 5)]},),  # C (CaDM); its mass N

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ..tasks import Factor, PartsFactor, Splits
@@ -46,14 +46,6 @@ class CrippledWalker(CrippledEnv, Walker):
 
     factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=JOINTS))
     default_cripple_mode = "shrink"
-    reference_positions: ClassVar[Mapping[int, Sequence[tuple[str, str]]]] = {
-        0: (("leg_geom", "thigh_geom"), ("foot_geom", "thigh_geom")),
-        1: (("foot_geom", "leg_geom"),),
-        2: (("foot_geom", "leg_geom"),),
-        3: (("leg_left_geom", "thigh_left_geom"), ("foot_left_geom", "thigh_left_geom")),
-        4: (("foot_left_geom", "leg_left_geom"),),
-        5: (("foot_left_geom", "leg_left_geom"),),
-    }
     splits: ClassVar[Splits] = {
         "train": ({"cripple": [(0, 1, 2)]}, {}) * 2,  # A (README)
         "moderate": tuple({"cripple": joint} for joint in (0, 1, 2)),  # A (README)
