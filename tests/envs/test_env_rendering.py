@@ -143,7 +143,8 @@ def test_the_task_is_written_into_the_picture_on_request(env_id, request):
         (PARTS, (0, 2), "0 hip + 2 ankle"),
         (vector(2), (0.0, -1.5), "(0, -1.5)"),
         (vector(7), (0.31, 1.0, 2.0, 3.2, 1.0, 1.0, 1.0), "7 numbers 0.31…3.2"),
-        (vector(7), (1.0,) * 7, "1 each"),
+        (vector(7), (1.0,) * 7, "7 × 1"),
+        (vector(2), (1.0, 1.0), "(1, 1)"),
     ],
 )
 def test_values_in_words(factor, value, words):
