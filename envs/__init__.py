@@ -21,6 +21,7 @@ from .mujoco import (
     Walker,
     WalkerRandParams,
 )
+from .panda import PandaPickAndPlace, PandaPush
 from .registration import ENVIRONMENTS, list_environments, make, register
 from .tasks import Factor, MetaTask, PartsFactor, Task, VectorFactor
 
@@ -46,6 +47,8 @@ __all__ = [
     "HumanoidStandup",
     "MetaTask",
     "MetaTaskEnv",
+    "PandaPickAndPlace",
+    "PandaPush",
     "PartsFactor",
     "Pendulum",
     "SlimHumanoid",

@@ -27,6 +27,7 @@ from .mujoco import (
     Walker,
     WalkerRandParams,
 )
+from .panda import PandaPickAndPlace, PandaPush
 from .tasks import suggest
 
 ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
@@ -36,6 +37,7 @@ ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
         *(SlimHumanoid, HumanoidStandup),
         *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HopperRandParams, WalkerRandParams, HalfCheetahFlipped),
         *(CartPole, Pendulum),
+        *(PandaPush, PandaPickAndPlace),
     )
 }
 """Environment class by id. A new environment needs its class here and nothing else."""
