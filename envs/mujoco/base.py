@@ -56,7 +56,7 @@ class MujocoTaskEnv(MetaTaskEnv):
     damping_exponents: ClassVar[Sequence[int] | None] = None
     reference_damping_exponents: ClassVar[Sequence[int] | None] = None
     task_arrays: ClassVar[tuple[str, ...]] = ("body_mass", "body_inertia", "dof_damping")
-    camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -15.0}
+    camera: ClassVar[Mapping[str, float]] = {"distance": 4.5, "azimuth": 90.0, "elevation": -15.0}
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 20}  # type: ignore[misc]
 
     def __init__(
