@@ -141,7 +141,7 @@ class PandaTaskEnv(MetaTaskEnv):
         self.reward_type = check_reward_type(reward_type)
         self.reject_solved_starts = bool(reject_solved_starts)
         self._image_size = (width, height)
-        self._goal: tuple[float, ...] = (0.0, 0.0, 0.0)
+        self.goal: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._solved = self._solved_start = False
         self._past: list[tuple[Sequence[float], Sequence[float], bool]] = []
         self.simulation = PandaSimulation(visible=render_mode is not None)
@@ -160,14 +160,14 @@ class PandaTaskEnv(MetaTaskEnv):
 
     def _begin_episode(self, task: Task) -> None:
         while True:
-            self._goal = self._draw_goal()
+            self.goal = self._draw_goal()
             cube = (*self.np_random.uniform(-RANGE, RANGE, 2).tolist(), EDGE / 2)
-            self._solved_start = math.dist(cube, self._goal) < SUCCESS_DISTANCE
+            self._solved_start = math.dist(cube, self.goal) < SUCCESS_DISTANCE
             if not (self._solved_start and self.reject_solved_starts):
                 break
         if self.simulation.closed:
             self.simulation = PandaSimulation(visible=self.render_mode is not None)
-        self.simulation.begin(task["cube_mass"], task["table_friction"], cube, self._goal)  # type: ignore[arg-type]
+        self.simulation.begin(task["cube_mass"], task["table_friction"], cube, self.goal)  # type: ignore[arg-type]
         self._past = []
         self._remember()
 
@@ -176,7 +176,7 @@ class PandaTaskEnv(MetaTaskEnv):
             raise ValueError(f"action has {len(action)} entries; expected 4: x, y, z, opening of the gripper.")
         self.simulation.advance(action)
         self._remember()
-        distance = math.dist(self.simulation.cube, self._goal)
+        distance = math.dist(self.simulation.cube, self.goal)
         self._solved = distance < SUCCESS_DISTANCE
         if self.reward_type == "dense":
             return -distance, self._solved
@@ -199,7 +199,7 @@ class PandaTaskEnv(MetaTaskEnv):
             *now.cube_velocity,
             *now.cube_angular_velocity,
             *now.cube,
-            *self._goal,
+            *self.goal,
         )
 
     def _episode_info(self) -> dict[str, Any]:
