@@ -38,6 +38,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     splits: ClassVar[Splits]
     default_max_steps: ClassVar[int] = 1000
     thread_safe: ClassVar[bool] = True
+    _buffer: np.ndarray
+    _task_features: np.ndarray
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
 
     def __init__(
