@@ -90,7 +90,7 @@ class PandaTaskEnv(MetaTaskEnv):
 
     factors: ClassVar[tuple[Factor, ...]] = (
         Factor("cube_mass", 1.0, math.log(10.0), "kg", log=True),
-        FrictionFactor("table_friction", 0.5, 2.0, "coefficient of the table, times the cube's 0.5"),
+        FrictionFactor("table_friction", 0.5, 2.0, "coefficient; the cube's is 0.5"),
     )
     splits: ClassVar[Splits] = {
         "train": (
