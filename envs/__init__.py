@@ -2,6 +2,7 @@
 
 from .base import MetaTaskEnv
 from .classic import CartPole, Pendulum
+from .factors import Factor, PartsFactor, VectorFactor
 from .mujoco import (
     Ant,
     AntDir,
@@ -23,7 +24,7 @@ from .mujoco import (
 )
 from .panda import PandaPickAndPlace, PandaPush
 from .registration import ENVIRONMENTS, list_environments, make, register
-from .tasks import Factor, MetaTask, PartsFactor, Task, VectorFactor
+from .tasks import MetaTask, Task
 
 register()
 

@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from .tasks import Factor, MetaTask, Splits, Task, parse_meta_task, parse_meta_tasks, parse_task, suggest
+from .factors import Factor, suggest
+from .tasks import MetaTask, Splits, Task, parse_meta_task, parse_meta_tasks, parse_task
 from .text import describe_task, write_lines
 
 

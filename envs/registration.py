@@ -8,6 +8,7 @@ import gymnasium
 
 from .base import MetaTaskEnv
 from .classic import CartPole, Pendulum
+from .factors import suggest
 from .mujoco import (
     Ant,
     AntDir,
@@ -28,7 +29,6 @@ from .mujoco import (
     WalkerRandParams,
 )
 from .panda import PandaPickAndPlace, PandaPush
-from .tasks import suggest
 
 ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
     f"SaMI/{cls.__name__}-v0": cls

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .tasks import Factor, FactorValue, MetaTask, PartsFactor, Task, VectorFactor
+from .factors import Factor, FactorValue, PartsFactor, VectorFactor
+from .tasks import MetaTask, Task
 
 MOST_COMPONENTS = 3  # of a vector, to be written out
 LONGEST_UNIT = 4  # in characters, to stand in a column's title

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from ..tasks import Factor, PartsFactor, Splits, grid
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
 from .crippling import CrippledEnv
 from .half_cheetah import EXTREME, HIGH, LOW, MODERATE, TRAIN

@@ -18,8 +18,9 @@ import mujoco
 import numpy as np
 
 from ..base import MetaTaskEnv
+from ..factors import Factor
 from ..rendering import OffScreen, Window
-from ..tasks import Factor, Task
+from ..tasks import Task
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 

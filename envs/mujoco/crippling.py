@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from ..tasks import Task, suggest
+from ..factors import suggest
+from ..tasks import Task
 from .base import ASSETS, MujocoTaskEnv
 
 MODES = ("torque", "shrink", "amputate")

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..tasks import Factor, PartsFactor, Splits, Task
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits, Task
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
 from .half_cheetah import JOINTS, HalfCheetah
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..tasks import Factor, PartsFactor, Splits, grid
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
 from .crippling import CrippledEnv
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..tasks import Factor, PartsFactor, Splits, grid
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
 from .crippling import CrippledEnv
 

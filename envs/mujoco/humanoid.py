@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from ..tasks import Factor, Splits, grid, suggest
+from ..factors import Factor, suggest
+from ..tasks import Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
 
 # Confidence: A authors' own file for this environment, B authors' prose, C a parent paper's code, N our proposal.

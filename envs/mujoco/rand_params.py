@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..tasks import Splits, Task, VectorFactor
+from ..factors import VectorFactor
+from ..tasks import Splits, Task
 from .hopper import PlanarEnv
 from .walker import JOINTS
 

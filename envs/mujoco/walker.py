@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ..tasks import Factor, PartsFactor, Splits
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits
 from .base import DAMPING_SCALE, MASS_SCALE
 from .crippling import CrippledEnv
 from .hopper import DOMINO, EXTREME, MODERATE, SUPER_EXTREME, TRAIN, PlanarEnv

@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 
 from ..base import MetaTaskEnv
-from ..tasks import Factor, Splits, Task, grid, suggest
+from ..factors import Factor, suggest
+from ..tasks import Splits, Task, grid
 from .simulation import EDGE, PandaSimulation
 from .skills import REFERENCE_OFF_TABLE, CubeTrack, episode_skill, reference_episode_skill
 

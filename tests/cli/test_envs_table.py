@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rllib_sami import envs
-from rllib_sami.envs.tasks import Factor, PartsFactor, VectorFactor
+from rllib_sami.envs.factors import Factor, PartsFactor, VectorFactor
 
 
 class Unbuildable(envs.MetaTaskEnv):

@@ -14,7 +14,8 @@ from gymnasium.error import DependencyNotInstalled
 
 from rllib_sami import envs
 from rllib_sami.envs import rendering
-from rllib_sami.envs.tasks import Factor, PartsFactor, VectorFactor, parse_task
+from rllib_sami.envs.factors import Factor, PartsFactor, VectorFactor
+from rllib_sami.envs.tasks import parse_task
 from rllib_sami.envs.text import describe, describe_task, write_lines
 
 PARTS = PartsFactor(parts=("hip", "knee", "ankle"))
