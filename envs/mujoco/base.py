@@ -17,7 +17,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from ..base import MetaTaskEnv
+from ..base import MetaTaskEnv, check_count
 from ..factors import Factor
 from ..rendering import OffScreen, Window
 from ..tasks import Task
@@ -90,7 +90,7 @@ class MujocoTaskEnv(MetaTaskEnv):
         """
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
         self.reference_physics = bool(reference_physics)
-        self._image_size = (width, height)
+        self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self._renderer: Any = None
 
         self.model = copy.copy(_load_model(str(ASSETS / self.xml)))
@@ -156,8 +156,6 @@ class MujocoTaskEnv(MetaTaskEnv):
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
         ctrl = self.ctrl
-        if len(action) != len(ctrl):
-            raise ValueError(f"action has {len(action)} entries; expected {len(ctrl)}, one per actuator.")
         ctrl[:] = action
         if self._crippled.size:
             ctrl[self._crippled] = 0.0

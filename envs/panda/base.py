@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ..base import MetaTaskEnv
+from ..base import MetaTaskEnv, check_count
 from ..factors import Factor, suggest
 from ..tasks import Splits, Task, grid
 from .simulation import EDGE, PandaSimulation
@@ -141,7 +141,7 @@ class PandaTaskEnv(MetaTaskEnv):
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
         self.reward_type = check_reward_type(reward_type)
         self.reject_solved_starts = bool(reject_solved_starts)
-        self._image_size = (width, height)
+        self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self.goal: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._solved = self._solved_start = False
         self._past: list[tuple[Sequence[float], Sequence[float], bool]] = []
@@ -173,8 +173,6 @@ class PandaTaskEnv(MetaTaskEnv):
         self._remember()
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
-        if len(action) != 4:
-            raise ValueError(f"action has {len(action)} entries; expected 4: x, y, z, opening of the gripper.")
         self.simulation.advance(action)
         self._remember()
         distance = math.dist(self.simulation.cube, self.goal)
@@ -203,8 +201,9 @@ class PandaTaskEnv(MetaTaskEnv):
             *self.goal,
         )
 
-    def _episode_info(self) -> dict[str, Any]:
-        info = super()._episode_info()
+    def episode_info(self) -> dict[str, Any]:
+        """Returns what ``info`` says at the first and last step of an episode; at the last, what became of the cube."""
+        info = super().episode_info()
         if self._steps_left > 0:
             return info
         track = self.track

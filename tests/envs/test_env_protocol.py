@@ -227,6 +227,8 @@ def test_vector_environments_set_the_walk_per_slot():
         ({"max_steps": 10.5}, ["max_steps=10.5"]),
         ({"max_steps": True}, ["max_steps=True"]),
         ({"render_mode": "humann"}, ["render_mode='humann'", "rgb_array"]),
+        ({"width": 0}, ["width=0", ">= 1", "480"]),
+        ({"height": "480"}, ["height='480'", ">= 1"]),
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_loaded(kwargs, words, monkeypatch):
@@ -269,11 +271,12 @@ def test_bad_next_task_id_is_named(task_id):
         envs.HalfCheetah().next_task_id = task_id
 
 
-def test_bad_action_length_is_named():
-    env = envs.HalfCheetah()
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_bad_action_length_is_named(env, wrong):
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="action has 1 entries; expected 6"):
-        env.step(np.zeros(1, dtype=np.float32))
+    size = env.action_space.shape[0]
+    with pytest.raises(ValueError, match=f"action has {size + wrong} entries; expected {size}"):
+        env.step(np.zeros(size + wrong, dtype=np.float32))
 
 
 def test_factors_as_keywords_make_one_meta_task():
