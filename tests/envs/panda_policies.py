@@ -1,5 +1,7 @@
 """Scripted arms: one that grips the cube and carries it to the goal, one that pushes it."""
 
+import itertools
+
 import numpy as np
 
 
@@ -38,3 +40,19 @@ def push(env, goal, height=0.02):
         yield towards(env, behind, -1.0)
     while True:
         yield np.array([*way, np.clip((height - state.end_effector[2]) / 0.05, -1.0, 1.0), -1.0], np.float32)
+
+
+def play(env, policy=None, steps=None, **reset):
+    """One episode: observations ``[T + 1, 25]``, rewards ``[T]``, the last info. Random actions without a policy."""
+    observation, info = env.reset(**reset)
+    rng = np.random.default_rng(0)
+    actions = policy(env, env.goal) if policy else itertools.repeat(None)
+    observations, rewards = [observation], []
+    for action in itertools.islice(actions, steps):
+        action = rng.uniform(-1, 1, 4).astype(np.float32) if action is None else action
+        observation, reward, terminated, truncated, info = env.step(action)
+        observations.append(observation)
+        rewards.append(reward)
+        if terminated or truncated:
+            break
+    return np.array(observations), np.array(rewards), info

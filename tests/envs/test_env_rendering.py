@@ -26,14 +26,6 @@ def vector(size):
 
 
 @pytest.fixture
-def opengl():
-    try:
-        return rendering.opengl_backend()
-    except DependencyNotInstalled as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture
 def cheetah(opengl):
     env = envs.make("SaMI/CrippledHalfCheetah-v0", render_mode="rgb_array", width=200, height=160)
     yield env
@@ -254,7 +246,7 @@ print("shown")
 
 
 @pytest.mark.skipif(not shutil.which("xvfb-run"), reason="needs xvfb-run")
-def test_a_window_shows_the_robot():
+def test_a_window_shows_the_robot(opengl):
     finished = subprocess.run(
         ["xvfb-run", "-a", "-s", "-screen 0 800x600x24", sys.executable, "-c", WINDOW],
         env={name: value for name, value in os.environ.items() if name != "MUJOCO_GL"},
