@@ -10,7 +10,7 @@ EXTRAS = {
     # Panda arm environments (PyBullet has no wheel for every Python version, hence optional).
     "panda": ["panda-gym>=3.0.7"],
     # Figures and tables of the zero-shot report.
-    "report": ["matplotlib>=3.8", "scikit-learn>=1.4", "imageio[ffmpeg]>=2.34"],
+    "report": ["matplotlib>=3.8", "scikit-learn>=1.4", "imageio-ffmpeg>=0.5", "Jinja2>=3.1"],
     "docs": ["mkdocs-material>=9.5"],
     "dev": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
 }
@@ -30,7 +30,11 @@ setup(
     ],
     # The environments know nothing of learning, so they live beside the package and are installed into it.
     package_dir={"rllib_sami": "rllib_sami", "rllib_sami.envs": "envs"},
-    package_data={"rllib_sami": ["py.typed"]},
+    package_data={
+        "rllib_sami": ["py.typed"],
+        "rllib_sami.evaluation": ["templates/*"],
+        "rllib_sami.evaluation.paper": ["*.csv", "*.md"],
+    },
     install_requires=[
         "ray[rllib,tune]>=2.60,<2.61",
         "torch>=2.6",

@@ -1,0 +1,32 @@
+"""Zero-shot evaluation: from checkpoints to tables, statistics, figures, videos and one report.
+
+```python
+from rllib_sami.evaluation import Results, evaluate, report
+
+results = evaluate(["runs/SaCCM/checkpoint_000010"], splits=("train", "extreme"))
+results.save("results/SaCCM")
+report(Results.load("results/SaCCM"), "report")
+```
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .play import evaluate
+    from .reporting import report
+    from .results import Contexts, Results
+
+__all__ = ["Contexts", "Results", "evaluate", "report"]
+
+# Loaded when first used: a report needs the extra "report", and playing needs Ray. (The module of `report` is named
+# `reporting`: one named like the function would take its place as soon as it is imported.)
+_HOMES = {"Contexts": ".results", "Results": ".results", "evaluate": ".play", "report": ".reporting"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)

@@ -1,0 +1,290 @@
+"""What an evaluation found: one table of episodes, the contexts along them, and where both come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+EPISODES_FILE, CONTEXTS_FILE, PROVENANCE_FILE = "results.parquet", "embeddings.npz", "provenance.json"
+SPLITS = ("train", "moderate", "extreme", "super_extreme")  # the order of rows and figures; others follow by name
+
+COLUMNS = {
+    "algorithm": "str",  # name of the algorithm, such as SaCCM
+    "run": "str",  # label of the checkpoint, unique per checkpoint
+    "seed": "int64",  # of training; -1: unknown
+    "env_steps": "int64",  # trained
+    "context": "str",  # "learned", or how the context was replaced
+    "explore": "bool",  # whether the agent acted with noise
+    "environment": "str",
+    "split": "str",
+    "task_id": "int64",  # index of the meta-task in its split; -1: the environment has none
+    "episode": "int64",  # index within (run, split, task_id)
+    "episode_seed": "int64",
+    "return": "float64",
+    "length": "int64",  # environment steps
+    "success": "boolean",  # missing where the environment has none
+    "skill": "string",  # missing where the environment names none
+    "reference_skill": "string",  # by the label of the method's authors
+}
+PLAYER = ["algorithm", "run", "context", "explore"]  # who played: these columns
+TASK = ["environment", "split", "task_id"]  # what was played
+_NULLABLE = ("success", "skill", "reference_skill")
+
+
+@dataclass
+class Contexts:
+    """Contexts along episodes.
+
+    Attributes:
+        steps: ``[M]`` int64, environment steps after which contexts were kept: 0, 1, 2, 4, … and every 1/16 of the cap.
+        values: ``[num_episodes, M, D]`` float32; row i belongs to row i of the episodes. NaN after an episode's end,
+            in all of an episode whose agent has no context, and beyond the width of a context narrower than D.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.steps, self.values = np.asarray(self.steps, np.int64), np.asarray(self.values, np.float32)
+        if self.values.ndim != 3 or self.steps.shape != self.values.shape[1:2]:
+            raise ValueError(
+                f"contexts: steps {self.steps.shape} and values {self.values.shape} do not match: expected [M] and "
+                "[num_episodes, M, D]."
+            )
+
+
+@dataclass(repr=False)
+class Results:
+    """Episodes of trained agents on tasks they may never have seen.
+
+    Columns and rows of ``episodes`` are brought into one order, so that equal results are equal files.
+
+    Attributes:
+        episodes: One row per episode: the columns of ``COLUMNS`` and one ``task_<key>`` (float64) per number of the
+            environment's ``info["task"]``.
+        contexts: Contexts along the episodes, or None where no agent has any.
+        provenance: Versions, commands, seeds, hardware; of results put together, ``{"parts": [...]}``. Its
+            ``max_steps`` (environment to its cap on steps, if any) is part of the task grid.
+    """
+
+    episodes: pd.DataFrame
+    contexts: Contexts | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [name for name in COLUMNS if name not in self.episodes and name not in _NULLABLE]
+        if missing:
+            raise ValueError(f"episodes: no column {', '.join(missing)}. Expected: {', '.join(COLUMNS)}.")
+        if self.contexts is not None and len(self.contexts.values) != len(self.episodes):
+            raise ValueError(
+                f"contexts: values of {len(self.contexts.values)} episodes, but there are {len(self.episodes)}."
+            )
+        episodes = self.episodes.reindex(columns=[*COLUMNS, *task_columns(self.episodes)])
+        episodes = episodes.astype({**COLUMNS, **dict.fromkeys(task_columns(episodes), "float64")})
+        episodes = episodes.reset_index(drop=True).sort_values([*PLAYER, *TASK, "episode"], key=_rank, kind="stable")
+        order = episodes.index.to_numpy()
+        self.episodes = episodes.reset_index(drop=True)
+        if self.contexts is not None:
+            self.contexts = Contexts(self.contexts.steps, self.contexts.values[order])
+
+    @property
+    def task_columns(self) -> list[str]:
+        """Names of the columns with the tasks' values."""
+        return task_columns(self.episodes)
+
+    def summary(self) -> pd.DataFrame:
+        """Returns one row per algorithm, context, environment and split; each task weighs the same."""
+        groups = ["algorithm", "context", "explore", "environment", "split"]
+        rows = []
+        for key, mine in self.episodes.groupby(groups, sort=False):
+            tasks = mine.groupby("task_id")[["return", "length"]].mean()
+            rates = mine.dropna(subset="success").groupby("task_id")["success"].mean()
+            rows.append(
+                {
+                    **dict(zip(groups, key, strict=True)),
+                    "runs": mine["run"].nunique(),
+                    "tasks": len(tasks),
+                    "episodes": len(mine),
+                    "return": tasks["return"].mean(),
+                    "length": tasks["length"].mean(),
+                    "success": float(rates.mean()) if len(rates) else np.nan,
+                }
+            )
+        columns = [*groups, "runs", "tasks", "episodes", "return", "length", "success"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        return (
+            self._shown().to_string(index=False, float_format="{:,.4g}".format) if len(self.episodes) else "Results()"
+        )
+
+    def _repr_html_(self) -> str:
+        return self._shown().to_html(index=False, float_format="{:,.4g}".format)
+
+    def _shown(self) -> pd.DataFrame:
+        """Returns the summary without columns that say nothing."""
+        table = self.summary().dropna(axis="columns", how="all")
+        plain = {"context": "learned", "explore": False}
+        return table.drop(columns=[name for name, usual in plain.items() if (table[name] == usual).all()])
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes ``results.parquet``, ``embeddings.npz`` (if there are contexts) and ``provenance.json``.
+
+        Args:
+            folder: Where; made if missing. Files of former results in it are replaced.
+
+        Raises:
+            ValueError: It cannot be written.
+        """
+        folder = Path(folder).expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.episodes.to_parquet(folder / EPISODES_FILE, index=False)
+            (folder / PROVENANCE_FILE).write_text(json.dumps(self.provenance, indent=1, default=str) + "\n", "utf-8")
+            if self.contexts is not None:
+                np.savez_compressed(folder / CONTEXTS_FILE, steps=self.contexts.steps, values=self.contexts.values)
+            else:
+                (folder / CONTEXTS_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"{folder}: results cannot be written there: {error.strerror}. Give another one."
+            ) from error
+        return folder
+
+    @classmethod
+    def load(cls, folders: str | Path | Iterable[str | Path]) -> Results:
+        """Reads results from one folder, or puts those of several together.
+
+        Raises:
+            ValueError: A folder holds no results, two hold the same ones, or their task grids differ.
+        """
+        folders = [folders] if isinstance(folders, str | Path) else list(folders)
+        if not folders:
+            raise ValueError("results: no folder given. Give one that `rllib evaluate --out` has written.")
+        parts = [_read(Path(folder).expanduser()) for folder in folders]
+        _check_grids(parts, [str(folder) for folder in folders])
+        return parts[0] if len(parts) == 1 else join(parts)
+
+
+def join(parts: Sequence[Results]) -> Results:
+    """Puts results together; the caller has seen to it that their task grids agree."""
+    episodes = pd.concat([part.episodes for part in parts], ignore_index=True)
+    provenance = [piece for part in parts for piece in part.provenance.get("parts", [part.provenance])]
+    kept = [part.contexts for part in parts if part.contexts is not None]
+    contexts = None
+    if kept:
+        steps = np.unique(np.concatenate([part.steps for part in kept]))
+        values = np.full((len(episodes), len(steps), max(part.values.shape[2] for part in kept)), np.nan, np.float32)
+        start = 0
+        for part in parts:
+            if part.contexts is not None:
+                rows = np.arange(start, start + len(part.episodes))
+                at = np.searchsorted(steps, part.contexts.steps)
+                values[np.ix_(rows, at, np.arange(part.contexts.values.shape[2]))] = part.contexts.values
+            start += len(part.episodes)
+        contexts = Contexts(steps, values)
+    return Results(episodes, contexts, {"parts": provenance})
+
+
+def task_columns(episodes: pd.DataFrame) -> list[str]:
+    """Returns the names of the columns with the tasks' values."""
+    return [name for name in episodes if name.startswith("task_") and name != "task_id"]
+
+
+def split_order(split: str) -> tuple[int, str]:
+    """Returns what splits are sorted by: from training outwards."""
+    return (SPLITS.index(split) if split in SPLITS else len(SPLITS)), split
+
+
+def _rank(column: pd.Series) -> pd.Series:
+    if column.name != "split":
+        return column
+    ranks = {split: rank for rank, split in enumerate(sorted(column.unique(), key=split_order))}
+    return column.map(ranks)
+
+
+def _read(folder: Path) -> Results:
+    file = folder / EPISODES_FILE
+    if not file.is_file():
+        raise ValueError(f"{folder}: no {EPISODES_FILE} in it. Give a folder that `rllib evaluate --out` has written.")
+    try:
+        episodes = pd.read_parquet(file)
+        file, contexts = folder / CONTEXTS_FILE, None
+        if file.is_file():
+            with np.load(file) as arrays:
+                contexts = Contexts(arrays["steps"], arrays["values"])
+        file, provenance = folder / PROVENANCE_FILE, {}
+        if file.is_file():
+            provenance = json.loads(file.read_text("utf-8"))
+        return Results(episodes, contexts, provenance)
+    except Exception as error:  # whatever parquet, zip and JSON readers raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file}: cannot be read: {reason} Evaluate again, or restore the file.") from error
+
+
+def _check_grids(parts: Sequence[Results], names: Sequence[str]) -> None:
+    """Refuses results that no table may compare: each run must have played the same episodes of an environment."""
+    seen: dict[Any, str] = {}
+    first: dict[str, tuple[str, pd.DataFrame, Any]] = {}
+    for part, name in zip(parts, names, strict=True):
+        for (environment, *player), mine in part.episodes.groupby(["environment", *PLAYER], sort=False):
+            who = f"{player[1]} ({player[2]} context{', exploring' if player[3] else ''})"
+            played = (environment, *player)
+            if played in seen:
+                raise ValueError(
+                    f"{name}: {who} on {environment} is in {seen[played]} too. Leave one of them out, "
+                    "or give the checkpoints different labels."
+                )
+            seen[played] = name
+            values = mine.dropna(axis="columns", how="all")
+            grid = values[[*TASK, "episode", "episode_seed", *task_columns(values)]].reset_index(drop=True)
+            cap = _cap(part.provenance, environment)
+            if environment not in first:
+                first[environment] = (f"{name}, {who}", grid, cap)
+            elif difference := _difference(first[environment][1:], (grid, cap)):
+                raise ValueError(
+                    f"{name}, {who}: other tasks of {environment} than in {first[environment][0]}: {difference}. "
+                    "Evaluate them with the same splits, episodes, seed and env_config, or report them apart."
+                )
+
+
+def _difference(wanted: tuple[pd.DataFrame, Any], there: tuple[pd.DataFrame, Any]) -> str | None:
+    """Returns where two grids differ, in a few words."""
+    (grid, cap), (other, other_cap) = wanted, there
+    if None not in (cap, other_cap) and cap != other_cap:
+        return f"max_steps {other_cap} instead of {cap}"
+    for keys in (["split"], ["split", "task_id"], ["split", "task_id", "episode"]):
+        ours, theirs = ({tuple(row) for row in table[keys].itertuples(index=False)} for table in (grid, other))
+        if ours != theirs:
+            lacking, extra = sorted(ours - theirs), sorted(theirs - ours)
+            verb, row = ("lacks", lacking[0]) if lacking else ("has also", extra[0])
+            named = ", ".join(f"{key} {value}" for key, value in zip(keys, row, strict=True))
+            return f"it {verb} {named}"
+    if list(grid.columns) != list(other.columns):
+        return f"its tasks have {', '.join(task_columns(other))} instead of {', '.join(task_columns(grid))}"
+    for name in grid.columns:
+        unequal = (
+            ~np.isclose(grid[name], other[name], rtol=0, atol=0, equal_nan=True)
+            if name[:5] == "task_"
+            else (grid[name] != other[name])
+        )
+        if unequal.any():
+            at = int(np.flatnonzero(unequal)[0])
+            place = f"split {grid['split'][at]}, task_id {grid['task_id'][at]}, episode {grid['episode'][at]}"
+            return f"{name} is {other[name][at]} instead of {grid[name][at]} in {place}"
+    return None
+
+
+def _cap(provenance: dict[str, Any], environment: str) -> Any:
+    caps = {
+        part["max_steps"][environment]
+        for part in provenance.get("parts", [provenance])
+        if environment in (part.get("max_steps") or {})
+    }
+    return next(iter(caps)) if len(caps) == 1 else None
