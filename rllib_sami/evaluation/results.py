@@ -18,7 +18,7 @@ COLUMNS = {
     "algorithm": "str",  # name of the algorithm, such as SaCCM
     "run": "str",  # label of the checkpoint, unique per checkpoint
     "seed": "int64",  # of training; -1: unknown
-    "env_steps": "int64",  # trained
+    "env_steps": "int64",  # trained; -1: unknown
     "context": "str",  # "learned", or how the context was replaced
     "explore": "bool",  # whether the agent acted with noise
     "environment": "str",
@@ -27,7 +27,7 @@ COLUMNS = {
     "episode": "int64",  # index within (run, split, task_id)
     "episode_seed": "int64",
     "return": "float64",
-    "length": "int64",  # environment steps
+    "length": "int64",  # environment steps; -1: unknown
     "success": "boolean",  # missing where the environment has none
     "skill": "string",  # missing where the environment names none
     "reference_skill": "string",  # by the label of the method's authors
@@ -112,7 +112,7 @@ class Results:
                     "tasks": len(tasks),
                     "episodes": len(mine),
                     "return": tasks["return"].mean(),
-                    "length": tasks["length"].mean(),
+                    "length": tasks["length"].mean() if (mine["length"] >= 0).all() else np.nan,
                     "success": float(rates.mean()) if len(rates) else np.nan,
                 }
             )
