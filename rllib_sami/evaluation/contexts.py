@@ -1,0 +1,264 @@
+"""What the contexts hold: projections to look at, and numbers that need no eye.
+
+An encoder's contexts mean nothing beside another encoder's, so everything here is for the episodes of one run.
+Notation: ``N`` episodes, ``M`` kept steps, ``D`` context dimensions, ``F`` task factors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from sklearn.manifold import TSNE
+from sklearn.metrics import r2_score, silhouette_score
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+if TYPE_CHECKING:
+    from .results import Results
+
+NEIGHBOURS = 5
+MAX_CLUSTERS = 8
+
+
+def final_contexts(values: np.ndarray) -> np.ndarray:
+    """Returns the last kept context of each episode, ``[N, D]``, of ``values`` ``[N, M, D]`` with NaN after the end."""
+    kept = ~np.isnan(values).all(axis=2)  # [N, M]
+    last = values.shape[1] - 1 - kept[:, ::-1].argmax(axis=1)
+    return values[np.arange(len(values)), last]
+
+
+def of_run(results: Results, run: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Returns the episodes of one run and their contexts ``[N, M, D]``, without dimensions that its encoder lacks.
+
+    Args:
+        results: With contexts.
+        run: Label in the column ``run``.
+
+    Raises:
+        ValueError: If the results hold no contexts of that run.
+    """
+    mine = _of_learned_contexts(results) & (results.episodes["run"] == run).to_numpy()
+    if results.contexts is None or not mine.any():
+        raise ValueError(f"run={run!r}: the results hold no contexts of it.")
+    values = results.contexts.values[mine]
+    mine_with = ~np.isnan(values).all(axis=(1, 2))
+    if not mine_with.any():
+        raise ValueError(f"run={run!r}: the results hold no contexts of it.")
+    dimensions = ~np.isnan(values).all(axis=(0, 1))
+    return results.episodes[mine][mine_with].reset_index(drop=True), values[mine_with][:, :, dimensions]
+
+
+def task_labels(episodes: pd.DataFrame) -> pd.Series:
+    """Returns ``"train 0"`` and the like: split and number of the task of each episode."""
+    return episodes["split"].astype(str) + " " + episodes["task_id"].astype(str)
+
+
+def project(values: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np.ndarray, str]:
+    """Draws contexts on a plane.
+
+    Args:
+        values: ``[N, D]``, N of at least 3.
+        method: ``"pca"`` (linear, always the same) or ``"tsne"`` (neighbourhoods only; distances mean nothing).
+        seed: Of t-SNE.
+
+    Returns:
+        ``[N, 2]``, and a half-sentence on what the axes are.
+
+    Raises:
+        ValueError: If there are too few contexts or the method is unknown.
+    """
+    if len(values) < 3:
+        raise ValueError(f"{len(values)} contexts cannot be drawn on a plane: expected at least 3.")
+    if method == "pca":
+        pca = PCA(n_components=min(2, values.shape[1]))
+        points = pca.fit_transform(values)
+        shares = pca.explained_variance_ratio_
+        points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+        return points, "PCA, " + " and ".join(f"{share:.0%}" for share in np.nan_to_num(shares)) + " of the variance"
+    if method == "tsne":
+        perplexity = min(30.0, (len(values) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, init="pca" if values.shape[1] > 1 else "random", random_state=seed)
+        return tsne.fit_transform(values), f"t-SNE, perplexity {perplexity:.0f}, seed {seed}"
+    raise ValueError(f"method={method!r}: expected 'pca' or 'tsne'.")
+
+
+def silhouette(values: np.ndarray, labels: pd.Series) -> float:
+    """Returns how much nearer contexts of one label lie to each other than to the nearest other label, in [-1, 1].
+
+    NaN if it is not defined: it takes two labels and more contexts than labels.
+    """
+    if not 2 <= labels.nunique() < len(labels):
+        return float("nan")
+    return float(silhouette_score(values, labels.astype(str)))
+
+
+def neighbour_accuracy(values: np.ndarray, labels: pd.Series) -> float:
+    """Returns the share of contexts whose label the majority of their nearest others tells (leave one out).
+
+    It asks 5 others, or fewer where a label has fewer: else the majority of even perfect clusters would be wrong.
+    NaN with one label only, or if a label occurs once only.
+    """
+    others = labels.value_counts().min() - 1
+    if labels.nunique() < 2 or others < 1:
+        return float("nan")
+    classifier = KNeighborsClassifier(min(NEIGHBOURS, others))
+    return float((cross_val_predict(classifier, values, labels.astype(str), cv=LeaveOneOut()) == labels).mean())
+
+
+def chance_accuracy(labels: pd.Series) -> float:
+    """Returns the accuracy of always naming the commonest label."""
+    return float(labels.value_counts(normalize=True).max())
+
+
+def probe_factors(values: np.ndarray, episodes: pd.DataFrame) -> dict[str, float]:
+    """Predicts each true task factor linearly from the context.
+
+    Folds hold whole task values out, never single episodes, wherever three or more values exist: a probe that has seen
+    the very task only shows that tasks differ.
+
+    Args:
+        values: ``[N, D]``.
+        episodes: With ``task_<key>`` columns, ``[N]``.
+
+    Returns:
+        Factor to R² (1 perfect, 0 no better than the mean, negative worse); factors that do not vary are left out.
+    """
+    factors = {
+        column.removeprefix("task_"): episodes[column].to_numpy(float)
+        for column in episodes.columns
+        if column.startswith("task_") and column != "task_id"
+    }
+    known = {name: truth for name, truth in factors.items() if len(np.unique(truth)) > 1 and not np.isnan(truth).any()}
+    if not known:
+        return {}
+    groups = pd.factorize(pd.MultiIndex.from_arrays(list(known.values())))[0]
+    folds = min(5, len(values))
+    cv = GroupKFold(min(5, groups.max() + 1)) if groups.max() >= 2 else KFold(folds, shuffle=True, random_state=0)
+    probe = make_pipeline(StandardScaler(), LinearRegression())
+    return {
+        name: float(r2_score(truth, cross_val_predict(probe, values, truth, cv=cv, groups=groups)))
+        for name, truth in known.items()
+    }
+
+
+def describe(results: Results) -> pd.DataFrame:
+    """Measures the final contexts of every run that has some.
+
+    Returns:
+        One row per run: ``algorithm``, ``run``, ``episodes``, ``tasks``, ``dimensions``, ``silhouette`` by task,
+        ``neighbour_accuracy`` and its ``chance``, ``silhouette_skill`` (NaN without skills) and ``r2_<factor>``.
+    """
+    rows = []
+    for run in runs_with_contexts(results):
+        episodes, values = of_run(results, run)
+        final, tasks = final_contexts(values), task_labels(episodes)
+        skilled = episodes["skill"].notna().to_numpy()
+        rows.append(
+            {
+                "algorithm": episodes["algorithm"].iloc[0],
+                "run": run,
+                "episodes": len(episodes),
+                "tasks": tasks.nunique(),
+                "dimensions": final.shape[1],
+                "silhouette": silhouette(final, tasks),
+                "neighbour_accuracy": neighbour_accuracy(final, tasks),
+                "chance": chance_accuracy(tasks),
+                "silhouette_skill": silhouette(final[skilled], episodes["skill"][skilled]),
+                **{f"r2_{name}": r2 for name, r2 in probe_factors(final, episodes).items()},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def runs_with_contexts(results: Results) -> list[str]:
+    """Returns the runs whose contexts were kept, in the episodes' order."""
+    if results.contexts is None:
+        return []
+    has = _of_learned_contexts(results) & ~np.isnan(results.contexts.values).all(axis=(1, 2))
+    return list(dict.fromkeys(results.episodes["run"][has]))
+
+
+def _of_learned_contexts(results: Results) -> np.ndarray:
+    return (results.episodes["context"] == "learned").to_numpy()
+
+
+def settling(results: Results, run: str) -> pd.DataFrame:
+    """Says how fast the context settles within an episode.
+
+    Args:
+        results: With contexts.
+        run: Label in the column ``run``.
+
+    Returns:
+        One row per kept step: ``step``; ``distance``, the mean distance to the episode's final context in units of the
+        mean distance between two episodes' final contexts; its ``standard_error``; ``accuracy`` of telling the task
+        from that step's context (nearest neighbours); ``episodes`` that lasted so long.
+    """
+    episodes, values = of_run(results, run)
+    assert results.contexts is not None
+    final, tasks = final_contexts(values), task_labels(episodes)
+    count = len(final)
+    square = np.square(final[:, None] - final[None]).sum(-1)
+    between = np.sqrt(square).sum() / max(1, count * (count - 1))
+    rows = []
+    for index, step in enumerate(results.contexts.steps):
+        now = values[:, index]
+        lasts = ~np.isnan(now).any(axis=1)
+        if lasts.sum() < 2:
+            continue
+        distance = np.linalg.norm(now[lasts] - final[lasts], axis=1) / (between or 1.0)
+        rows.append(
+            {
+                "step": int(step),
+                "distance": distance.mean(),
+                "standard_error": distance.std(ddof=1) / np.sqrt(lasts.sum()),
+                "accuracy": neighbour_accuracy(now[lasts], tasks[lasts]),
+                "episodes": int(lasts.sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def cluster(values: np.ndarray, seed: int = 0, max_clusters: int = MAX_CLUSTERS) -> tuple[np.ndarray, float]:
+    """Groups contexts by k-means, with the number of groups that has the highest silhouette.
+
+    Args:
+        values: ``[N, D]``.
+        seed: Of k-means.
+        max_clusters: At most so many groups.
+
+    Returns:
+        Group of each context ``[N]``, largest group first, and the silhouette (NaN if there is one group only).
+    """
+    best, best_score = np.zeros(len(values), int), float("nan")
+    distinct = len(np.unique(values.round(6), axis=0))
+    for k in range(2, min(max_clusters, distinct - 1) + 1):
+        groups = KMeans(k, n_init=5, random_state=seed).fit_predict(values)
+        if len(np.unique(groups)) < 2:
+            continue
+        score = float(silhouette_score(values, groups))
+        if not score <= best_score:
+            best, best_score = groups, score
+    order = np.argsort(-np.bincount(best), kind="stable")
+    return np.argsort(order)[best], best_score
+
+
+def clusters_of(results: Results, run: str, seed: int = 0) -> tuple[pd.DataFrame, float]:
+    """Returns a run's episodes with the columns ``cluster`` and ``central``, and the clusters' silhouette.
+
+    ``central`` marks the one episode of each cluster whose final context is nearest to the cluster's mean.
+    """
+    episodes, values = of_run(results, run)
+    final = final_contexts(values)
+    groups, score = cluster(final, seed)
+    means = np.stack([final[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
+    distance = pd.Series(np.linalg.norm(final - means[groups], axis=1))
+    central = distance.groupby(groups).idxmin()
+    return episodes.assign(cluster=groups, central=np.isin(np.arange(len(final)), central)), score
