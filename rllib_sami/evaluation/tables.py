@@ -122,7 +122,7 @@ def per_split(
         seed: Of the bootstrap.
 
     Returns:
-        Columns ``agent, environment, split, statistic, estimate, low, high, runs, tasks, normalised_by``.
+        Columns ``agent, environment, split, statistic, estimate, low, high, runs, tasks, normalised_by, value``.
     """
     normalised = _in_units(episodes, value, reference)
     rows = []
@@ -134,7 +134,12 @@ def per_split(
                     continue  # a raw return has no target to fall short of
                 low, high = statistics.interval(aggregate(samples))
                 found = {"statistic": name, "estimate": float(aggregate(matrix)), "low": low, "high": high}
-                size = {"runs": matrix.shape[0], "tasks": matrix.shape[1], "normalised_by": normalised.by}
+                size = {
+                    "runs": matrix.shape[0],
+                    "tasks": matrix.shape[1],
+                    "normalised_by": normalised.by,
+                    "value": value,
+                }
                 rows.append({"agent": agent, **group.where, **found, **size})
     return pd.DataFrame(rows)
 
@@ -149,7 +154,7 @@ def profiles(
     """Returns performance profiles: the fraction of runs above each threshold, with pointwise 95 % intervals.
 
     Returns:
-        Columns ``agent, environment, split, threshold, fraction, low, high, normalised_by``; arguments as of
+        Columns ``agent, environment, split, threshold, fraction, low, high, normalised_by, value``; arguments as of
         ``per_split``.
     """
     normalised = _in_units(episodes, value, reference)
@@ -163,7 +168,9 @@ def profiles(
             low, high = statistics.interval(statistics.performance_profile(samples, thresholds))
             fraction = statistics.performance_profile(matrix, thresholds)
             columns = {"threshold": thresholds, "fraction": fraction, "low": low, "high": high}
-            tables.append(pd.DataFrame({"agent": agent, **group.where, **columns, "normalised_by": normalised.by}))
+            tables.append(
+                pd.DataFrame({"agent": agent, **group.where, **columns, "normalised_by": normalised.by, "value": value})
+            )
     return pd.concat(tables, ignore_index=True)
 
 

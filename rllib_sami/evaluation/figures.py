@@ -1,0 +1,253 @@
+"""Figures: one function each, from a table to a matplotlib Figure. Those over two factors are in ``heat_maps``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from . import style as styles
+from .results import split_order
+from .style import HATCHES, LINES, MARKERS, styled
+
+_MOST_IN_LEGEND = 24
+_CURVE_POINTS = 200
+
+
+@styled
+def iqm_bars(table: pd.DataFrame, statistic: str = "IQM", style: str = "light") -> Figure:
+    """Draws an aggregate per split and agent, with its interval; one panel per environment.
+
+    Args:
+        table: As of ``tables.per_split``.
+        statistic: Which of its statistics.
+        style: ``"light"`` or ``"dark"``.
+    """
+    table = table[table["statistic"] == statistic]
+    unit, environments = table["normalised_by"].iloc[0], list(table["environment"].unique())
+    splits, looks = sorted(table["split"].unique(), key=split_order), styles.looks(table["agent"], style)
+    figure, axes = styles.panels(len(environments), 3, max(4.2, 0.34 * len(splits) * len(looks) + 1.6), 3.4)
+    width = 0.8 / len(looks)
+    for axis, environment in zip(axes, environments, strict=True):
+        here = table[table["environment"] == environment]
+        for index, (agent, (colour, variant)) in enumerate(looks.items()):
+            mine = here[here["agent"] == agent]
+            if mine.empty:
+                continue
+            at = np.array([splits.index(split) for split in mine["split"]]) + (index - (len(looks) - 1) / 2) * width
+            error = [mine["estimate"] - mine["low"], mine["high"] - mine["estimate"]]
+            axis.bar(
+                *(at, mine["estimate"], 0.92 * width),
+                color=colour,
+                hatch=HATCHES[variant % len(HATCHES)],
+                label=f"{agent} ({_runs(mine['runs'])})",
+            )
+            axis.errorbar(at, mine["estimate"], error, fmt="none", ecolor=styles.of(style).ink, capsize=2.5, lw=1.2)
+        if not unit.startswith("nothing"):
+            axis.axhline(1, color=styles.of(style).ink, lw=0.8, ls=":")
+        axis.set_xticks(range(len(splits)), [split.replace("_", " ") for split in splits])
+        axis.set(title=_title(environment), ylabel=f"{statistic} of {_value(table, unit)}")
+        axis.grid(axis="x", visible=False)
+    _legend_below(figure, axes[0], len(looks))
+    return figure
+
+
+@styled
+def performance_profiles(table: pd.DataFrame, style: str = "light") -> Figure:
+    """Draws the fraction of runs above each score; one panel per environment and split.
+
+    Args:
+        table: As of ``tables.profiles``.
+        style: ``"light"`` or ``"dark"``.
+    """
+    looks = styles.looks(table["agent"], style)
+    groups = list(table.groupby(["environment", "split"], sort=False))
+    figure, axes = styles.panels(len(groups), 3, 3.5, 3.0)
+    for axis, ((environment, split), here) in zip(axes, groups, strict=True):
+        for agent, (colour, variant) in looks.items():
+            mine = here[here["agent"] == agent]
+            axis.plot(mine["threshold"], mine["fraction"], color=colour, ls=LINES[variant % len(LINES)], label=agent)
+            axis.fill_between(mine["threshold"], mine["low"], mine["high"], color=colour, alpha=0.18, lw=0)
+        unit = _value(table, table["normalised_by"].iloc[0])
+        where = f"{_title(environment)}, " if table["environment"].nunique() > 1 else ""
+        axis.set(title=where + split.replace("_", " "), xlabel=f"score τ: {unit}", ylim=(0, 1.02))
+        axis.set_ylabel("fraction of runs with score > τ")
+    _legend_below(figure, axes[0], len(looks))
+    return figure
+
+
+@styled
+def learning_curves(
+    progress: pd.DataFrame, x: str = "env_steps", y: str = "return_mean", style: str = "light"
+) -> Figure:
+    """Draws each run thinly and the mean of each agent's runs, as far as all of them go.
+
+    Args:
+        progress: As of ``read_progress``, of several runs one after the other.
+        x: ``"env_steps"`` or ``"seconds"`` (drawn in hours).
+        y: ``"return_mean"``, or one of the splits' columns such as ``"return_mean_extreme"``.
+        style: ``"light"`` or ``"dark"``.
+    """
+    figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
+    _curves(axis, progress.dropna(subset=[x, y]), x, y, style)
+    _label_steps(axis, x)
+    what, _, split = y.partition("_mean") if y.startswith("return") else y.partition("_rate")
+    label = styles.value_label(what).replace("return", "mean return", 1)
+    axis.set_ylabel(f"{label}, {split[1:]} split" if split else f"{label}, training episodes")
+    axis.legend()
+    return figure
+
+
+@styled
+def bound_in_training(progress: pd.DataFrame, style: str = "light") -> Figure:
+    """Draws the SaNCE bound during training beside log K, which it cannot exceed.
+
+    Args:
+        progress: As of ``read_progress``, of several runs; those without a contrastive objective are left out.
+        style: ``"light"`` or ``"dark"``.
+    """
+    rows = progress.dropna(subset=["sance_bound", "log_k"])
+    figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
+    _curves(axis, rows, "env_steps", "sance_bound", style)
+    for level in np.unique(rows["log_k"].round(3)):
+        axis.axhline(level, color=styles.of(style).ink, ls="--", lw=1)
+        axis.annotate(f"log K, K = {np.exp(level):.0f}", (1, level), xycoords=("axes fraction", "data"), ha="right",
+                      va="bottom", xytext=(0, 2), textcoords="offset points", fontsize=9)  # fmt: skip
+    axis.margins(y=0.12)
+    _label_steps(axis, "env_steps")
+    axis.set_ylabel("SaNCE bound (nats)")
+    axis.legend()
+    return figure
+
+
+@styled
+def bound_versus_keys(sweep: pd.DataFrame, style: str = "light") -> Figure:
+    """Draws the bound on Gaussians of known mutual information over log K.
+
+    Args:
+        sweep: Columns ``information, num_keys, log_k, bound, standard_error``, in nats.
+        style: ``"light"`` or ``"dark"``.
+    """
+    figure, (axis,) = styles.panels(1, 1, 6.0, 4.0)
+    page = styles.of(style)
+    colours = [*page.algorithms.values(), *page.others]
+    limits = np.array([0.0, sweep["log_k"].max()])
+    axis.plot(limits, limits, color=page.ink, ls="--", lw=1, label="log K")
+    for index, (information, mine) in enumerate(sweep.groupby("information")):
+        colour = colours[index % len(colours)]
+        error = 1.96 * mine["standard_error"]
+        label = f"bound, true information {information:g}"
+        axis.errorbar(mine["log_k"], mine["bound"], error, color=colour, marker=MARKERS[index % 8], ms=4, label=label)
+        axis.axhline(information, color=colour, ls=":", lw=1.2)
+    axis.set(xlabel="log K (nats), K keys of which one is positive", ylabel="mutual information (nats)")
+    top = axis.secondary_xaxis("top")
+    keys = np.unique(sweep["num_keys"])
+    top.set_xticks(np.log(keys), [f"{number:g}" for number in keys])
+    top.set_xlabel("K")
+    axis.legend(loc="upper left")
+    return figure
+
+
+@styled
+def context_scatter(
+    points: np.ndarray, colour: pd.Series, axes_are: str, title: str = "", style: str = "light"
+) -> Figure:
+    """Draws contexts on a plane.
+
+    Args:
+        points: ``[N, 2]``.
+        colour: What colours them, ``[N]``, named: numbers get a scale, all else (tasks, skills) a legend.
+        axes_are: What the axes are, such as ``"PCA, 70% and 20% of the variance"``.
+        title: Of the figure.
+        style: ``"light"`` or ``"dark"``.
+    """
+    figure, (axis,) = styles.panels(1, 1, 5.6, 4.2)
+    page = styles.of(style)
+    if pd.api.types.is_numeric_dtype(colour) and not pd.api.types.is_bool_dtype(colour):
+        numbers = colour.to_numpy("float64", na_value=np.nan)
+        dots = axis.scatter(*points.T, c=numbers, s=22, cmap="viridis", edgecolors=page.page, linewidths=0.3)
+        figure.colorbar(dots, ax=axis, label=str(colour.name))
+    else:
+        names = colour.astype("string").fillna("none").to_numpy()
+        palette = [*page.algorithms.values(), *page.others]
+        categories = list(dict.fromkeys(names))
+        for index, name in enumerate(categories):
+            axis.scatter(
+                *points[names == name].T,
+                **{"s": 24, "color": palette[index % len(palette)], "marker": MARKERS[index % len(MARKERS)]},
+                **{"edgecolors": page.page, "linewidths": 0.3, "label": name},
+            )
+        if len(categories) <= _MOST_IN_LEGEND:
+            columns = 1 + len(categories) // 13
+            figure.legend(loc="outside right upper", title=str(colour.name), ncols=columns)
+    axis.set(title=title, xlabel=f"first axis ({axes_are})", ylabel="second axis")
+    return figure
+
+
+@styled
+def context_settling(table: pd.DataFrame, style: str = "light") -> Figure:
+    """Draws how the context nears its final value within an episode, and how well it tells the task.
+
+    Args:
+        table: Columns ``agent, step, distance, standard_error, accuracy``; rows of several runs are averaged.
+        style: ``"light"`` or ``"dark"``.
+    """
+    figure, (left, right) = styles.panels(2, 2, 4.2, 3.2)
+    for agent, (colour, variant) in styles.looks(table["agent"], style).items():
+        mine = table[table["agent"] == agent].groupby("step")[["distance", "standard_error", "accuracy"]].mean()
+        line = {"color": colour, "ls": LINES[variant % len(LINES)], "marker": "o", "ms": 3, "label": agent}
+        left.plot(mine["distance"], **line)
+        margin = 1.96 * mine["standard_error"]
+        low, high = mine["distance"] - margin, mine["distance"] + margin
+        left.fill_between(mine.index, low, high, color=colour, alpha=0.18, lw=0)
+        right.plot(mine["accuracy"], **line)
+    for axis in (left, right):
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_xlabel("step within the episode")
+        axis.xaxis.set_major_formatter(EngFormatter())
+    left.set_ylim(bottom=0)
+    left.set_ylabel("distance to the final context\n(mean distance between episodes = 1)")
+    right.set(ylim=(0, 1.02), ylabel="accuracy of telling the task")
+    _legend_below(figure, left, table["agent"].nunique())
+    return figure
+
+
+def _curves(axis: Any, rows: pd.DataFrame, x: str, y: str, style: str) -> None:
+    scale = 1 / 3600 if x == "seconds" else 1.0
+    for agent, (colour, variant) in styles.looks(rows["agent"], style).items():
+        runs = [run.sort_values(x) for _, run in rows[rows["agent"] == agent].groupby("run")]
+        line = {"color": colour, "ls": LINES[variant % len(LINES)]}
+        for run in runs if len(runs) > 1 else []:
+            axis.plot(scale * run[x], run[y], **line, lw=0.8, alpha=0.45)
+        start, end = max(run[x].iloc[0] for run in runs), min(run[x].iloc[-1] for run in runs)
+        # One run is drawn as it is; several are averaged where all of them have been.
+        grid = runs[0][x].to_numpy() if len(runs) == 1 else np.linspace(start, end, _CURVE_POINTS)
+        if start <= end:
+            mean = np.mean([np.interp(grid, run[x], run[y]) for run in runs], axis=0)
+            axis.plot(scale * grid, mean, **line, lw=2, label=f"{agent} ({_runs(pd.Series([len(runs)]))})")
+
+
+def _label_steps(axis: Any, x: str) -> None:
+    axis.set_xlabel("time of training (hours)" if x == "seconds" else "environment steps")
+    if x != "seconds":
+        axis.xaxis.set_major_formatter(EngFormatter())
+
+
+def _legend_below(figure: Figure, axis: Any, entries: int) -> None:
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=min(entries, 4))
+
+
+def _runs(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return "1 run" if high == 1 else f"{low} runs" if low == high else f"{low} to {high} runs"
+
+
+def _title(environment: str) -> str:
+    return "all environments" if environment == "all" else environment
+
+
+def _value(table: pd.DataFrame, unit: str) -> str:
+    return styles.value_label(styles.only(table, "value"), unit)

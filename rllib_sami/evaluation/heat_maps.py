@@ -1,0 +1,138 @@
+"""Figures over two factors: one panel per agent, one scale, the region of training outlined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from . import style as styles
+from .style import styled
+
+_MOST_NUMBERS = 80  # cells of a panel that are written out
+
+
+@styled
+def heat_maps(cells: pd.DataFrame, x: str, y: str, value: str = "return", style: str = "light") -> Figure:
+    """Draws the mean over two factors, one panel per agent.
+
+    Args:
+        cells: As of ``tables.cells``, of one environment.
+        x: Task column along the horizontal axis.
+        y: Task column along the vertical axis.
+        value: What the mean is of.
+        style: ``"light"`` or ``"dark"``.
+    """
+    agents = styles.order(cells["agent"])
+    norm = Normalize(0, 1) if value == "success" else Normalize(cells["mean"].min(), cells["mean"].max())
+    labels = [(agent, cells[cells["agent"] == agent]) for agent in agents]
+    return _maps(labels, x, y, "mean", norm, "viridis", styles.value_label(value), style)
+
+
+@styled
+def heat_map_differences(
+    cells: pd.DataFrame, x: str, y: str, baseline: str, value: str = "return", style: str = "light"
+) -> Figure:
+    """Draws by how much each other agent's mean exceeds the baseline's, over two factors.
+
+    Args:
+        cells: As of ``tables.cells``, of one environment.
+        x: Task column along the horizontal axis.
+        y: Task column along the vertical axis.
+        baseline: The agent to subtract.
+        value: What the mean is of.
+        style: ``"light"`` or ``"dark"``.
+
+    Raises:
+        ValueError: The baseline is not among the agents, or is the only one.
+    """
+    agents = styles.order(cells["agent"])
+    others = [agent for agent in agents if agent != baseline]
+    if baseline not in agents or not others:
+        raise ValueError(f"baseline={baseline!r}: expected one of several agents, but there are: {', '.join(agents)}.")
+    ground = cells[cells["agent"] == baseline].set_index([x, y])["mean"]
+    labels = []
+    for agent in others:
+        mine = cells[cells["agent"] == agent]
+        gain = mine["mean"].to_numpy() - ground.reindex(pd.MultiIndex.from_frame(mine[[x, y]])).to_numpy()
+        labels.append((f"{agent} − {baseline}", mine.assign(gain=gain)))
+    most = max(np.nanmax(np.abs(mine["gain"])) for _, mine in labels) or 1.0
+    title = f"difference in {styles.value_label(value)}"
+    return _maps(labels, x, y, "gain", TwoSlopeNorm(0, -most, most), "PuOr", title, style)
+
+
+@styled
+def panda_skills(rates: pd.DataFrame, x: str, y: str, style: str = "light") -> Figure:
+    """Draws how often each skill was shown over two factors: agents in rows, skills in columns.
+
+    Args:
+        rates: As of ``tables.skill_rates``, of one environment.
+        x: Task column along the horizontal axis.
+        y: Task column along the vertical axis.
+        style: ``"light"`` or ``"dark"``.
+    """
+    skills = list(dict.fromkeys(rates["skill"]))
+    labels = [
+        (f"{agent}: {skill.replace('_', ' ')}", rates[(rates["agent"] == agent) & (rates["skill"] == skill)])
+        for agent in styles.order(rates["agent"])
+        for skill in skills
+    ]
+    title = "share of the cell's episodes"
+    return _maps(labels, x, y, "rate", Normalize(0, 1), "viridis", title, style, columns=len(skills))
+
+
+def _maps(
+    labels: Sequence[tuple[str, pd.DataFrame]],
+    x: str,
+    y: str,
+    column: str,
+    norm: Normalize,
+    colour_map: str,
+    title: str,
+    style: str,
+    columns: int = 4,
+) -> Figure:
+    every = pd.concat([mine for _, mine in labels])
+    environment = styles.only(every, "environment")
+    xs, ys = np.sort(every[x].unique()), np.sort(every[y].unique())
+    width, height = max(2.6, 0.5 * len(xs) + 1.0), max(2.4, 0.4 * len(ys) + 1.1)
+    figure, axes = styles.panels(len(labels), columns, width, height)
+    for axis, (label, mine) in zip(axes, labels, strict=True):
+        wide = mine.pivot(index=y, columns=x, values=column).reindex(index=ys, columns=xs).to_numpy(float)
+        image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
+        trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
+        axis.add_collection(_outline(trained.notna().to_numpy(), styles.of(style).ink))
+        if wide.size <= _MOST_NUMBERS:
+            _write_numbers(axis, wide, norm, image.cmap)
+        axis.set(title=label, xlabel=styles.factor_label(x, environment), ylabel=styles.factor_label(y, environment))
+        axis.set_xticks(range(len(xs)), [f"{number:g}" for number in xs], rotation=90 if len(xs) > 8 else 0)
+        axis.set_yticks(range(len(ys)), [f"{number:g}" for number in ys])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label=title)
+    return figure
+
+
+def _outline(inside: np.ndarray, colour: str) -> LineCollection:
+    """Returns the border of a set of cells ``[rows, columns]``, cell (i, j) being the unit square around (j, i)."""
+    padded = np.pad(inside, 1)
+    rows, columns = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
+    upright = [[(c - 0.5, r - 0.5), (c - 0.5, r + 0.5)] for r, c in zip(rows, columns, strict=True)]
+    rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
+    level = [[(c - 0.5, r - 0.5), (c + 0.5, r - 0.5)] for r, c in zip(rows, columns, strict=True)]
+    return LineCollection(upright + level, colors=colour, linewidths=2.4, capstyle="round", clip_on=False, zorder=3)
+
+
+def _write_numbers(axis: Any, wide: np.ndarray, norm: Normalize, colours: Colormap) -> None:
+    small = np.nanmax(np.abs(wide), initial=0) < 10
+    for (row, column), number in np.ndenumerate(wide):
+        if np.isfinite(number):
+            red, green, blue, _ = colours(norm(number))
+            ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+            text = f"{number:.2f}" if small else f"{number:,.0f}"
+            axis.text(column, row, text, ha="center", va="center", color=ink, fontsize=7.5)
