@@ -43,6 +43,9 @@ setup(
         "imageio>=2.34",  # gymnasium's MuJoCo base classes import it
         "pillow>=10.1",  # writes tasks into pictures
         "numpy>=1.26",
+        "scipy>=1.11",
+        "pandas>=2.1",
+        "pyarrow>=14",
         "click>=8.1",
         "rich>=13",
         "PyYAML>=6",

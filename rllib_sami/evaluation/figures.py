@@ -49,7 +49,7 @@ def iqm_bars(table: pd.DataFrame, statistic: str = "IQM", style: str = "light") 
         if not unit.startswith("nothing"):
             axis.axhline(1, color=styles.of(style).ink, lw=0.8, ls=":")
         axis.set_xticks(range(len(splits)), [split.replace("_", " ") for split in splits])
-        axis.set(title=_title(environment), ylabel=f"{statistic} of {_value(table, unit)}")
+        axis.set(title=_title(environment), ylabel=f"{statistic} of {_value(table, unit)}".replace(" ÷", "\n÷"))
         axis.grid(axis="x", visible=False)
     _legend_below(figure, axes[0], len(looks))
     return figure
@@ -71,11 +71,11 @@ def performance_profiles(table: pd.DataFrame, style: str = "light") -> Figure:
             mine = here[here["agent"] == agent]
             axis.plot(mine["threshold"], mine["fraction"], color=colour, ls=LINES[variant % len(LINES)], label=agent)
             axis.fill_between(mine["threshold"], mine["low"], mine["high"], color=colour, alpha=0.18, lw=0)
-        unit = _value(table, table["normalised_by"].iloc[0])
         where = f"{_title(environment)}, " if table["environment"].nunique() > 1 else ""
-        axis.set(title=where + split.replace("_", " "), xlabel=f"score τ: {unit}", ylim=(0, 1.02))
-        axis.set_ylabel("fraction of runs with score > τ")
-    _legend_below(figure, axes[0], len(looks))
+        axis.set(title=where + split.replace("_", " "), ylim=(0, 1.02))
+    figure.supxlabel(f"score τ: {_value(table, table['normalised_by'].iloc[0])}", size="medium")
+    figure.supylabel("fraction of runs with score > τ", size="medium")
+    axes[0].legend(loc="lower left")
     return figure
 
 
@@ -96,7 +96,7 @@ def learning_curves(
     _label_steps(axis, x)
     what, _, split = y.partition("_mean") if y.startswith("return") else y.partition("_rate")
     label = styles.value_label(what).replace("return", "mean return", 1)
-    axis.set_ylabel(f"{label}, {split[1:]} split" if split else f"{label}, training episodes")
+    axis.set_ylabel(f"{label}\n{split[1:]} split" if split else f"{label}\ntraining episodes")
     axis.legend()
     return figure
 
@@ -209,7 +209,7 @@ def context_settling(table: pd.DataFrame, style: str = "light") -> Figure:
         axis.set_xlabel("step within the episode")
         axis.xaxis.set_major_formatter(EngFormatter())
     left.set_ylim(bottom=0)
-    left.set_ylabel("distance to the final context\n(mean distance between episodes = 1)")
+    left.set_ylabel("distance to the final context\n(unit: mean between episodes)")
     right.set(ylim=(0, 1.02), ylabel="accuracy of telling the task")
     _legend_below(figure, left, table["agent"].nunique())
     return figure
@@ -237,7 +237,8 @@ def _label_steps(axis: Any, x: str) -> None:
 
 
 def _legend_below(figure: Figure, axis: Any, entries: int) -> None:
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=min(entries, 4))
+    columns = max(1, int(figure.get_figwidth() / 2.0))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=min(entries, columns))
 
 
 def _runs(counts: pd.Series) -> str:

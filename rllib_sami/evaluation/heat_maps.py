@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from . import style as styles
 from .style import styled
@@ -31,7 +32,7 @@ def heat_maps(cells: pd.DataFrame, x: str, y: str, value: str = "return", style:
     agents = styles.order(cells["agent"])
     norm = Normalize(0, 1) if value == "success" else Normalize(cells["mean"].min(), cells["mean"].max())
     labels = [(agent, cells[cells["agent"] == agent]) for agent in agents]
-    return _maps(labels, x, y, "mean", norm, "viridis", styles.value_label(value), style)
+    return _maps(labels, x, y, "mean", norm, "viridis", styles.value_label(value))
 
 
 @styled
@@ -63,7 +64,7 @@ def heat_map_differences(
         labels.append((f"{agent} − {baseline}", mine.assign(gain=gain)))
     most = max(np.nanmax(np.abs(mine["gain"])) for _, mine in labels) or 1.0
     title = f"difference in {styles.value_label(value)}"
-    return _maps(labels, x, y, "gain", TwoSlopeNorm(0, -most, most), "PuOr", title, style)
+    return _maps(labels, x, y, "gain", TwoSlopeNorm(0, -most, most), "PuOr", title)
 
 
 @styled
@@ -83,7 +84,7 @@ def panda_skills(rates: pd.DataFrame, x: str, y: str, style: str = "light") -> F
         for skill in skills
     ]
     title = "share of the cell's episodes"
-    return _maps(labels, x, y, "rate", Normalize(0, 1), "viridis", title, style, columns=len(skills))
+    return _maps(labels, x, y, "rate", Normalize(0, 1), "viridis", title, columns=len(skills))
 
 
 def _maps(
@@ -94,7 +95,6 @@ def _maps(
     norm: Normalize,
     colour_map: str,
     title: str,
-    style: str,
     columns: int = 4,
 ) -> Figure:
     every = pd.concat([mine for _, mine in labels])
@@ -106,26 +106,32 @@ def _maps(
         wide = mine.pivot(index=y, columns=x, values=column).reindex(index=ys, columns=xs).to_numpy(float)
         image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
         trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
-        axis.add_collection(_outline(trained.notna().to_numpy(), styles.of(style).ink))
+        axis.add_collection(_outline(trained.notna().to_numpy()))
         if wide.size <= _MOST_NUMBERS:
             _write_numbers(axis, wide, norm, image.cmap)
-        axis.set(title=label, xlabel=styles.factor_label(x, environment), ylabel=styles.factor_label(y, environment))
+        axis.set_title(label)
         axis.set_xticks(range(len(xs)), [f"{number:g}" for number in xs], rotation=90 if len(xs) > 8 else 0)
         axis.set_yticks(range(len(ys)), [f"{number:g}" for number in ys])
         axis.grid(False)
         axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, label=title)
+    figure.supxlabel(styles.factor_label(x, environment), size="medium")
+    figure.supylabel(styles.factor_label(y, environment), size="medium")
+    rows = -(-len(labels) // columns)
+    figure.colorbar(image, ax=axes, label=title, aspect=18 * rows, fraction=0.05)
     return figure
 
 
-def _outline(inside: np.ndarray, colour: str) -> LineCollection:
+def _outline(inside: np.ndarray) -> LineCollection:
     """Returns the border of a set of cells ``[rows, columns]``, cell (i, j) being the unit square around (j, i)."""
     padded = np.pad(inside, 1)
     rows, columns = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
     upright = [[(c - 0.5, r - 0.5), (c - 0.5, r + 0.5)] for r, c in zip(rows, columns, strict=True)]
     rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
     level = [[(c - 0.5, r - 0.5), (c + 0.5, r - 0.5)] for r, c in zip(rows, columns, strict=True)]
-    return LineCollection(upright + level, colors=colour, linewidths=2.4, capstyle="round", clip_on=False, zorder=3)
+    halo = [withStroke(linewidth=4.2, foreground="white")]  # black on white: seen on every colour of both scales
+    return LineCollection(
+        upright + level, colors="black", linewidths=2, capstyle="round", clip_on=False, zorder=3, path_effects=halo
+    )
 
 
 def _write_numbers(axis: Any, wide: np.ndarray, norm: Normalize, colours: Colormap) -> None:

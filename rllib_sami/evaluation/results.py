@@ -70,7 +70,8 @@ class Results:
             environment's ``info["task"]``.
         contexts: Contexts along the episodes, or None where no agent has any.
         provenance: Versions, commands, seeds, hardware; of results put together, ``{"parts": [...]}``. Its
-            ``max_steps`` (environment to its cap on steps, if any) is part of the task grid.
+            ``max_steps`` (environment to its cap on steps, if any) is part of the task grid. Its ``videos`` may have
+            paths relative to the folder of the files; ``load`` makes them absolute.
     """
 
     episodes: pd.DataFrame
@@ -221,11 +222,18 @@ def _read(folder: Path) -> Results:
                 contexts = Contexts(arrays["steps"], arrays["values"])
         file, provenance = folder / PROVENANCE_FILE, {}
         if file.is_file():
-            provenance = json.loads(file.read_text("utf-8"))
+            provenance = _with_absolute_videos(json.loads(file.read_text("utf-8")), folder)
         return Results(episodes, contexts, provenance)
     except Exception as error:  # whatever parquet, zip and JSON readers raise
         reason = " ".join(str(error).split())
         raise ValueError(f"{file}: cannot be read: {reason} Evaluate again, or restore the file.") from error
+
+
+def _with_absolute_videos(provenance: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns provenance whose videos are found from anywhere; files name them as seen from their folder."""
+    for video in [video for part in provenance.get("parts", [provenance]) for video in part.get("videos", [])]:
+        video.update({key: str((folder / video[key]).absolute()) for key in ("file", "poster") if video.get(key)})
+    return provenance
 
 
 def _check_grids(parts: Sequence[Results], names: Sequence[str]) -> None:

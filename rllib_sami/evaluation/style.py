@@ -126,7 +126,7 @@ def factor_label(column: str, environment: str) -> str:
     key = column.removeprefix("task_")
     cls = ENVIRONMENTS.get(environment.rpartition(":")[2])
     unit = next((factor.unit for factor in getattr(cls, "factors", ()) if key in factor.keys), "")
-    unit = unit.partition(",")[0].partition(";")[0].removeprefix("a ")
+    unit = unit.partition(",")[0].partition(";")[0].replace("a multiple of the", "× the")
     return key.replace("_", " ") + (f" ({unit})" if unit else "")
 
 

@@ -116,6 +116,14 @@ def test_the_same_run_twice_is_refused(tmp_path):
     assert set(Results.load([tmp_path / "a", tmp_path / "b"]).episodes["context"]) == {"learned", "zero"}
 
 
+def test_videos_are_found_from_anywhere(tmp_path):
+    videos = [{"file": "videos/a.mp4", "poster": None}, {"file": "/else/b.mp4"}]
+    Results(make().episodes, None, {"videos": videos}).save(tmp_path)
+    first, second = Results.load(tmp_path).provenance["videos"]
+    assert first == {"file": str(tmp_path / "videos" / "a.mp4"), "poster": None}
+    assert second["file"] == "/else/b.mp4"
+
+
 def test_prints_a_small_table():
     text = str(make(success=[True, False] * 6))
     assert text.splitlines()[0].split()[-1] == "success"
