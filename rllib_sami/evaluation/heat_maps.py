@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from . import style as styles
 from .style import styled
@@ -106,7 +105,9 @@ def _maps(
         wide = mine.pivot(index=y, columns=x, values=column).reindex(index=ys, columns=xs).to_numpy(float)
         image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
         trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
-        axis.add_collection(_outline(trained.notna().to_numpy()))
+        for colour, width in (("white", 4.2), ("black", 2.0)):  # black on white: seen on every colour of both scales
+            line = {"colors": colour, "linewidths": width, "capstyle": "round", "clip_on": False, "zorder": 3}
+            axis.add_collection(LineCollection(_outline(trained.notna().to_numpy()), **line))
         if wide.size <= _MOST_NUMBERS:
             _write_numbers(axis, wide, norm, image.cmap)
         axis.set_title(label)
@@ -121,17 +122,14 @@ def _maps(
     return figure
 
 
-def _outline(inside: np.ndarray) -> LineCollection:
+def _outline(inside: np.ndarray) -> list[list[tuple[float, float]]]:
     """Returns the border of a set of cells ``[rows, columns]``, cell (i, j) being the unit square around (j, i)."""
     padded = np.pad(inside, 1)
     rows, columns = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
     upright = [[(c - 0.5, r - 0.5), (c - 0.5, r + 0.5)] for r, c in zip(rows, columns, strict=True)]
     rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
     level = [[(c - 0.5, r - 0.5), (c + 0.5, r - 0.5)] for r, c in zip(rows, columns, strict=True)]
-    halo = [withStroke(linewidth=4.2, foreground="white")]  # black on white: seen on every colour of both scales
-    return LineCollection(
-        upright + level, colors="black", linewidths=2, capstyle="round", clip_on=False, zorder=3, path_effects=halo
-    )
+    return upright + level
 
 
 def _write_numbers(axis: Any, wide: np.ndarray, norm: Normalize, colours: Colormap) -> None:

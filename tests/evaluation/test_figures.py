@@ -126,7 +126,7 @@ def test_colours_belong_to_algorithms_whoever_else_is_drawn():
 
 def test_outline_is_the_border_of_the_region_of_training():
     inside = np.array([[True, True], [True, False]])  # an L of three cells: eight unit sides
-    segments = [tuple(map(tuple, np.asarray(segment))) for segment in heat_maps._outline(inside).get_segments()]
+    segments = [tuple(segment) for segment in heat_maps._outline(inside)]
     assert len(segments) == 8
     assert ((0.5, -0.5), (0.5, 0.5)) not in segments  # between two cells inside
     assert ((0.5, 0.5), (0.5, 1.5)) in segments
