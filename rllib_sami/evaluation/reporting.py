@@ -1,0 +1,147 @@
+"""`report()`: one page, readable offline and on a phone, with everything an evaluation found."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from .layout import Plot, Section
+from .results import Results
+from .sections import contexts, gallery, scores, training
+from .sections.common import is_paper, parts, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STYLES = ("light", "dark")
+
+
+def report(results: Results, out: str | Path, title: str | None = None) -> Path:
+    """Writes a report: ``index.html``, ``report.md`` and ``figures/`` (PNG and SVG).
+
+    What the results lack is named in its place; the rest is made.
+
+    Args:
+        results: Of ``evaluate()``, ``Results.load()`` or ``paper_results()``.
+        out: The folder; made if missing, files of a former report in it are replaced.
+        title: Heading of the page.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        ValueError: There are no episodes, or the folder cannot be written.
+    """
+    if results.episodes.empty:
+        raise ValueError("results: no episodes in them. Evaluate at least one task.")
+    out = Path(out).expanduser()
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+        sections = _sections(results, out)
+        plots = {plot.name: _save(plot, out / "figures") for section in sections for plot in section.plots}
+        words = {
+            "title": title or f"Zero-shot evaluation: {_names(results, 'algorithm')}",
+            "lead": _lead(results),
+            "facts": _facts(results),
+            "sections": sections,
+        }
+        (out / "report.md").write_text(_render("report.md.j2", words), "utf-8")
+        (out / "index.html").write_text(_render("report.html.j2", {**words, "inlined": plots}), "utf-8")
+    except OSError as error:
+        raise ValueError(
+            f"{out}: the report cannot be written there: {error.strerror}. Give another folder."
+        ) from error
+    return out / "index.html"
+
+
+def _sections(results: Results, out: Path) -> list[Section]:
+    make: list[Callable[[Results], Section]] = [
+        scores.splits,
+        scores.profiles,
+        scores.tasks,
+        scores.maps,
+        contexts.embeddings,
+        contexts.settling,
+        contexts.skills,
+        lambda results: gallery.gallery(results, out),
+        training.information,
+        training.learning_curves,
+        scores.skill_rates,
+        training.provenance,
+    ]
+    return [section(results) for section in make]
+
+
+def _save(plot: Plot, folder: Path) -> dict[str, Any]:
+    """Writes a figure (the light one) as SVG and PNG; returns both styles as data URIs, and the width in inches."""
+    found: dict[str, Any] = {}
+    for style in STYLES:
+        figure = plot.draw(style=style)
+        drawn = _svg(figure)
+        if style == "light":
+            (folder / f"{plot.name}.svg").write_bytes(drawn)
+            figure.savefig(folder / f"{plot.name}.png", dpi=150)
+        found["inches"] = figure.get_figwidth()
+        found[style] = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
+    return found
+
+
+def _svg(figure: Figure) -> bytes:
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "rllib-sami"}), io.BytesIO() as file:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        return file.getvalue()
+
+
+def _render(name: str, words: dict[str, object]) -> str:
+    folder = resources.files(__package__) / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda file: (folder / file).read_text("utf-8")),
+        autoescape=name.startswith("report.html"),
+        trim_blocks=False,
+        undefined=jinja2.StrictUndefined,
+    )
+    assets = {kind: Markup((folder / f"report.{kind}").read_text("utf-8")) for kind in ("css", "js")}
+    return environment.get_template(name).render(**words, **assets)
+
+
+def _lead(results: Results) -> str:
+    if is_paper(results):
+        return (
+            "The results that the authors of Skill-aware Mutual Information published with their code: the mean of "
+            f"each training seed over a split, on {_names(results, 'environment', short)}."
+        )
+    agents = results.episodes[["algorithm", "run"]].drop_duplicates()["algorithm"].value_counts(sort=False)
+    who = ", ".join(f"{name} ({count} {'run' if count == 1 else 'runs'})" for name, count in agents.items())
+    today = datetime.now(timezone.utc).date().isoformat()
+    return f"{who} on {_names(results, 'environment')}, without any training on the tasks of the evaluation. {today}"
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    episodes = results.episodes
+    facts = [
+        ("Agents", str(episodes[["algorithm", "context", "explore"]].drop_duplicates().shape[0])),
+        ("Runs", str(episodes["run"].nunique())),
+        ("Environments", str(episodes["environment"].nunique())),
+        ("Tasks", str(episodes[["environment", "split", "task_id"]].drop_duplicates().shape[0])),
+    ]
+    if not is_paper(results):
+        facts.append(("Episodes", f"{len(episodes):,}"))
+    if all("env_steps_per_second" in part for part in parts(results)):
+        speed = sum(float(part["env_steps_per_second"]) for part in parts(results)) / len(parts(results))
+        facts.append(("Steps per second", f"{speed:,.0f}"))
+    return facts
+
+
+def _names(results: Results, column: str, form: Callable[[str], str] = str) -> str:
+    names = [form(str(name)) for name in results.episodes[column].unique()]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,43 @@
+"""What several sections need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ..paper import SOURCE
+from ..results import Results
+
+
+def parts(results: Results) -> list[dict[str, Any]]:
+    """Returns the provenance of each part that the results were put together from."""
+    return results.provenance.get("parts", [results.provenance])
+
+
+def is_paper(results: Results) -> bool:
+    """Returns whether the results are the paper's published numbers."""
+    return any(part.get("source") == SOURCE for part in parts(results))
+
+
+def measures(results: Results) -> list[str]:
+    """Returns what can be compared: ``"success"`` if any episode tells it, and ``"return"``."""
+    return [*(["success"] if results.episodes["success"].notna().any() else []), "return"]
+
+
+def short(environment: str) -> str:
+    """Returns an environment's name without what all have in common."""
+    return environment.removeprefix("SaMI/").removesuffix("-v0")
+
+
+def span(numbers: pd.Series) -> str:
+    """Returns ``"5"``, or ``"3 to 5"`` of whole numbers that differ."""
+    low, high = int(numbers.min()), int(numbers.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def without_only_environment(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table with short names in its column ``environment``, or without it if all rows have the same."""
+    if table["environment"].nunique() == 1:
+        return table.drop(columns="environment")
+    return table.assign(environment=table["environment"].map(short))

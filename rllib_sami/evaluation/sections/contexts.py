@@ -1,0 +1,132 @@
+"""Sections on contexts: where they lie, how fast they settle, which tasks get the same."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+
+from .. import contexts, figures
+from ..layout import Plot, Section, Table
+from ..results import Results
+from .common import short, span
+
+HOW_TO_GET = (
+    "the results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
+    "beside results.parquet) and would give it."
+)
+
+
+def embeddings(results: Results) -> Section:
+    """Projections, and the numbers that need no eye."""
+    section = Section(
+        "contexts",
+        "Contexts",
+        ["The last context of each episode. A plane shows only so much of them, hence the numbers: silhouette (1: "
+         "contexts of a task lie apart from all others; 0: they overlap), how often the nearest other episodes tell "
+         "task, and R² of a linear probe to the true factors on tasks held out from it (1: perfect; 0 or less: "
+         "nothing). Contexts of different runs have nothing in common, so one run per agent is drawn."],
+    )  # fmt: skip
+    table = contexts.describe(results)
+    if table.empty:
+        section.missing = f"Left out: {HOW_TO_GET}"
+        return section
+    for algorithm, run in _one_run_each(results):
+        episodes, values = contexts.of_run(results, run)
+        final = contexts.final_contexts(values)
+        if len(final) < 3:
+            continue
+        colours = [contexts.task_labels(episodes).rename("task"), episodes["return"]]
+        if episodes["skill"].notna().any():
+            colours.append(episodes["skill"].fillna("none").rename("skill"))
+        for method in ("pca", "tsne"):
+            points, what = contexts.project(final, method)
+            for colour in colours:
+                section.plots.append(
+                    Plot(
+                        f"contexts_{_name(algorithm)}_{method}_{colour.name}",
+                        f"{algorithm} (run {run}): last context of each of {len(final)} episodes, {what}; coloured by "
+                        f"{colour.name}."
+                        + (" Distances between groups mean nothing in t-SNE." if method == "tsne" else ""),
+                        partial(figures.context_scatter, points, colour, what, f"{algorithm}, by {colour.name}"),
+                    )
+                )
+    columns = {"neighbour_accuracy": "task told by neighbours", "chance": "by chance", "silhouette_skill":
+               "silhouette by skill", "silhouette": "silhouette by task", "episodes": "n"}  # fmt: skip
+    columns |= {name: f"R² {name.removeprefix('r2_')}" for name in table if name.startswith("r2_")}
+    section.tables.append(Table("Contexts in numbers", table.rename(columns=columns).dropna(axis="columns", how="all")))
+    return section
+
+
+def settling(results: Results) -> Section:
+    """How fast the context settles within an episode."""
+    section = Section(
+        "settling",
+        "How fast the context settles",
+        ["Left: mean distance to the episode's last context, in units of the mean distance between two episodes. "
+         "Right: how often the nearest other episodes tell the task from the context of that step."],
+    )  # fmt: skip
+    runs = contexts.runs_with_contexts(results)
+    if not runs:
+        section.missing = f"Left out: {HOW_TO_GET}"
+        return section
+    agents = dict(zip(results.episodes["run"], results.episodes["algorithm"], strict=True))
+    table = pd.concat([contexts.settling(results, run).assign(agent=agents[run]) for run in runs])
+    section.plots.append(
+        Plot("settling", f"Settling of the context over environment steps, mean of {len(runs)} runs "
+             f"({span(table['episodes'])} episodes each at a step); bands: 95 % intervals over episodes.",
+             partial(figures.context_settling, table))
+    )  # fmt: skip
+    return section
+
+
+def skills(results: Results) -> Section:
+    """Clusters of contexts: which tasks get the same skill."""
+    section = Section(
+        "skills",
+        "Tasks that get the same skill",
+        ["Contexts grouped by k-means, with the number of groups that has the highest silhouette. Tasks in one group "
+         "are answered with one skill; the episode named is the one nearest to the group's centre."],
+    )  # fmt: skip
+    for algorithm, run in _one_run_each(results):
+        if (results.episodes["run"] == run).sum() < 3:
+            continue
+        episodes, score = contexts.clusters_of(results, run)
+        rows = [_cluster(number, mine) for number, mine in episodes.groupby("cluster")]
+        quality = f"silhouette {score:.2f}" if score == score else "no structure that would tell two groups apart"
+        section.tables.append(
+            Table(f"{algorithm} (run {run}): {len(rows)} groups of {len(episodes)} episodes, {quality}",
+                  pd.DataFrame(rows).dropna(axis="columns", how="all"))
+        )  # fmt: skip
+    if not section.tables:
+        section.missing = f"Left out: {HOW_TO_GET}"
+    return section
+
+
+def _cluster(number: int, mine: pd.DataFrame) -> dict[str, object]:
+    counts = contexts.task_labels(mine).value_counts(sort=False)
+    skills = mine["skill"].value_counts(normalize=True)
+    central = mine[mine["central"]].iloc[0]
+    return {
+        "group": number + 1,
+        "episodes": len(mine),
+        "tasks (episodes)": ", ".join(f"{task} ({count})" for task, count in counts.items()),
+        "commonest skill": f"{skills.index[0]} ({skills.iloc[0]:.0%})" if len(skills) else None,
+        "mean return": mine["return"].mean(),
+        "success": mine["success"].astype("float64").mean(),
+        "typical episode": f"{central['split']}, task {central['task_id']}, episode {central['episode']}",
+    }
+
+
+def _one_run_each(results: Results) -> list[tuple[str, str]]:
+    """Returns each algorithm with the first of its runs that has contexts, per environment."""
+    runs = contexts.runs_with_contexts(results)
+    rows = results.episodes[results.episodes["run"].isin(runs)]
+    first = rows.drop_duplicates(["algorithm", "environment"])
+    several = first["environment"].nunique() > 1
+    names = [f"{row.algorithm}, {short(row.environment)}" if several else row.algorithm for row in first.itertuples()]
+    return list(zip(names, first["run"], strict=True))
+
+
+def _name(algorithm: str) -> str:
+    return algorithm.lower().replace(", ", "_")

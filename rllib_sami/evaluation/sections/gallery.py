@@ -1,0 +1,102 @@
+"""The section of videos."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .. import contexts
+from ..layout import NOTHING, Section, Video, text
+from ..results import Results
+from .common import parts
+
+INLINE_BYTES = 300_000  # a video up to this size is part of the page
+INLINE_TOTAL_BYTES = 6_000_000  # as long as all of them together stay below this
+
+
+def gallery(results: Results, out: Path) -> Section:
+    """Videos of episodes, failures included.
+
+    Small videos become part of the page; larger ones are copied to ``videos/`` beside it.
+
+    Args:
+        results: Their provenance lists the videos.
+        out: The report's folder.
+    """
+    section = Section("videos", "Videos")
+    recorded = [video for part in parts(results) for video in part.get("videos", [])]
+    there = [video for video in recorded if Path(video["file"]).is_file()]
+    if not there:
+        what = "their files are gone" if recorded else "no episode was recorded"
+        section.missing = f"Left out: {what}. `rllib evaluate --video` would give it."
+        return section
+    section.text = [
+        "Per task the best, the median and the worst episode, so failures are here too. Each is the very episode of "
+        "the tables, played again with the same seed."
+    ]
+    if len(there) < len(recorded):
+        section.notes = [f"{len(recorded) - len(there)} of {len(recorded)} videos are left out: their files are gone."]
+    groups = _groups(results)
+    budget = INLINE_TOTAL_BYTES
+    for number, video in enumerate(there):
+        file = Path(video["file"])
+        size = file.stat().st_size
+        inline = size <= min(INLINE_BYTES, budget)
+        budget -= size if inline else 0
+        beside = "" if inline else f"videos/{number:03d}_{file.name}"
+        if beside:
+            (out / "videos").mkdir(exist_ok=True)
+            shutil.copyfile(file, out / beside)
+        poster = Path(video["poster"]) if video.get("poster") else None
+        section.videos.append(
+            Video(
+                title=f"{video['algorithm']}, {video['split']} task {video['task_id']}",
+                caption=_caption(video),
+                labels=_labels(video, groups),
+                source=data_uri(file, "video/mp4") if inline else beside,
+                poster=data_uri(poster, _PICTURES[poster.suffix]) if poster and poster.is_file() else "",
+                file=beside,
+            )
+        )
+    return section
+
+
+_PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+
+
+def data_uri(file: Path, kind: str) -> str:
+    """Returns a file's content as a data URI of the given media type."""
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+
+
+def _caption(video: dict[str, Any]) -> str:
+    kind = f"{video['kind']} of the task, " if video.get("kind") else ""
+    skill = f", skill {video['skill']}" if video.get("skill") else ""
+    return f"{kind}return {text(float(video['return']))}, run {video['run']}, episode {video['episode']}{skill}"
+
+
+def _labels(video: dict[str, Any], groups: dict[tuple, str]) -> dict[str, str]:
+    success = {True: "success", False: "failure"}.get(video.get("success"), NOTHING)  # type: ignore[call-overload]
+    key = (video["run"], video["split"], video["task_id"], video["episode"])
+    return {
+        "algorithm": str(video["algorithm"]),
+        "split": str(video["split"]),
+        "task": f"{video['split']} {video['task_id']}",
+        "skill": str(video.get("skill") or NOTHING),
+        "group": groups.get(key, NOTHING),
+        "success": success,
+    }
+
+
+def _groups(results: Results) -> dict[tuple, str]:
+    """Returns the group of contexts that each episode belongs to."""
+    found = {}
+    for run in contexts.runs_with_contexts(results):
+        if (results.episodes["run"] == run).sum() >= 3:
+            episodes, _ = contexts.clusters_of(results, run)
+            algorithm = episodes["algorithm"].iloc[0]
+            keys = episodes[["run", "split", "task_id", "episode"]].itertuples(index=False, name=None)
+            found |= {key: f"{algorithm} {group + 1}" for key, group in zip(keys, episodes["cluster"], strict=True)}
+    return found

@@ -1,0 +1,240 @@
+"""Sections on how well agents do: per split, per task, over two factors."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+
+from .. import figures, heat_maps, tables
+from ..layout import NOTHING, Plot, Section, Table, text, with_interval
+from ..paper import paper_cells, paper_results, paper_skill_rates
+from ..results import Results
+from ..style import factor_label
+from .common import is_paper, measures, short, span, without_only_environment
+
+PANDA = "SaMI/PandaPush-v0"
+FRICTION, MASS = "task_table_friction", "task_cube_mass"
+BOOTSTRAP = "95 % stratified bootstrap intervals over runs"
+
+
+def splits(results: Results) -> Section:
+    """IQM bars per split, and every aggregate, comparison and test behind them."""
+    section = Section(
+        "splits",
+        "Generalisation by split",
+        ["The interquartile mean (IQM) leaves out the best and the worst quarter of all runs and tasks: it is as "
+         "robust as a median and wastes less. The step from the training tasks outwards is the generalisation gap."],
+    )  # fmt: skip
+    for value in measures(results):
+        table = tables.per_split(results.episodes, value)
+        unit = table["normalised_by"].iloc[0]
+        runs, tasks = (span(table[name]) for name in ("runs", "tasks"))
+        section.plots.append(
+            Plot(
+                f"iqm_{value}",
+                f"IQM of the {value} per split, with {BOOTSTRAP} (n = {runs} runs per agent on {tasks} tasks per "
+                f"split). Scores are divided by {unit}.",
+                partial(figures.iqm_bars, table),
+            )
+        )
+        section.tables.append(Table(f"{value.capitalize()}: aggregates with {BOOTSTRAP}", _aggregates(table)))
+        improvements = tables.improvements(results.episodes, value)
+        if len(improvements):
+            section.tables.append(
+                Table(f"{value.capitalize()}: probability that a run of one agent beats one of another, on a task of "
+                      "the split", _improvements(improvements), folded=True)
+            )  # fmt: skip
+        tests = tables.t_tests(results.episodes, value)
+        if tests["p"].notna().any():
+            section.tables.append(
+                Table(f"{value.capitalize()}: t-tests on the runs' means over tasks (two-sided, not corrected for the "
+                      f"{len(tests)} comparisons)", _t_tests(tests), folded=True)
+            )  # fmt: skip
+        if unit.startswith("TESAC"):
+            section.notes = ["The uncertainty of the reference (TESAC) is in no interval."]
+    return section
+
+
+def profiles(results: Results) -> Section:
+    """Performance profiles."""
+    section = Section(
+        "profiles",
+        "Performance profiles",
+        ["How many runs reach a score, for every score: a curve above another at all scores is better without "
+         "qualification; curves that cross say that one agent is better on some tasks only."],
+    )  # fmt: skip
+    for value in measures(results):
+        table = tables.profiles(results.episodes, value)
+        section.plots.append(
+            Plot(
+                f"profile_{value}",
+                f"Fraction of runs and tasks whose mean {value} exceeds the score on the horizontal axis (in units of "
+                f"{table['normalised_by'].iloc[0]}); bands: pointwise 95 % stratified bootstrap intervals over runs.",
+                partial(figures.performance_profiles, table),
+            )
+        )
+    return section
+
+
+def tasks(results: Results) -> Section:
+    """Means per task, and beside the paper's per split."""
+    section = Section("tasks", "Task by task")
+    values = task_values(results.episodes)
+    for value in measures(results):
+        table = tables.per_task(results.episodes, value)
+        over = ", ".join(sorted(table["interval_over"].unique()))
+        cell = [with_interval(*row) for row in table[["mean", "low", "high"]].itertuples(index=False)]
+        wide = table.assign(cell=cell).pivot(index=["environment", "split", "task_id"], columns="agent", values="cell")
+        wide = wide.reindex(pd.MultiIndex.from_frame(table[wide.index.names].drop_duplicates())).fillna(NOTHING)
+        front = wide.index.to_frame(index=False)
+        front.insert(3, "values", [values.get(tuple(key), "") for key in front.itertuples(index=False)])
+        if not front["values"].any():
+            front = front.drop(columns="values")
+        front = without_only_environment(front.rename(columns={"task_id": "task"}))
+        shown = pd.concat([front, wide.reset_index(drop=True)], axis=1)
+        n = f"n = {span(table['runs'])} runs, {span(table['episodes'])} episodes per agent and task"
+        section.tables.append(Table(f"Mean {value} per task with 95 % interval (Student's, over {over}; {n})", shown))
+    if not is_paper(results):
+        beside = _beside_paper(results)
+        if len(beside):
+            section.tables.append(Table("Mean return per split, beside the paper's (mean ± standard deviation of five "
+                                        "seeds)", beside))  # fmt: skip
+            section.notes = [COMPARABILITY]
+        else:
+            section.notes = ["The paper has no returns for these environments and algorithms to put beside these."]
+    else:
+        section.notes = [COMPARABILITY]
+    return section
+
+
+COMPARABILITY = (
+    "The paper's numbers are for orientation and no target: its ± is a standard deviation over five training seeds, "
+    "ours an interval of the mean; its task sets are not known in full for every environment; its simulation scales "
+    "masses without inertias and has no contact costs; its training lasts 0.5 to 5 million steps for each task group; "
+    "and a few of its published numbers occur twice where that is unlikely (HalfCheetah, seed 103; "
+    "CrippledHalfCheetah, seed 104). The ± of its Panda table is a spread over cells and seeds, and about 7.5 % of its "
+    "Panda episodes begin with the cube at the goal."
+)
+
+
+def maps(results: Results) -> Section:
+    """Heat maps over two factors."""
+    section = Section(
+        "maps",
+        "Over two factors",
+        ["One scale for all agents; cells inside the outline were trained on."],
+    )
+    for environment, x, y, cells, value in _grids(results):
+        where = f"{environment}, over {factor_label(x, environment)} and {factor_label(y, environment)}"
+        name = f"{short(environment)}_{value}".lower()
+        of = f"episodes of all runs, {span(cells['episodes'])} per cell" if "episodes" in cells else "as published"
+        caption = f"Mean {value} on {where} ({of}); the outline holds the tasks of training."
+        section.plots.append(Plot(f"map_{name}", caption, partial(heat_maps.heat_maps, cells, x, y, value)))
+        agents = list(cells["agent"].unique())
+        if len(agents) > 1:
+            baseline = "TESAC" if "TESAC" in agents else agents[-1]
+            caption = f"By how much each agent's mean {value} exceeds that of {baseline}, on {where}."
+            draw = partial(heat_maps.heat_map_differences, cells, x, y, baseline, value)
+            section.plots.append(Plot(f"map_{name}_gain", caption, draw))
+    if not section.plots:
+        section.missing = (
+            "Left out: no environment here has tasks that differ in two factors with two or more values each. Results "
+            "of such a one (`rllib evaluate` on SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all splits) would give it."
+        )
+    return section
+
+
+def skill_rates(results: Results) -> Section:
+    """Panda: which skill was shown where."""
+    section = Section(
+        "panda",
+        "Skills over friction and mass",
+        ["Which skill the cube was moved with, failures included: a heavy cube cannot be lifted, one on a rough table "
+         "can hardly be pushed."],
+    )  # fmt: skip
+    wanted = []
+    if is_paper(results):
+        wanted.append((PANDA, "skill", paper_skill_rates(), "as published, five training seeds, the authors' label"))
+    for environment, mine in results.episodes.groupby("environment", sort=False):
+        if not {FRICTION, MASS} <= set(mine.dropna(axis="columns", how="all")):
+            continue
+        for label, whose in (("skill", "our label"), ("reference_skill", "the authors' label")):
+            rates = tables.skill_rates(mine, FRICTION, MASS, label)
+            if len(rates):
+                wanted.append((str(environment), label, rates, f"episodes of all runs, {whose}"))
+    for environment, label, rates, of_what in wanted:
+        section.plots.append(
+            Plot(f"{label}_{short(environment)}".lower(),
+                 f"Share of a cell's episodes in which each skill was shown, on {environment} ({of_what}); the outline "
+                 "holds the tasks of training.", partial(heat_maps.panda_skills, rates, FRICTION, MASS))
+        )  # fmt: skip
+    if not section.plots:
+        section.missing = (
+            "Left out: no results of a Panda environment with skills. `rllib evaluate` of an agent trained on "
+            "SaMI/PandaPush-v0 would give it."
+        )
+    return section
+
+
+def task_values(episodes: pd.DataFrame) -> dict[tuple, str]:
+    """Returns the factors' values of each (environment, split, task_id) that vary in its environment, in words."""
+    found = {}
+    for _, mine in episodes.groupby("environment", sort=False):
+        varying = tables.factors(mine)
+        for key, task in mine.groupby(["environment", "split", "task_id"], sort=False):
+            pairs = [(name.removeprefix("task_"), sorted(task[name].dropna().unique())) for name in sorted(varying)]
+            found[key] = ", ".join(
+                f"{name} {'–'.join(f'{number:g}' for number in dict.fromkeys((numbers[0], numbers[-1])))}"
+                for name, numbers in pairs
+                if numbers
+            )
+    return found
+
+
+def _grids(results: Results) -> list[tuple[str, str, str, pd.DataFrame, str]]:
+    """Returns environment, the two factors, cells and measure of every heat map there can be."""
+    found = []
+    if is_paper(results):
+        found.append((PANDA, FRICTION, MASS, paper_cells(), "success"))
+    for environment, mine in results.episodes.groupby("environment", sort=False):
+        names = tables.factors(mine)
+        if len(names) >= 2:
+            x, y = (FRICTION, MASS) if {FRICTION, MASS} <= set(names) else names[:2]
+            value = "success" if mine["success"].notna().any() else "return"
+            found.append((str(environment), x, y, tables.cells(mine, x, y, value), value))
+    return found
+
+
+def _beside_paper(results: Results) -> pd.DataFrame:
+    published = paper_results().episodes.groupby(["environment", "split", "algorithm"])["return"].agg(["mean", "std"])
+    ours = tables.per_split(results.episodes, "return", reference=None)
+    rows = []
+    for row in ours[ours["statistic"] == "mean"].itertuples(index=False):
+        key = (row.environment, row.split, row.agent)
+        if key in published.index:
+            mean, std = published.loc[key]
+            rows.append((row.environment, row.split, row.agent, with_interval(row.estimate, row.low, row.high),
+                         f"{text(float(mean))} ± {text(float(std))}"))  # fmt: skip
+    table = pd.DataFrame(rows, columns=["environment", "split", "agent", "here [95 % interval]", "paper"])
+    return without_only_environment(table)
+
+
+def _aggregates(table: pd.DataFrame) -> pd.DataFrame:
+    cells = [with_interval(*row) for row in table[["estimate", "low", "high"]].itertuples(index=False)]
+    keys = ["environment", "split", "agent"]
+    wide = table.assign(cell=cells).pivot(index=keys, columns="statistic", values="cell")
+    wide = wide.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))[table["statistic"].unique()]
+    return without_only_environment(wide.reset_index())
+
+
+def _improvements(table: pd.DataFrame) -> pd.DataFrame:
+    cells = [with_interval(*row) for row in table[["probability", "low", "high"]].itertuples(index=False)]
+    shown = table[["environment", "split", "x", "y"]].assign(probability=cells)
+    return without_only_environment(shown).rename(columns={"x": "agent", "y": "beats"})
+
+
+def _t_tests(table: pd.DataFrame) -> pd.DataFrame:
+    names = {"x": "agent", "y": "other", "mean_x": "mean", "mean_y": "other's mean", "t": "Welch's t",
+             "student_t": "Student's t", "student_df": "its df", "student_p": "its p"}  # fmt: skip
+    return without_only_environment(table).rename(columns=names)
