@@ -105,9 +105,12 @@ def _maps(
         wide = mine.pivot(index=y, columns=x, values=column).reindex(index=ys, columns=xs).to_numpy(float)
         image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
         trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
+        segments = _outline(trained.notna().to_numpy())
         for colour, width in (("white", 4.2), ("black", 2.0)):  # black on white: seen on every colour of both scales
-            line = {"colors": colour, "linewidths": width, "capstyle": "round", "clip_on": False, "zorder": 3}
-            axis.add_collection(LineCollection(_outline(trained.notna().to_numpy()), **line))
+            border = LineCollection(
+                segments, colors=colour, linewidths=width, capstyle="round", clip_on=False, zorder=3
+            )
+            axis.add_collection(border)
         if wide.size <= _MOST_NUMBERS:
             _write_numbers(axis, wide, norm, image.cmap)
         axis.set_title(label)
@@ -122,14 +125,21 @@ def _maps(
     return figure
 
 
-def _outline(inside: np.ndarray) -> list[list[tuple[float, float]]]:
-    """Returns the border of a set of cells ``[rows, columns]``, cell (i, j) being the unit square around (j, i)."""
+def _outline(inside: np.ndarray) -> np.ndarray:
+    """Returns the border of a set of cells as line segments.
+
+    Args:
+        inside: ``[rows, columns]``, cell (i, j) being the unit square around (x = j, y = i).
+
+    Returns:
+        ``[N, 2, 2]``: N segments from (x, y) to (x, y).
+    """
     padded = np.pad(inside, 1)
     rows, columns = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
     upright = [[(c - 0.5, r - 0.5), (c - 0.5, r + 0.5)] for r, c in zip(rows, columns, strict=True)]
     rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
     level = [[(c - 0.5, r - 0.5), (c + 0.5, r - 0.5)] for r, c in zip(rows, columns, strict=True)]
-    return upright + level
+    return np.array(upright + level).reshape(-1, 2, 2)
 
 
 def _write_numbers(axis: Any, wide: np.ndarray, norm: Normalize, colours: Colormap) -> None:
@@ -138,5 +148,5 @@ def _write_numbers(axis: Any, wide: np.ndarray, norm: Normalize, colours: Colorm
         if np.isfinite(number):
             red, green, blue, _ = colours(norm(number))
             ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-            text = f"{number:.2f}" if small else f"{number:,.0f}"
+            text = f"{round(number, 2) + 0.0:.2f}" if small else f"{number:,.0f}"
             axis.text(column, row, text, ha="center", va="center", color=ink, fontsize=7.5)

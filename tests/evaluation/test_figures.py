@@ -126,10 +126,12 @@ def test_colours_belong_to_algorithms_whoever_else_is_drawn():
 
 def test_outline_is_the_border_of_the_region_of_training():
     inside = np.array([[True, True], [True, False]])  # an L of three cells: eight unit sides
-    segments = [tuple(segment) for segment in heat_maps._outline(inside)]
+    segments = [tuple(map(tuple, segment)) for segment in heat_maps._outline(inside)]
     assert len(segments) == 8
     assert ((0.5, -0.5), (0.5, 0.5)) not in segments  # between two cells inside
     assert ((0.5, 0.5), (0.5, 1.5)) in segments
+    assert heat_maps._outline(np.zeros((2, 3), bool)).shape == (0, 2, 2)
+    heat_maps.heat_maps(paper_cells().query("not trained"), *CELLS).canvas.draw()
 
 
 def test_heat_maps_share_one_scale_and_differences_are_centred():
