@@ -105,7 +105,7 @@ def _maps(
         wide = mine.pivot(index=y, columns=x, values=column).reindex(index=ys, columns=xs).to_numpy(float)
         image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
         trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
-        segments = _outline(trained.notna().to_numpy())
+        segments = list(_outline(trained.notna().to_numpy()))
         for colour, width in (("white", 4.2), ("black", 2.0)):  # black on white: seen on every colour of both scales
             border = LineCollection(
                 segments, colors=colour, linewidths=width, capstyle="round", clip_on=False, zorder=3

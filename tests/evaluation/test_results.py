@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from rllib_sami import evaluation
 from rllib_sami.evaluation.results import Contexts, Results
 
 STEPS = np.array([0, 1, 2, 4, 8])
@@ -150,3 +155,22 @@ def test_clear_messages(tmp_path):
         Results(make().episodes.drop(columns="return"))
     with pytest.raises(ValueError, match="values of 2 episodes, but there are 12"):
         Results(make().episodes, Contexts(STEPS, np.zeros((2, 5, 3))))
+
+
+def test_no_figure_library_is_needed_for_results_and_tables():
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['matplotlib', 'sklearn', 'jinja2', 'imageio_ffmpeg']));"
+        "from rllib_sami.evaluation import Results, tables;"
+        "from rllib_sami.evaluation.paper import paper_results;"
+        "print(len(tables.per_split(paper_results().episodes)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout.strip() == str(4 * 3 * 4), found.stderr
+
+
+def test_report_is_the_function_also_after_its_module_was_imported():
+    pytest.importorskip("matplotlib")
+    importlib.import_module("rllib_sami.evaluation.reporting")
+    assert inspect.isfunction(evaluation.report)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        evaluation.nothing  # noqa: B018
