@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.manifold import TSNE
 from sklearn.metrics import r2_score, silhouette_score
-from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, cross_val_predict
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -108,8 +109,9 @@ def neighbour_accuracy(values: np.ndarray, labels: pd.Series) -> float:
     others = labels.value_counts().min() - 1
     if labels.nunique() < 2 or others < 1:
         return float("nan")
-    classifier = KNeighborsClassifier(min(NEIGHBOURS, others))
-    return float((cross_val_predict(classifier, values, labels.astype(str), cv=LeaveOneOut()) == labels).mean())
+    codes = pd.factorize(labels)[0]
+    nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, others)).fit(values).kneighbors(return_distance=False)
+    return float((stats.mode(codes[nearest], axis=1).mode == codes).mean())
 
 
 def chance_accuracy(labels: pd.Series) -> float:
@@ -199,7 +201,8 @@ def settling(results: Results, run: str) -> pd.DataFrame:
     Returns:
         One row per kept step: ``step``; ``distance``, the mean distance to the episode's final context in units of the
         mean distance between two episodes' final contexts; its ``standard_error``; ``accuracy`` of telling the task
-        from that step's context (nearest neighbours); ``episodes`` that lasted so long.
+        from that step's context (nearest neighbours); ``episodes`` that lasted so long. Steps
+        that a single episode reached are left out.
     """
     episodes, values = of_run(results, run)
     assert results.contexts is not None
@@ -223,7 +226,7 @@ def settling(results: Results, run: str) -> pd.DataFrame:
                 "episodes": int(lasts.sum()),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["step", "distance", "standard_error", "accuracy", "episodes"])
 
 
 def cluster(values: np.ndarray, seed: int = 0, max_clusters: int = MAX_CLUSTERS) -> tuple[np.ndarray, float]:

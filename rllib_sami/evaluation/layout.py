@@ -123,7 +123,7 @@ def text(value: Any) -> str:
         size = abs(value)
         digits = 0 if size >= 100 or not math.isfinite(value) else 1 if size >= 10 else 2 if size >= 0.1 else 4
         return "0" if value == 0 else f"{value:,.{digits}f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def with_interval(estimate: float, low: float, high: float) -> str:

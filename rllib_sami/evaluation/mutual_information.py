@@ -66,12 +66,15 @@ def gaussian_sweep(
     for true in information:
         r = correlation(true, dim)
         for keys in num_keys:
-            bounds = []
-            for _ in range(max(8, -(-num_queries // keys))):
-                x, noise = torch.randn((2, keys, dim), generator=generator, dtype=torch.float64)
-                scores = density_ratio(x, r * x + math.sqrt(1.0 - r * r) * noise, r)
-                negative = scores[~torch.eye(keys, dtype=torch.bool)].view(keys, keys - 1)
-                bounds.append(float(sance_bound_from_scores(scores.diagonal(), negative, temperature=1.0)))
+            x, noise = torch.randn((2, max(8, -(-num_queries // keys)), keys, dim), generator=generator)
+            scores = density_ratio(x, r * x + math.sqrt(1.0 - r * r) * noise, r)  # [batches, K, K]
+            # Each batch's bound is the mean over its queries: one positive on the diagonal, the rest negatives.
+            positive = scores.diagonal(dim1=-2, dim2=-1)
+            negative = scores[:, ~torch.eye(keys, dtype=torch.bool)].view(-1, keys, keys - 1)
+            bounds = [
+                float(sance_bound_from_scores(*batch, temperature=1.0))
+                for batch in zip(positive, negative, strict=True)
+            ]
             rows.append(
                 {
                     "information": true,

@@ -85,6 +85,8 @@ def _save(plot: Plot, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for style in STYLES:
         figure = plot.draw(style=style)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it has done its work, once for both files
         drawn = _svg(figure)
         if style == "light":
             (folder / f"{plot.name}.svg").write_bytes(drawn)

@@ -72,6 +72,9 @@ def settling(results: Results) -> Section:
         return section
     agents = dict(zip(results.episodes["run"], results.episodes["algorithm"], strict=True))
     table = pd.concat([contexts.settling(results, run).assign(agent=agents[run]) for run in runs])
+    if table.empty:
+        section.missing = "Left out: too few episodes. Two or more per run would give it."
+        return section
     section.plots.append(
         Plot("settling", f"Settling of the context over environment steps, mean of {len(runs)} runs "
              f"({span(table['episodes'])} episodes each at a step); bands: 95 % intervals over episodes.",

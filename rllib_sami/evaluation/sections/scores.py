@@ -30,11 +30,12 @@ def splits(results: Results) -> Section:
         table = tables.per_split(results.episodes, value)
         unit = table["normalised_by"].iloc[0]
         runs, tasks = (span(table[name]) for name in ("runs", "tasks"))
+        where = " of all environments together" if tables.ALL_ENVIRONMENTS in set(table["environment"]) else ""
         section.plots.append(
             Plot(
                 f"iqm_{value}",
                 f"IQM of the {value} per split, with {BOOTSTRAP} (n = {runs} runs per agent on {tasks} tasks per "
-                f"split). Scores are divided by {unit}.",
+                f"split{where}). Scores are divided by {unit}.",
                 partial(figures.iqm_bars, table),
             )
         )
@@ -91,10 +92,15 @@ def tasks(results: Results) -> Section:
         front.insert(3, "values", [values.get(tuple(key), "") for key in front.itertuples(index=False)])
         if not front["values"].any():
             front = front.drop(columns="values")
+        if is_paper(results):  # published are means over a split's tasks
+            front = front.drop(columns="task_id")
         front = without_only_environment(front.rename(columns={"task_id": "task"}))
         shown = pd.concat([front, wide.reset_index(drop=True)], axis=1)
-        n = f"n = {span(table['runs'])} runs, {span(table['episodes'])} episodes per agent and task"
-        section.tables.append(Table(f"Mean {value} per task with 95 % interval (Student's, over {over}; {n})", shown))
+        of = "split" if is_paper(results) else "task"
+        n = f"n = {span(table['runs'])} runs" + (
+            "" if is_paper(results) else f", {span(table['episodes'])} episodes per agent and task"
+        )
+        section.tables.append(Table(f"Mean {value} per {of} with 95 % interval (Student's, over {over}; {n})", shown))
     if not is_paper(results):
         beside = _beside_paper(results)
         if len(beside):

@@ -1,0 +1,204 @@
+"""The report: made from whatever there is, self-contained, and honest about what there is not."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
+
+from rllib_sami.cli import main
+from rllib_sami.evaluation import Results, report
+from rllib_sami.evaluation.layout import Table, text
+from rllib_sami.evaluation.paper import paper_results
+
+from .synthetic import cheetah, panda
+
+SECTIONS = ["splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "information",
+            "learning", "panda", "provenance"]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a page is made of: sections with their text, figures and tables, and every address it names."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.figures, self.addresses, self.section = {}, {}, [], None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "section":
+            self.section = attrs["id"]
+            self.text[self.section], self.figures[self.section] = "", []
+        if tag == "figure" and "plot" in attrs.get("class", ""):
+            self.figures[self.section].append([])
+        if tag == "img" and self.section:
+            self.figures[self.section][-1].append(attrs["src"])
+        self.addresses += [attrs[name] for name in ("src", "href", "poster") if name in attrs]
+
+    def handle_data(self, data):
+        if self.section:
+            self.text[self.section] += " ".join(data.split()) + " "
+
+
+def _page(folder):
+    return Page((folder / "index.html").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A report with videos: one that is part of the page, one too large for that, one whose file is gone."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "small.mp4").write_bytes(b"small")
+    (folder / "large.mp4").write_bytes(bytes(400_000))
+    results = cheetah()
+    common = {"run": "SaCCM seed 0", "algorithm": "SaCCM", "split": "train", "task_id": 0, "success": None}
+    results.provenance["videos"] = [
+        {**common, "episode": 0, "kind": "best", "return": 9.0, "skill": "flip", "file": str(folder / "small.mp4")},
+        {**common, "episode": 1, "kind": "worst", "return": 1.0, "skill": "<run>", "file": str(folder / "large.mp4")},
+        {**common, "episode": 2, "kind": "median", "return": 5.0, "skill": "flip", "file": str(folder / "gone.mp4")},
+    ]
+    assert report(results, folder / "out", title="One & two") == folder / "out" / "index.html"
+    return folder / "out"
+
+
+def test_every_section_is_there(written):
+    page = _page(written)
+    assert list(page.text) == SECTIONS
+    for name in ("splits", "profiles", "maps", "contexts", "settling", "information"):
+        assert page.figures[name], name
+    markdown = (written / "report.md").read_text("utf-8")
+    assert markdown.startswith("# One & two\n")
+    assert markdown.count("\n## ") == len(SECTIONS)
+
+
+def test_figures_are_inlined_in_both_styles_and_lie_beside_the_page(written):
+    page = _page(written)
+    figures = [figure for section in page.figures.values() for figure in section]
+    for light, dark in figures:
+        assert light.startswith("data:image/svg+xml;base64,")
+        assert dark.startswith("data:image/svg+xml;base64,")
+        assert light != dark
+    named = set(re.findall(r"figures/\w+\.png", (written / "report.md").read_text("utf-8")))
+    assert len(named) == len(figures)
+    for name in named:
+        assert (written / name).stat().st_size > 1000
+        assert (written / name).with_suffix(".svg").is_file()
+
+
+def test_page_needs_nothing_from_elsewhere(written):
+    for address in _page(written).addresses:
+        if not address.startswith(("data:", "#")):
+            assert (written / address).is_file(), address
+
+
+@pytest.fixture(scope="module")
+def of_panda(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("panda")
+    report(panda(), folder)
+    return folder
+
+
+def test_what_is_missing_is_named_and_not_drawn(written, of_panda):
+    page = _page(written)
+    assert "progress.csv" in page.text["learning"]
+    assert not page.figures["learning"]
+    assert "PandaPush" in page.text["panda"]
+    page = _page(of_panda)
+    for name in ("contexts", "settling", "skills"):
+        assert "Left out: the results hold no contexts." in page.text[name]
+        assert not page.figures[name]
+    assert "rllib evaluate --video" in page.text["videos"]
+    assert page.figures["panda"]
+    assert "success" in page.text["splits"]
+
+
+def test_videos(written):
+    html = (written / "index.html").read_text("utf-8")
+    assert "data:video/mp4;base64,c21hbGw=" in html
+    assert (written / "videos" / "001_large.mp4").stat().st_size == 400_000
+    assert "1 of 3 videos are left out" in html
+    assert 'data-skill="&lt;run&gt;"' in html
+    assert "<run>" not in html
+    assert '<select name="skill">' in html
+    assert '<select name="split">' not in html  # all are of one
+
+
+def test_groups_of_contexts_name_tasks_and_a_typical_episode(written):
+    skills = _page(written).text["skills"]
+    assert re.search(r"train 0 \(\d\)", skills)
+    assert re.search(r"(train|moderate|extreme), task \d, episode \d", skills)
+
+
+def test_numbers_stand_beside_the_papers(written):
+    tasks = _page(written).text["tasks"]
+    assert "4,583 ± 321" in tasks  # CrippledHalfCheetah, training, SaCCM
+    assert "orientation and no target" in tasks
+    assert "joint 3, mass_scale 1.15" in tasks
+
+
+def test_report_of_the_paper_alone(tmp_path):
+    report(paper_results(), tmp_path)
+    page = _page(tmp_path)
+    assert list(page.text) == SECTIONS
+    markdown = (tmp_path / "report.md").read_text("utf-8")
+    for agent, iqm in (("CCM", "1.10"), ("SaTESAC", "1.62"), ("SaCCM", "1.59")):
+        assert f"| extreme | {agent} | {iqm} [" in markdown
+    assert len(page.figures["maps"]) == 2  # PandaPush: the rates and their differences
+    assert len(page.figures["panda"]) == 1
+
+
+def test_single_run_of_one_algorithm_on_one_task(tmp_path):
+    few = cheetah(episodes=1, seeds=(0,))
+    keep = ((few.episodes["algorithm"] == "SaCCM") & (few.episodes["split"] == "extreme")).to_numpy(copy=True)
+    keep[keep.nonzero()[0][1:]] = False
+    few.contexts.values = few.contexts.values[keep]
+    report(Results(few.episodes[keep], few.contexts), tmp_path)
+    page = _page(tmp_path)
+    assert list(page.text) == SECTIONS
+    assert not re.search(r"\bnan\b", (tmp_path / "report.md").read_text("utf-8"), re.IGNORECASE)
+    assert page.figures["splits"]
+
+
+def test_command_writes_the_same_figures(tmp_path, of_panda):
+    panda().save(tmp_path / "results")
+    run = CliRunner().invoke(main, ["report", str(tmp_path / "results"), "--out", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    assert run.output == f"Written: {tmp_path / 'out' / 'index.html'}\n"
+    files = sorted((of_panda / "figures").glob("*.svg"))
+    assert len(files) >= 6
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "out" / "figures" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either folders with results or --paper"),
+        (["--paper", "somewhere"], "either folders with results or --paper"),
+        (["nowhere"], "nowhere: no results.parquet in it"),
+        (["--paper", "--out", "/proc/report"], "/proc/report: the report cannot be written there"),
+    ],
+)
+def test_command_says_what_is_wrong(arguments, message):
+    run = CliRunner().invoke(main, ["report", *arguments])
+    assert run.exit_code == 2
+    assert message in run.output
+
+
+def test_no_episodes():
+    results = panda()
+    with pytest.raises(ValueError, match="no episodes"):
+        report(Results(results.episodes.iloc[:0]), "nowhere")
+
+
+def test_cells():
+    assert [text(value) for value in (1234.5678, 12.345, 1.0, 0.01234, 0.0, float("nan"), None, 12345, "a", True)] == [
+        "1,235", "12.3", "1.00", "0.0123", "0", "–", "–", "12,345", "a", "True"]  # fmt: skip
+    import pandas as pd
+
+    table = Table("", pd.DataFrame({"a": ["1.0 [0.9, 1.1]", "–"], "b": ["train", "–"], "c": [1, 2]}))
+    assert [table.is_text(column) for column in range(3)] == [False, True, False]
