@@ -5,8 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-for package in ("playwright", "imageio_ffmpeg", "matplotlib", "sklearn"):
-    pytest.importorskip(package)
+pytest.importorskip("playwright")
+pytest.importorskip("imageio_ffmpeg")
+pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
 
 import imageio_ffmpeg
 from playwright import sync_api
