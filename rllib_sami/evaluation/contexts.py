@@ -254,14 +254,12 @@ def cluster(values: np.ndarray, seed: int = 0, max_clusters: int = MAX_CLUSTERS)
 
 
 def clusters_of(results: Results, run: str, seed: int = 0) -> tuple[pd.DataFrame, float]:
-    """Returns a run's episodes with the columns ``cluster`` and ``central``, and the clusters' silhouette.
+    """Returns a run's episodes with the columns ``cluster`` and ``distance``, and the clusters' silhouette.
 
-    ``central`` marks the one episode of each cluster whose final context is nearest to the cluster's mean.
+    ``distance`` is that of the episode's final context to the mean of its cluster: the nearest one is typical of it.
     """
     episodes, values = of_run(results, run)
     final = final_contexts(values)
     groups, score = cluster(final, seed)
     means = np.stack([final[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
-    distance = pd.Series(np.linalg.norm(final - means[groups], axis=1))
-    central = distance.groupby(groups).idxmin()
-    return episodes.assign(cluster=groups, central=np.isin(np.arange(len(final)), central)), score
+    return episodes.assign(cluster=groups, distance=np.linalg.norm(final - means[groups], axis=1)), score

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib import resources
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .layout import Plot, Section
 from .results import Results
@@ -47,7 +48,7 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
         (out / "figures").mkdir(parents=True, exist_ok=True)
         sections = _sections(results, out)
         plots = {plot.name: _save(plot, out / "figures") for section in sections for plot in section.plots}
-        words = {
+        words: dict[str, Any] = {
             "title": title or f"Zero-shot evaluation: {_names(results, 'algorithm')}",
             "lead": _lead(results),
             "facts": _facts(results),
@@ -104,7 +105,7 @@ def _svg(figure: Figure) -> bytes:
         return file.getvalue()
 
 
-def _render(name: str, words: dict[str, object]) -> str:
+def _render(name: str, words: dict[str, Any]) -> str:
     folder = resources.files(__package__) / "templates"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda file: (folder / file).read_text("utf-8")),
@@ -112,8 +113,14 @@ def _render(name: str, words: dict[str, object]) -> str:
         trim_blocks=False,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["code"] = _code
     assets = {kind: Markup((folder / f"report.{kind}").read_text("utf-8")) for kind in ("css", "js")}
     return environment.get_template(name).render(**words, **assets)
+
+
+def _code(text: str) -> Markup:
+    """Returns escaped text, what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _lead(results: Results) -> str:

@@ -67,9 +67,12 @@ def test_contexts_all_alike_are_one_cluster():
     assert np.isnan(score)
 
 
-def test_each_cluster_has_one_central_episode(results):
+def test_distance_to_the_mean_of_the_cluster(results):
     episodes, _ = contexts.clusters_of(results, "SaCCM seed 0")
-    assert (episodes.groupby("cluster")["central"].sum() == 1).all()
+    final = contexts.final_contexts(contexts.of_run(results, "SaCCM seed 0")[1])
+    first = (episodes["cluster"] == 0).to_numpy()
+    expected = np.linalg.norm(final[first] - final[first].mean(axis=0), axis=1)
+    np.testing.assert_allclose(episodes["distance"][first], expected)
 
 
 def test_context_settles(results):

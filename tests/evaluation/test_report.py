@@ -111,7 +111,7 @@ def test_what_is_missing_is_named_and_not_drawn(written, of_panda):
     for name in ("contexts", "settling", "skills"):
         assert "Left out: the results hold no contexts." in page.text[name]
         assert not page.figures[name]
-    assert "rllib evaluate --video" in page.text["videos"]
+    assert "rllib evaluate --video would give it" in page.text["videos"]
     assert page.figures["panda"]
     assert "success" in page.text["splits"]
 
@@ -125,6 +125,8 @@ def test_videos(written):
     assert "<run>" not in html
     assert '<select name="skill">' in html
     assert '<select name="split">' not in html  # all are of one
+    assert html.count('data-typical="of its group"') == 1  # of the two that are there, and of one group
+    assert html.count('data-group="SaCCM seed 0: ') == 2
 
 
 def test_groups_of_contexts_name_tasks_and_a_typical_episode(written):

@@ -89,7 +89,8 @@ def skills(results: Results) -> Section:
         "skills",
         "Tasks that get the same skill",
         ["Contexts grouped by k-means, with the number of groups that has the highest silhouette. Tasks in one group "
-         "are answered with one skill; the episode named is the one nearest to the group's centre."],
+         "are answered with one skill; the episode named is the one nearest to the group's centre. "
+         "Where there are videos, they can be filtered by group, and to one that is typical of each."],
     )  # fmt: skip
     for algorithm, run in _one_run_each(results):
         if (results.episodes["run"] == run).sum() < 3:
@@ -109,7 +110,7 @@ def skills(results: Results) -> Section:
 def _cluster(number: int, mine: pd.DataFrame) -> dict[str, object]:
     counts = contexts.task_labels(mine).value_counts(sort=False)
     skills = mine["skill"].value_counts(normalize=True)
-    central = mine[mine["central"]].iloc[0]
+    central = mine.loc[mine["distance"].idxmin()]
     return {
         "group": number + 1,
         "episodes": len(mine),

@@ -12,6 +12,8 @@ from ..layout import NOTHING, Section, Video, text
 from ..results import Results
 from .common import parts
 
+Key = tuple[str, str, int, int]  # run, split, task and number of an episode
+
 INLINE_BYTES = 300_000  # a video up to this size is part of the page
 INLINE_TOTAL_BYTES = 6_000_000  # as long as all of them together stay below this
 
@@ -38,7 +40,7 @@ def gallery(results: Results, out: Path) -> Section:
     ]
     if len(there) < len(recorded):
         section.notes = [f"{len(recorded) - len(there)} of {len(recorded)} videos are left out: their files are gone."]
-    groups = _groups(results)
+    groups, typical = _groups(results, there)
     budget = INLINE_TOTAL_BYTES
     for number, video in enumerate(there):
         file = Path(video["file"])
@@ -54,7 +56,7 @@ def gallery(results: Results, out: Path) -> Section:
             Video(
                 title=f"{video['algorithm']}, {video['split']} task {video['task_id']}",
                 caption=_caption(video),
-                labels=_labels(video, groups),
+                labels=_labels(video, groups, typical),
                 source=data_uri(file, "video/mp4") if inline else beside,
                 poster=data_uri(poster, _PICTURES[poster.suffix]) if poster and poster.is_file() else "",
                 file=beside,
@@ -77,26 +79,35 @@ def _caption(video: dict[str, Any]) -> str:
     return f"{kind}return {text(float(video['return']))}, run {video['run']}, episode {video['episode']}{skill}"
 
 
-def _labels(video: dict[str, Any], groups: dict[tuple, str]) -> dict[str, str]:
-    success = {True: "success", False: "failure"}.get(video.get("success"), NOTHING)  # type: ignore[call-overload]
-    key = (video["run"], video["split"], video["task_id"], video["episode"])
+def _labels(video: dict[str, Any], groups: dict[Key, str], typical: set[Key]) -> dict[str, str]:
+    succeeded = video.get("success")
     return {
         "algorithm": str(video["algorithm"]),
         "split": str(video["split"]),
         "task": f"{video['split']} {video['task_id']}",
         "skill": str(video.get("skill") or NOTHING),
-        "group": groups.get(key, NOTHING),
-        "success": success,
+        "group": groups.get(_key(video), NOTHING),
+        "typical": "of its group" if _key(video) in typical else NOTHING,
+        "success": NOTHING if succeeded is None else "success" if succeeded else "failure",
     }
 
 
-def _groups(results: Results) -> dict[tuple, str]:
-    """Returns the group of contexts that each episode belongs to."""
-    found = {}
+def _groups(results: Results, there: list[dict[str, Any]]) -> tuple[dict[Key, str], set[Key]]:
+    """Returns each recorded episode's group of contexts, and the recorded episode nearest to each group's centre."""
+    recorded = {_key(video) for video in there}
+    groups: dict[Key, str] = {}
+    typical: set[Key] = set()
     for run in contexts.runs_with_contexts(results):
-        if (results.episodes["run"] == run).sum() >= 3:
-            episodes, _ = contexts.clusters_of(results, run)
-            algorithm = episodes["algorithm"].iloc[0]
-            keys = episodes[["run", "split", "task_id", "episode"]].itertuples(index=False, name=None)
-            found |= {key: f"{algorithm} {group + 1}" for key, group in zip(keys, episodes["cluster"], strict=True)}
-    return found
+        if (results.episodes["run"] == run).sum() < 3:
+            continue
+        episodes, _ = contexts.clusters_of(results, run)
+        nearest_first = episodes.sort_values("distance", kind="stable").to_dict("records")
+        for group in sorted(episodes["cluster"].unique()):
+            mine = [_key(row) for row in nearest_first if row["cluster"] == group and _key(row) in recorded]
+            groups |= dict.fromkeys(mine, f"{run}: {group + 1}")
+            typical |= set(mine[:1])
+    return groups, typical
+
+
+def _key(episode: dict[str, Any]) -> Key:
+    return (str(episode["run"]), str(episode["split"]), int(episode["task_id"]), int(episode["episode"]))
