@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,7 @@ from rllib_sami.cli import main
 from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.paper import paper_results
+from rllib_sami.evaluation.sections import training
 
 from .synthetic import cheetah, panda
 
@@ -142,6 +144,36 @@ def test_numbers_stand_beside_the_papers(written):
     assert "joint 3, mass_scale 1.15" in tasks
 
 
+def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):
+    """Of three runs one has the file beside its checkpoint."""
+    steps = range(1000, 5000, 1000)
+    pd.DataFrame(
+        {
+            "num_env_steps_sampled_lifetime": steps,
+            "time_total_s": [60.0 * step / 1000 for step in steps],
+            "env_runners/episode_return_mean": [float("nan"), 1.0, 2.0, 3.0],
+            "learners/default_policy/sance_bound": [0.0, 0.5, 1.0, 1.5],
+            "learners/default_policy/log_k": 2.77,
+            "evaluation/extreme/return_mean": [0.0, 1.0, 1.0, 1.0],
+        }
+    ).to_csv(tmp_path / "progress.csv", index=False)
+    results = cheetah(with_contexts=False)
+    results.provenance["checkpoints"] = [
+        {"run": "SaCCM seed 0", "algorithm": "SaCCM", "path": str(tmp_path / "checkpoint_000000")},
+        {"run": "SaCCM seed 1", "algorithm": "SaCCM", "path": "/gone/checkpoint_000000"},
+    ]
+    learning = training.learning_curves(results)
+    names = ["return_mean_env_steps", "return_mean_seconds", "return_mean_extreme_env_steps"]
+    assert [plot.name for plot in learning.plots] == [f"learning_crippledhalfcheetah_{name}" for name in names]
+    assert "SaCCM seed 1" in learning.notes[0]
+    assert "SaCCM seed 0" not in learning.notes[0]
+    information = training.information(results)
+    assert [plot.name for plot in information.plots] == ["bound_in_training", "bound_versus_keys"]
+    assert not information.missing
+    for plot in (*learning.plots, *information.plots):
+        assert plot.draw(style="dark").axes
+
+
 def test_report_of_the_paper_alone(tmp_path):
     report(paper_results(), tmp_path)
     page = _page(tmp_path)
@@ -200,7 +232,5 @@ def test_no_episodes():
 def test_cells():
     assert [text(value) for value in (1234.5678, 12.345, 1.0, 0.01234, 0.0, float("nan"), None, 12345, "a", True)] == [
         "1,235", "12.3", "1.00", "0.0123", "0", "–", "–", "12,345", "a", "True"]  # fmt: skip
-    import pandas as pd
-
     table = Table("", pd.DataFrame({"a": ["1.0 [0.9, 1.1]", "–"], "b": ["train", "–"], "c": [1, 2]}))
     assert [table.is_text(column) for column in range(3)] == [False, True, False]

@@ -13,7 +13,7 @@ from ..layout import Plot, Section, Table
 from ..mutual_information import gaussian_sweep
 from ..progress import PROGRESS_FILE, read_progress
 from ..results import Results
-from .common import parts
+from .common import parts, short
 
 
 def learning_curves(results: Results) -> Section:
@@ -26,13 +26,24 @@ def learning_curves(results: Results) -> Section:
             "`rllib train`, with that file still there, would give it."
         )
         return section
-    count = progress["run"].nunique()
-    for x, over in (("env_steps", "environment steps"), ("seconds", "hours of training, pauses left out")):
-        section.plots.append(
-            Plot(f"learning_{x}", f"Mean return of recent training episodes over {over} ({count} runs): thin lines are "
-                 "runs, thick ones the mean of an agent's runs as far as all of them go.",
-                 partial(figures.learning_curves, progress, x))
-        )  # fmt: skip
+    environments = dict(zip(results.episodes["run"], results.episodes["environment"], strict=True))
+    for environment, mine in progress.groupby(progress["run"].map(environments), sort=False):
+        of = f"on {environment} ({mine['run'].nunique()} runs): thin lines are runs, thick ones an agent's mean"
+        curves = [
+            ("env_steps", "return_mean", "Mean return of recent training episodes over environment steps"),
+            ("seconds", "return_mean", "The same over hours of training, pauses left out,"),
+        ]
+        for column in mine.columns[mine.notna().any()]:
+            what, _, split = column.rpartition("_")
+            if what in ("return_mean", "success_rate"):
+                name = {"return_mean": "Mean return", "success_rate": "Success rate"}[what]
+                curves.append(("env_steps", column, f"{name} on the {split} tasks, evaluated during training,"))
+        for x, y, caption in curves:
+            name = f"learning_{short(str(environment))}_{y}_{x}".lower()
+            section.plots.append(Plot(name, f"{caption} {of}.", partial(figures.learning_curves, mine, x, y)))
+    without = sorted(set(environments) - set(progress["run"]))
+    if without:
+        section.notes = [f"Left out: {', '.join(without)}, without {PROGRESS_FILE} beside the checkpoint."]
     return section
 
 
@@ -60,8 +71,8 @@ def information(results: Results) -> Section:
     section.plots.append(
         Plot("bound_versus_keys", "The same estimator on pairs of 8-dimensional Gaussians whose mutual information is "
              "known (horizontal lines, nats), with the best possible scores, for K = 2 to 512 (bars: 95 % intervals "
-             "batches). It approaches the truth where log K is well above it; a contrast that has less to find, such "
-             "as one within a task, is served by fewer keys.", partial(figures.bound_versus_keys, sweep))
+             "over batches). It approaches the truth where log K is well above it; a contrast that has less to find, "
+             "such as one within a task, is served by fewer keys.", partial(figures.bound_versus_keys, sweep))
     )  # fmt: skip
     return section
 
