@@ -21,7 +21,7 @@ def cheetah(episodes: int = 3, seeds: tuple[int, ...] = (0, 1, 2), with_contexts
     rows, contexts = [], []
     for algorithm in LEVEL:
         for seed in seeds:
-            places = rng.normal(size=(3, 4, 3))
+            places = rng.normal(size=(3, 12, 3))
             for number, (split, tasks) in enumerate(SPLITS.items()):
                 for task_id, (mass, joint) in enumerate(tasks):
                     for episode in range(episodes):
