@@ -39,6 +39,7 @@ setup(
         "imageio>=2.34",  # gymnasium's MuJoCo base classes import it
         "pillow>=10.1",  # writes tasks into pictures
         "numpy>=1.26",
+        "threadpoolctl>=3.1",
         "click>=8.1",
         "rich>=13",
         "PyYAML>=6",

@@ -186,7 +186,8 @@ class SaMIConfig(AlgorithmConfig):
                 may stand beside it) and ``capacity`` in environment steps (each episode takes one more).
             store_buffer_in_checkpoints: Whether checkpoints hold the replay buffer. Without it a restored run first
                 fills its buffer anew.
-            num_torch_threads: Threads of torch in each process (env runner or learner); None leaves torch's default.
+            num_torch_threads: Threads of torch and numpy in each process (env runner or learner); None leaves their
+                defaults.
                 Small networks are fastest with few.
             **kwargs: Arguments of ``AlgorithmConfig.training``, such as ``gamma`` and ``grad_clip``.
 
