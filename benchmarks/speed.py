@@ -1,159 +1,178 @@
-"""Sampling and update speed beside RLlib's own SAC, in one process, on the same environment and network sizes.
+"""How fast sampling and learning are, beside what the hardware could do and beside RLlib's own SAC.
 
-    python benchmarks/speed.py --env SaMI/HalfCheetah-v0 --rounds 9 --out speed.json
+    python benchmarks/speed.py update
+    python benchmarks/speed.py sampling --against rllib-sac --out sampling.json
 
-Every round measures every contestant once, one after the other, so that a machine that gets slower slows all of them.
-Figures are CPU time of this process with one torch thread, medians over the rounds with the smallest and largest; the
-ratios are taken round by round. An update includes drawing its batch. SAC has no context encoder and no contrast: it
-is the yardstick, not an equal.
+Every command measures both sides in one process, in turns, and shows medians with the smallest and largest round. The
+last line is JSON. Torch has one thread throughout (``torch.set_num_threads(1)``); CPU time is that of the whole process.
 """
 
-import argparse
-import json
-import logging
-import time
-from collections.abc import Callable
-from pathlib import Path
+import warnings
 
-import numpy as np
-import ray
+import click
 import torch
-from ray.rllib.algorithms.sac import SACConfig
-from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
-from rich.console import Console
-from rich.table import Table
+from floor import Floor, Shapes
+from measure import (
+    Case,
+    Options,
+    Times,
+    figures,
+    interleave,
+    number,
+    options,
+    repeat,
+    report,
+    spread,
+    table_of,
+)
+from workloads import ANT, CONFIGS, HALF_CHEETAH, PAPER, Agent, Recording, batch_of, noise_store, our_config, runner_of
 
-from rllib_sami import CCMConfig, SaCCMConfig, TESACConfig, compat
+from rllib_sami import SaCCMConfig
+from rllib_sami.core.update import average_towards
 
-UPDATES_PER_CALL = 16
-
-
-def build_sac(env: str, num_envs: int, hidden: list[int], batch_size: int):
-    """RLlib's SAC with plain networks of the given sizes."""
-    config = (
-        SACConfig()
-        .environment(env)
-        .env_runners(num_env_runners=0, num_envs_per_env_runner=num_envs, rollout_fragment_length=25)
-        .training(
-            train_batch_size_per_learner=batch_size,
-            replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": 100_000},
-            num_steps_sampled_before_learning_starts=0,
-        )
-        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=hidden, head_fcnet_hiddens=[]))
-    )
-    return config.build_algo()
+warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
-def build_sami(config_class, env: str, num_envs: int, hidden: list[int], batch_size: int):
-    """One of ours."""
-    config = (
-        config_class()
-        .environment(env)
-        .env_runners(num_env_runners=0, num_envs_per_env_runner=num_envs, rollout_fragment_length=25)
-        .training(actor_hidden=hidden, critic_hidden=hidden, loss_timesteps=batch_size)
-    )
-    return config.build_algo()
-
-
-def sac_update(algorithm) -> int:
-    episodes = algorithm.local_replay_buffer.sample(
-        num_items=algorithm.config.train_batch_size_per_learner, n_step=1, gamma=0.99, sample_episodes=True
-    )
-    steps = {compat.NUM_ENV_STEPS_SAMPLED_LIFETIME: 0}
-    algorithm.learner_group.update(episodes=episodes, timesteps=steps)
-    return 1
-
-
-def sami_update(algorithm) -> int:
-    compat.update_learners(algorithm, [algorithm.replay_buffer.sample(UPDATES_PER_CALL)])
-    return UPDATES_PER_CALL
-
-
-def cpu_time_per(action: Callable[[], int], count: int = 1) -> float:
-    """CPU seconds per item of ``count`` calls; the action returns how many items it did."""
-    start, done = time.process_time(), 0
-    for _ in range(count):
-        done += action()
-    return (time.process_time() - start) / done
-
-
+@click.group(help=__doc__, context_settings={"max_content_width": 120})
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", default="SaMI/HalfCheetah-v0")
-    parser.add_argument("--num-envs", type=int, default=8)
-    parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256])
-    parser.add_argument("--batch-size", type=int, default=256, help="transitions in the losses of one update")
-    parser.add_argument("--max-steps", type=int, default=200, help="length of the episodes")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    args = parser.parse_args()
-
     torch.set_num_threads(1)
-    ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
-    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-    env_name = f"{args.env}-{args.max_steps}"
-    ray.tune.register_env(env_name, lambda context: _make(args.env, args.max_steps))
-    sizes = (env_name, args.num_envs, args.hidden, args.batch_size)
-    algorithms = {
-        "SAC (RLlib)": build_sac(*sizes),
-        "TESAC": build_sami(TESACConfig, *sizes),
-        "CCM": build_sami(CCMConfig, *sizes),
-        "SaCCM": build_sami(SaCCMConfig, *sizes),
-    }
-    for name, algorithm in algorithms.items():  # fill the buffers: 16 episodes in each of the slots
-        for _ in range(16 * args.max_steps // 25):
-            episodes = algorithm.env_runner.sample(random_actions=True)
-            (algorithm.local_replay_buffer if name.startswith("SAC") else algorithm.replay_buffer).add(episodes)
-
-    figures: dict[str, dict[str, list[float]]] = {name: {"sample": [], "update": []} for name in algorithms}
-    for _ in range(args.rounds + 1):
-        for name, algorithm in algorithms.items():
-            sample = cpu_time_per(lambda a=algorithm: sum(map(len, a.env_runner.sample())), count=4)
-            torch.set_num_threads(1)
-            if name.startswith("SAC"):
-                update = cpu_time_per(lambda a=algorithm: sac_update(a), count=4)
-            else:
-                update = cpu_time_per(lambda a=algorithm: sami_update(a))
-            figures[name]["sample"].append(sample)
-            figures[name]["update"].append(update)
-    figures = {name: {key: values[1:] for key, values in rows.items()} for name, rows in figures.items()}  # warm-up
-    report(figures, args)
 
 
-def _make(env_id: str, max_steps: int):
-    import rllib_sami
-
-    return rllib_sami.envs.make(env_id, max_steps=max_steps)
+# --- Updates --------------------------------------------------------------------------------------------------------
 
 
-def report(figures: dict[str, dict[str, list[float]]], args: argparse.Namespace) -> None:
-    table = Table(
-        title=f"{args.env}, {args.num_envs} environments, networks {args.hidden}, {args.batch_size} transitions"
-    )
-    for column in ("", "env steps per CPU-s", "x SAC", "CPU-ms per update", "x SAC"):
-        table.add_column(column, justify="left" if not column else "right")
-    base = {key: np.array(values) for key, values in figures["SAC (RLlib)"].items()}
-    summary = {}
-    for name, rows in figures.items():
-        sample, update = np.array(rows["sample"]), np.array(rows["update"])
-        rate, cost = np.sort(1 / sample), np.sort(update * 1e3)
-        faster = {"sample": np.median(base["sample"] / sample), "update": np.median(base["update"] / update)}
-        table.add_row(
-            name,
-            f"{np.median(rate):,.0f} [{rate[0]:,.0f}, {rate[-1]:,.0f}]",
-            f"{faster['sample']:.1f}",
-            f"{np.median(cost):.1f} [{cost[0]:.1f}, {cost[-1]:.1f}]",
-            f"{faster['update']:.1f}",
-        )
-        summary[name] = {
-            "env_steps_per_cpu_s": float(np.median(rate)),
-            "cpu_ms_per_update": float(np.median(cost)),
-            "sampling_times_sac": float(faster["sample"]),
-            "update_times_sac": float(faster["update"]),
+@main.command()
+@click.option("--paper", is_flag=True, help="The authors' Ant shape: 16 + 16 episodes of 1,000 steps, every step used.")
+@options(rounds=15, quick_rounds=3)
+def update(paper: bool, options: Options) -> None:
+    """One gradient update ÷ its matrix products and LSTM calls, forward and backward (floor.py)."""
+    (_paper_update if paper else _default_update)(options)
+
+
+def _default_update(options: Options) -> None:
+    store = noise_store(HALF_CHEETAH)
+    calls = 1 if options.quick else 3
+    actions, parts = {}, {}
+    for name, config_class in CONFIGS.items():
+        config = config_class()
+        agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, store)
+        actions[name] = repeat(lambda agent=agent, batch=batch: agent.update(batch), calls)
+        actions[f"{name} floor"] = repeat(Floor(Shapes.of(agent.acting, batch, agent.config)), calls)
+        parts[name] = _update_parts(Agent.of(config, *HALF_CHEETAH), batch, calls)
+    times = interleave(actions, options.rounds)
+    part_times = {name: interleave(some, options.rounds) for name, some in parts.items()}
+
+    rows, algorithms = [], {}
+    for name in CONFIGS:
+        ours, floor = times[name], times[f"{name} floor"]
+        shares = {part: part_times[name][part].cpu for part in parts[name]}
+        algorithms[name] = {
+            "ratio": figures(ours.cpu / floor.cpu),
+            "wall_ratio": figures(ours.wall / floor.wall),
+            "cpu_ms": figures(ours.cpu, 1e3),
+            "floor_cpu_ms": figures(floor.cpu, 1e3),
+            **{f"{part}_cpu_ms": figures(values, 1e3) for part, values in shares.items()},
         }
-    Console().print(table)
-    if args.out:
-        args.out.write_text(json.dumps({"arguments": {**vars(args), "out": None}, "figures": summary}, indent=2) + "\n")
+        medians = {key: algorithms[name][key]["median"] for key in algorithms[name] if key.endswith("cpu_ms")}
+        rest = medians["cpu_ms"] - sum(value for key, value in medians.items() if key != "cpu_ms")
+        rows.append(
+            [
+                name,
+                spread(ours.cpu, 1e3),
+                spread(ours.wall, 1e3),
+                spread(floor.cpu, 1e3),
+                *(number(medians[f"{part}_cpu_ms"]) for part in shares),
+                number(rest),
+                spread(ours.cpu / floor.cpu),
+            ]
+        )
+    columns = ["CPU-ms per update", "CPU", "wall", "floor", "optimisers", "averages", "rest", "÷ floor"]
+    table = table_of("core.update at the default configuration, HalfCheetah, episodes of 200 steps", columns, rows)
+    case = Case("SaCCM ÷ floor", times["SaCCM"].cpu / times["SaCCM floor"].cpu, target=1.35)
+    report("update", [table], [case], options, algorithms=algorithms)
+
+
+def _update_parts(agent: Agent, batch: dict[str, torch.Tensor], calls: int) -> dict:
+    """What an update does beside losses and products, each on its own."""
+    agent.update(batch)  # makes the gradients
+
+    def optimisers() -> None:
+        for optimizer in vars(agent.optimizers).values():
+            optimizer.step()
+
+    def averages() -> None:
+        with torch.no_grad():
+            average_towards(agent.learning.target_critics, agent.learning.critics, agent.config.tau)
+            average_towards(agent.learning.key_encoder, agent.acting.encoder, agent.config.key_encoder_tau)
+
+    return {"optimisers": repeat(optimisers, calls), "averages": repeat(averages, calls)}
+
+
+def _paper_update(options: Options) -> None:
+    length = 250 if options.quick else 1_000
+    config = SaCCMConfig().training(**PAPER)
+    store = noise_store(ANT, 100 * length, length=length)
+    agent, batch = Agent.of(config, *ANT), batch_of(config, store)
+    whole = Shapes.of(agent.acting, batch, agent.config)
+    floors = {
+        "floor": Floor(whole),
+        "floor of the SAC part": Floor(Shapes.of(agent.acting, batch, agent.config, with_contrast=False)),
+    }
+    times = interleave(
+        {"SaCCM": repeat(lambda: agent.update(batch), 1)} | {name: repeat(floor, 1) for name, floor in floors.items()},
+        rounds=min(options.rounds, 5),
+    )
+    rows = [[name, spread(some.cpu), spread(some.wall)] for name, some in times.items()]
+    title = f"Authors' Ant shape: 16 + 16 episodes x {length:,} steps, nets 512x512x512, LSTM 128, all steps"
+    case = Case("SaCCM ÷ floor of the SAC part", times["SaCCM"].cpu / times["floor of the SAC part"].cpu, target=1.25)
+    report(
+        "update --paper",
+        [table_of(title, ["seconds per update", "CPU", "wall"], rows)],
+        [case],
+        options,
+        episode_length=length,
+        cpu_s={name: figures(some.cpu) for name, some in times.items()},
+        ratio_to_whole_floor=figures(times["SaCCM"].cpu / times["floor"].cpu),
+    )
+
+
+# --- Sampling -------------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--against", type=click.Choice(["rllib-sac"]), help="RLlib's own runner with its SAC's networks.")
+@options(rounds=15, quick_rounds=3)
+def sampling(against: str | None, options: Options) -> None:
+    """SaMIEnvRunner's environment steps per CPU-second ÷ those of ready actions (or of RLlib's runner)."""
+    (_sampling_against_sac if against else _sampling_against_raw)(options)
+
+
+def _sampling_against_raw(options: Options) -> None:
+    """Both sides simulate the very same steps: what the runner asks of its environments is asked again."""
+    num_envs, fragment = 16, 25
+    fragments = 2 if options.quick else 8
+    rows, cases, rates = [], [], {}
+    for name, target in (("HalfCheetah", 0.75), ("Ant", 0.92)):
+        runner = runner_of(our_config(SaCCMConfig, f"SaMI/{name}-v0", num_envs, fragment))
+        recording = Recording(runner)
+        actions = {"SaMIEnvRunner": lambda runner=runner: _sample(runner, fragments), "raw": recording.replay}
+        times = interleave(actions, options.rounds)
+        cases.append(Case(name, times["raw"].cpu / times["SaMIEnvRunner"].cpu, target, at_least=True))
+        rates[name] = {side: figures(1 / some.cpu) for side, some in times.items()}
+        rows += _rate_rows(name, times)
+        runner.stop()
+    title = f"{num_envs} environments, fragments of {fragment}, LSTM 128, actor 256x256, identical physics"
+    table = table_of(title, ["environment steps per second", "CPU", "wall"], rows)
+    report("sampling", [table], cases, options, env_steps_per_cpu_s=rates)
+
+
+def _sample(runner, fragments: int) -> int:
+    """Samples a few fragments; returns the environment steps."""
+    return sum(len(episode) for _ in range(fragments) for episode in runner.sample())
+
+
+def _rate_rows(name: str, times: dict[str, Times]) -> list[list[str]]:
+    return [[f"{name}, {side}", spread(1 / some.cpu), spread(1 / some.wall)] for side, some in times.items()]
 
 
 if __name__ == "__main__":

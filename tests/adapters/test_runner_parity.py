@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from rllib_sami.env_runner import SaMIEnvRunner
 
