@@ -4,9 +4,10 @@
     python benchmarks/speed.py sampling --against rllib-sac --out sampling.json
 
 Every command measures both sides in one process, in turns, and shows medians with the smallest and largest round. The
-last line is JSON. Torch has one thread throughout (``torch.set_num_threads(1)``); CPU time is that of the whole process.
+last line is JSON. Torch has one thread throughout (``torch.set_num_threads(1)``); CPU time is of the whole process.
 """
 
+import logging
 import warnings
 
 import click
@@ -25,9 +26,23 @@ from measure import (
     spread,
     table_of,
 )
-from workloads import ANT, CONFIGS, HALF_CHEETAH, PAPER, Agent, Recording, batch_of, noise_store, our_config, runner_of
+from workloads import (
+    ANT,
+    CONFIGS,
+    HALF_CHEETAH,
+    PAPER,
+    Agent,
+    Recording,
+    batch_of,
+    fill,
+    noise_store,
+    our_config,
+    ray_cluster,
+    runner_of,
+    tensors_of,
+)
 
-from rllib_sami import SaCCMConfig
+from rllib_sami import SaCCMConfig, compat
 from rllib_sami.core.update import average_towards
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -36,6 +51,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 @click.group(help=__doc__, context_settings={"max_content_width": 120})
 def main() -> None:
     torch.set_num_threads(1)
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
 
 
 # --- Updates --------------------------------------------------------------------------------------------------------
@@ -86,8 +102,9 @@ def _default_update(options: Options) -> None:
                 spread(ours.cpu / floor.cpu),
             ]
         )
-    columns = ["CPU-ms per update", "CPU", "wall", "floor", "optimisers", "averages", "rest", "÷ floor"]
-    table = table_of("core.update at the default configuration, HalfCheetah, episodes of 200 steps", columns, rows)
+    columns = ["", "update", "wall", "floor", "optimisers", "averages", "rest", "÷ floor"]
+    title = "CPU-ms per update: default configuration, HalfCheetah, episodes of 200 steps"
+    table = table_of(title, columns, rows)
     case = Case("SaCCM ÷ floor", times["SaCCM"].cpu / times["SaCCM floor"].cpu, target=1.35)
     report("update", [table], [case], options, algorithms=algorithms)
 
@@ -166,6 +183,32 @@ def _sampling_against_raw(options: Options) -> None:
     report("sampling", [table], cases, options, env_steps_per_cpu_s=rates)
 
 
+def _sampling_against_sac(options: Options) -> None:
+    """Both act with their untrained, stochastic policy."""
+    from rllib_sac import sac_config, sac_runner
+
+    env = "SaMI/HalfCheetah-v0"
+    rows, cases, rates = [], [], {}
+    for num_envs, fragment, target in ((16, 16, 3.5), (1, 64, 5.5)):
+        name = f"{num_envs} environments, fragments of {fragment}" if num_envs > 1 else f"1 environment, of {fragment}"
+        ours = runner_of(our_config(SaCCMConfig, env, num_envs, fragment))
+        sac = sac_runner(sac_config(env, num_envs, fragment))
+        fragments = (1 if options.quick else 4) * (1 if num_envs > 1 else 4)
+        actions = {
+            "SaMIEnvRunner": lambda ours=ours, fragments=fragments: _sample(ours, fragments),
+            "RLlib": lambda sac=sac, fragments=fragments: _sample(sac, fragments),
+        }
+        times = interleave(actions, options.rounds)
+        cases.append(Case(name, times["RLlib"].cpu / times["SaMIEnvRunner"].cpu, target, at_least=True))
+        rates[name] = {side: figures(1 / some.cpu) for side, some in times.items()}
+        rows += _rate_rows(name, times)
+        for runner in (ours, sac):
+            runner.stop()
+    title = "HalfCheetah: SaMIEnvRunner with LSTM 128 and actor 256x256, RLlib's with its MLP 256x256"
+    table = table_of(title, ["environment steps per second", "CPU", "wall"], rows)
+    report("sampling --against rllib-sac", [table], cases, options, env_steps_per_cpu_s=rates)
+
+
 def _sample(runner, fragments: int) -> int:
     """Samples a few fragments; returns the environment steps."""
     return sum(len(episode) for _ in range(fragments) for episode in runner.sample())
@@ -173,6 +216,39 @@ def _sample(runner, fragments: int) -> int:
 
 def _rate_rows(name: str, times: dict[str, Times]) -> list[list[str]]:
     return [[f"{name}, {side}", spread(1 / some.cpu), spread(1 / some.wall)] for side, some in times.items()]
+
+
+# --- Learner --------------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@options(rounds=9, quick_rounds=2)
+def learner(options: Options) -> None:
+    """LearnerGroup.update with U = 16 ÷ 16 x core.update on the same arrays."""
+    num_updates = 4 if options.quick else 16
+    config = our_config(SaCCMConfig, "SaMI/HalfCheetah-v0", 8, 25, max_steps=200)
+    with ray_cluster():
+        algorithm = config.build_algo()
+        fill(algorithm.replay_buffer.store, 50_000)
+        sample = algorithm.replay_buffer.sample(num_updates)
+        agent, batches = Agent.of(config, *HALF_CHEETAH), tensors_of(sample)
+
+        def grouped() -> int:
+            compat.update_learners(algorithm, [sample])
+            return num_updates
+
+        def bare() -> int:
+            for batch in batches:
+                agent.update(batch)
+            return num_updates
+
+        times = interleave({"LearnerGroup.update": grouped, "core.update": bare}, options.rounds)
+        algorithm.stop()
+    rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
+    table = table_of(f"SaCCM, HalfCheetah, U = {num_updates}", ["ms per update", "CPU", "wall"], rows)
+    case = Case("LearnerGroup ÷ core", times["LearnerGroup.update"].cpu / times["core.update"].cpu, target=1.10)
+    cpu_ms = {name: figures(some.cpu, 1e3) for name, some in times.items()}
+    report("learner", [table], [case], options, updates_per_call=num_updates, cpu_ms=cpu_ms)
 
 
 if __name__ == "__main__":
