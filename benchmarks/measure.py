@@ -20,6 +20,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+import rllib_sami
+
 Action = Callable[[], int]  # does some work and returns how many items (steps, updates) that was
 
 
@@ -59,8 +61,9 @@ class Case:
 
     @property
     def margin(self) -> float:
-        """How far on the right side of the target the ratio is; below 1 is a miss."""
-        return self.ratio / self.target if self.at_least else self.target / self.ratio
+        """How far on the right side of the target the ratio is, as a share of it; below 0 is a miss."""
+        gap = (self.ratio - self.target) / self.target
+        return gap if self.at_least else -gap
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -235,14 +238,15 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the working tree, with a + if the package differs from it."""
+    """The commit of the package that was measured, with a + if its files differ from it."""
 
     def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        package = Path(rllib_sami.__file__).resolve().parent
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=package, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", "../envs")
         return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -24,6 +24,7 @@ HALF_CHEETAH = (18, 6)  # observation and action width
 ANT = (28, 8)
 NUM_TASKS = 4  # of both, in training
 EPISODE_LENGTH = 200  # as the tuned examples have it
+TRAINED = "HalfCheetah, 8 environments, fragments of 25, episodes of 200 steps"
 PAPER = {  # the authors' settings for MuJoCo, as far as they make an update's work
     "train_episodes": 16,
     "loss_timesteps": None,
@@ -89,6 +90,14 @@ def fill(store: TaskStore, num_steps: int, *, num_tasks: int = NUM_TASKS, length
     return store
 
 
+def add_open_episodes(store: TaskStore, count: int) -> None:
+    """Adds episodes that are still in progress, half as long as others."""
+    steps = EPISODE_LENGTH // 2
+    for slot in range(1, count + 1):
+        obs, actions = np.zeros((steps + 1, store.obs_dim)), np.zeros((steps, store.action_dim))
+        store.add(EpisodePiece(slot, slot % NUM_TASKS, 0, obs, actions, np.zeros(steps)))
+
+
 def noise_store(sizes: tuple[int, int], num_steps: int = 50_000, **options: int) -> TaskStore:
     """A full store of whole episodes of noise."""
     length = options.get("length", EPISODE_LENGTH)
@@ -123,6 +132,24 @@ def our_config(
         .training(**training)
         .debugging(seed=0, log_level="ERROR")
     )
+
+
+def trained_config(
+    config_class: type[SaMIConfig], quick: bool, num_env_runners: int = 0, **training: Any
+) -> SaMIConfig:
+    """What ``TRAINED`` says; an iteration is of 1,000 steps, quick 200, and so are random actions at the start."""
+    steps = 200 if quick else 1_000
+    config = our_config(config_class, "SaMI/HalfCheetah-v0", 8, 25, max_steps=EPISODE_LENGTH)
+    config.training(**{"num_steps_sampled_before_learning_starts": steps} | training)
+    config.env_runners(num_env_runners=num_env_runners)
+    return config.reporting(min_sample_timesteps_per_iteration=steps)
+
+
+def train_once(algorithm: Any) -> int:
+    """One iteration; returns its environment steps."""
+    before = compat.env_steps_sampled(algorithm)
+    algorithm.train()
+    return compat.env_steps_sampled(algorithm) - before
 
 
 def runner_of(config: SaMIConfig) -> SaMIEnvRunner:
