@@ -27,10 +27,17 @@ Action = Callable[[], int]  # does some work and returns how many items (steps, 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds per item in each round, of this process (all its threads) and on the clock."""
+    """Seconds per item in each round, of this process (all its threads) and on the clock.
+
+    Attributes:
+        cpu: ``[rounds]``.
+        wall: ``[rounds]``.
+        others: Cores that other jobs of the machine had meanwhile, ``[rounds]``.
+    """
 
     cpu: np.ndarray
     wall: np.ndarray
+    others: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -79,17 +86,38 @@ class Case:
 
 def interleave(actions: dict[str, Action], rounds: int, warm_up: int = 1) -> dict[str, Times]:
     """Runs every action once in each round, one after the other, so that a slower machine slows all of them."""
-    cpu, wall = ({name: [] for name in actions} for _ in range(2))
+    records: dict[str, list[tuple[float, float, float]]] = {name: [] for name in actions}
     for number in range(warm_up + rounds):
         for name, action in actions.items():
             torch.set_num_threads(1)  # whatever was built in between
+            others_before = _cpu_of_others()
             wall_start, cpu_start = time.perf_counter(), time.process_time()
             done = action()
-            cpu_end, wall_end = time.process_time(), time.perf_counter()
+            cpu, wall = time.process_time() - cpu_start, time.perf_counter() - wall_start
+            others = max(0.0, _cpu_of_others() - others_before) / wall
             if number >= warm_up:
-                cpu[name].append((cpu_end - cpu_start) / done)
-                wall[name].append((wall_end - wall_start) / done)
-    return {name: Times(np.array(cpu[name]), np.array(wall[name])) for name in actions}
+                records[name].append((cpu / done, wall / done, others))
+    return {name: Times(*np.array(some).T) for name, some in records.items()}
+
+
+def _cpu_of_others() -> float:
+    """CPU seconds so far of all processes but this one and those it started, idle time left out."""
+    tick = os.sysconf("SC_CLK_TCK")
+    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    parent, ticks = {}, {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = file.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        pid = int(file.parent.name)
+        parent[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
+    ours, found = set(), {os.getpid()}
+    while found:
+        ours |= found
+        found = {pid for pid, of in parent.items() if of in found}
+    busy = user + nice + system + sum(interrupts)
+    return (busy - sum(ticks.get(pid, 0) for pid in ours)) / tick
 
 
 def repeat(action: Callable[[], Any], count: int) -> Action:
