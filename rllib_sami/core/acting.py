@@ -13,7 +13,6 @@ from .context_encoder import ContextEncoder
 from .networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
 
 NORM_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
-Layer = tuple[np.ndarray, np.ndarray]  # weights [I, O], bias [O]
 
 
 class Policy(Protocol):
@@ -63,8 +62,8 @@ class TorchPolicy:
 class ArrayPolicy:
     """Acts with numpy, on the CPU.
 
-    Holds copies of the weights in the layout that matrix products of few rows like best; :meth:`refresh` takes them
-    anew.
+    Holds copies of the weights in the layout that matrix products of few rows like best, with the bias as their last
+    row: every input ends with a one. :meth:`refresh` takes them anew.
 
     Args:
         networks: What to act with.
@@ -72,26 +71,25 @@ class ArrayPolicy:
 
     def __init__(self, networks: ActorNetworks):
         self._networks = networks
+        encoder = networks.encoder
+        self._is_lstm, self._hidden_dim = encoder.encoder_type == "lstm", encoder.hidden_dim
+        # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so that one tanh serves all gates (LSTM: i, f, g, o; GRU: r, z, n).
+        halves = [0.5, 0.5, 1.0, 0.5] if self._is_lstm else [0.5, 0.5, 1.0]
+        self._gate_scale = torch.tensor(halves).repeat_interleave(self._hidden_dim)[:, None]
+        self._layers = [layer for layer in networks.actor.net if isinstance(layer, nn.Linear)]
         self.refresh()
 
     def refresh(self) -> None:
         """Takes the networks' present weights."""
-        encoder = self._networks.encoder
-        rnn, hidden_dim = encoder.recurrent, encoder.hidden_dim
-        weights = [_array(w) for w in (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)]
-        if encoder.encoder_type == "lstm":
-            # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so that one tanh serves all gates. Torch has them as i, f, g, o.
-            scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), hidden_dim)
-            stacked = np.concatenate([weights[0], weights[1]], axis=1)  # [4 H, I + H]
-            self._gates = _transposed(stacked * scale[:, None], (weights[2] + weights[3]) * scale)
-        else:
-            # r and z; the new gate keeps its two halves apart. Torch has them as r, z, n.
-            scale = np.repeat(np.array([0.5, 0.5, 1.0], np.float32), hidden_dim)
-            self._from_input = _transposed(weights[0] * scale[:, None], weights[2] * scale)
-            self._from_hidden = _transposed(weights[1] * scale[:, None], weights[3] * scale)
-        self._head = _layer(encoder.head)
-        *hidden, self._output = (_layer(layer) for layer in self._networks.actor.net if isinstance(layer, nn.Linear))
-        self._hidden = hidden
+        rnn, head = self._networks.encoder.recurrent, self._networks.encoder.head
+        if self._is_lstm:
+            bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
+            self._gates = _product([rnn.weight_hh_l0, rnn.weight_ih_l0], bias, self._gate_scale)
+        else:  # the new gate keeps its two halves apart
+            self._from_input = _product([rnn.weight_ih_l0], rnn.bias_ih_l0, self._gate_scale)
+            self._from_hidden = _product([rnn.weight_hh_l0], rnn.bias_hh_l0, self._gate_scale)
+        self._head = _product([head.weight], head.bias)
+        *self._hidden, self._output = (_product([layer.weight], layer.bias) for layer in self._layers)
 
     def act(
         self,
@@ -102,68 +100,59 @@ class ArrayPolicy:
         noise: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`Policy.act`."""
-        inputs = [obs, previous_action]
+        ones = np.ones((len(obs), 1), np.float32)
+        inputs = [obs, previous_action, ones]
         if self._networks.config.encoder_reward:
-            inputs.append(previous_reward)
-        context, state = self._encode(inputs, state)
-        hidden = np.concatenate([obs, context], axis=1)
-        for layer in self._hidden:
-            hidden = _linear(hidden, layer)
-            np.maximum(hidden, 0.0, out=hidden)
-        output = _linear(hidden, self._output)
-        mean = output[:, : output.shape[1] // 2]
-        if noise is not None:
-            log_std = output[:, output.shape[1] // 2 :].clip(LOG_STD_MIN, LOG_STD_MAX)
-            mean = mean + np.exp(log_std) * noise
-        return np.tanh(mean), context, state
-
-    def _encode(self, inputs: list[np.ndarray], state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Contexts ``[B, D]`` and the next state ``[B, S]``."""
-        encoder = self._networks.encoder
-        size = encoder.hidden_dim
-        if encoder.encoder_type == "lstm":
-            gates = _linear(np.concatenate([*inputs, state[:, :size]], axis=1), self._gates)
-            np.tanh(gates, out=gates)
-            new = gates[:, 2 * size : 3 * size]
-            remember = _sigmoid(gates[:, : 2 * size])  # input and forget gate
-            next_state = np.empty_like(state)
-            hidden, cell = next_state[:, :size], next_state[:, size:]
-            np.multiply(remember[:, :size], new, out=cell)
-            cell += remember[:, size:] * state[:, size:]
-            np.multiply(_sigmoid(gates[:, 3 * size :]), np.tanh(cell), out=hidden)
-        else:
-            from_input = _linear(np.concatenate(inputs, axis=1), self._from_input)
-            from_hidden = _linear(state, self._from_hidden)
-            gates = _sigmoid(np.tanh(from_input[:, : 2 * size] + from_hidden[:, : 2 * size]))
-            new = np.tanh(from_input[:, 2 * size :] + gates[:, :size] * from_hidden[:, 2 * size :])
-            hidden = next_state = new + gates[:, size:] * (state - new)
-        context = _linear(np.maximum(hidden, 0.0), self._head)
-        if encoder.normalize_context:
+            inputs.insert(2, previous_reward)
+        hidden, next_state = self._lstm(inputs, state) if self._is_lstm else self._gru(inputs, state, ones)
+        context = np.concatenate([np.maximum(hidden, 0.0), ones], axis=1) @ self._head
+        if self._networks.encoder.normalize_context:
             norm = np.sqrt(np.einsum("bd,bd->b", context, context))
             context /= np.maximum(norm, NORM_EPSILON)[:, None]
-        return context, next_state
+
+        units = np.concatenate([obs, context, ones], axis=1)
+        for weights in self._hidden:
+            product = units @ weights
+            units = np.concatenate([np.maximum(product, 0.0, out=product), ones], axis=1)
+        output = units @ self._output
+        size = output.shape[1] // 2
+        raw = output[:, :size]
+        if noise is not None:
+            raw = raw + np.exp(output[:, size:].clip(LOG_STD_MIN, LOG_STD_MAX)) * noise
+        return np.tanh(raw), context, next_state
+
+    def _lstm(self, inputs: list[np.ndarray], state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Hidden units ``[B, H]`` and the next state, hidden units and cell ``[B, 2 H]``."""
+        size = self._hidden_dim
+        gates = np.concatenate([state[:, :size], *inputs], axis=1) @ self._gates
+        np.tanh(gates, out=gates)
+        keep = _sigmoid(gates[:, : 2 * size])
+        next_state = np.empty_like(state)
+        hidden, cell = next_state[:, :size], next_state[:, size:]
+        np.multiply(keep[:, :size], gates[:, 2 * size : 3 * size], out=cell)
+        cell += keep[:, size:] * state[:, size:]
+        np.multiply(_sigmoid(gates[:, 3 * size :]), np.tanh(cell), out=hidden)
+        return hidden, next_state
+
+    def _gru(self, inputs: list[np.ndarray], state: np.ndarray, ones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Hidden units ``[B, H]``, which are also the next state."""
+        size = self._hidden_dim
+        from_input = np.concatenate(inputs, axis=1) @ self._from_input
+        from_hidden = np.concatenate([state, ones], axis=1) @ self._from_hidden
+        gates = _sigmoid(np.tanh(from_input[:, : 2 * size] + from_hidden[:, : 2 * size]))
+        new = np.tanh(from_input[:, 2 * size :] + gates[:, :size] * from_hidden[:, 2 * size :])
+        hidden = new + gates[:, size:] * (state - new)
+        return hidden, hidden
 
 
-def _array(parameter: torch.Tensor) -> np.ndarray:
-    return parameter.detach().cpu().numpy()
-
-
-def _transposed(weight: np.ndarray, bias: np.ndarray) -> Layer:
-    return np.ascontiguousarray(weight.T), bias
-
-
-def _layer(linear: nn.Linear) -> Layer:
-    return _transposed(_array(linear.weight), _array(linear.bias).copy())
+@torch.no_grad()
+def _product(weights: list[torch.Tensor], bias: torch.Tensor, scale: torch.Tensor | float = 1.0) -> np.ndarray:
+    """Weights ``[O, I]`` side by side and the bias as one matrix ``[I + 1, O]``, scaled by output (``[O, 1]``)."""
+    return (torch.cat([*weights, bias[:, None]], dim=1).cpu() * scale).t().contiguous().numpy()
 
 
 def _sigmoid(tanh_of_half: np.ndarray) -> np.ndarray:
     """``sigmoid(x)`` from ``tanh(x / 2)``."""
     result = tanh_of_half * np.float32(0.5)
     result += np.float32(0.5)
-    return result
-
-
-def _linear(inputs: np.ndarray, layer: Layer) -> np.ndarray:
-    result = inputs @ layer[0]
-    result += layer[1]
     return result
