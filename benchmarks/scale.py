@@ -6,7 +6,7 @@ from typing import Any
 import click
 import numpy as np
 from growth import LENGTHS, STORED, TASKS, Learning, available_memory, exponent, peak_memory
-from measure import Case, Options, figures, interleave, options, report, spread, table_of
+from measure import Case, Options, figures, interleave, number, options, report, spread, table_of
 from rich.table import Table
 from workloads import fill, our_config, ray_cluster, train_once, trained_config
 
@@ -29,7 +29,7 @@ def _runners(options: Options) -> tuple[Table, list[Case], dict]:
     """Sampling alone, and whole training; ratios are of rounds that no other job disturbed, if there are any."""
     steps = {"HalfCheetah": 800} if options.quick else {"HalfCheetah": 4_000, "Ant": 1_600}
     rows, cases, rates = [], [], {}
-    rounds = options.rounds if options.quick else 4 * options.rounds  # short ones: some may go undisturbed
+    rounds = options.rounds if options.quick else 3 * options.rounds  # short ones: some may go undisturbed
 
     def compare(work: str, algorithms: dict[str, Any], rounds: int) -> np.ndarray:
         actions = {name: lambda algorithm=algorithm: train_once(algorithm) for name, algorithm in algorithms.items()}
@@ -41,7 +41,9 @@ def _runners(options: Options) -> tuple[Table, list[Case], dict]:
         rates[work] = {name: figures(values) for name, values in sides.items()}
         others = np.maximum(one.others, two.others)
         quiet = others < QUIET
-        rows.append([work, *(spread(values) for values in sides.values()), spread(two.cpu, 1e6), spread(others)])
+        rows.append(
+            [work, *(spread(values) for values in sides.values()), number(1e6 * np.median(two.cpu)), spread(others)]
+        )
         rates[work] |= {
             "main_process_cpu_us_per_step": figures(two.cpu, 1e6),
             "other_jobs_cores": figures(others),
@@ -67,7 +69,7 @@ def _runners(options: Options) -> tuple[Table, list[Case], dict]:
         compare("HalfCheetah, training", algorithms, options.rounds)
     cores = len(os.sched_getaffinity(0))
     title = f"Environment steps per second on the clock, {cores} cores, 8 environments to a runner, fragments of 25"
-    columns = ["fixed work", "1 runner", "2 runners", "2 ÷ 1", "main process, CPU-µs/step", "cores of other jobs"]
+    columns = ["fixed work", "1 runner", "2 runners", "2 ÷ 1", "main process, CPU-µs/step", "others' cores"]
     return table_of(title, columns, rows), cases, rates
 
 
