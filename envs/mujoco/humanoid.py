@@ -99,7 +99,7 @@ class HumanoidStandup(HumanoidEnv):
     default_max_steps = 2000
     splits: ClassVar[Splits] = {
         "train": TRAIN,  # B (README: as SlimHumanoid)
-        "moderate": MODERATE,  # B (as SlimHumanoid; of the four combinations (0.6, 1.5) is A, file names of the videos)
+        "moderate": grid(mass_scale=[0.6, 1.5], damping_scale=[0.6, 1.5]),  # A (file names of the videos)
         "extreme": EXTREME,  # C (RIA, as SlimHumanoid)
     }
 
