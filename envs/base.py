@@ -73,7 +73,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             if name not in names:
                 raise ValueError(
                     f"{name}={value!r}: {type(self).__name__} has no such argument or factor. "
-                    f"{suggest(name, [*names, *_constructor_names(type(self))])}"
+                    f"{suggest(name, [*names, *constructor_names(type(self))])}"
                 )
         if tasks is not None and factors:
             raise ValueError(
@@ -318,8 +318,8 @@ def check_count(name: str, value: Any, default: int) -> int:
     return int(value)
 
 
-def _constructor_names(cls: type) -> list[str]:
-    """Names of the keyword arguments of ``cls`` and its bases."""
+def constructor_names(cls: type) -> list[str]:
+    """Returns the names of the keyword arguments of ``cls`` and its bases, factors aside."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if issubclass(base, MetaTaskEnv) and "__init__" in vars(base):

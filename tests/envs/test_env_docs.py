@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from rllib_sami import envs
+from rllib_sami.envs.base import constructor_names
 from rllib_sami.envs.rendering import HEADLESS
 
 DOCS = Path(__file__).parents[2] / "docs"
+INDEX = (DOCS / "environments" / "index.md").read_text(encoding="utf-8")
 IDS = list(envs.ENVIRONMENTS)
 
 
@@ -102,11 +104,16 @@ def test_arguments_are_those_of_the_constructor_with_their_defaults(page, env_id
     env.close()
 
 
+def test_no_argument_is_left_out(page, env_id):
+    documented = re.findall(r"^\| (`.*?) \|", section(page, "Arguments") + section(INDEX, "Arguments"), re.MULTILINE)
+    names = {name for cell in documented for name in re.findall(r"`(\w+)`", cell)}
+    assert set(constructor_names(envs.ENVIRONMENTS[env_id])) <= names
+
+
 def test_the_index_lists_every_page_and_what_headless_rendering_needs():
-    index = (DOCS / "environments" / "index.md").read_text(encoding="utf-8")
     for env_id in IDS:
-        assert f"({path_of(env_id).name})" in index
-    assert HEADLESS in index
+        assert f"({path_of(env_id).name})" in INDEX
+    assert HEADLESS in INDEX
 
 
 def test_links_lead_somewhere():
