@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CONFIG ?= tuned_examples/saccm_ant.yaml
 
-.PHONY: train test lint install clean
+.PHONY: train test lint docs install clean
 
 train: install
 	$(BIN)/rllib train file $(CONFIG) $(ARGS)
@@ -15,6 +15,11 @@ test: install
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy rllib_sami && $(BIN)/mypy envs
+
+docs: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/tables.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 install: $(STAMP)
 

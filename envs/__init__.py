@@ -2,18 +2,29 @@
 
 from .base import MetaTaskEnv
 from .classic import CartPole, Pendulum
+from .factors import Factor, PartsFactor, VectorFactor
 from .mujoco import (
     Ant,
     AntDir,
     AntGoal,
+    CrippledAnt,
     CrippledHalfCheetah,
+    CrippledHopper,
+    CrippledWalker,
     HalfCheetah,
     HalfCheetahDir,
     HalfCheetahFlipped,
     HalfCheetahVel,
+    Hopper,
+    HopperRandParams,
+    HumanoidStandup,
+    SlimHumanoid,
+    Walker,
+    WalkerRandParams,
 )
+from .panda import PandaPickAndPlace, PandaPush
 from .registration import ENVIRONMENTS, list_environments, make, register
-from .tasks import Factor, MetaTask, PartsFactor, Task, VectorFactor
+from .tasks import MetaTask, Task
 
 register()
 
@@ -23,18 +34,29 @@ __all__ = [
     "AntDir",
     "AntGoal",
     "CartPole",
+    "CrippledAnt",
     "CrippledHalfCheetah",
+    "CrippledHopper",
+    "CrippledWalker",
     "Factor",
     "HalfCheetah",
     "HalfCheetahDir",
     "HalfCheetahFlipped",
     "HalfCheetahVel",
+    "Hopper",
+    "HopperRandParams",
+    "HumanoidStandup",
     "MetaTask",
     "MetaTaskEnv",
+    "PandaPickAndPlace",
+    "PandaPush",
     "PartsFactor",
     "Pendulum",
+    "SlimHumanoid",
     "Task",
     "VectorFactor",
+    "Walker",
+    "WalkerRandParams",
     "list_environments",
     "make",
     "register",

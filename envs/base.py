@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from .tasks import Factor, MetaTask, Splits, Task, parse_meta_task, parse_meta_tasks, parse_task, suggest
+from .factors import Factor, suggest
+from .tasks import MetaTask, Splits, Task, parse_meta_task, parse_meta_tasks, parse_task
 from .text import describe_task, write_lines
 
 
@@ -38,6 +39,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     splits: ClassVar[Splits]
     default_max_steps: ClassVar[int] = 1000
     thread_safe: ClassVar[bool] = True
+    _buffer: np.ndarray
+    _task_features: np.ndarray
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
 
     def __init__(
@@ -70,7 +73,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             if name not in names:
                 raise ValueError(
                     f"{name}={value!r}: {type(self).__name__} has no such argument or factor. "
-                    f"{suggest(name, [*names, *_constructor_names(type(self))])}"
+                    f"{suggest(name, [*names, *constructor_names(type(self))])}"
                 )
         if tasks is not None and factors:
             raise ValueError(
@@ -85,14 +88,15 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         else:
             raise ValueError(f"split={split!r}: {type(self).__name__} has no such split. {suggest(split, self.splits)}")
 
-        max_steps = self.default_max_steps if max_steps is None else max_steps
-        if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
-            raise ValueError(f"max_steps={max_steps!r}: expected an integer >= 1 (default {self.default_max_steps}).")
+        if max_steps is None:
+            max_steps = self.default_max_steps
+        self.max_steps = check_count("max_steps", max_steps, self.default_max_steps)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = self.metadata["render_modes"]
             raise ValueError(f"render_mode={render_mode!r}: expected None or one of {', '.join(map(repr, modes))}.")
 
-        self.max_steps = int(max_steps)
+        # Vector environments write their mode of resetting into it; the class's own is shared by all families.
+        self.metadata = dict(self.metadata)  # type: ignore[misc]
         self.observe_task = bool(observe_task)
         self.render_mode = render_mode
         self.render_task = bool(render_task)
@@ -174,7 +178,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._begin_episode(task)
         if self.render_mode == "human":
             self.render()
-        return self._observation(), self._episode_info()
+        return self._observation(), self.episode_info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advances by one step.
@@ -188,7 +192,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """
         reward, terminated, truncated = self.advance(action)
         if terminated or truncated:
-            return self._buffer.copy(), reward, terminated, truncated, self._episode_info()
+            return self._buffer.copy(), reward, terminated, truncated, self.episode_info()
         return self._buffer.copy(), reward, False, False, {"task_id": self._task_id}
 
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
@@ -202,6 +206,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """
         if self._steps_left <= 0:
             raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
+        if len(action) != self._action_size:
+            raise ValueError(f"action has {len(action)} entries; expected {self._action_size}.")
         reward, terminated = self._advance(action)
         if self.render_mode == "human":
             self.render()
@@ -236,6 +242,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         high = np.concatenate([high, np.full(features, np.inf)]).astype(np.float32)
         self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
         self.action_space = action_space
+        self._action_size = action_space.shape[0]
         self._observation_size = size
         self._buffer = np.zeros(size + features, dtype=np.float32)
         self._bind()
@@ -266,7 +273,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Writes the observation without the task's features to the front of ``self._buffer``."""
         raise NotImplementedError
 
-    def _episode_info(self) -> dict[str, Any]:
+    def episode_info(self) -> dict[str, Any]:
+        """Returns what ``info`` says at the first and, once it is reached, at the last step of the present episode."""
         return {"task_id": self._task_id, "task": dict(self._task_floats)}
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
@@ -303,8 +311,15 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return index
 
 
-def _constructor_names(cls: type) -> list[str]:
-    """Names of the keyword arguments of ``cls`` and its bases."""
+def check_count(name: str, value: Any, default: int) -> int:
+    """Returns an argument as an int; raises ValueError, with its default, unless it is an integer >= 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}={value!r}: expected an integer >= 1 (default {default}).")
+    return int(value)
+
+
+def constructor_names(cls: type) -> list[str]:
+    """Returns the names of the keyword arguments of ``cls`` and its bases, factors aside."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if issubclass(base, MetaTaskEnv) and "__init__" in vars(base):

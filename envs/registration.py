@@ -8,24 +8,36 @@ import gymnasium
 
 from .base import MetaTaskEnv
 from .classic import CartPole, Pendulum
+from .factors import suggest
 from .mujoco import (
     Ant,
     AntDir,
     AntGoal,
+    CrippledAnt,
     CrippledHalfCheetah,
+    CrippledHopper,
+    CrippledWalker,
     HalfCheetah,
     HalfCheetahDir,
     HalfCheetahFlipped,
     HalfCheetahVel,
+    Hopper,
+    HopperRandParams,
+    HumanoidStandup,
+    SlimHumanoid,
+    Walker,
+    WalkerRandParams,
 )
-from .tasks import suggest
+from .panda import PandaPickAndPlace, PandaPush
 
 ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
     f"SaMI/{cls.__name__}-v0": cls
     for cls in (
-        *(Ant, HalfCheetah, CrippledHalfCheetah),
-        *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HalfCheetahFlipped),
+        *(Ant, CrippledAnt, HalfCheetah, CrippledHalfCheetah, Hopper, CrippledHopper, Walker, CrippledWalker),
+        *(SlimHumanoid, HumanoidStandup),
+        *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HopperRandParams, WalkerRandParams, HalfCheetahFlipped),
         *(CartPole, Pendulum),
+        *(PandaPush, PandaPickAndPlace),
     )
 }
 """Environment class by id. A new environment needs its class here and nothing else."""

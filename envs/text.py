@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .tasks import Factor, FactorValue, PartsFactor, Task, VectorFactor
+from .factors import Factor, FactorValue, PartsFactor, VectorFactor
+from .tasks import MetaTask, Task
 
 MOST_COMPONENTS = 3  # of a vector, to be written out
+LONGEST_UNIT = 4  # in characters, to stand in a column's title
 
 
 def describe(factor: Factor, value: FactorValue) -> str:
@@ -16,11 +20,11 @@ def describe(factor: Factor, value: FactorValue) -> str:
         return " + ".join(f"{part} {factor.parts[int(part)]}" for part in _numbers(value)) or "none"
     if isinstance(factor, VectorFactor):
         numbers = _numbers(value)
+        if len(numbers) <= MOST_COMPONENTS:
+            return f"({', '.join(f'{number:.3g}' for number in numbers)})"
         if len(set(numbers)) == 1:
-            return f"{numbers[0]:.4g} each"
-        if len(numbers) > MOST_COMPONENTS:
-            return f"{len(numbers)} numbers {min(numbers):.3g}…{max(numbers):.3g}"
-        return f"({', '.join(f'{number:.3g}' for number in numbers)})"
+            return f"{len(numbers)} × {numbers[0]:.3g}"
+        return f"{len(numbers)} numbers {min(numbers):.3g}…{max(numbers):.3g}"
     return f"{value:.4g}"
 
 
@@ -30,6 +34,33 @@ def describe_task(task: Task) -> list[str]:
     return [f"{factor.name.replace('_', ' ')}: {describe(factor, value)}" for factor, value in values]
 
 
+def describe_meta_tasks(meta_tasks: Sequence[MetaTask]) -> tuple[list[str], list[list[str]]]:
+    """Returns meta-tasks as a table.
+
+    Args:
+        meta_tasks: One or more, of one environment.
+
+    Returns:
+        One column title per factor that is anywhere not neutral, with its unit where that is a short one, and one row
+        per meta-task, each cell the allowed values.
+    """
+    varied = [
+        factor
+        for factor in meta_tasks[0].factors
+        if any(meta_task[factor.name] != (factor.neutral_value,) for meta_task in meta_tasks)
+    ]
+    rows = [
+        [", ".join(describe(factor, value) for value in meta_task[factor.name]) for factor in varied]
+        for meta_task in meta_tasks
+    ]
+    return [_title(factor) for factor in varied], rows
+
+
+def _title(factor: Factor) -> str:
+    unit = factor.unit.partition(",")[0]
+    return f"{factor.name} ({unit})" if len(unit) <= LONGEST_UNIT else factor.name
+
+
 def write_lines(image: np.ndarray, lines: list[str]) -> np.ndarray:
     """Returns a copy of the image with lines of text in its upper left corner, white on a dark box.
 
@@ -37,6 +68,8 @@ def write_lines(image: np.ndarray, lines: list[str]) -> np.ndarray:
         image: ``[height, width, 3]`` uint8.
         lines: The text; its size follows the image's height, and shrinks where a line would not fit.
     """
+    if not lines:
+        return image.copy()
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture, "RGBA")
     text = "\n".join(lines)

@@ -63,10 +63,16 @@ class EnvBatch:
         Returns:
             The environments that failed, with what they raised, or FloatingPointError where an observation or reward
             is not finite. What was written for them means nothing.
+
+        Raises:
+            ValueError: There is not one action for each environment.
         """
-        failed: dict[int, Exception] = {}
         # MuJoCo converts anything else at every assignment, which is dearer one by one.
-        work = (np.asarray(actions, np.float64), rewards, terminated, truncated, failed)
+        actions = np.asarray(actions, np.float64)
+        if actions.ndim != 2 or len(actions) != len(self.envs):
+            raise ValueError(f"actions have shape {actions.shape}; expected ({len(self.envs)}, action_dim).")
+        failed: dict[int, Exception] = {}
+        work = (actions, rewards, terminated, truncated, failed)
         if self._pool is None:
             self._step_share(self._shares[0], *work)
         else:
@@ -109,9 +115,10 @@ class EnvBatch:
 class MetaTaskVectorEnv(SyncVectorEnv):
     """The ``VectorEnv`` of our environments: ``gymnasium.make_vec("SaMI/Ant-v0", num_envs=16)``.
 
-    Environment ``j`` begins with meta-task ``j`` (modulo their number) and walks on from there. One that is over is
-    reset in the same step: its last observation and info are in ``infos["final_obs"]`` and ``infos["final_info"]``.
-    Trajectories are those of the single environments, to the last bit.
+    Environment ``j`` begins with meta-task ``j`` (modulo their number), or what ``set_attr("next_task_id", [...])``
+    says, and walks on from there. One that is over is reset in the same step: its last observation and info are in
+    ``infos["final_obs"]`` and ``infos["final_info"]``. Trajectories are those of the single environments, to the last
+    bit.
     """
 
     def __init__(self, env_class: type[MetaTaskEnv], num_envs: int = 1, num_threads: int = 1, **kwargs: Any):
@@ -128,7 +135,8 @@ class MetaTaskVectorEnv(SyncVectorEnv):
             [functools.partial(env_class, **kwargs)] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP
         )
         self._batch = EnvBatch(self.envs, num_threads)  # type: ignore[arg-type]
-        self.render_mode = kwargs.get("render_mode")
+        for index, env in enumerate(self._batch.envs):
+            env.next_task_id = index % env.num_tasks
 
     @property
     def task_ids(self) -> np.ndarray:
@@ -143,17 +151,23 @@ class MetaTaskVectorEnv(SyncVectorEnv):
         Args:
             seed: None, one for each environment, or the first one's (the next has one more, and so on). Seeded resets
                 start the walk over the meta-tasks again.
-            options: Given to every environment's reset.
+            options: Given to every environment's reset, but for ``reset_mask``, ``[n]`` bool: which environments are
+                reset; the others go on.
 
         Returns:
             Observations ``[n, O]``, and infos with ``task_id`` and ``task`` as arrays.
+
+        Raises:
+            ValueError: The number of seeds or the length of the mask is not that of the environments.
         """
         seeds = [None if seed is None else seed + j for j in range(self.num_envs)] if _is_one(seed) else list(seed)  # type: ignore[arg-type,operator]
+        options = dict(options or {})
+        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, bool)), bool)
+        if not len(seeds) == mask.size == self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds and a reset_mask of {mask.size}; expected {self.num_envs} each.")
         infos: dict[str, Any] = {}
-        for index, (env, env_seed) in enumerate(zip(self._batch.envs, seeds, strict=True)):
-            if env_seed is not None or env.task is None:
-                env.next_task_id = index % env.num_tasks
-            _, info = env.reset(seed=env_seed, options=options)
+        for index in np.flatnonzero(mask).tolist():
+            _, info = self._batch.envs[index].reset(seed=seeds[index], options=options)
             infos = self._add_info(infos, info, index)
         return self._batch.rows.copy(), infos
 
@@ -178,7 +192,7 @@ class MetaTaskVectorEnv(SyncVectorEnv):
         infos: dict[str, Any] = {}
         for index in np.flatnonzero(terminated | truncated).tolist():
             env = self._batch.envs[index]
-            final = {"final_obs": self._batch.rows[index].copy(), "final_info": env._episode_info()}
+            final = {"final_obs": self._batch.rows[index].copy(), "final_info": env.episode_info()}
             _, info = env.reset()
             infos = self._add_info(self._add_info(infos, final, index), info, index)
         infos["task_id"], infos["_task_id"] = self.task_ids, np.ones(self.num_envs, bool)

@@ -85,17 +85,18 @@ def episode_from_arrays(
     actions: np.ndarray,
     rewards: np.ndarray,
     info: dict[str, Any],
+    last_info: dict[str, Any],
     terminated: bool,
     truncated: bool,
     t_started: int,
 ) -> SingleAgentEpisode:
-    """An episode (piece) over arrays ``[n + 1, O]``, ``[n, A]`` and ``[n]``; all steps share one info dict."""
+    """An episode (piece) over arrays ``[n + 1, O]``, ``[n, A]`` and ``[n]``; all but the last share one info dict."""
     return SingleAgentEpisode(
         id_=id_,
         observations=InfiniteLookbackBuffer(data=observations),
         actions=InfiniteLookbackBuffer(data=actions),
         rewards=InfiniteLookbackBuffer(data=rewards),
-        infos=InfiniteLookbackBuffer(data=[info] * len(observations)),
+        infos=InfiniteLookbackBuffer(data=[info] * len(actions) + [last_info]),
         terminated=terminated,
         truncated=truncated,
         t_started=t_started,

@@ -21,6 +21,9 @@ from .vector_env import TaskVectorEnv, VectorStep
 
 RANDOM_STATE = "random_state"
 RETURN_BY_TASK = "return_by_task"
+IS_SUCCESS = "is_success"  # in the last info of an episode, where the environment knows success
+SUCCESS_RATE = "success_rate"
+EpisodeStats = tuple[int, float, int, float]  # task, return, length, 1 or 0 for success (NaN: not known)
 
 
 class SaMIEnvRunner(SingleAgentEnvRunner):
@@ -32,6 +35,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     Whole episodes (``num_episodes``, as in evaluation) are shared out among the slots beforehand: taking those that
     end first would favour short ones.
+
+    The infos of an episode hold its task, the last one all that the environment said at its end. Where that has
+    ``is_success``, ``success_rate`` is reported along with the returns.
 
     It differs from RLlib's own runner in that connectors are not called and that of the per-episode callbacks only
     ``on_episode_end`` is; ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` brings both back, at a fraction
@@ -57,10 +63,10 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             self._entropy = secrets.randbits(128) if seed is None else int(seed)
         self._rng = np.random.default_rng()  # of actions; seeded at the first reset
         self._policy = make_policy(self.module.acting)
-        # Task, return and length of the last finished episodes: this runner's share of RLlib's smoothing window.
+        # The last finished episodes: this runner's share of RLlib's smoothing window.
         window = self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)
-        self._recent_episodes: deque[tuple[int, float, int]] = deque(maxlen=max(1, math.ceil(window)))
-        self._whole_episodes: list[tuple[int, float, int]] = []  # the same of those that were asked for by number
+        self._recent_episodes: deque[EpisodeStats] = deque(maxlen=max(1, math.ceil(window)))
+        self._whole_episodes: list[EpisodeStats] = []  # those that were asked for by number
         self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
         # Pieces of each slot's present episode, for callbacks; kept only if there are any.
         self._keep_pieces = compat.listens_to(self.config, "on_episode_end")
@@ -190,8 +196,11 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 pieces.drop(slot)
             else:
                 finished += 1
-                episode = pieces.close(slot, terminated=bool(step.terminated[slot]))
-                stats = (int(self._task_ids[slot]), float(self._return_so_far[slot]), int(self._steps_so_far[slot]))
+                info = step.final_infos[slot]
+                episode = pieces.close(slot, terminated=bool(step.terminated[slot]), final_info=info)
+                success = float(bool(info[IS_SUCCESS])) if IS_SUCCESS in info else math.nan
+                length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
+                stats = (int(self._task_ids[slot]), total, length, success)
                 if self._quota is None:
                     self._recent_episodes.append(stats)
                 else:
@@ -213,8 +222,10 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         # Whole episodes that were asked for are a matter of their own: an evaluation with this runner.
         episodes = self._whole_episodes or self._recent_episodes
         if episodes:
-            tasks, returns, lengths = (np.array(column) for column in zip(*episodes, strict=True))
+            tasks, returns, lengths, successes = (np.array(column) for column in zip(*episodes, strict=True))
             compat.log_recent_episodes(self.metrics, returns, lengths)
+            if not np.isnan(successes).all():
+                self.metrics.log_value(SUCCESS_RATE, float(np.nanmean(successes)), window=1)
             for task_id in np.unique(tasks):
                 mean = float(returns[tasks == task_id].mean())
                 self.metrics.log_value((RETURN_BY_TASK, str(task_id)), mean, window=1)
@@ -290,8 +301,15 @@ class _Pieces:
             np.concatenate([array, np.empty_like(array)], axis=1) for array in (self._obs, self._actions, self._rewards)
         )
 
-    def close(self, slot: int, *, terminated: bool = False, truncated: bool | None = None) -> SingleAgentEpisode:
-        """Ends a slot's piece here, by default with the end of its episode."""
+    def close(
+        self,
+        slot: int,
+        *,
+        terminated: bool = False,
+        truncated: bool | None = None,
+        final_info: dict[str, Any] | None = None,
+    ) -> SingleAgentEpisode:
+        """Ends a slot's piece here, by default with the end of its episode, whose last info is ``final_info``."""
         runner, first, end = self._runner, int(self._first[slot]), self._length
         truncated = not terminated if truncated is None else truncated
         obs = self._obs[slot, first : end + 1]
@@ -304,6 +322,7 @@ class _Pieces:
             actions=self._actions[slot, first:end],
             rewards=self._rewards[slot, first:end],
             info={TASK_ID: task_id},
+            last_info={**(final_info or {}), TASK_ID: task_id},
             terminated=terminated,
             truncated=truncated,
             t_started=int(runner._steps_so_far[slot]) - (end - first),

@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 
 from ..base import MetaTaskEnv
-from ..tasks import Factor, Splits, Task, grid
+from ..factors import Factor
+from ..tasks import Splits, Task, grid
 from .drawing import Canvas
 
 GRAVITY, CART_MASS, POLE_MASS, DT = 9.8, 1.0, 0.1, 0.02

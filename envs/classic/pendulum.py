@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 
 from ..base import MetaTaskEnv
-from ..tasks import Factor, Splits, Task, grid
+from ..factors import Factor
+from ..tasks import Splits, Task, grid
 from .drawing import Canvas
 
 GRAVITY, DT, MAX_SPEED, MAX_TORQUE = 10.0, 0.05, 8.0, 2.0

@@ -1,4 +1,4 @@
-"""Ant with varying mass and damping of its legs."""
+"""Ant with varying mass and damping of its legs, and with dead legs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from ..tasks import Splits
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
-from .half_cheetah import EXTREME, MODERATE, TRAIN
+from .crippling import CrippledEnv
+from .half_cheetah import EXTREME, HIGH, LOW, MODERATE, TRAIN
+
+LEGS = ("front left", "front right", "back left", "back right")
 
 
 class Ant(MujocoTaskEnv):
@@ -24,13 +28,13 @@ class Ant(MujocoTaskEnv):
 
     xml = "ant.xml"
     frame_skip = 5
-    factors = (MASS_SCALE, DAMPING_SCALE)
+    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE)
     # Bodies: world, torso, then three each of front left, front right, back left, back right. Dofs: six of the root,
     # then hip and ankle of the same legs.
-    mass_exponents = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
-    damping_exponents = (0, 0, 0, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1, -1)
+    mass_exponents: ClassVar[Sequence[int] | None] = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
+    damping_exponents: ClassVar[Sequence[int] | None] = (0, 0, 0, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1, -1)
     # The authors index the dofs by body, so that front right gets the back legs' factor.
-    reference_damping_exponents = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
+    reference_damping_exponents: ClassVar[Sequence[int] | None] = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
     splits: ClassVar[Splits] = {
         "train": TRAIN,  # A (launch scripts)
         "moderate": MODERATE,  # A (launch scripts)
@@ -41,9 +45,7 @@ class Ant(MujocoTaskEnv):
         self,
         split: str = "train",
         tasks: Sequence[Mapping[str, Any]] | None = None,
-        max_steps: int | None = None,
-        observe_task: bool = False,
-        render_mode: str | None = None,
+        *,
         ctrl_cost_weight: float = 0.01,
         healthy_reward: float = 1.0,
         contact_cost_weight: float = 0.0,
@@ -54,9 +56,6 @@ class Ant(MujocoTaskEnv):
         Args:
             split: See ``MujocoTaskEnv``, as for all arguments not listed here.
             tasks: Own meta-tasks.
-            max_steps: Cap on the episode's length.
-            observe_task: Appends the task to the observation.
-            render_mode: None or ``"rgb_array"``.
             ctrl_cost_weight: Cost of the squared action. The paper's Table 6 needs 0.005.
             healthy_reward: Reward per step for being there. The paper's Table 6 needs 0.05.
             contact_cost_weight: Cost of the squared, clipped external forces. In the authors' setup these forces read
@@ -66,7 +65,7 @@ class Ant(MujocoTaskEnv):
         self.ctrl_cost_weight = check_weight("ctrl_cost_weight", ctrl_cost_weight)
         self.healthy_reward = check_weight("healthy_reward", healthy_reward)
         self.contact_cost_weight = check_weight("contact_cost_weight", contact_cost_weight)
-        super().__init__(split, tasks, max_steps, observe_task, render_mode, **kwargs)
+        super().__init__(split, tasks, **kwargs)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self._velocity, self.qpos[2:], self.qvel
@@ -82,3 +81,45 @@ class Ant(MujocoTaskEnv):
     def _add_reset_noise(self) -> None:
         self.qpos += self.np_random.uniform(-0.1, 0.1, self.qpos.size)
         self.qvel += 0.1 * self.np_random.standard_normal(self.qvel.size)
+
+
+class CrippledAnt(CrippledEnv, Ant):
+    """Ant with dead legs: both actuators of a leg give no torque, and its two joints' geoms are shrunk.
+
+    The factor ``cripple`` holds indices of legs: 0 front left, 1 front right, 2 back left, 3 back right. The mass scale
+    multiplies all bodies. The published splits vary no damping; the factor is there for own tasks.
+
+    Observation ``[36]``: qpos without x and y (13), qvel (14), the torso's rotation matrix by rows (9). With
+    ``reference_physics`` ``[41]``: qpos with x and y (15), qvel (14), that matrix (9) and the torso's position (3),
+    both from the body frame, which is up to one simulation step old. Action and reward as Ant's.
+    """
+
+    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=LEGS, unit="dead legs"))
+    default_max_steps = 2000
+    default_cripple_mode = "shrink"
+    mass_exponents = damping_exponents = reference_damping_exponents = None
+    part_actuators = ((2, 3), (4, 5), (6, 7), (0, 1))
+    splits: ClassVar[Splits] = {
+        # The paper's Table 3: no dead leg, and each one alone. A (launch scripts; one variant has leg 0 alone).
+        "train": grid(cripple=[None, 0, 1, 2, 3], mass_scale=[LOW + HIGH]),
+        # A that the masses are unseen ones (README), N which.
+        "moderate": grid(cripple=[None, 0, 1, 2, 3], mass_scale=[(0.4, 0.5, 1.5, 1.6)]),
+        # A (launch scripts, file names of the videos)
+        "extreme": tuple({"cripple": [pair]} for pair in ((0, 1), (1, 3), (0, 3), (1, 2))),
+        # The paper's Table 5, as DOMINO has it: training and test. A (a slip denies legs 0 and 1 HIGH there).
+        "domino_train": grid(cripple=[(0, 1), 2], mass_scale=[LOW, HIGH]),
+        "domino": grid(cripple=[3], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),
+    }
+
+    def _observed(self) -> tuple[np.ndarray, ...]:
+        if self.reference_physics:
+            return self.qpos, self.qvel, self.data.xmat[1], self.data.xpos[1]
+        return self.qpos[2:], self.qvel, self._rotation
+
+    def _bind_simulator(self) -> None:
+        super()._bind_simulator()
+        self._rotation = np.zeros(9)
+
+    def _write_observation(self) -> None:
+        mujoco.mju_quat2Mat(self._rotation, self.qpos[3:7])
+        super()._write_observation()

@@ -17,16 +17,15 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from ..base import MetaTaskEnv
+from ..base import MetaTaskEnv, check_count
+from ..factors import Factor
 from ..rendering import OffScreen, Window
-from ..tasks import Factor, Task
+from ..tasks import Task
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 
 MASS_SCALE = Factor("mass_scale")
 DAMPING_SCALE = Factor("damping_scale")
-
-CRIPPLED_COLOUR = (0.8, 0.1, 0.1, 1.0)
 
 
 @functools.cache
@@ -36,7 +35,7 @@ def _load_model(path: str) -> mujoco.MjModel:
 
 
 class MujocoTaskEnv(MetaTaskEnv):
-    """A robot whose masses, dampings and dead actuators depend on the task.
+    """A robot whose masses and dampings depend on the task.
 
     At each reset the model's arrays are restored from pristine copies, then masses **and** inertias are scaled,
     dampings are scaled, and ``mj_setConst`` refreshes what MuJoCo derives from them (it would overwrite the state, so
@@ -57,15 +56,8 @@ class MujocoTaskEnv(MetaTaskEnv):
     mass_exponents: ClassVar[Sequence[int] | None] = None
     damping_exponents: ClassVar[Sequence[int] | None] = None
     reference_damping_exponents: ClassVar[Sequence[int] | None] = None
-    task_arrays: ClassVar[tuple[str, ...]] = (
-        "body_mass",
-        "body_inertia",
-        "dof_damping",
-        "geom_size",
-        "geom_pos",
-        "geom_rgba",
-    )
-    camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -15.0}
+    task_arrays: ClassVar[tuple[str, ...]] = ("body_mass", "body_inertia", "dof_damping")
+    camera: ClassVar[Mapping[str, float]] = {"distance": 4.5, "azimuth": 90.0, "elevation": -15.0}
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 20}  # type: ignore[misc]
 
     def __init__(
@@ -89,15 +81,16 @@ class MujocoTaskEnv(MetaTaskEnv):
             observe_task: Appends the task to the observation.
             render_mode: None, ``"rgb_array"``, or ``"human"`` where there is a display.
             reference_physics: Reproduces the quirks of the authors' code, for comparison with their numbers: the mass
-                scale leaves inertias and derived constants alone, Ant's damping uses their indices, and Ant's
-                velocity comes from the body frame, which is up to one simulation step old.
+                scale leaves inertias and derived constants alone, and a free body's velocity comes from its frame,
+                which is up to one simulation step old. What else differs, the family says. (Their MuJoCo 2.1.0 also
+                took capsules to be a few percent lighter; that is not reproduced.)
             width: Width of rendered images in pixels.
             height: Height of rendered images in pixels.
             **factors: Factors as keywords.
         """
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
         self.reference_physics = bool(reference_physics)
-        self._image_size = (width, height)
+        self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self._renderer: Any = None
 
         self.model = copy.copy(_load_model(str(ASSETS / self.xml)))
@@ -107,7 +100,7 @@ class MujocoTaskEnv(MetaTaskEnv):
         damping = (self.reference_damping_exponents if self.reference_physics else None) or self.damping_exponents
         self._mass_exponents = _exponents(self.mass_exponents, self.model.nbody)
         self._damping_exponents = _exponents(damping, self.model.nv)
-        self._crippled = np.zeros(0, dtype=np.intp)  # actuators
+        self._crippled = np.zeros(0, dtype=np.intp)  # actuators without torque
         self._velocity = np.zeros(1)
         self.x_velocity = 0.0  # m/s, over the last step
 
@@ -132,16 +125,16 @@ class MujocoTaskEnv(MetaTaskEnv):
         """Perturbs ``self.qpos`` and ``self.qvel`` in place; they hold the model's initial state."""
         raise NotImplementedError
 
-    def _crippled_actuators(self, task: Task) -> Sequence[int]:
-        """Returns the actuators without torque; by default the parts of the factor ``cripple`` are the actuators."""
-        return task.get("cripple", ())  # type: ignore[return-value]
+    def _model_arrays(self, task: Task) -> Mapping[str, np.ndarray]:
+        """Returns the arrays ``task_arrays`` from which the model is set to ``task``; by default the pristine ones."""
+        return self._pristine
 
     # What all share.
 
     def _set_task(self, task: Task) -> None:
         """Sets the model to ``task``, from the pristine arrays."""
         model = self.model
-        for name, pristine in self._pristine.items():
+        for name, pristine in self._model_arrays(task).items():
             getattr(model, name)[...] = pristine
         if "mass_scale" in task:
             scales = task["mass_scale"] ** self._mass_exponents
@@ -150,9 +143,6 @@ class MujocoTaskEnv(MetaTaskEnv):
                 model.body_inertia *= scales[:, None]
         if "damping_scale" in task:
             model.dof_damping *= task["damping_scale"] ** self._damping_exponents
-        self._crippled = np.asarray(self._crippled_actuators(task), dtype=np.intp)
-        for joint in model.actuator_trnid[self._crippled, 0]:
-            model.geom_rgba[model.geom_bodyid == model.jnt_bodyid[joint]] = CRIPPLED_COLOUR
         if not self.reference_physics:
             mujoco.mj_setConst(model, self.data)
 
@@ -166,8 +156,6 @@ class MujocoTaskEnv(MetaTaskEnv):
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
         ctrl = self.ctrl
-        if len(action) != len(ctrl):
-            raise ValueError(f"action has {len(action)} entries; expected {len(ctrl)}, one per actuator.")
         ctrl[:] = action
         if self._crippled.size:
             ctrl[self._crippled] = 0.0

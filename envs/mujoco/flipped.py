@@ -1,13 +1,15 @@
-"""HalfCheetah whose motors may turn the wrong way: no gait serves two patterns of signs."""
+"""HalfCheetah whose motors may turn the other way, so that no single gait can serve."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
-from ..tasks import Factor, PartsFactor, Splits, Task
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits, Task
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
 from .half_cheetah import JOINTS, HalfCheetah
 
@@ -56,7 +58,8 @@ class HalfCheetahFlipped(HalfCheetah):
     }
     task_arrays = (*MujocoTaskEnv.task_arrays, "actuator_gear")
 
-    def _set_task(self, task: Task) -> None:
-        super()._set_task(task)
-        # After mj_setConst: nothing that it derives from the gear changes with its sign where qpos0 is 0.
-        self.model.actuator_gear[np.asarray(task["flipped"], dtype=np.intp), 0] *= -1.0
+    def _model_arrays(self, task: Task) -> Mapping[str, np.ndarray]:
+        arrays = super()._model_arrays(task)
+        gear = arrays["actuator_gear"].copy()
+        gear[np.asarray(task["flipped"], dtype=np.intp)] *= -1.0
+        return {**arrays, "actuator_gear": gear}

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..tasks import Factor, FactorValue, Splits, Task, VectorFactor
+from ..factors import Factor, FactorValue, VectorFactor
+from ..tasks import Splits, Task
 from .ant import Ant
 from .base import DAMPING_SCALE, MASS_SCALE
 from .half_cheetah import EXTREME, MODERATE, HalfCheetah

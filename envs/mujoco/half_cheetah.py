@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..tasks import Factor, PartsFactor, Splits, grid
+from ..factors import Factor, PartsFactor
+from ..tasks import Splits, grid
 from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
+from .crippling import CrippledEnv
 
 JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")  # in the order of the actuators
 
@@ -47,7 +49,7 @@ class HalfCheetah(MujocoTaskEnv):
         self.qvel += self.np_random.normal(0.0, 0.001, self.qvel.size)
 
 
-class CrippledHalfCheetah(HalfCheetah):
+class CrippledHalfCheetah(CrippledEnv, HalfCheetah):
     """HalfCheetah with dead joints: an actuator without torque, its spring and damping still there.
 
     The factor ``cripple`` holds indices of actuators: 0 bthigh, 1 bshin, 2 bfoot, 3 fthigh, 4 fshin, 5 ffoot. A dead
@@ -60,8 +62,8 @@ class CrippledHalfCheetah(HalfCheetah):
         "train": tuple({"cripple": joint, "mass_scale": HIGH} for joint in (3, 4, 5, 3)),
         "moderate": tuple({"cripple": joint} for joint in (0, 1, 2)),  # A (launch scripts, README)
         "extreme": tuple({"cripple": [pair]} for pair in ((0, 3), (1, 4), (4, 5))),  # A (launch scripts, videos)
-        # The paper's Table 5, as DOMINO has it.
-        "train_table5": grid(cripple=[(0, 1), (2, 3)], mass_scale=[LOW, HIGH]),  # A
-        "moderate_table5": grid(cripple=[(4, 5)], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),  # A
-        "extreme_table5": ({"cripple": [(4, 5)]},),  # C (CaDM); its mass N
+        # The paper's Table 5, as DOMINO has it: training and tests.
+        "domino_train": grid(cripple=[(0, 1), (2, 3)], mass_scale=[LOW, HIGH]),  # A
+        "domino": grid(cripple=[(4, 5)], mass_scale=[(0.4, 0.5), (1.5, 1.6)]),  # A
+        "domino_extreme": ({"cripple": [(4, 5)]},),  # C (CaDM); its mass N
     }

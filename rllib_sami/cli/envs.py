@@ -33,40 +33,42 @@ def envs(env_id: str | None, split: str | None) -> None:
 
 
 def _print_all(known: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("environment", "what differs", "meta-tasks per split", "steps"):
-        table.add_column(column)
+    table = _table("environment", "what differs", "meta-tasks per split", "steps")
     for env_id, cls in known.items():
-        counts = ", ".join(f"{split} {len(tasks)}" for split, tasks in cls.splits.items())
+        counts = ", ".join(f"{split}={len(tasks)}" for split, tasks in cls.splits.items())
         table.add_row(env_id, ", ".join(factor.name for factor in cls.factors), counts, str(cls.default_max_steps))
     _console().print(table)
     click.echo("\nMeta-tasks of one:  rllib envs SaMI/Ant-v0")
 
 
-def _print_one(env_id: str, cls: type, splits: list[str]) -> None:
-    from rich.table import Table
+def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
+    """Prints from the class alone: nothing is built, so that nothing optional need be installed."""
+    from rllib_sami.envs.tasks import parse_meta_tasks
+    from rllib_sami.envs.text import describe, describe_meta_tasks
 
     console = _console()
     summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-    console.print(f"{env_id}: {summary}\n", markup=False)
+    console.print(f"{env_id}: {summary}\n")
+    factors = _table("factor", "unit", "neutral")
+    for factor in cls.factors:
+        factors.add_row(factor.name, factor.unit, describe(factor, factor.neutral_value))
+    console.print(factors)
     for split in splits:
-        env = cls(split=split)
-        table = Table(title=f"split {split}", title_justify="left", box=None, pad_edge=False)
-        table.add_column("task_id", justify="right")
-        names = [factor.name for factor in env.factors]
-        for name in names:
-            table.add_column(name)
-        for index, task in enumerate(env.tasks):
-            table.add_row(str(index), *(_values(task[name]) for name in names))
+        titles, rows = describe_meta_tasks(parse_meta_tasks(cls.factors, cls.splits[split]))
+        table = _table("task_id", *titles)
+        for index, row in enumerate(rows):
+            table.add_row(str(index), *row)
+        console.print(f"\nsplit {split}", style="bold")
         console.print(table)
-        console.print()
+    console.print("\nA factor without a column is neutral.")
 
 
-def _values(values: tuple[Any, ...]) -> str:
-    """Returns the allowed values of a factor; a set of dead parts is one value."""
-    return ", ".join("none" if value == () else str(value) for value in values)
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    return table
 
 
 def _console() -> Any:
@@ -74,8 +76,8 @@ def _console() -> Any:
 
     from rich.console import Console
 
-    # A pipe has no width: give the table room instead of cutting it at 80 columns.
-    console = Console(highlight=False)
-    return (
-        console if console.is_terminal else Console(highlight=False, width=max(200, shutil.get_terminal_size().columns))
-    )
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        # A pipe has no width: give the table room instead of cutting it at 80 columns.
+        console.width = max(200, shutil.get_terminal_size().columns)
+    return console

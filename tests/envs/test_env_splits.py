@@ -13,6 +13,23 @@ ONE = (1.0,)
 LOW_HALF = (0.75, 0.8, 0.85, 0.9, 0.95)
 HIGH_HALF = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25)
 
+
+def square(low, high):
+    return [(mass, damping) for mass in (low, high) for damping in (low, high)]
+
+
+HOPPER = {
+    "train": square((0.5, 0.75, 1.0), (1.25, 1.5)),
+    "moderate": square((0.4,), (1.6,)),
+    "extreme": square((0.25,), (1.75,)),
+    "super_extreme": [((4.0,), (1.0,))],
+    "domino": square((0.25, 0.375), (1.75, 2.0)),
+}
+HUMANOID = {
+    "train": square((0.8, 0.9), H),
+    "moderate": square((0.6, 0.7), (1.5, 1.6)),
+    "extreme": [((0.4, 0.5), (0.4, 0.5)), ((1.7, 1.8), (1.7, 1.8))],
+}
 EXPECTED = {
     "HalfCheetah": {
         "train": GRID_TRAIN,
@@ -25,10 +42,31 @@ EXPECTED = {
         "train": [(H, ONE, ((joint,),)) for joint in (3, 4, 5, 3)],
         "moderate": [(ONE, ONE, ((joint,),)) for joint in (0, 1, 2)],
         "extreme": [(ONE, ONE, (pair,)) for pair in ((0, 3), (1, 4), (4, 5))],
-        "train_table5": [(mass, ONE, pool) for pool in (((0,), (1,)), ((2,), (3,))) for mass in (L, H)],
-        "moderate_table5": [(mass, ONE, ((4,), (5,))) for mass in (FAR_L, FAR_H)],
-        "extreme_table5": [(ONE, ONE, ((4, 5),))],
+        "domino_train": [(mass, ONE, pool) for pool in (((0,), (1,)), ((2,), (3,))) for mass in (L, H)],
+        "domino": [(mass, ONE, ((4,), (5,))) for mass in (FAR_L, FAR_H)],
+        "domino_extreme": [(ONE, ONE, ((4, 5),))],
     },
+    "CrippledAnt": {
+        "train": [(L + H, ONE, (leg,)) for leg in ((), (0,), (1,), (2,), (3,))],
+        "moderate": [(FAR_L + FAR_H, ONE, (leg,)) for leg in ((), (0,), (1,), (2,), (3,))],
+        "extreme": [(ONE, ONE, (pair,)) for pair in ((0, 1), (1, 3), (0, 3), (1, 2))],
+        "domino_train": [(mass, ONE, pool) for pool in (((0,), (1,)), ((2,),)) for mass in (L, H)],
+        "domino": [(mass, ONE, ((3,),)) for mass in (FAR_L, FAR_H)],
+    },
+    "Hopper": HOPPER,
+    "Walker": HOPPER,
+    "CrippledHopper": {
+        "train": [(ONE, ONE, ((),))] * 4,
+        "moderate": [(mass, ONE, ((),)) for mass in (FAR_L, FAR_H)],
+        "extreme": [(ONE, ONE, ((joint,),)) for joint in (0, 1, 2)],
+    },
+    "CrippledWalker": {
+        "train": [(ONE, ONE, (parts,)) for parts in ((0, 1, 2), (), (0, 1, 2), ())],
+        "moderate": [(ONE, ONE, ((joint,),)) for joint in (0, 1, 2)],
+        "extreme": [(ONE, ONE, (parts,)) for parts in ((3,), (4,), (5,), (3, 4, 5))],
+    },
+    "SlimHumanoid": HUMANOID,
+    "HumanoidStandup": HUMANOID | {"moderate": square((0.6,), (1.5,))},
     "Pendulum": {
         "train": [(m, length) for m in (LOW_HALF, HIGH_HALF) for length in (LOW_HALF, HIGH_HALF)],
         "moderate": [(m, length) for m in ((0.5, 0.7), (1.3, 1.5)) for length in ((0.5, 0.7), (1.3, 1.5))],

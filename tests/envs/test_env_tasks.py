@@ -6,17 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from rllib_sami.envs.tasks import (
-    Factor,
-    MetaTask,
-    PartsFactor,
-    Task,
-    VectorFactor,
-    grid,
-    parse_meta_task,
-    parse_meta_tasks,
-    parse_task,
-)
+from rllib_sami.envs.factors import Factor, PartsFactor, VectorFactor
+from rllib_sami.envs.tasks import MetaTask, Task, grid, parse_meta_task, parse_meta_tasks, parse_task
 
 FACTORS = (Factor("mass_scale"), Factor("damping_scale"), PartsFactor(parts=("hip", "knee", "ankle")))
 
@@ -104,6 +95,7 @@ def test_grid_varies_the_first_factor_slowest():
         ({"mass_scale": -1}, ["mass_scale=-1", "> 0"]),
         ({"mass_scale": float("nan")}, ["mass_scale=nan"]),
         ({"mass_scale": float("inf")}, ["mass_scale=inf"]),
+        ({"mass_scale": 10**400}, ["mass_scale=1000"]),  # larger than any float
         ({"mass_scale": "1.0"}, ["mass_scale='1.0'"]),
         ({"mass_scale": True}, ["mass_scale=True"]),
         ({"mass_scale": None}, ["mass_scale=None"]),

@@ -1,10 +1,13 @@
 """Vectorised stepping gives what the single environments give, to the last bit."""
 
+import functools
 import pickle
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rllib_sami import envs
 from rllib_sami.envs.vector import EnvBatch, MetaTaskVectorEnv
@@ -42,11 +45,63 @@ def test_identical_to_single_environments(env_id, num_threads):
     vector.close()
 
 
+@pytest.mark.parametrize("env_id", ["SaMI/Pendulum-v0", "SaMI/CrippledWalker-v0", "SaMI/PandaPush-v0"])
+def test_everything_returned_is_what_gymnasiums_own_vector_environment_returns(env_id):
+    ours = gymnasium.make_vec(env_id, num_envs=3, max_steps=3, split="moderate")
+    theirs = SyncVectorEnv(
+        [functools.partial(envs.make, env_id, max_steps=3, split="moderate")] * 3,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
+    for vector in (ours, theirs):
+        vector.set_attr("next_task_id", [1, 0, 2])
+
+    def same(**reset):
+        return data_equivalence(ours.reset(**reset), theirs.reset(**reset), exact=True)
+
+    assert same(seed=5)
+    assert ours.task_ids.tolist() == [1, 0, 2]
+    rng = np.random.default_rng(0)
+    for step in range(11):
+        if step == 4:  # from here on they are over at different times
+            assert same(options={"reset_mask": np.array([False, True, False])})
+        if step == 8:
+            assert same(seed=[7, None, 9], options={"task_id": 2})
+        space = ours.single_action_space
+        actions = rng.uniform(space.low, space.high, ours.action_space.shape).astype(np.float32)
+        one, other = ours.step(actions), theirs.step(actions)
+        assert data_equivalence(one, other, exact=True)
+        assert ("final_info" in one[-1]) == bool((one[2] | one[3]).any())
+    for vector in (ours, theirs):
+        vector.close()
+
+
+def test_vector_environments_do_not_share_their_mode_of_resetting():
+    one = gymnasium.make_vec("SaMI/HalfCheetah-v0", num_envs=2)
+    other = gymnasium.make_vec("SaMI/Ant-v0", num_envs=2, vectorization_mode="sync")
+    assert one.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert other.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    assert "autoreset_mode" not in envs.Ant.metadata
+
+
+def test_numbers_of_actions_seeds_and_masks_are_checked():
+    vector = MetaTaskVectorEnv(envs.HalfCheetah, 3)
+    with pytest.raises(ValueError, match=r"2 seeds.*expected 3"):
+        vector.reset(seed=[1, 2])
+    with pytest.raises(ValueError, match=r"reset_mask of 2.*expected 3"):
+        vector.reset(options={"reset_mask": np.array([True, False])})
+    vector.reset(seed=0)
+    for shape in ((4, 6), (2, 6), (6,)):
+        with pytest.raises(ValueError, match=r"actions have shape .*expected \(3, action_dim\)"):
+            vector.step(np.zeros(shape))
+    with pytest.raises(RuntimeError, match="Environment 0 failed: action has 5 entries; expected 6"):
+        vector.step(np.zeros((3, 5)))
+
+
 def test_gymnasium_finds_it_and_can_write_its_spec():
     vector = gymnasium.make_vec("SaMI/HalfCheetah-v0", num_envs=2, split="moderate")
     assert isinstance(vector, MetaTaskVectorEnv)
     assert vector.get_attr("split") == ("moderate", "moderate")
-    assert vector.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
+    assert vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert gymnasium.envs.registration.EnvSpec.from_json(vector.spec.to_json()).id == "SaMI/HalfCheetah-v0"
     vector.close()
 
