@@ -43,7 +43,7 @@ class Ant(MujocoTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         *,
         ctrl_cost_weight: float = 0.01,

@@ -17,7 +17,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from ..base import MetaTaskEnv, check_count
+from ..base import MetaTaskEnv, check_count, check_switch
 from ..factors import Factor
 from ..rendering import OffScreen, Window
 from ..tasks import Task
@@ -62,7 +62,7 @@ class MujocoTaskEnv(MetaTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         max_steps: int | None = None,
         observe_task: bool = False,
@@ -89,7 +89,7 @@ class MujocoTaskEnv(MetaTaskEnv):
             **factors: Factors as keywords.
         """
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
-        self.reference_physics = bool(reference_physics)
+        self.reference_physics = check_switch("reference_physics", reference_physics)
         self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self._renderer: Any = None
 

@@ -58,7 +58,7 @@ class SlimHumanoid(HumanoidEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         *,
         model: str = "humanoid",
@@ -105,7 +105,7 @@ class HumanoidStandup(HumanoidEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         *,
         impact_cost_weight: float = 0.0,
