@@ -91,7 +91,7 @@ class CrippledAnt(CrippledEnv, Ant):
 
     Observation ``[36]``: qpos without x and y (13), qvel (14), the torso's rotation matrix by rows (9). With
     ``reference_physics`` ``[41]``: qpos with x and y (15), qvel (14), that matrix (9) and the torso's position (3),
-    both from the body frame, which is up to one simulation step old. Action and reward as Ant's.
+    both from the body frame, as the integrator's last stage left it. Action and reward as Ant's.
     """
 
     factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=LEGS, unit="dead legs"))

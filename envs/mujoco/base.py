@@ -82,7 +82,7 @@ class MujocoTaskEnv(MetaTaskEnv):
             render_mode: None, ``"rgb_array"``, or ``"human"`` where there is a display.
             reference_physics: Reproduces the quirks of the authors' code, for comparison with their numbers: the mass
                 scale leaves inertias and derived constants alone, and a free body's velocity comes from its frame,
-                which is up to one simulation step old. What else differs, the family says. (Their MuJoCo 2.1.0 also
+                as the integrator's last stage left it. What else differs, the family says. (Their MuJoCo 2.1.0 also
                 took capsules to be a few percent lighter; that is not reproduced.)
             width: Width of rendered images in pixels.
             height: Height of rendered images in pixels.

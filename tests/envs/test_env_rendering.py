@@ -189,7 +189,7 @@ def test_backends_are_tried_in_order_and_the_users_wins(variables, tried, monkey
 
 RENDER = """
 from rllib_sami import envs
-env = envs.make("SaMI/HalfCheetah-v0", render_mode="rgb_array", width=64, height=64)
+env = envs.make("SaMI/Hopper-v0", render_mode="rgb_array", width=64, height=64)
 env.reset(seed=0)
 print(env.render().std() > 5)
 """
