@@ -66,7 +66,7 @@ class SaMIConfig(AlgorithmConfig):
         self.objective = "sance"
         self.temperature = 0.1
         self.similarity = "cosine"
-        self.contrast_episodes = 32
+        self.contrast_episodes = 16
         self.contrast_timesteps = 16
         self.num_negatives = 127
         self.positive_fraction = 0.5
@@ -86,9 +86,9 @@ class SaMIConfig(AlgorithmConfig):
         self.grad_clip = None
 
         # Batches and schedule.
-        self.train_episodes = 12
-        self.loss_timesteps: int | None = 512
-        self.updates_per_env_step = 0.05
+        self.train_episodes = 6
+        self.loss_timesteps: int | None = 256
+        self.updates_per_env_step = 0.1
         self.overlap_sampling = True
         self.num_steps_sampled_before_learning_starts = 5_000
         self.replay_buffer_config = {"type": "TaskEpisodeReplayBuffer", "capacity": 400_000}
@@ -182,7 +182,7 @@ class SaMIConfig(AlgorithmConfig):
             loss_timesteps: How many of their steps, drawn at random, enter the losses; None takes all. Contexts come
                 from whole episodes all the same.
             updates_per_env_step: Gradient updates for each environment step, whatever the number of env runners.
-                0.05 is one update every 20 steps.
+                0.1 is one update every ten steps.
             overlap_sampling: Whether remote env runners go on sampling while the learners update. They act with weights
                 that are one round older then; the ratio of updates to steps stays exact. Without remote env runners
                 it changes nothing.
