@@ -111,7 +111,7 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path):
     message = refused(*words, "--resume", "--set", "gamma=0.5")
     assert "was started with other settings (config/gamma: (not set) -> 0.5)" in message
     command = start(*words, "--resume")
-    assert command.wait_for_row() == saved + 1
+    assert command.wait_for_row() > saved  # rows are shown every few moments, not at each iteration
     command.signal(signal.SIGINT)
     assert command.finish() == 130, command.output
     output = command.output
