@@ -310,7 +310,9 @@ class SaMI(Algorithm):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
         if overlaps:
-            # The env runners go on while the learners update; what they send is learned from in the next call.
+            # The env runners go on while the learners update; what they send is learned from in the next call. Their
+            # weights come before, while they wait.
+            self._sync_weights()
             compat.begin_sampling(self, random_actions=self._acts_randomly())
         if warming_up or self.replay_buffer.num_steps_since_restore < config.num_steps_sampled_before_learning_starts:
             return  # the second case: restored without the buffer, or with little in it, which has to fill first
@@ -326,6 +328,10 @@ class SaMI(Algorithm):
         self._warn_without_contrast(samples[0])
         with self.metrics.log_time((compat.TIMERS, "learner_update")):
             compat.update_learners(self, samples)
+        if not overlaps:
+            self._sync_weights()
+
+    def _sync_weights(self) -> None:
         with self.metrics.log_time((compat.TIMERS, "sync_weights")):
             compat.sync_weights(self)
 

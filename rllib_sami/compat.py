@@ -306,6 +306,8 @@ def sync_weights(algorithm: "Algorithm") -> None:
         from_worker_or_learner_group=algorithm.learner_group,
         policies=[DEFAULT_MODULE_ID],
         inference_only=True,
+        # Waits for what was sent before and is still on its way: else RLlib leaves these weights out.
+        timeout_seconds=algorithm.config.sample_timeout_s,
     )
 
 
