@@ -169,12 +169,14 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     def _act(self, explore: bool, random_actions: bool) -> np.ndarray:
         """Normalised actions ``[n, A]``; the encoder reads every step, random actions or not."""
         shape = self._previous_action.shape
-        noise = self._rng.standard_normal(shape, np.float32) if explore and not random_actions else None
+        noise: np.ndarray | None = None
+        if explore and not random_actions:
+            noise = np.asarray(self._rng.standard_normal(shape, dtype=np.float32))
         action, _, self._state = self._policy.act(
             self._obs, self._previous_action, self._previous_reward, self._state, noise
         )
         if random_actions:
-            action = 2.0 * self._rng.random(shape, np.float32) - 1.0
+            action = np.float32(2.0) * np.asarray(self._rng.random(shape, dtype=np.float32)) - np.float32(1.0)
         return action
 
     def _remember(self, action: np.ndarray, step: VectorStep) -> None:

@@ -3,7 +3,7 @@
 A step of a few episodes is so little arithmetic that torch's cost per call outweighs it.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -81,7 +81,8 @@ class ArrayPolicy:
 
     def refresh(self) -> None:
         """Takes the networks' present weights."""
-        rnn, head = self._networks.encoder.recurrent, self._networks.encoder.head
+        rnn: Any = self._networks.encoder.recurrent
+        head = self._networks.encoder.head
         if self._is_lstm:
             bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
             self._gates = _product([rnn.weight_hh_l0, rnn.weight_ih_l0], bias, self._gate_scale)
