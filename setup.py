@@ -46,6 +46,7 @@ setup(
         "scipy>=1.11",
         "pandas>=2.1",
         "pyarrow>=14",
+        "threadpoolctl>=3.1",
         "click>=8.1",
         "rich>=13",
         "PyYAML>=6",

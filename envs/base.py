@@ -22,8 +22,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     A reset without options walks the meta-tasks in order, so that all are visited equally often; ``next_task_id``
     says which comes next. ``reset(options={"task_id": 2})`` pins the meta-task of this episode and the walk goes on
     from there; ``reset(options={"task": {"mass_scale": 1.8}})`` pins the values and leaves the walk alone. A seeded
-    reset starts the walk again where ``next_task_id`` was last set (0 at first), so that the same seed always gives
-    the same episodes.
+    reset starts the walk again where ``next_task_id`` was last set, else at a meta-task that the seed draws: the same
+    seed always gives the same episodes, and different seeds visit different meta-tasks.
 
     Subclasses declare ``factors``, ``splits`` and ``default_max_steps``, call ``_build_spaces`` in their constructor
     and implement ``_begin_episode``, ``_advance`` and ``_write_observation``.
@@ -33,19 +33,21 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         splits: Meta-tasks per split name.
         default_max_steps: The usual cap on the episode's length.
         thread_safe: Whether several environments may be stepped at once in threads of one process.
+        reward_tells_task: Whether only the reward tells the tasks apart, so that an agent has to observe it.
     """
 
     factors: ClassVar[tuple[Factor, ...]]
     splits: ClassVar[Splits]
     default_max_steps: ClassVar[int] = 1000
     thread_safe: ClassVar[bool] = True
+    reward_tells_task: ClassVar[bool] = False
     _buffer: np.ndarray
     _task_features: np.ndarray
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         max_steps: int | None = None,
         observe_task: bool = False,
@@ -56,7 +58,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Checks and stores everything that concerns tasks; loads nothing.
 
         Args:
-            split: Name of a split of this environment. Ignored if ``tasks`` or factors are given.
+            split: Name of a split of this environment; None is ``"train"``, unless ``tasks`` or factors are given.
             tasks: Own meta-tasks, each a dict from factor name to one value or several.
             max_steps: Cap on the episode's length, in environment steps; None is the environment's usual one.
             observe_task: Appends the task's values, centred and scaled, to the observation (the oracle baseline).
@@ -73,12 +75,16 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             if name not in names:
                 raise ValueError(
                     f"{name}={value!r}: {type(self).__name__} has no such argument or factor. "
-                    f"{suggest(name, [*names, *_constructor_names(type(self))])}"
+                    f"{suggest(name, [*names, *constructor_names(type(self))])}"
                 )
         if tasks is not None and factors:
             raise ValueError(
                 f"tasks and {next(iter(factors))!r} both set the tasks. Put the factor into the dicts of tasks."
             )
+        if split is not None and (tasks is not None or factors):
+            other = "tasks" if tasks is not None else next(iter(factors))
+            raise ValueError(f"split={split!r} and {other!r} both set the tasks. Leave one of them out, or at None.")
+        split = "train" if split is None else split
         if tasks is not None:
             self._tasks, self._split = parse_meta_tasks(self.factors, tasks), "custom"
         elif factors:
@@ -97,10 +103,11 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
         # Vector environments write their mode of resetting into it; the class's own is shared by all families.
         self.metadata = dict(self.metadata)  # type: ignore[misc]
-        self.observe_task = bool(observe_task)
+        self.observe_task = check_switch("observe_task", observe_task)
         self.render_mode = render_mode
-        self.render_task = bool(render_task)
-        self._walk_start = self._next_task_id = 0
+        self.render_task = check_switch("render_task", render_task)
+        self._walk_start: int | None = None  # drawn, unless it is set
+        self._next_task_id = 0
         self._task_id = -1
         self._task: Task | None = None
         self._steps_left = 0
@@ -145,7 +152,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Starts an episode.
 
         Args:
-            seed: Seeds the environment's generator and starts the walk over the meta-tasks again.
+            seed: Seeds the environment's generator and starts the walk over the meta-tasks again, where
+                ``next_task_id`` was last set, else at a meta-task that the seed draws.
             options: ``{"task_id": int}`` pins the meta-task, ``{"task": {...}}`` pins the values.
 
         Returns:
@@ -159,8 +167,10 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if len(options) == 2:
             raise ValueError("reset options 'task_id' and 'task' exclude each other. Give one of them.")
 
-        if seed is not None:
-            self._next_task_id = self._walk_start
+        if self._walk_start is not None:
+            self._next_task_id = self._walk_start if seed is not None else self._next_task_id
+        elif seed is not None or self._task is None:
+            self._next_task_id = int(self.np_random.integers(self.num_tasks))
         if "task" in options:
             task = parse_task(self.factors, options["task"])
             matches = [index for index, meta_task in enumerate(self._tasks) if meta_task.allows(task)]
@@ -318,8 +328,15 @@ def check_count(name: str, value: Any, default: int) -> int:
     return int(value)
 
 
-def _constructor_names(cls: type) -> list[str]:
-    """Names of the keyword arguments of ``cls`` and its bases."""
+def check_switch(name: str, value: Any) -> bool:
+    """Returns an argument as a bool; raises ValueError unless it is one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}={value!r}: expected True or False.")
+    return bool(value)
+
+
+def constructor_names(cls: type) -> list[str]:
+    """Returns the names of the keyword arguments of ``cls`` and its bases, factors aside."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if issubclass(base, MetaTaskEnv) and "__init__" in vars(base):

@@ -66,7 +66,7 @@ class SaMIConfig(AlgorithmConfig):
         self.objective = "sance"
         self.temperature = 0.1
         self.similarity = "cosine"
-        self.contrast_episodes = 32
+        self.contrast_episodes = 16
         self.contrast_timesteps = 16
         self.num_negatives = 127
         self.positive_fraction = 0.5
@@ -86,9 +86,10 @@ class SaMIConfig(AlgorithmConfig):
         self.grad_clip = None
 
         # Batches and schedule.
-        self.train_episodes = 12
-        self.loss_timesteps: int | None = 512
-        self.updates_per_env_step = 0.05
+        self.train_episodes = 6
+        self.loss_timesteps: int | None = 256
+        self.updates_per_env_step = 0.1
+        self.overlap_sampling = True
         self.num_steps_sampled_before_learning_starts = 5_000
         self.replay_buffer_config = {"type": "TaskEpisodeReplayBuffer", "capacity": 400_000}
         self.store_buffer_in_checkpoints = True
@@ -135,6 +136,7 @@ class SaMIConfig(AlgorithmConfig):
         train_episodes: int | None = NotProvided,
         loss_timesteps: int | None = NotProvided,
         updates_per_env_step: float | None = NotProvided,
+        overlap_sampling: bool | None = NotProvided,
         num_steps_sampled_before_learning_starts: int | None = NotProvided,
         replay_buffer_config: dict[str, Any] | None = NotProvided,
         store_buffer_in_checkpoints: bool | None = NotProvided,
@@ -180,14 +182,17 @@ class SaMIConfig(AlgorithmConfig):
             loss_timesteps: How many of their steps, drawn at random, enter the losses; None takes all. Contexts come
                 from whole episodes all the same.
             updates_per_env_step: Gradient updates for each environment step, whatever the number of env runners.
-                0.05 is one update every 20 steps.
+                0.1 is one update every ten steps.
+            overlap_sampling: Whether remote env runners go on sampling while the learners update. They act with weights
+                that are one round older then; the ratio of updates to steps stays exact. Without remote env runners
+                it changes nothing.
             num_steps_sampled_before_learning_starts: Environment steps with random actions before the first update.
             replay_buffer_config: ``type`` (``"TaskEpisodeReplayBuffer"``, a subclass or its path, whose own arguments
                 may stand beside it) and ``capacity`` in environment steps (each episode takes one more).
             store_buffer_in_checkpoints: Whether checkpoints hold the replay buffer. Without it a restored run first
                 fills its buffer anew.
-            num_torch_threads: Threads of torch in each process (env runner or learner); None leaves torch's default.
-                Small networks are fastest with few.
+            num_torch_threads: Threads of torch and numpy in each process (env runner or learner); None leaves their
+                defaults. Small networks are fastest with few.
             **kwargs: Arguments of ``AlgorithmConfig.training``, such as ``gamma`` and ``grad_clip``.
 
         Returns:
@@ -293,15 +298,22 @@ class SaMI(Algorithm):
     @override(Algorithm)
     def training_step(self) -> None:
         config = self.config
-        warming_up = compat.env_steps_sampled(self) < config.num_steps_sampled_before_learning_starts
-        # RLlib's own runner stores random actions as the environment takes them, not normalised, and does not show them
-        # to the encoder; there the untrained policy explores instead.
-        random_actions = warming_up and issubclass(config.env_runner_cls, SaMIEnvRunner)
+        warming_up = self._is_warming_up()
+        overlaps = config.overlap_sampling and config.num_env_runners > 0
         with self.metrics.log_time((compat.TIMERS, "sample")):
-            episodes = compat.sample_episodes(self, random_actions=random_actions)
+            if overlaps:
+                compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless begun in the last call
+                episodes = compat.finish_sampling(self)
+            else:
+                episodes = compat.sample_episodes(self, random_actions=self._acts_randomly())
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
+        if overlaps:
+            # The env runners go on while the learners update; what they send is learned from in the next call. Their
+            # weights come before, while they wait.
+            self._sync_weights()
+            compat.begin_sampling(self, random_actions=self._acts_randomly())
         if warming_up or self.replay_buffer.num_steps_since_restore < config.num_steps_sampled_before_learning_starts:
             return  # the second case: restored without the buffer, or with little in it, which has to fill first
 
@@ -316,8 +328,20 @@ class SaMI(Algorithm):
         self._warn_without_contrast(samples[0])
         with self.metrics.log_time((compat.TIMERS, "learner_update")):
             compat.update_learners(self, samples)
+        if not overlaps:
+            self._sync_weights()
+
+    def _sync_weights(self) -> None:
         with self.metrics.log_time((compat.TIMERS, "sync_weights")):
             compat.sync_weights(self)
+
+    def _is_warming_up(self) -> bool:
+        return compat.env_steps_sampled(self) < self.config.num_steps_sampled_before_learning_starts
+
+    def _acts_randomly(self) -> bool:
+        # RLlib's own runner stores random actions as the environment takes them, not normalised, and does not show them
+        # to the encoder; there the untrained policy explores instead.
+        return self._is_warming_up() and issubclass(self.config.env_runner_cls, SaMIEnvRunner)
 
     def _warn_without_contrast(self, sample: dict[str, np.ndarray]) -> None:
         """Says once that there is nothing to contrast although there are episodes enough."""

@@ -40,6 +40,8 @@ from ray.rllib.utils.metrics import (
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
+SAMPLING = "sample"  # tag of the calls that go on during updates
+
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.core.learner.learner import Learner
@@ -83,17 +85,18 @@ def episode_from_arrays(
     actions: np.ndarray,
     rewards: np.ndarray,
     info: dict[str, Any],
+    last_info: dict[str, Any],
     terminated: bool,
     truncated: bool,
     t_started: int,
 ) -> SingleAgentEpisode:
-    """An episode (piece) over arrays ``[n + 1, O]``, ``[n, A]`` and ``[n]``; all steps share one info dict."""
+    """An episode (piece) over arrays ``[n + 1, O]``, ``[n, A]`` and ``[n]``; all but the last share one info dict."""
     return SingleAgentEpisode(
         id_=id_,
         observations=InfiniteLookbackBuffer(data=observations),
         actions=InfiniteLookbackBuffer(data=actions),
         rewards=InfiniteLookbackBuffer(data=rewards),
-        infos=InfiniteLookbackBuffer(data=[info] * len(observations)),
+        infos=InfiniteLookbackBuffer(data=[info] * len(actions) + [last_info]),
         terminated=terminated,
         truncated=truncated,
         t_started=t_started,
@@ -235,8 +238,27 @@ def sample_episodes(algorithm: "Algorithm", *, random_actions: bool) -> list[Sin
     return episodes
 
 
+def begin_sampling(algorithm: "Algorithm", *, random_actions: bool) -> None:
+    """Starts a round of sampling of all remote env runners that are not at it already; does not wait."""
+    algorithm.env_runner_group.foreach_env_runner_async(
+        lambda runner: (runner.sample(random_actions=random_actions), runner.get_metrics()), tag=SAMPLING
+    )
+
+
+def finish_sampling(algorithm: "Algorithm") -> list[SingleAgentEpisode]:
+    """Waits for the rounds that were begun, as :func:`sample_episodes` does; those of lost env runners are missing."""
+    results = algorithm.env_runner_group.fetch_ready_async_reqs(
+        tags=SAMPLING, timeout_seconds=algorithm.config.sample_timeout_s
+    )
+    # In the order of the runners, not of their speed, so that a run can be repeated.
+    rounds = [result for _, result in sorted(results, key=lambda pair: pair[0])]
+    algorithm.metrics.aggregate([metrics for _, metrics in rounds], key=ENV_RUNNER_RESULTS)
+    return [episode for episodes, _ in rounds for episode in episodes]
+
+
 def begin_new_episodes(algorithm: "Algorithm") -> None:
-    """Lets every env runner reset its environments before it samples again."""
+    """Lets every env runner reset its environments before it samples again; drops what is being sampled."""
+    algorithm.env_runner_group.fetch_ready_async_reqs(tags=SAMPLING, timeout_seconds=algorithm.config.sample_timeout_s)
     algorithm.env_runner_group.foreach_env_runner(lambda runner: setattr(runner, "_needs_initial_reset", True))
 
 
@@ -284,6 +306,8 @@ def sync_weights(algorithm: "Algorithm") -> None:
         from_worker_or_learner_group=algorithm.learner_group,
         policies=[DEFAULT_MODULE_ID],
         inference_only=True,
+        # Waits for what was sent before and is still on its way: else RLlib leaves these weights out.
+        timeout_seconds=algorithm.config.sample_timeout_s,
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .algorithm import SaMIConfig
 
 _SWITCHES = (
+    "overlap_sampling",
     "encoder_reward",
     "normalize_context",
     "encoder_critic_gradient",

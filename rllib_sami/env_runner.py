@@ -7,19 +7,23 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.annotations import override
 
 from . import compat
+from .core.acting import make_policy
+from .core.threads import set_num_threads
 from .replay_buffer import SLOT, TASK_ID
 from .rl_module import SaMITorchRLModule
 from .vector_env import TaskVectorEnv, VectorStep
 
 RANDOM_STATE = "random_state"
 RETURN_BY_TASK = "return_by_task"
+IS_SUCCESS = "is_success"  # in the last info of an episode, where the environment knows success
+SUCCESS_RATE = "success_rate"
+EpisodeStats = tuple[int, float, int, float]  # task, return, length, 1 or 0 for success (NaN: not known)
 
 
 class SaMIEnvRunner(SingleAgentEnvRunner):
@@ -31,6 +35,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     Whole episodes (``num_episodes``, as in evaluation) are shared out among the slots beforehand: taking those that
     end first would favour short ones.
+
+    The infos of an episode hold its task, the last one all that the environment said at its end. Where that has
+    ``is_success``, ``success_rate`` is reported along with the returns.
 
     It differs from RLlib's own runner in that connectors are not called and that of the per-episode callbacks only
     ``on_episode_end`` is; ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` brings both back, at a fraction
@@ -45,8 +52,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._num_resets = 0
         self._episodes_over = np.zeros(0, np.int64)  # of each slot: finished or lost
         super().__init__(**kwargs)
-        if self.config.num_torch_threads is not None:
-            torch.set_num_threads(self.config.num_torch_threads)
+        set_num_threads(self.config.num_torch_threads)
         if not isinstance(self.module, SaMITorchRLModule):
             raise ValueError(
                 f"SaMIEnvRunner acts with a SaMITorchRLModule or a subclass, but the config's `rl_module` makes a "
@@ -55,11 +61,12 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if self._entropy is None:
             seed = self.config.seed
             self._entropy = secrets.randbits(128) if seed is None else int(seed)
-        self._generator = torch.Generator(device=self._device)  # seeded at the first reset
-        # Task, return and length of the last finished episodes: this runner's share of RLlib's smoothing window.
+        self._rng = np.random.default_rng()  # of actions; seeded at the first reset
+        self._policy = make_policy(self.module.acting)
+        # The last finished episodes: this runner's share of RLlib's smoothing window.
         window = self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)
-        self._recent_episodes: deque[tuple[int, float, int]] = deque(maxlen=max(1, math.ceil(window)))
-        self._whole_episodes: list[tuple[int, float, int]] = []  # the same of those that were asked for by number
+        self._recent_episodes: deque[EpisodeStats] = deque(maxlen=max(1, math.ceil(window)))
+        self._whole_episodes: list[EpisodeStats] = []  # those that were asked for by number
         self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
         # Pieces of each slot's present episode, for callbacks; kept only if there are any.
         self._keep_pieces = compat.listens_to(self.config, "on_episode_end")
@@ -106,14 +113,14 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         next_task_ids = self._runner_index * self.num_envs + np.arange(self.num_envs) + self._episodes_over
         obs = self.env.reset_all(seeds=[self._seed_of("env", slot) for slot in slots], next_task_ids=next_task_ids)
         if self._num_resets == 0:
-            self._generator.manual_seed(self._seed_of("actions"))
+            self._rng = np.random.default_rng(self._seed_of("actions"))
         self._num_resets += 1
         self._needs_initial_reset = False
         acting = self.module.acting
         self._obs = obs
-        self._state = torch.zeros(self.num_envs, acting.encoder.state_dim, device=self._device)
-        self._previous_action = torch.zeros(self.num_envs, acting.action_dim, device=self._device)
-        self._previous_reward = torch.zeros(self.num_envs, 1, device=self._device)
+        self._state = np.zeros((self.num_envs, acting.encoder.state_dim), np.float32)
+        self._previous_action = np.zeros((self.num_envs, acting.action_dim), np.float32)
+        self._previous_reward = np.zeros((self.num_envs, 1), np.float32)
         self._task_ids = self.env.task_ids
         self._episode_ids = [compat.new_episode_id() for _ in slots]
         self._steps_so_far = np.zeros(self.num_envs, np.int64)
@@ -136,17 +143,17 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             self._reset()
         low, high = self.module.action_low.cpu().numpy(), self.module.action_high.cpu().numpy()
         half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape or ()
-        pieces = _Pieces(self)
+        self._policy.refresh()
+        pieces = _Pieces(self, num_steps=math.ceil(num_timesteps / self.num_envs) if num_timesteps else 256)
         self._quota = None
         if num_episodes is not None:
             self._quota = num_episodes // self.num_envs + (np.arange(self.num_envs) < num_episodes % self.num_envs)
         num_steps = finished = 0
         while num_steps < (num_timesteps or 0) if self._quota is None else self._quota.any():
             action = self._act(explore, random_actions)
-            numpy_action = action.cpu().numpy()
-            for_env = low + (np.clip(numpy_action, -1.0, 1.0) + 1.0) * half_range
+            for_env = low + (np.clip(action, -1.0, 1.0) + 1.0) * half_range
             step = self.env.step_arrays(for_env.reshape(-1, *action_shape))
-            pieces.append(numpy_action, step)
+            pieces.append(action, step)
             num_steps += self.num_envs
             if step.done.any() or step.restarted.any():
                 finished += self._end_episodes(step, pieces)
@@ -159,35 +166,29 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._increase_sampled_metrics(num_steps, finished)
         return pieces.episodes
 
-    def _act(self, explore: bool, random_actions: bool) -> torch.Tensor:
+    def _act(self, explore: bool, random_actions: bool) -> np.ndarray:
         """Normalised actions ``[n, A]``; the encoder reads every step, random actions or not."""
-        shape = (self.num_envs, self.module.acting.action_dim)
-        noise = None
+        shape = self._previous_action.shape
+        noise: np.ndarray | None = None
         if explore and not random_actions:
-            noise = torch.randn(shape, generator=self._generator, device=self._device)
-        action, _, self._state = self.module.acting.act(
-            torch.from_numpy(self._obs).to(self._device),
-            self._previous_action,
-            self._previous_reward,
-            self._state,
-            noise,
+            noise = np.asarray(self._rng.standard_normal(shape, dtype=np.float32))
+        action, _, self._state = self._policy.act(
+            self._obs, self._previous_action, self._previous_reward, self._state, noise
         )
         if random_actions:
-            action = 2.0 * torch.rand(shape, generator=self._generator, device=self._device) - 1.0
+            action = np.float32(2.0) * np.asarray(self._rng.random(shape, dtype=np.float32)) - np.float32(1.0)
         return action
 
-    def _remember(self, action: torch.Tensor, step: VectorStep) -> None:
+    def _remember(self, action: np.ndarray, step: VectorStep) -> None:
         """Carries over to the next step what the encoder needs; zeros where a new episode begins."""
-        begins = step.done | step.restarted
         self._obs, self._task_ids = step.obs, step.task_ids
-        self._previous_action = action
-        self._previous_reward = torch.from_numpy(step.rewards).to(self._device).unsqueeze(-1)
+        self._previous_action, self._previous_reward = action, step.rewards[:, None]
+        begins = step.done | step.restarted
         if begins.any():
-            # Never in place: the action's memory is part of the fragment.
-            fresh = torch.from_numpy(begins).to(self._device).unsqueeze(-1)
-            self._state = self._state.masked_fill(fresh, 0.0)
-            self._previous_action = self._previous_action.masked_fill(fresh, 0.0)
-            self._previous_reward = self._previous_reward.masked_fill(fresh, 0.0)
+            # The action's memory is part of the fragment; the state is nobody else's.
+            self._state[begins] = 0.0
+            self._previous_action, self._previous_reward = action.copy(), self._previous_reward.copy()
+            self._previous_action[begins] = self._previous_reward[begins] = 0.0
 
     def _end_episodes(self, step: VectorStep, pieces: "_Pieces") -> int:
         """Closes the pieces of finished and lost episodes; returns how many finished."""
@@ -197,8 +198,11 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 pieces.drop(slot)
             else:
                 finished += 1
-                episode = pieces.close(slot, terminated=bool(step.terminated[slot]))
-                stats = (int(self._task_ids[slot]), float(self._return_so_far[slot]), int(self._steps_so_far[slot]))
+                info = step.final_infos[slot]
+                episode = pieces.close(slot, terminated=bool(step.terminated[slot]), final_info=info)
+                success = float(bool(info[IS_SUCCESS])) if IS_SUCCESS in info else math.nan
+                length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
+                stats = (int(self._task_ids[slot]), total, length, success)
                 if self._quota is None:
                     self._recent_episodes.append(stats)
                 else:
@@ -220,8 +224,10 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         # Whole episodes that were asked for are a matter of their own: an evaluation with this runner.
         episodes = self._whole_episodes or self._recent_episodes
         if episodes:
-            tasks, returns, lengths = (np.array(column) for column in zip(*episodes, strict=True))
+            tasks, returns, lengths, successes = (np.array(column) for column in zip(*episodes, strict=True))
             compat.log_recent_episodes(self.metrics, returns, lengths)
+            if not np.isnan(successes).all():
+                self.metrics.log_value(SUCCESS_RATE, float(np.nanmean(successes)), window=1)
             for task_id in np.unique(tasks):
                 mean = float(returns[tasks == task_id].mean())
                 self.metrics.log_value((RETURN_BY_TASK, str(task_id)), mean, window=1)
@@ -243,7 +249,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 "entropy": self._entropy,
                 "num_resets": self._num_resets,
                 "episodes_over": self._episodes_over.copy(),
-                "generator": self._generator.get_state().numpy(),
+                "actions": self._rng.bit_generator.state,
             }
         return state
 
@@ -259,7 +265,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             self._num_resets = random_state["num_resets"]
             if len(random_state["episodes_over"]) == self.num_envs:
                 self._episodes_over = random_state["episodes_over"].copy()
-            self._generator.set_state(torch.from_numpy(random_state["generator"].copy()))
+            self._rng.bit_generator.state = random_state["actions"]
             # Running episodes are not saved: they begin anew, on random streams of their own.
             self._needs_initial_reset = True
 
@@ -267,40 +273,61 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 class _Pieces:
     """Collects one fragment's steps and cuts them into episodes."""
 
-    def __init__(self, runner: SaMIEnvRunner):
+    def __init__(self, runner: SaMIEnvRunner, num_steps: int):
         self._runner = runner
-        self._obs = [runner._obs]
-        self._final_obs: list[np.ndarray] = []
-        self._actions: list[np.ndarray] = []
-        self._rewards: list[np.ndarray] = []
-        self._first = np.zeros(runner.num_envs, np.int64)  # where each slot's piece begins within the fragment
+        num_envs = runner.num_envs
+        # One slot's steps are neighbours, so that a piece is a view.
+        self._obs = np.empty((num_envs, num_steps + 1, runner._obs.shape[1]), np.float32)
+        self._actions = np.empty((num_envs, num_steps, runner._previous_action.shape[1]), np.float32)
+        self._rewards = np.empty((num_envs, num_steps), np.float32)
+        self._obs[:, 0] = self._final_obs = runner._obs
+        self._length = 0
+        self._first = np.zeros(num_envs, np.int64)  # where each slot's piece begins within the fragment
         self.episodes: list[SingleAgentEpisode] = []
 
     def append(self, actions: np.ndarray, step: VectorStep) -> None:
         """Adds one step of all slots."""
-        self._actions.append(actions)
-        self._rewards.append(step.rewards)
-        self._final_obs.append(step.final_obs)
-        self._obs.append(step.obs)
+        if self._length == self._rewards.shape[1]:
+            self._double()
+        self._actions[:, self._length] = actions
+        self._rewards[:, self._length] = step.rewards
+        self._length += 1
+        self._obs[:, self._length] = step.obs
+        self._final_obs = step.final_obs
         self._runner._steps_so_far += 1
         self._runner._return_so_far += step.rewards
 
-    def close(self, slot: int, *, terminated: bool = False, truncated: bool | None = None) -> SingleAgentEpisode:
-        """Ends a slot's piece here, by default with the end of its episode."""
-        runner, first, end = self._runner, self._first[slot], len(self._rewards)
+    def _double(self) -> None:
+        """Makes room; pieces that are closed keep the arrays they are views of."""
+        self._obs, self._actions, self._rewards = (
+            np.concatenate([array, np.empty_like(array)], axis=1) for array in (self._obs, self._actions, self._rewards)
+        )
+
+    def close(
+        self,
+        slot: int,
+        *,
+        terminated: bool = False,
+        truncated: bool | None = None,
+        final_info: dict[str, Any] | None = None,
+    ) -> SingleAgentEpisode:
+        """Ends a slot's piece here, by default with the end of its episode, whose last info is ``final_info``."""
+        runner, first, end = self._runner, int(self._first[slot]), self._length
         truncated = not terminated if truncated is None else truncated
-        # Observations before the steps, and what the last step led to (not what a reset made of it).
-        obs = [self._obs[t][slot] for t in range(first, end)] + [self._final_obs[end - 1][slot]]
+        obs = self._obs[slot, first : end + 1]
+        if terminated or truncated:  # what the last step led to, not what a reset made of it
+            obs = np.concatenate([obs[:-1], self._final_obs[slot : slot + 1]])
         task_id = int(runner._task_ids[slot])
         episode = compat.episode_from_arrays(
             id_=runner._episode_ids[slot],
-            observations=np.stack(obs),
-            actions=np.stack([self._actions[t][slot] for t in range(first, end)]),
-            rewards=np.array([self._rewards[t][slot] for t in range(first, end)], np.float32),
+            observations=obs,
+            actions=self._actions[slot, first:end],
+            rewards=self._rewards[slot, first:end],
             info={TASK_ID: task_id},
+            last_info={**(final_info or {}), TASK_ID: task_id},
             terminated=terminated,
             truncated=truncated,
-            t_started=int(runner._steps_so_far[slot]) - int(end - first),
+            t_started=int(runner._steps_so_far[slot]) - (end - first),
         )
         episode.custom_data[TASK_ID] = task_id
         episode.custom_data[SLOT] = (runner._runner_index, int(slot))
@@ -310,12 +337,12 @@ class _Pieces:
 
     def drop(self, slot: int) -> None:
         """Forgets a slot's piece; its next episode begins here."""
-        self._first[slot] = len(self._rewards)
+        self._first[slot] = self._length
 
     def close_all(self) -> None:
         """Ends all open pieces, whose episodes go on in the next fragment."""
         for slot in range(self._runner.num_envs):
-            if self._first[slot] < len(self._rewards):
+            if self._first[slot] < self._length:
                 piece = self.close(slot, terminated=False, truncated=False)
                 if self._runner._keep_pieces:
                     self._runner._earlier_pieces[slot].append(piece)

@@ -1,5 +1,6 @@
 """Checks of the environment: what it lacks is said before any worker starts."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from .vector_env import TASK_ID
 if TYPE_CHECKING:
     from .algorithm import SaMIConfig
 
+logger = logging.getLogger(__name__)
 TASK_ID_HINT = (
     "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
     "..., and `step()` may do so too. TESAC and SAC need none."
@@ -47,6 +49,13 @@ def check_environment(config: "SaMIConfig") -> None:
             raise ValueError(
                 f"The environment {name!r} has one meta-task only, but {algorithm} contrasts several. Use another "
                 "split or SaTESAC."
+            )
+        reward_tells = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
+        if reward_tells and not config.encoder_reward:
+            logger.warning(
+                "Only the reward tells the tasks of %r apart, but the context encoder does not read it. "
+                "Set `encoder_reward` to True.",
+                name,
             )
     finally:
         env.close()

@@ -10,6 +10,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.annotations import override
 
 from . import compat
+from .core.threads import set_num_threads
 from .core.update import Optimizers, parameter_groups, update
 
 NUM_UPDATES_LIFETIME = "num_updates_lifetime"
@@ -21,8 +22,7 @@ class SaMITorchLearner(TorchLearner):
 
     @override(TorchLearner)
     def build(self) -> None:
-        if self.config.num_torch_threads is not None:
-            torch.set_num_threads(self.config.num_torch_threads)
+        set_num_threads(self.config.num_torch_threads)
         super().build()
         self._update_config = self.config.get_update_config(self._action_dim())
 

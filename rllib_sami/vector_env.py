@@ -1,4 +1,4 @@
-"""A vector environment that moves arrays only: flat float32 observations, task ids, no dicts of infos."""
+"""A vector environment that moves arrays: flat float32 observations, task ids, infos at the end of episodes only."""
 
 import contextlib
 import logging
@@ -31,6 +31,7 @@ class VectorStep:
         done: ``[n]``, terminated or truncated.
         restarted: ``[n]``: the environment failed and was made anew, its episode is lost.
         task_ids: ``[n]``, of the episodes that ``obs`` belongs to.
+        final_infos: The info of the episode's last step, by environment where ``done``.
     """
 
     obs: np.ndarray
@@ -40,6 +41,7 @@ class VectorStep:
     done: np.ndarray
     restarted: np.ndarray
     task_ids: np.ndarray
+    final_infos: dict[int, dict[str, Any]]
 
 
 class TaskVectorEnv(SyncVectorEnv):
@@ -100,12 +102,13 @@ class TaskVectorEnv(SyncVectorEnv):
     def step_arrays(self, actions: np.ndarray) -> VectorStep:
         """Steps every environment with its action ``[n, A]`` (in the action space, not normalised)."""
         rewards, ended, truncated = np.zeros(self.num_envs), *np.zeros((2, self.num_envs), bool)
+        final_infos: dict[int, dict[str, Any]] = {}
         if self._batch is not None:
             failed = self._batch.step(actions, rewards, ended, truncated)
             obs = self._batch.rows.copy()
         else:
             obs = np.zeros(self._obs_shape, np.float32)
-            failed = self._step_each(actions, obs, rewards, ended, truncated)
+            failed = self._step_each(actions, obs, rewards, ended, truncated, final_infos)
         if failed and not self._restart_failed:
             raise next(iter(failed.values()))
         restarted = np.zeros(self.num_envs, bool)
@@ -117,18 +120,30 @@ class TaskVectorEnv(SyncVectorEnv):
             rewards[index] = 0.0
             obs[index] = self._make_anew(index)
         for index in np.flatnonzero(done).tolist():
+            if self._batch is not None:
+                final_infos[index] = self._batch.envs[index].episode_info()
             obs[index] = self._begin(index)
-        return VectorStep(obs, final_obs, rewards.astype(np.float32), terminated, done, restarted, self.task_ids)
+        return VectorStep(
+            obs, final_obs, rewards.astype(np.float32), terminated, done, restarted, self.task_ids, final_infos
+        )
 
     def _step_each(
-        self, actions: np.ndarray, obs: np.ndarray, rewards: np.ndarray, ended: np.ndarray, truncated: np.ndarray
+        self,
+        actions: np.ndarray,
+        obs: np.ndarray,
+        rewards: np.ndarray,
+        ended: np.ndarray,
+        truncated: np.ndarray,
+        final_infos: dict[int, dict[str, Any]],
     ) -> dict[int, Exception]:
         """Steps environments of any kind, like ``EnvBatch.step``."""
         failed: dict[int, Exception] = {}
         for index, env in enumerate(self.envs):
             try:
-                result, reward, ended[index], truncated[index], _ = env.step(actions[index])
+                result, reward, ended[index], truncated[index], info = env.step(actions[index])
                 obs[index], rewards[index] = self._as_float32(index, result, reward)
+                if ended[index] or truncated[index]:
+                    final_infos[index] = info
             except Exception as error:
                 failed[index] = error
         return failed

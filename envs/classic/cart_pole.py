@@ -51,7 +51,7 @@ class CartPole(MetaTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         max_steps: int | None = None,
         observe_task: bool = False,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ..base import MetaTaskEnv
+from ..base import MetaTaskEnv, check_switch
 from ..factors import Factor
 from ..tasks import Splits, Task, grid
 from .drawing import Canvas
@@ -46,7 +46,7 @@ class Pendulum(MetaTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         max_steps: int | None = None,
         observe_task: bool = False,
@@ -66,7 +66,7 @@ class Pendulum(MetaTaskEnv):
             **factors: Factors as keywords.
         """
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
-        self.reference_physics = bool(reference_physics)
+        self.reference_physics = check_switch("reference_physics", reference_physics)
         self.theta = self.theta_dot = 0.0
         high = np.array([1.0, 1.0, MAX_SPEED])
         self._build_spaces(-high, high, gymnasium.spaces.Box(-MAX_TORQUE, MAX_TORQUE, (1,), np.float32))

@@ -43,11 +43,9 @@ class Ant(MujocoTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
-        max_steps: int | None = None,
-        observe_task: bool = False,
-        render_mode: str | None = None,
+        *,
         ctrl_cost_weight: float = 0.01,
         healthy_reward: float = 1.0,
         contact_cost_weight: float = 0.0,
@@ -58,9 +56,6 @@ class Ant(MujocoTaskEnv):
         Args:
             split: See ``MujocoTaskEnv``, as for all arguments not listed here.
             tasks: Own meta-tasks.
-            max_steps: Cap on the episode's length.
-            observe_task: Appends the task to the observation.
-            render_mode: None or ``"rgb_array"``.
             ctrl_cost_weight: Cost of the squared action. The paper's Table 6 needs 0.005.
             healthy_reward: Reward per step for being there. The paper's Table 6 needs 0.05.
             contact_cost_weight: Cost of the squared, clipped external forces. In the authors' setup these forces read
@@ -70,7 +65,7 @@ class Ant(MujocoTaskEnv):
         self.ctrl_cost_weight = check_weight("ctrl_cost_weight", ctrl_cost_weight)
         self.healthy_reward = check_weight("healthy_reward", healthy_reward)
         self.contact_cost_weight = check_weight("contact_cost_weight", contact_cost_weight)
-        super().__init__(split, tasks, max_steps, observe_task, render_mode, **kwargs)
+        super().__init__(split, tasks, **kwargs)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self._velocity, self.qpos[2:], self.qvel
@@ -96,7 +91,7 @@ class CrippledAnt(CrippledEnv, Ant):
 
     Observation ``[36]``: qpos without x and y (13), qvel (14), the torso's rotation matrix by rows (9). With
     ``reference_physics`` ``[41]``: qpos with x and y (15), qvel (14), that matrix (9) and the torso's position (3),
-    both from the body frame, which is up to one simulation step old. Action and reward as Ant's.
+    both from the body frame, as the integrator's last stage left it. Action and reward as Ant's.
     """
 
     factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=LEGS, unit="dead legs"))

@@ -17,7 +17,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from ..base import MetaTaskEnv, check_count
+from ..base import MetaTaskEnv, check_count, check_switch
 from ..factors import Factor
 from ..rendering import OffScreen, Window
 from ..tasks import Task
@@ -62,7 +62,7 @@ class MujocoTaskEnv(MetaTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         max_steps: int | None = None,
         observe_task: bool = False,
@@ -82,14 +82,14 @@ class MujocoTaskEnv(MetaTaskEnv):
             render_mode: None, ``"rgb_array"``, or ``"human"`` where there is a display.
             reference_physics: Reproduces the quirks of the authors' code, for comparison with their numbers: the mass
                 scale leaves inertias and derived constants alone, and a free body's velocity comes from its frame,
-                which is up to one simulation step old. What else differs, the family says. (Their MuJoCo 2.1.0 also
+                as the integrator's last stage left it. What else differs, the family says. (Their MuJoCo 2.1.0 also
                 took capsules to be a few percent lighter; that is not reproduced.)
             width: Width of rendered images in pixels.
             height: Height of rendered images in pixels.
             **factors: Factors as keywords.
         """
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
-        self.reference_physics = bool(reference_physics)
+        self.reference_physics = check_switch("reference_physics", reference_physics)
         self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self._renderer: Any = None
 

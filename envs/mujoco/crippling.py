@@ -46,7 +46,7 @@ class CrippledEnv(MujocoTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         *,
         cripple_mode: str | None = None,

@@ -56,6 +56,7 @@ class HalfCheetahDir(HalfCheetah):
     """
 
     default_max_steps = 200
+    reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (
         MASS_SCALE,
         DAMPING_SCALE,
@@ -84,6 +85,7 @@ class HalfCheetahVel(HalfCheetah):
     """
 
     default_max_steps = 200
+    reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (
         MASS_SCALE,
         DAMPING_SCALE,
@@ -113,6 +115,7 @@ class AntDir(Ant):
     """
 
     default_max_steps = 200
+    reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (
         MASS_SCALE,
         DAMPING_SCALE,
@@ -134,7 +137,7 @@ class AntDir(Ant):
         "extreme": _cross("direction", [polar(1.0, degrees + 22.5) for degrees in range(0, 360, 90)], EXTREME),
     }
 
-    def __init__(self, split: str = "train", *, ctrl_cost_weight: float = 0.5, **kwargs: Any):
+    def __init__(self, split: str | None = None, *, ctrl_cost_weight: float = 0.5, **kwargs: Any):
         """Builds the environment.
 
         Args:
@@ -175,6 +178,7 @@ class AntGoal(Ant):
     """
 
     default_max_steps = 200
+    reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (
         MASS_SCALE,
         DAMPING_SCALE,
@@ -192,7 +196,7 @@ class AntGoal(Ant):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         *,
         ctrl_cost_weight: float = 0.1,
         healthy_reward: float = 0.0,

@@ -37,7 +37,7 @@ class PlanarEnv(MujocoTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         *,
         ctrl_cost_weight: float | None = None,

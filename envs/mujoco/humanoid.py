@@ -58,7 +58,7 @@ class SlimHumanoid(HumanoidEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         *,
         model: str = "humanoid",
@@ -99,13 +99,13 @@ class HumanoidStandup(HumanoidEnv):
     default_max_steps = 2000
     splits: ClassVar[Splits] = {
         "train": TRAIN,  # B (README: as SlimHumanoid)
-        "moderate": MODERATE,  # B (as SlimHumanoid; of the four combinations (0.6, 1.5) is A, file names of the videos)
+        "moderate": grid(mass_scale=[0.6, 1.5], damping_scale=[0.6, 1.5]),  # A (file names of the videos)
         "extreme": EXTREME,  # C (RIA, as SlimHumanoid)
     }
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         *,
         impact_cost_weight: float = 0.0,

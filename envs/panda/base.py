@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ..base import MetaTaskEnv, check_count
+from ..base import MetaTaskEnv, check_count, check_switch
 from ..factors import Factor, suggest
 from ..tasks import Splits, Task, grid
 from .simulation import EDGE, PandaSimulation
@@ -108,7 +108,7 @@ class PandaTaskEnv(MetaTaskEnv):
 
     def __init__(
         self,
-        split: str = "train",
+        split: str | None = None,
         tasks: Sequence[Mapping[str, Any]] | None = None,
         max_steps: int | None = None,
         observe_task: bool = False,
@@ -140,7 +140,7 @@ class PandaTaskEnv(MetaTaskEnv):
         """
         super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
         self.reward_type = check_reward_type(reward_type)
-        self.reject_solved_starts = bool(reject_solved_starts)
+        self.reject_solved_starts = check_switch("reject_solved_starts", reject_solved_starts)
         self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self.goal: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._solved = self._solved_start = False

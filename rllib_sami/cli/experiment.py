@@ -286,7 +286,7 @@ def apply_settings(body: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         path = key.strip().split(".")
         if not equals or not all(path):
-            raise UserError(f"--set {setting}: the form is key=value, for example --set lr=3e-4 or --set stop.x=1.")
+            raise UserError(f"--set {setting}: the form is key=value, for example --set gamma=0.95 or --set stop.x=1.")
         if path[0] not in EXPERIMENT_KEYS:
             path = ["config", *path]
         value = parse_yaml(text, f"--set {setting}")

@@ -63,6 +63,7 @@ _OF_EPISODES = {
     "env_runners/episode_len_mean",
     "env_runners/episode_len_max",
     "env_runners/episode_len_min",
+    "env_runners/success_rate",  # where the environment knows success
     "env_runners/num_episodes_lifetime",
     "env_runners/num_env_steps_sampled_lifetime",
 }

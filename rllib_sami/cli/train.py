@@ -16,7 +16,7 @@ def run_options(command: Callable) -> Callable:
     """Adds the options that all forms of `rllib train` share."""
     options = [
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-                     help="Set one value, dotted: --set lr=3e-4 --set env_config.split=train "
+                     help="Set one value, dotted: --set gamma=0.95 --set env_config.split=train "
                      "--set stop.training_iteration=3. Repeatable."),
         click.option("--stop", "-s", metavar="JSON", help="Stop criteria, metric to value."),
         click.option("--config", "-c", metavar="JSON", help="Settings of the algorithm."),

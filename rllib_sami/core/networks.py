@@ -20,7 +20,7 @@ def mlp(input_dim: int, hidden: Sequence[int], output_dim: int) -> nn.Sequential
     sizes = [input_dim, *hidden]
     layers: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], output_dim))
 
 
@@ -59,40 +59,18 @@ class Actor(nn.Module):
         return torch.tanh(self(obs, context)[0])
 
 
-class EnsembleLinear(nn.Module):
-    """``E`` linear layers evaluated as one batched product: ``[E, N, in] -> [E, N, out]``."""
-
-    def __init__(self, ensemble_size: int, fan_in: int, fan_out: int):
-        super().__init__()
-        # The initialisation of nn.Linear.
-        bound = 1 / math.sqrt(fan_in)
-        self.weight = nn.Parameter(torch.empty(ensemble_size, fan_in, fan_out).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(ensemble_size, 1, fan_out).uniform_(-bound, bound))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Applies layer ``e`` to ``inputs[e]``."""
-        return torch.baddbmm(self.bias, inputs, self.weight)
-
-
 class TwinCritics(nn.Module):
-    """Two action-value networks ``Q_i(o, a, c)``, evaluated together."""
-
-    ensemble_size = 2
+    """Two action-value networks ``Q_i(o, a, c)``."""
 
     def __init__(self, input_dim: int, hidden: Sequence[int]):
         super().__init__()
-        sizes = [input_dim, *hidden]
-        self.hidden_layers = nn.ModuleList(
-            EnsembleLinear(self.ensemble_size, fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes)
-        )
-        self.output_layer = EnsembleLinear(self.ensemble_size, sizes[-1], 1)
+        # One after the other: on CPUs faster than batched products, whose biases are copied out first.
+        self.nets = nn.ModuleList(mlp(input_dim, hidden, 1) for _ in range(2))
 
     def forward(self, obs: Tensor, action: Tensor, context: Tensor) -> Tensor:
         """Values ``[2, N]`` of ``obs`` ``[N, O]``, ``action`` ``[N, A]`` and ``context`` ``[N, D]``."""
-        hidden = torch.cat([obs, action, context], dim=-1).expand(self.ensemble_size, -1, -1)
-        for layer in self.hidden_layers:
-            hidden = F.relu(layer(hidden))
-        return self.output_layer(hidden).squeeze(-1)
+        inputs = torch.cat([obs, action, context], dim=-1)
+        return torch.stack([net(inputs).squeeze(-1) for net in self.nets])
 
 
 @dataclass(frozen=True)

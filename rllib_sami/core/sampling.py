@@ -22,10 +22,10 @@ class SamplingConfig:
         positive_fraction: Share of a task's episodes that counts as high return.
     """
 
-    train_episodes: int = 12
-    loss_timesteps: int | None = 512
+    train_episodes: int = 6
+    loss_timesteps: int | None = 256
     pairing: str | None = None
-    contrast_episodes: int = 32
+    contrast_episodes: int = 16
     contrast_timesteps: int = 16
     num_negatives: int = 127
     positive_fraction: float = 0.5

@@ -116,6 +116,16 @@ class Still(Point):
         return self._observe(), self._info()
 
 
+class Judged(Walker):
+    """Says at the end of an episode whether it was a success: in even tasks it was; of task 4 it says nothing."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        if (terminated or truncated) and self.task_id != 4:
+            info |= {"is_success": self.task_id % 2 == 0, "steps": self.steps}
+        return obs, reward, terminated, truncated, info
+
+
 class Diverging(Walker):
     """The first slot's environment gives a number that cannot be learned from.
 
@@ -164,5 +174,5 @@ class Image(Point):
         self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
 
-for cls in (Point, Walker, Still, Diverging, Discrete, Unbounded, Image):
+for cls in (Point, Walker, Judged, Still, Diverging, Discrete, Unbounded, Image):
     register_env(f"test/{cls.__name__}", cls)

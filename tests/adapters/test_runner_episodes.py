@@ -142,7 +142,7 @@ def test_numbers_that_are_not_finite_are_named_or_cost_an_episode(bad_in, bad):
     episodes = stored_episodes(store_of(runner, fragments))
     assert all(np.isfinite(episode.rows).all() for episode in episodes)
     for carried in (runner._state, runner._previous_action, runner._previous_reward):
-        assert carried.isfinite().all()
+        assert np.isfinite(carried).all()
     assert worst_mismatch(runner.module.acting, episodes) < TOLERANCE
     ended = [piece.custom_data["slot"][1] for fragment in fragments for piece in fragment if piece.is_done]
     assert [ended.count(slot) for slot in range(3)] == [7 if bad_in == "reset" else 5, 7, 7]
@@ -177,6 +177,42 @@ def test_returns_are_reported_over_the_last_episodes_and_by_task(ray_cluster):
         for task in np.unique(tasks):
             assert metrics[f"return_by_task/{task}"] == pytest.approx(returns[tasks == task].mean(), rel=1e-5)
     assert len(ended) > 6
+
+
+def test_the_last_info_of_an_episode_stays_with_it_and_gives_a_success_rate():
+    ends = []
+    config = tiny(env="test/Judged", env_config={"end_probability": 0.1}).callbacks(
+        on_episode_end=lambda episode, **kwargs: ends.append((episode.get_infos(-1), episode.t))
+    )
+    runner = runner_of(config)
+    pieces = [piece for _ in range(30) for piece in runner.sample(explore=False)]
+    over = [piece for piece in pieces if piece.is_done]
+    assert {piece.custom_data["task_id"] for piece in over} == set(range(NUM_TASKS))
+    for piece in pieces:
+        task_id = piece.custom_data["task_id"]
+        plain = {"task_id": task_id}
+        told = piece.is_done and task_id != 4
+        last = {"is_success": task_id % 2 == 0, "steps": piece.t} if told else {}
+        assert piece.get_infos() == [plain] * len(piece) + [plain | last]
+    assert sorted(map(str, ends)) == sorted(str((piece.get_infos(-1), piece.t)) for piece in over)
+    known = [piece.custom_data["task_id"] % 2 == 0 for piece in over if piece.custom_data["task_id"] != 4]
+    assert dict(flat(runner.get_metrics()))["success_rate"].peek() == pytest.approx(np.mean(known))
+    plain_runner = runner_of(tiny(env="test/Walker"))
+    plain_runner.sample(num_episodes=3)
+    assert "success_rate" not in plain_runner.get_metrics()
+
+
+@pytest.mark.panda
+def test_what_became_of_the_cube_reaches_the_episode():
+    pytest.importorskip("pybullet")
+    runner = runner_of(tiny(env="SaMI/PandaPush-v0", env_config={"max_steps": 4}))
+    episodes = runner.sample(num_episodes=3, random_actions=True)
+    for episode in episodes:
+        info = episode.get_infos(-1)
+        assert info["skill"] == "none"
+        assert info["is_success"] is False
+        assert info["task"]["cube_mass"] > 0.0
+    assert dict(flat(runner.get_metrics()))["success_rate"].peek() == 0.0
 
 
 def flat(metrics: dict, prefix: str = "") -> list[tuple[str, object]]:

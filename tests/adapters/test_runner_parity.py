@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from rllib_sami.env_runner import SaMIEnvRunner
 
@@ -67,19 +66,19 @@ class CarriesStateOverEpisodeEnds(SaMIEnvRunner):
 
 
 def forget_state(runner):
-    runner._state = torch.zeros_like(runner._state)
+    runner._state = np.zeros_like(runner._state)
 
 
 def swap_state_of_slots(runner):
-    runner._state = runner._state.roll(1, dims=0)
+    runner._state = np.roll(runner._state, 1, axis=0)
 
 
 def forget_previous_action(runner):
-    runner._previous_action = torch.zeros_like(runner._previous_action)
+    runner._previous_action = np.zeros_like(runner._previous_action)
 
 
 def forget_previous_reward(runner):
-    runner._previous_reward = torch.zeros_like(runner._previous_reward)
+    runner._previous_reward = np.zeros_like(runner._previous_reward)
 
 
 @pytest.mark.parametrize("encoder_type", ["lstm", "gru"])

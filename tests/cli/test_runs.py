@@ -56,7 +56,9 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     assert [row["training_iteration"] for row in rows(folder)] == ["1", "2", "3"]
     # Every metric that the command offers for stop criteria is there, and every one that is there is taken.
     last = flatten(json.loads((trial / "result.json").read_text().splitlines()[-1]))
-    assert {*last} >= KNOWN
+    of_success = {name for name in KNOWN if name.endswith("success_rate")}  # which a pendulum does not know
+    assert {*last} >= KNOWN - of_success
+    assert not {*last} & of_success
     settings = {"evaluation_interval": 1}
     for name in last:
         if name.startswith(("env_runners/", "learners/", "evaluation/env_runners/", "replay_buffer/")):
@@ -109,7 +111,7 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path):
     message = refused(*words, "--resume", "--set", "gamma=0.5")
     assert "was started with other settings (config/gamma: (not set) -> 0.5)" in message
     command = start(*words, "--resume")
-    assert command.wait_for_row() == saved + 1
+    assert command.wait_for_row() > saved  # rows are shown every few moments, not at each iteration
     command.signal(signal.SIGINT)
     assert command.finish() == 130, command.output
     output = command.output

@@ -79,13 +79,14 @@ def test_targets_of_a_two_step_episode_are_the_hand_calculation(ending):
     acting, training, optimizers = make_agent(critic_hidden=(), initial_alpha=0.4)
     gamma, alpha = 0.9, 0.4
     with torch.no_grad():
-        training.critics.output_layer.weight.zero_()
-        training.critics.output_layer.bias.zero_()
+        for parameter in training.critics.parameters():
+            parameter.zero_()
         for parameter in training.key_encoder.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
 
         # By hand: contexts step by step, the next action from the online context, its value from the key context.
-        weight, bias = training.target_critics.output_layer.weight[..., 0], training.target_critics.output_layer.bias
+        weight = torch.stack([net[0].weight[0] for net in training.target_critics.nets])
+        bias = torch.stack([net[0].bias for net in training.target_critics.nets])
         states = {encoder: torch.zeros(1, encoder.state_dim) for encoder in (acting.encoder, training.key_encoder)}
         contexts = {encoder: [] for encoder in states}
         previous_action = torch.zeros(1, 2)

@@ -119,7 +119,9 @@ def train(
         critic_hidden=(64, 64),
         initial_alpha=0.2,
     )
-    sampling = SamplingConfig(pairing="skill_task", loss_timesteps=256, contrast_episodes=64, num_negatives=63)
+    sampling = SamplingConfig(
+        pairing="skill_task", train_episodes=12, loss_timesteps=256, contrast_episodes=64, num_negatives=63
+    )
     config = UpdateConfig(gamma=0.8, tau=0.02, target_entropy=-2.0, encoder_critic_gradient=False, contrast_coeff=0.1)
     sampling = replace(sampling, **{k: v for k, v in overrides.items() if hasattr(sampling, k)})
     config = replace(config, **{k: v for k, v in overrides.items() if hasattr(config, k)})

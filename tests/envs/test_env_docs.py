@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from rllib_sami import envs
+from rllib_sami.envs.base import constructor_names
 from rllib_sami.envs.rendering import HEADLESS
 
 DOCS = Path(__file__).parents[2] / "docs"
+INDEX = (DOCS / "environments" / "index.md").read_text(encoding="utf-8")
 IDS = list(envs.ENVIRONMENTS)
 
 
@@ -75,6 +77,17 @@ def test_tables_of_splits_and_baselines_are_up_to_date(page, env_id):
         assert f"\n| `{split}` |" in section(page, "Baselines"), "run: python benchmarks/baselines.py"
 
 
+@pytest.mark.parametrize("name", ["CartPole", "Pendulum"])  # the quick ones
+@pytest.mark.parametrize("policy", ["zero", "random"])
+def test_recorded_baselines_can_be_measured_again(name, policy, monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
+    baselines = importlib.import_module("baselines")
+    row = baselines.read()[f"SaMI/{name}-v0", "extreme", policy]
+    again = baselines.measure(baselines.Job(f"SaMI/{name}-v0", "extreme", policy))
+    assert again.return_mean == pytest.approx(float(row["return_mean"]), abs=0.01)
+    assert again.return_std == pytest.approx(float(row["return_std"]), abs=0.01)
+
+
 def test_the_tables_of_both_spaces_add_up(page, env_id):
     env = envs.make(env_id)
     for title, space in (("Action space", env.action_space), ("Observation space", env.observation_space)):
@@ -102,11 +115,16 @@ def test_arguments_are_those_of_the_constructor_with_their_defaults(page, env_id
     env.close()
 
 
+def test_no_argument_is_left_out(page, env_id):
+    documented = re.findall(r"^\| (`.*?) \|", section(page, "Arguments") + section(INDEX, "Arguments"), re.MULTILINE)
+    names = {name for cell in documented for name in re.findall(r"`(\w+)`", cell)}
+    assert set(constructor_names(envs.ENVIRONMENTS[env_id])) <= names
+
+
 def test_the_index_lists_every_page_and_what_headless_rendering_needs():
-    index = (DOCS / "environments" / "index.md").read_text(encoding="utf-8")
     for env_id in IDS:
-        assert f"({path_of(env_id).name})" in index
-    assert HEADLESS in index
+        assert f"({path_of(env_id).name})" in INDEX
+    assert HEADLESS in INDEX
 
 
 def test_links_lead_somewhere():

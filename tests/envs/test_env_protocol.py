@@ -63,14 +63,21 @@ def test_the_same_seed_gives_the_same_episodes_and_another_does_not(env):
 
 
 def test_the_walk_visits_all_meta_tasks_equally_in_order(env):
-    env.reset(seed=0)
+    first = env.reset(seed=0)[1]["task_id"]
     ids = [env.reset()[1]["task_id"] for _ in range(3 * env.num_tasks)]
-    assert ids == [(1 + k) % env.num_tasks for k in range(3 * env.num_tasks)]
+    assert ids == [(first + 1 + k) % env.num_tasks for k in range(3 * env.num_tasks)]
     for _ in range(20):
         _, info = env.reset()
         assert env.tasks[info["task_id"]].allows(env.task)
         assert info["task"] == env.task.as_floats()
         assert env.task_id == info["task_id"]
+
+
+def test_different_seeds_begin_with_different_meta_tasks(env):
+    ids = [env.reset(seed=seed)[1]["task_id"] for seed in range(10 * env.num_tasks)]
+    assert set(ids) == set(range(env.num_tasks))
+    assert max(map(ids.count, set(ids))) < 30
+    assert ids == [env.reset(seed=seed)[1]["task_id"] for seed in range(10 * env.num_tasks)]
 
 
 def test_all_values_of_a_meta_task_come_up(env):
@@ -279,12 +286,26 @@ def test_bad_action_length_is_named(env, wrong):
         env.step(np.zeros(size + wrong, dtype=np.float32))
 
 
+@pytest.mark.parametrize("other", [{"tasks": [{"mass_scale": 2.0}]}, {"mass_scale": 2.0}])
+def test_a_split_beside_own_tasks_is_refused(other):
+    with pytest.raises(ValueError, match=f"split='extreme' and '{next(iter(other))}' both set the tasks"):
+        envs.HalfCheetah(split="extreme", **other)
+    assert envs.HalfCheetah(split=None, **other).split == "custom"
+
+
+@pytest.mark.parametrize("name", ["observe_task", "render_task", "reference_physics"])
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_switches_are_true_or_false(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value!r}: expected True or False"):
+        envs.Pendulum(**{name: value})
+
+
 def test_factors_as_keywords_make_one_meta_task():
     env = envs.CrippledHalfCheetah(mass_scale=(0.5, 2.0), cripple=[(0, 3)])
     assert env.split == "custom"
     assert [dict(task) for task in env.tasks] == [
         {"mass_scale": (0.5, 2.0), "damping_scale": (1.0,), "cripple": ((0, 3),)}
     ]
-    own = envs.HalfCheetah(split="extreme", tasks=[{"mass_scale": 2.0}, {}])
+    own = envs.HalfCheetah(tasks=[{"mass_scale": 2.0}, {}])
     assert own.split == "custom"
     assert own.num_tasks == 2

@@ -66,7 +66,7 @@ EXPECTED = {
         "extreme": [(ONE, ONE, (parts,)) for parts in ((3,), (4,), (5,), (3, 4, 5))],
     },
     "SlimHumanoid": HUMANOID,
-    "HumanoidStandup": HUMANOID,
+    "HumanoidStandup": HUMANOID | {"moderate": square((0.6,), (1.5,))},
     "Pendulum": {
         "train": [(m, length) for m in (LOW_HALF, HIGH_HALF) for length in (LOW_HALF, HIGH_HALF)],
         "moderate": [(m, length) for m in ((0.5, 0.7), (1.3, 1.5)) for length in ((0.5, 0.7), (1.3, 1.5))],

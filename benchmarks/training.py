@@ -1,0 +1,95 @@
+"""The command ``train``: whole iterations of training."""
+
+from typing import Any
+
+import click
+from measure import Case, Options, figures, interleave, options, report, spread, table_of
+from rllib_sac import LOSS_TRANSITIONS, sac_config
+from workloads import HALF_CHEETAH, TRAINED, Agent, Recording, fill, ray_cluster, tensors_of, train_once, trained_config
+
+from rllib_sami import SaCCMConfig, TESACConfig, compat
+from rllib_sami.learner import NUM_UPDATES_LIFETIME
+
+
+@click.command()
+@click.option("--against", type=click.Choice(["rllib-sac"]), help="RLlib's own SAC; ours is TESAC then.")
+@options(rounds=7, quick_rounds=1)
+def train(against: str | None, options: Options) -> None:
+    """algo.train() ÷ raw physics and core updates of the same count (or RLlib's SAC)."""
+    with ray_cluster():
+        (_train_against_sac if against else _train_against_parts)(options)
+
+
+def _train_against_parts(options: Options) -> None:
+    config = trained_config(SaCCMConfig, options.quick)
+    algorithm = config.build_algo()
+    fill(algorithm.replay_buffer.store, 50_000)
+    recording = Recording(algorithm.env_runner)
+    algorithm.train()  # random actions
+    recording.replay()
+    agent, batches = Agent.of(config, *HALF_CHEETAH), tensors_of(algorithm.replay_buffer.sample(10))
+    done = _num_updates(algorithm)
+
+    def parts() -> int:
+        nonlocal done
+        steps, before, done = recording.replay(), done, _num_updates(algorithm)
+        for index in range(done - before):
+            agent.update(batches[index % len(batches)])
+        return steps
+
+    times = interleave({"algo.train()": lambda: train_once(algorithm), "physics + updates": parts}, options.rounds)
+    timers = algorithm.train()["timers"]
+    algorithm.stop()
+    rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
+    table = table_of(f"SaCCM, {TRAINED}, default configuration", ["ms per environment step", "CPU", "wall"], rows)
+    whole, bare = times["algo.train()"], times["physics + updates"]
+    report(
+        "train",
+        [table],
+        [Case("wall time, train() ÷ (physics + updates)", whole.wall / bare.wall, target=1.20)],
+        options,
+        cpu_ratio=figures(whole.cpu / bare.cpu),
+        wall_ms_per_step={name: figures(some.wall, 1e3) for name, some in times.items()},
+        timers_s={name: float(timers[name]) for name in ("sample", "buffer_add", "buffer_sample", "learner_update")},
+    )
+
+
+def _train_against_sac(options: Options) -> None:
+    """Fragments of 25, so that RLlib's samples and weight transfers are as few as ours."""
+    ours = trained_config(TESACConfig, options.quick, loss_timesteps=LOSS_TRANSITIONS)
+    algorithms = {"TESAC": ours.build_algo()}
+    fill(algorithms["TESAC"].replay_buffer.store, 50_000)
+    targets = {"RLlib SAC, its default networks": 4.0, "RLlib SAC, networks 256x256": 2.0}
+    for name in targets:
+        config = sac_config(
+            ours.env,
+            8,
+            25,
+            plain="256x256" in name,
+            max_steps=200,
+            training_intensity=LOSS_TRANSITIONS * ours.updates_per_env_step,
+            num_steps_sampled_before_learning_starts=ours.num_steps_sampled_before_learning_starts,
+        )
+        config.reporting(min_sample_timesteps_per_iteration=ours.min_sample_timesteps_per_iteration)
+        algorithms[name] = config.build_algo()
+    for algorithm in algorithms.values():
+        algorithm.train()  # before learning starts
+    actions = {name: lambda algorithm=algorithm: train_once(algorithm) for name, algorithm in algorithms.items()}
+    times = interleave(actions, options.rounds)
+    for algorithm in algorithms.values():
+        algorithm.stop()
+    rates = {name: figures(1 / some.cpu) for name, some in times.items()}
+    rows = [[name, spread(1 / some.cpu), spread(1 / some.wall)] for name, some in times.items()]
+    title = f"{TRAINED}, {ours.updates_per_env_step} updates per step, {LOSS_TRANSITIONS} transitions in the losses"
+    cases = [
+        Case(f"TESAC ÷ {name}", times[name].cpu / times["TESAC"].cpu, target, at_least=True)
+        for name, target in targets.items()
+    ]
+    table = table_of(title, ["environment steps per second", "CPU", "wall"], rows)
+    report("train --against rllib-sac", [table], cases, options, env_steps_per_cpu_s=rates)
+
+
+def _num_updates(algorithm: Any) -> int:
+    """Updates made so far."""
+    key = (compat.LEARNER_RESULTS, compat.DEFAULT_MODULE_ID, NUM_UPDATES_LIFETIME)
+    return int(algorithm.metrics.peek(key, default=0))

@@ -1,0 +1,189 @@
+"""Commands about gradient updates: ``update``, ``learner`` and ``buffer``."""
+
+import click
+import numpy as np
+import torch
+from floor import Floor, Shapes
+from measure import Case, Options, figures, interleave, number, options, repeat, report, spread, table_of
+from workloads import (
+    ANT,
+    CONFIGS,
+    HALF_CHEETAH,
+    PAPER,
+    Agent,
+    add_open_episodes,
+    batch_of,
+    fill,
+    noise_store,
+    our_config,
+    ray_cluster,
+    tensors_of,
+)
+
+from rllib_sami import SaCCMConfig, compat
+from rllib_sami.core.update import average_towards
+from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+
+
+@click.command()
+@click.option("--paper", is_flag=True, help="The authors' Ant shape: 16 + 16 episodes of 1,000 steps, every step used.")
+@options(rounds=15, quick_rounds=3)
+def update(paper: bool, options: Options) -> None:
+    """One gradient update ÷ its matrix products and LSTM calls, forward and backward (floor.py)."""
+    (_paper_update if paper else _default_update)(options)
+
+
+def _default_update(options: Options) -> None:
+    store = noise_store(HALF_CHEETAH)
+    calls = 1 if options.quick else 3
+    actions, parts = {}, {}
+    for name, config_class in CONFIGS.items():
+        config = config_class()
+        agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, store)
+        actions[name] = repeat(lambda agent=agent, batch=batch: agent.update(batch), calls)
+        actions[f"{name} floor"] = repeat(Floor(Shapes.of(agent.acting, batch, agent.config)), calls)
+        parts[name] = _update_parts(Agent.of(config, *HALF_CHEETAH), batch, calls)
+    times = interleave(actions, options.rounds)
+    part_times = {name: interleave(some, options.rounds) for name, some in parts.items()}
+
+    rows, algorithms = [], {}
+    for name in CONFIGS:
+        ours, floor = times[name], times[f"{name} floor"]
+        shares = {part: part_times[name][part].cpu for part in parts[name]}
+        algorithms[name] = {
+            "ratio": figures(ours.cpu / floor.cpu),
+            "wall_ratio": figures(ours.wall / floor.wall),
+            "cpu_ms": figures(ours.cpu, 1e3),
+            "floor_cpu_ms": figures(floor.cpu, 1e3),
+            **{f"{part}_cpu_ms": figures(values, 1e3) for part, values in shares.items()},
+        }
+        medians = {key: algorithms[name][key]["median"] for key in algorithms[name] if key.endswith("cpu_ms")}
+        rest = medians["cpu_ms"] - sum(value for key, value in medians.items() if key != "cpu_ms")
+        rows.append(
+            [
+                name,
+                spread(ours.cpu, 1e3),
+                spread(ours.wall, 1e3),
+                spread(floor.cpu, 1e3),
+                *(number(medians[f"{part}_cpu_ms"]) for part in shares),
+                number(rest),
+                spread(ours.cpu / floor.cpu),
+            ]
+        )
+    columns = ["", "update", "wall", "floor", "optimisers", "averages", "rest", "÷ floor"]
+    title = "CPU-ms per update: default configuration, HalfCheetah, episodes of 200 steps"
+    table = table_of(title, columns, rows)
+    case = Case("SaCCM ÷ floor", times["SaCCM"].cpu / times["SaCCM floor"].cpu, target=1.35)
+    report("update", [table], [case], options, algorithms=algorithms)
+
+
+def _update_parts(agent: Agent, batch: dict[str, torch.Tensor], calls: int) -> dict:
+    """What an update does beside losses and products, each on its own."""
+    agent.update(batch)  # makes the gradients
+
+    def optimisers() -> None:
+        for optimizer in vars(agent.optimizers).values():
+            optimizer.step()
+
+    def averages() -> None:
+        with torch.no_grad():
+            average_towards(agent.learning.target_critics, agent.learning.critics, agent.config.tau)
+            average_towards(agent.learning.key_encoder, agent.acting.encoder, agent.config.key_encoder_tau)
+
+    return {"optimisers": repeat(optimisers, calls), "averages": repeat(averages, calls)}
+
+
+def _paper_update(options: Options) -> None:
+    length = 250 if options.quick else 1_000
+    config = SaCCMConfig().training(**PAPER)
+    store = noise_store(ANT, 100 * length, length=length)
+    agent, batch = Agent.of(config, *ANT), batch_of(config, store)
+    whole = Shapes.of(agent.acting, batch, agent.config)
+    floors = {
+        "floor": Floor(whole),
+        "floor of the SAC part": Floor(Shapes.of(agent.acting, batch, agent.config, with_contrast=False)),
+    }
+    times = interleave(
+        {"SaCCM": repeat(lambda: agent.update(batch), 1)} | {name: repeat(floor, 1) for name, floor in floors.items()},
+        rounds=min(options.rounds, 5),
+    )
+    rows = [[name, spread(some.cpu), spread(some.wall)] for name, some in times.items()]
+    title = f"Authors' Ant shape: 16 + 16 episodes x {length:,} steps, nets 512x512x512, LSTM 128, all steps"
+    case = Case("SaCCM ÷ floor of the SAC part", times["SaCCM"].cpu / times["floor of the SAC part"].cpu, target=1.25)
+    report(
+        "update --paper",
+        [table_of(title, ["seconds per update", "CPU", "wall"], rows)],
+        [case],
+        options,
+        episode_length=length,
+        cpu_s={name: figures(some.cpu) for name, some in times.items()},
+        ratio_to_whole_floor=figures(times["SaCCM"].cpu / times["floor"].cpu),
+    )
+
+
+@click.command()
+@options(rounds=9, quick_rounds=2)
+def learner(options: Options) -> None:
+    """LearnerGroup.update with U = 16 ÷ 16 x core.update on the same arrays."""
+    num_updates = 4 if options.quick else 16
+    config = our_config(SaCCMConfig, "SaMI/HalfCheetah-v0", 8, 25, max_steps=200)
+    with ray_cluster():
+        algorithm = config.build_algo()
+        fill(algorithm.replay_buffer.store, 50_000)
+        sample = algorithm.replay_buffer.sample(num_updates)
+        agent, batches = Agent.of(config, *HALF_CHEETAH), tensors_of(sample)
+
+        def grouped() -> int:
+            compat.update_learners(algorithm, [sample])
+            return num_updates
+
+        def bare() -> int:
+            for batch in batches:
+                agent.update(batch)
+            return num_updates
+
+        times = interleave({"LearnerGroup.update": grouped, "core.update": bare}, options.rounds)
+        algorithm.stop()
+    rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
+    table = table_of(f"SaCCM, HalfCheetah, U = {num_updates}", ["ms per update", "CPU", "wall"], rows)
+    case = Case("LearnerGroup ÷ core", times["LearnerGroup.update"].cpu / times["core.update"].cpu, target=1.10)
+    cpu_ms = {name: figures(some.cpu, 1e3) for name, some in times.items()}
+    report("learner", [table], [case], options, updates_per_call=num_updates, cpu_ms=cpu_ms)
+
+
+@click.command()
+@options(rounds=15, quick_rounds=3)
+def buffer(options: Options) -> None:
+    """Bytes per stored transition ÷ raw float32 bytes; time to draw a batch ÷ time of its update."""
+    obs_dim, action_dim = HALF_CHEETAH
+    config = SaCCMConfig()
+    capacity = config.replay_buffer_config["capacity"] // (10 if options.quick else 1)
+    replay_buffer = TaskEpisodeReplayBuffer(obs_dim, action_dim, config.get_sampling_config(), capacity=capacity)
+    store = fill(replay_buffer.store, capacity + 10_000)
+    add_open_episodes(store, config.num_envs_per_env_runner)
+    num_bytes = sum(values.nbytes for values in vars(store).values() if isinstance(values, np.ndarray))
+    size = num_bytes / store.num_steps / (4 * (obs_dim + action_dim + 1))
+
+    updates = 16
+    agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, store)
+
+    def sample() -> int:
+        replay_buffer.sample(updates)
+        return updates
+
+    times = interleave({"sample": sample, "update": repeat(lambda: agent.update(batch), 2)}, options.rounds)
+    rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
+    title = f"{store.num_steps:,} steps stored in episodes of 200, {updates} updates drawn at once, SaCCM"
+    cases = [
+        Case("bytes per transition ÷ raw", np.array([size]), target=1.1),
+        Case("sample ÷ update", times["sample"].cpu / times["update"].cpu, target=0.03),
+    ]
+    report(
+        "buffer",
+        [table_of(title, ["ms per update", "CPU", "wall"], rows)],
+        cases,
+        options,
+        bytes_per_transition=num_bytes / store.num_steps,
+        steps_stored=store.num_steps,
+        cpu_ms={name: figures(some.cpu, 1e3) for name, some in times.items()},
+    )

@@ -1,0 +1,213 @@
+"""What is measured: agents, batches, runners and algorithms, made alike for all commands."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
+from rllib_sami.algorithm import SaMIConfig
+from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
+from rllib_sami.core.sampling import sample_updates
+from rllib_sami.core.task_store import EpisodePiece, TaskStore
+from rllib_sami.core.update import Optimizers, UpdateConfig, parameter_groups, update
+from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.learner import LEARNING_RATE_OF
+from rllib_sami.vector_env import TaskVectorEnv
+
+CONFIGS = {"TESAC": TESACConfig, "CCM": CCMConfig, "SaTESAC": SaTESACConfig, "SaCCM": SaCCMConfig}
+HALF_CHEETAH = (18, 6)  # observation and action width
+ANT = (28, 8)
+NUM_TASKS = 4  # of both, in training
+EPISODE_LENGTH = 200  # as the tuned examples have it
+TRAINED = "HalfCheetah, 8 environments, fragments of 25, episodes of 200 steps"
+PAPER = {  # the authors' settings for MuJoCo, as far as they make an update's work
+    "train_episodes": 16,
+    "loss_timesteps": None,
+    "contrast_episodes": 16,
+    "objective": "binary_nce",
+    "similarity": "bilinear",
+    "return_gap_weight": True,
+    "encoder_critic_gradient": True,
+    "normalize_context": False,
+    "actor_hidden": [512, 512, 512],
+    "critic_hidden": [512, 512, 512],
+}
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Networks and optimisers of one agent, without Ray."""
+
+    acting: ActorNetworks
+    learning: TrainingNetworks
+    optimizers: Optimizers
+    config: UpdateConfig
+
+    @classmethod
+    def of(cls, config: SaMIConfig, obs_dim: int, action_dim: int) -> "Agent":
+        """A new agent of a config."""
+        networks = NetworkConfig(**{key: getattr(config, key) for key in NetworkConfig.__dataclass_fields__})
+        acting = ActorNetworks(obs_dim, action_dim, networks)
+        learning = TrainingNetworks(acting)
+        groups = parameter_groups(acting, learning)
+        optimizers = {
+            name: torch.optim.Adam(parameters, lr=getattr(config, LEARNING_RATE_OF[name]), fused=True)
+            for name, parameters in groups.items()
+        }
+        return cls(acting, learning, Optimizers(**optimizers), config.get_update_config(action_dim))
+
+    def update(self, batch: Batch) -> None:
+        """One update, as the learner calls it."""
+        update(self.acting, self.learning, self.optimizers, batch, self.config)
+
+
+def fill(store: TaskStore, num_steps: int, *, num_tasks: int = NUM_TASKS, length: int = EPISODE_LENGTH) -> TaskStore:
+    """Adds whole episodes of noise until the store was given ``num_steps``."""
+    rng = np.random.default_rng(0)
+    obs = rng.standard_normal((2 * length + 1, store.obs_dim), dtype=np.float32)
+    actions = rng.uniform(-1, 1, (2 * length, store.action_dim)).astype(np.float32)
+    rewards = rng.standard_normal(2 * length, dtype=np.float32)
+    for number in range(-(-num_steps // length)):
+        first = int(rng.integers(length))  # another window for each episode
+        window = slice(first, first + length)
+        store.add(
+            EpisodePiece(
+                slot=0,
+                task_id=number % num_tasks,
+                first_step=0,
+                obs=obs[first : first + length + 1],
+                actions=actions[window],
+                rewards=rewards[window],
+                done=True,
+            )
+        )
+    return store
+
+
+def add_open_episodes(store: TaskStore, count: int) -> None:
+    """Adds episodes that are still in progress, half as long as others."""
+    steps = EPISODE_LENGTH // 2
+    for slot in range(1, count + 1):
+        obs, actions = np.zeros((steps + 1, store.obs_dim)), np.zeros((steps, store.action_dim))
+        store.add(EpisodePiece(slot, slot % NUM_TASKS, 0, obs, actions, np.zeros(steps)))
+
+
+def noise_store(sizes: tuple[int, int], num_steps: int = 50_000, **options: int) -> TaskStore:
+    """A full store of whole episodes of noise."""
+    length = options.get("length", EPISODE_LENGTH)
+    return fill(TaskStore(*sizes, num_steps // length * (length + 1)), num_steps, **options)
+
+
+def tensors_of(arrays: dict[str, np.ndarray]) -> list[Batch]:
+    """The batches of a sample, one for each update."""
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    return [{name: values[index] for name, values in tensors.items()} for index in range(len(arrays["step_index"]))]
+
+
+def batch_of(config: SaMIConfig, store: TaskStore) -> Batch:
+    """One update's batch."""
+    return tensors_of(sample_updates(store, config.get_sampling_config(), 1, np.random.default_rng(0)))[0]
+
+
+def our_config(
+    config_class: type[SaMIConfig],
+    env: str,
+    num_envs: int,
+    fragment: int,
+    max_steps: int | None = None,
+    **training: Any,
+) -> SaMIConfig:
+    """One of ours on an environment of the package; ``max_steps`` None leaves the environment's own cap."""
+    env_config = {} if max_steps is None else {"max_steps": max_steps}
+    return (
+        config_class()
+        .environment(env, env_config=env_config)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=num_envs, rollout_fragment_length=fragment)
+        .training(**training)
+        .debugging(seed=0, log_level="ERROR")
+    )
+
+
+def trained_config(
+    config_class: type[SaMIConfig], quick: bool, num_env_runners: int = 0, **training: Any
+) -> SaMIConfig:
+    """What ``TRAINED`` says; an iteration is of 1,000 steps, quick 200, and so are random actions at the start."""
+    steps = 200 if quick else 1_000
+    config = our_config(config_class, "SaMI/HalfCheetah-v0", 8, 25, max_steps=EPISODE_LENGTH)
+    config.training(**{"num_steps_sampled_before_learning_starts": steps} | training)
+    config.env_runners(num_env_runners=num_env_runners)
+    return config.reporting(min_sample_timesteps_per_iteration=steps)
+
+
+def train_once(algorithm: Any) -> int:
+    """One iteration; returns its environment steps."""
+    before = compat.env_steps_sampled(algorithm)
+    algorithm.train()
+    return compat.env_steps_sampled(algorithm) - before
+
+
+def runner_of(config: SaMIConfig) -> SaMIEnvRunner:
+    """The local env runner of a config, without an algorithm around it."""
+    config.validate()
+    return SaMIEnvRunner(config=config, worker_index=0)
+
+
+class Recording:
+    """Notes what a runner asks of its vector environment, to ask the same of another one: the raw physics.
+
+    Both begin with the same seeds and tasks, so they simulate the same steps and the same resets.
+    """
+
+    _METHODS = ("reset_all", "step_arrays")
+
+    def __init__(self, runner: SaMIEnvRunner):
+        self._calls: list[tuple[str, tuple, dict]] = []
+        for name in self._METHODS:
+            setattr(runner.env, name, self._noting(name, getattr(runner.env, name)))
+        config = runner.config
+        slots = range(config.num_envs_per_env_runner)
+        self.raw = TaskVectorEnv([compat.env_creator(config, 0, slot) for slot in slots])
+
+    def _noting(self, name: str, method: Any) -> Any:
+        def noted(*arguments, **keywords):
+            # Copies: the runner may use its arrays again.
+            copies = tuple(np.array(argument) for argument in arguments)
+            self._calls.append((name, copies, {key: np.array(value) for key, value in keywords.items()}))
+            self._result = method(*arguments, **keywords)
+            return self._result
+
+        return noted
+
+    def replay(self) -> int:
+        """Does all that was noted since the last time; returns the environment steps.
+
+        Raises:
+            RuntimeError: If the physics differs, which would make it another measure.
+        """
+        steps, result = 0, None
+        for name, arguments, keywords in self._calls:
+            result = getattr(self.raw, name)(*arguments, **keywords)
+            steps += self.raw.num_envs * (name == "step_arrays")
+        self._calls.clear()
+        if not np.array_equal(result.obs, self._result.obs):
+            raise RuntimeError("The raw environments went another way than the runner's.")
+        return steps
+
+
+@contextlib.contextmanager
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster of its own, without dashboard or log output."""
+    import ray
+
+    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()

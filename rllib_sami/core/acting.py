@@ -1,0 +1,159 @@
+"""Acting on arrays: what ``ActorNetworks.act`` computes, in numpy.
+
+A step of a few episodes is so little arithmetic that torch's cost per call outweighs it.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from .context_encoder import ContextEncoder
+from .networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
+
+NORM_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
+
+
+class Policy(Protocol):
+    """What acts on arrays."""
+
+    def refresh(self) -> None:
+        """Takes the networks' present weights."""
+
+    def act(
+        self,
+        obs: np.ndarray,
+        previous_action: np.ndarray,
+        previous_reward: np.ndarray,
+        state: np.ndarray,
+        noise: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One acting step; arguments and results are those of ``ActorNetworks.act``, as float32 arrays."""
+
+
+def make_policy(networks: ActorNetworks) -> Policy:
+    """The fastest policy for ``networks``: numpy for ours, torch for networks of one's own."""
+    parts = (type(networks), type(networks.encoder), type(networks.actor))
+    return ArrayPolicy(networks) if parts == (ActorNetworks, ContextEncoder, Actor) else TorchPolicy(networks)
+
+
+class TorchPolicy:
+    """Acts with torch, on the device of the networks.
+
+    Args:
+        networks: What to act with.
+    """
+
+    def __init__(self, networks: ActorNetworks):
+        self._networks = networks
+
+    def refresh(self) -> None:
+        """Nothing to do: these are the networks themselves."""
+
+    def act(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See :meth:`Policy.act`."""
+        device = next(self._networks.parameters()).device
+        tensors = [None if array is None else torch.from_numpy(array).to(device) for array in arrays]
+        action, context, state = self._networks.act(*tensors)  # type: ignore[arg-type]
+        return action.cpu().numpy(), context.cpu().numpy(), state.cpu().numpy()
+
+
+class ArrayPolicy:
+    """Acts with numpy, on the CPU.
+
+    Holds copies of the weights in the layout that matrix products of few rows like best, with the bias as their last
+    row: every input ends with a one. :meth:`refresh` takes them anew.
+
+    Args:
+        networks: What to act with.
+    """
+
+    def __init__(self, networks: ActorNetworks):
+        self._networks = networks
+        encoder = networks.encoder
+        self._is_lstm, self._hidden_dim = encoder.encoder_type == "lstm", encoder.hidden_dim
+        # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so that one tanh serves all gates (LSTM: i, f, g, o; GRU: r, z, n).
+        halves = [0.5, 0.5, 1.0, 0.5] if self._is_lstm else [0.5, 0.5, 1.0]
+        self._gate_scale = torch.tensor(halves).repeat_interleave(self._hidden_dim)[:, None]
+        self._layers = [layer for layer in networks.actor.net if isinstance(layer, nn.Linear)]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes the networks' present weights."""
+        rnn: Any = self._networks.encoder.recurrent
+        head = self._networks.encoder.head
+        if self._is_lstm:
+            bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
+            self._gates = _product([rnn.weight_hh_l0, rnn.weight_ih_l0], bias, self._gate_scale)
+        else:  # the new gate keeps its two halves apart
+            self._from_input = _product([rnn.weight_ih_l0], rnn.bias_ih_l0, self._gate_scale)
+            self._from_hidden = _product([rnn.weight_hh_l0], rnn.bias_hh_l0, self._gate_scale)
+        self._head = _product([head.weight], head.bias)
+        *self._hidden, self._output = (_product([layer.weight], layer.bias) for layer in self._layers)
+
+    def act(
+        self,
+        obs: np.ndarray,
+        previous_action: np.ndarray,
+        previous_reward: np.ndarray,
+        state: np.ndarray,
+        noise: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See :meth:`Policy.act`."""
+        ones = np.ones((len(obs), 1), np.float32)
+        inputs = [obs, previous_action, ones]
+        if self._networks.config.encoder_reward:
+            inputs.insert(2, previous_reward)
+        hidden, next_state = self._lstm(inputs, state) if self._is_lstm else self._gru(inputs, state, ones)
+        context = np.concatenate([np.maximum(hidden, 0.0), ones], axis=1) @ self._head
+        if self._networks.encoder.normalize_context:
+            norm = np.sqrt(np.einsum("bd,bd->b", context, context))
+            context /= np.maximum(norm, NORM_EPSILON)[:, None]
+
+        units = np.concatenate([obs, context, ones], axis=1)
+        for weights in self._hidden:
+            product = units @ weights
+            units = np.concatenate([np.maximum(product, 0.0, out=product), ones], axis=1)
+        output = units @ self._output
+        size = output.shape[1] // 2
+        raw = output[:, :size]
+        if noise is not None:
+            raw = raw + np.exp(output[:, size:].clip(LOG_STD_MIN, LOG_STD_MAX)) * noise
+        return np.tanh(raw), context, next_state
+
+    def _lstm(self, inputs: list[np.ndarray], state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Hidden units ``[B, H]`` and the next state, hidden units and cell ``[B, 2 H]``."""
+        size = self._hidden_dim
+        gates = np.concatenate([state[:, :size], *inputs], axis=1) @ self._gates
+        np.tanh(gates, out=gates)
+        keep = _sigmoid(gates[:, : 2 * size])
+        next_state = np.empty_like(state)
+        hidden, cell = next_state[:, :size], next_state[:, size:]
+        np.multiply(keep[:, :size], gates[:, 2 * size : 3 * size], out=cell)
+        cell += keep[:, size:] * state[:, size:]
+        np.multiply(_sigmoid(gates[:, 3 * size :]), np.tanh(cell), out=hidden)
+        return hidden, next_state
+
+    def _gru(self, inputs: list[np.ndarray], state: np.ndarray, ones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Hidden units ``[B, H]``, which are also the next state."""
+        size = self._hidden_dim
+        from_input = np.concatenate(inputs, axis=1) @ self._from_input
+        from_hidden = np.concatenate([state, ones], axis=1) @ self._from_hidden
+        gates = _sigmoid(np.tanh(from_input[:, : 2 * size] + from_hidden[:, : 2 * size]))
+        new = np.tanh(from_input[:, 2 * size :] + gates[:, :size] * from_hidden[:, 2 * size :])
+        hidden = new + gates[:, size:] * (state - new)
+        return hidden, hidden
+
+
+@torch.no_grad()
+def _product(weights: list[torch.Tensor], bias: torch.Tensor, scale: torch.Tensor | float = 1.0) -> np.ndarray:
+    """Weights ``[O, I]`` side by side and the bias as one matrix ``[I + 1, O]``, scaled by output (``[O, 1]``)."""
+    return (torch.cat([*weights, bias[:, None]], dim=1).cpu() * scale).t().contiguous().numpy()
+
+
+def _sigmoid(tanh_of_half: np.ndarray) -> np.ndarray:
+    """``sigmoid(x)`` from ``tanh(x / 2)``."""
+    result = tanh_of_half * np.float32(0.5)
+    result += np.float32(0.5)
+    return result

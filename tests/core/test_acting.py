@@ -1,0 +1,100 @@
+"""Acting on arrays gives what the networks give."""
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_sami.core.acting import ArrayPolicy, TorchPolicy, make_policy
+from rllib_sami.core.networks import Actor, ActorNetworks, NetworkConfig
+
+OBS, ACTIONS = 5, 3
+
+
+def steps(num_steps, batch, seed=0):
+    rng = np.random.default_rng(seed)
+    widths = (OBS, ACTIONS, 1, ACTIONS)
+    return [tuple(3 * rng.standard_normal((batch, width), np.float32) for width in widths) for _ in range(num_steps)]
+
+
+@pytest.mark.parametrize("encoder_type", ["lstm", "gru"])
+@pytest.mark.parametrize("encoder_reward", [False, True])
+@pytest.mark.parametrize("normalize_context", [False, True])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_numpy_acts_as_torch_over_many_steps(encoder_type, encoder_reward, normalize_context, batch):
+    torch.manual_seed(0)
+    config = NetworkConfig(
+        encoder_type=encoder_type,
+        encoder_reward=encoder_reward,
+        normalize_context=normalize_context,
+        actor_hidden=(16, 8),
+    )
+    networks = ActorNetworks(OBS, ACTIONS, config)
+    policy = make_policy(networks)
+    assert isinstance(policy, ArrayPolicy)
+    state = np.zeros((batch, networks.encoder.state_dim), np.float32)
+    expected_state = torch.from_numpy(state)
+    for index, (obs, action, reward, noise) in enumerate(steps(20, batch)):
+        noise = None if index % 3 == 0 else noise
+        result = policy.act(obs, action, reward, state, noise)
+        arrays = [torch.from_numpy(array) for array in (obs, action, reward)]
+        expected = networks.act(*arrays, expected_state, None if noise is None else torch.from_numpy(noise))
+        for ours, theirs in zip(result, expected, strict=True):
+            assert ours.dtype == np.float32
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-6)
+        state, expected_state = result[2], expected[2]
+
+
+def test_steps_equal_a_pass_over_the_sequence():
+    torch.manual_seed(1)
+    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig())
+    policy, batch = ArrayPolicy(networks), 4
+    state = np.zeros((batch, networks.encoder.state_dim), np.float32)
+    inputs, contexts = [], []
+    for obs, action, reward, _ in steps(50, batch):
+        _, context, state = policy.act(obs, action, reward, state)
+        inputs.append(np.concatenate([obs, action], axis=1))
+        contexts.append(context)
+    with torch.no_grad():
+        expected = networks.encoder(torch.from_numpy(np.stack(inputs, axis=1)))
+    np.testing.assert_allclose(np.stack(contexts, axis=1), expected.numpy(), atol=1e-5)
+
+
+def test_the_given_state_is_left_alone_and_weights_are_copies_until_refreshed():
+    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig())
+    policy = ArrayPolicy(networks)
+    ((obs, action, reward, noise),) = steps(1, 2)
+    state = np.full((2, networks.encoder.state_dim), 0.5, np.float32)
+    before = policy.act(obs, action, reward, state, noise)
+    assert (state == 0.5).all()
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.add_(0.1)
+    for first, second in zip(before, policy.act(obs, action, reward, state, noise), strict=True):
+        np.testing.assert_array_equal(first, second)
+    policy.refresh()
+    expected = networks.act(*map(torch.from_numpy, (obs, action, reward, state, noise)))
+    for ours, theirs in zip(policy.act(obs, action, reward, state, noise), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-6)
+
+
+def test_extreme_spreads_are_clipped_as_in_the_actor():
+    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig(actor_hidden=(4,)))
+    with torch.no_grad():
+        networks.actor.net[-1].bias[ACTIONS:] = 1e4
+    ((obs, action, reward, noise),) = steps(1, 2)
+    arrays = (obs, action, reward, np.zeros((2, networks.encoder.state_dim), np.float32), 0.1 * noise)
+    ours, theirs = make_policy(networks).act(*arrays)[0], networks.act(*map(torch.from_numpy, arrays))[0]
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-6)
+
+
+def test_networks_of_ones_own_act_with_torch():
+    class Bold(Actor):
+        def mode(self, obs, context):
+            return torch.ones_like(super().mode(obs, context))
+
+    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig())
+    networks.actor = Bold(OBS + networks.config.context_dim, ACTIONS, (8,))
+    policy = make_policy(networks)
+    assert isinstance(policy, TorchPolicy)
+    ((obs, action, reward, _),) = steps(1, 2)
+    assert (policy.act(obs, action, reward, np.zeros((2, 256), np.float32), None)[0] == 1.0).all()

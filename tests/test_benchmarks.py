@@ -1,0 +1,90 @@
+"""The speed commands run, say what they should, and measure against an honest floor."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark_modules(monkeypatch):
+    """Lets a test import the scripts' modules."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.mark.parametrize("command", ["update", "buffer", "sampling", "sampling --against rllib-sac"])
+def test_a_command_prints_a_table_and_ends_with_json(command, tmp_path):
+    out = tmp_path / "results" / "out.json"
+    finished = subprocess.run(
+        [sys.executable, BENCHMARKS / "speed.py", *command.split(), "--quick", "--rounds", "1", "--out", out],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    *table, last = finished.stdout.splitlines()
+    assert any("┃" in line for line in table)
+    result = json.loads(last)
+    assert result["name"] == command
+    for case in result["cases"]:
+        passed = case["ratio"] >= case["target"] if case["at_least"] else case["ratio"] <= case["target"]
+        assert case["met"] == passed
+        assert case["ratio"] > 0
+    assert result["met"] == all(case["met"] for case in result["cases"])
+    written = json.loads(out.read_text())
+    assert written["cases"] == result["cases"]
+    assert written["machine"]["torch_threads"] == 1
+    assert written["command"] == f"python benchmarks/speed.py {command} --quick --rounds 1"
+
+
+@pytest.mark.parametrize("name", ["TESAC", "CCM", "SaTESAC", "SaCCM"])
+def test_the_floor_has_the_products_of_an_update_and_no_more(benchmark_modules, name):
+    # The counter sees matrix products, not the recurrent calls; these have the same arguments on both sides.
+    from floor import Floor, Shapes
+    from workloads import CONFIGS, HALF_CHEETAH, Agent, batch_of, noise_store
+
+    config = CONFIGS[name]()
+    agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, noise_store(HALF_CHEETAH, 5_000))
+    floor = Floor(Shapes.of(agent.acting, batch, agent.config))
+    with FlopCounterMode(display=False) as of_update:
+        agent.update(batch)
+    with FlopCounterMode(display=False) as of_floor:
+        floor()
+    assert 0.9 < of_floor.get_total_flops() / of_update.get_total_flops() <= 1.0
+
+
+def test_the_raw_side_simulates_the_runners_steps(benchmark_modules):
+    from workloads import Recording, our_config, runner_of
+
+    from rllib_sami import SaCCMConfig
+
+    runner = runner_of(our_config(SaCCMConfig, "SaMI/Pendulum-v0", 3, 25, max_steps=20))  # resets within fragments
+    recording = Recording(runner)
+    for _ in range(3):
+        steps = sum(len(episode) for episode in runner.sample())
+        assert recording.replay() == steps == 75
+    recording.raw.envs[1].reset(seed=3)
+    runner.sample()
+    with pytest.raises(RuntimeError, match="another way"):
+        recording.replay()
+
+
+def test_ratios_and_their_targets(benchmark_modules):
+    from measure import Case, interleave
+
+    assert Case("at least", np.array([1.0, 2.0, 9.0]), target=2.0, at_least=True).met
+    assert not Case("at most", np.array([1.0, 2.0, 9.0]), target=1.9).met
+    order = []
+    actions = {name: lambda name=name: order.append(name) or 2 for name in "ab"}
+    times = interleave(actions, rounds=3, warm_up=1)
+    assert order == list("abababab")
+    assert len(times["a"].cpu) == len(times["b"].wall) == 3
