@@ -12,10 +12,10 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from . import compat
 from .core.context_encoder import ENCODER_TYPES
+from .core.contrast import OBJECTIVES
 from .core.losses import SIMILARITIES
 from .core.networks import NetworkConfig
 from .core.pairing import PAIRINGS
-from .core.update import OBJECTIVES
 from .env_runner import SaMIEnvRunner
 from .replay_buffer import TaskEpisodeReplayBuffer
 

@@ -45,7 +45,7 @@ class ContextEncoder(nn.Module):
             raise ValueError(f"`encoder_type` is {encoder_type!r}, but must be one of {list(ENCODER_TYPES)}.")
         self.encoder_type = encoder_type
         self.normalize_context = normalize_context
-        self.hidden_dim = hidden_dim
+        self.input_dim, self.hidden_dim = input_dim, hidden_dim
         recurrent_class = nn.LSTM if encoder_type == "lstm" else nn.GRU
         self.recurrent = recurrent_class(input_dim, hidden_dim, batch_first=True)
         self.head = nn.Linear(hidden_dim, context_dim)
@@ -55,16 +55,21 @@ class ContextEncoder(nn.Module):
         """Numbers ``S`` in the recurrent state of one episode (an LSTM keeps hidden and cell state side by side)."""
         return 2 * self.hidden_dim if self.encoder_type == "lstm" else self.hidden_dim
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Reads whole episodes, each from its first step on.
+    def forward(self, inputs: Tensor, state: Tensor | None = None) -> Tensor:
+        """Reads whole episodes, each from its first step on, or what follows a recurrent state.
 
         Args:
             inputs: ``[B, T, I]``; steps after an episode's end may hold anything finite, as no step sees a later one.
+            state: ``[B, S]`` before the first of these steps; None at the start of episodes.
 
         Returns:
             Contexts ``[B, T, D]``.
         """
-        hidden, _ = self.recurrent(inputs)
+        initial: Any = None
+        if state is not None:  # torch wants a leading axis of layers
+            parts = tuple(part.contiguous() for part in state[None].split(self.hidden_dim, dim=-1))
+            initial = parts if self.encoder_type == "lstm" else parts[0]
+        hidden, _ = self.recurrent(inputs, initial)
         return self._context(hidden)
 
     def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,6 +86,8 @@ class NetworkConfig:
         actor_hidden: Hidden layer sizes of the actor.
         critic_hidden: Hidden layer sizes of each critic.
         initial_alpha: Entropy coefficient at the start.
+        key_encoder: Whether there is a key encoder, which a contrast needs. Without one the target critics read the
+            encoder's own contexts.
     """
 
     context_dim: int = 6
@@ -96,6 +98,7 @@ class NetworkConfig:
     actor_hidden: tuple[int, ...] = (256, 256)
     critic_hidden: tuple[int, ...] = (256, 256)
     initial_alpha: float = 1.0
+    key_encoder: bool = True
 
 
 class ActorNetworks(nn.Module):
@@ -149,7 +152,7 @@ class TrainingNetworks(nn.Module):
         config = acting.config
         self.critics = TwinCritics(acting.obs_dim + acting.action_dim + config.context_dim, config.critic_hidden)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.key_encoder = copy.deepcopy(acting.encoder).requires_grad_(False)
+        self.key_encoder = copy.deepcopy(acting.encoder).requires_grad_(False) if config.key_encoder else None
         # W of the bilinear similarity q'Wk; it starts as the dot product.
         self.similarity_map = nn.Parameter(torch.eye(config.context_dim))
         self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_alpha)))

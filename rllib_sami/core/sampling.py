@@ -4,17 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .pairing import PAIRINGS, draw_pairs
+from .pairing import PAIRINGS, Pairs, draw_pairs
 from .task_store import TaskStore
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    """What one update learns from.
+class ContrastSampling:
+    """What the contrast of one update is made of.
 
     Attributes:
-        train_episodes: Episodes ``B`` that the critic and the actor learn from.
-        loss_timesteps: Steps ``N`` of these that enter their losses; None takes every step.
         pairing: Name in ``pairing.PAIRINGS``; None for no contrast.
         contrast_episodes: Episodes ``E`` of the contrast.
         contrast_timesteps: Queries from each positive episode of the contrast.
@@ -22,13 +20,24 @@ class SamplingConfig:
         positive_fraction: Share of a task's episodes that counts as high return.
     """
 
-    train_episodes: int = 6
-    loss_timesteps: int | None = 256
     pairing: str | None = None
     contrast_episodes: int = 16
     contrast_timesteps: int = 16
     num_negatives: int = 127
     positive_fraction: float = 0.5
+
+
+@dataclass(frozen=True)
+class SamplingConfig(ContrastSampling):
+    """What one update learns from.
+
+    Attributes:
+        train_episodes: Episodes ``B`` that the critic and the actor learn from.
+        loss_timesteps: Steps ``N`` of these that enter their losses; None takes every step.
+    """
+
+    train_episodes: int = 6
+    loss_timesteps: int | None = 256
 
 
 def sample_updates(
@@ -57,18 +66,7 @@ def sample_updates(
     """
     table, finished = store.episodes, store.finished
     chosen = table[_balanced_episodes(table["task_id"], num_updates, config.train_episodes, rng)]  # [U, B]
-    pairs = None
-    if config.pairing is not None and len(finished) > 0:
-        pairs = draw_pairs(
-            finished,
-            PAIRINGS[config.pairing],
-            rng,
-            num_updates=num_updates,
-            num_episodes=config.contrast_episodes,
-            queries_per_episode=config.contrast_timesteps,
-            num_negatives=config.num_negatives,
-            positive_fraction=config.positive_fraction,
-        )
+    pairs = _draw_pairs(finished, config, num_updates, rng)
     lengths = [chosen["length"], *([] if pairs is None else [finished["length"][pairs.episodes]])]
     num_rows = int(max(length.max() for length in lengths)) + 1
 
@@ -82,10 +80,52 @@ def sample_updates(
     }
     if pairs is None:
         return batch
-    contrast_rows = store.gather(finished[pairs.episodes], num_rows)
-    return batch | {
-        "positive_rows": contrast_rows[:, : pairs.num_positives],
-        "low_rows": contrast_rows[:, pairs.num_positives :],
+    return batch | _contrast_arrays(store, pairs, num_rows)
+
+
+def sample_contrast(
+    store: TaskStore, config: ContrastSampling, num_updates: int, rng: np.random.Generator
+) -> dict[str, np.ndarray] | None:
+    """Draws what the contrast of ``U`` updates needs, for an agent that learns all else from other data.
+
+    Args:
+        store: Recent episodes with their tasks; only finished ones are contrasted.
+        config: What to draw.
+        num_updates: ``U``.
+        rng: Source of randomness.
+
+    Returns:
+        The contrast's arrays of :func:`sample_updates`, or None as long as there is nothing to contrast: no
+        ``pairing``, or too few episodes for it.
+    """
+    pairs = _draw_pairs(store.finished, config, num_updates, rng)
+    if pairs is None:
+        return None
+    return _contrast_arrays(store, pairs, int(store.finished["length"][pairs.episodes].max()) + 1)
+
+
+def _draw_pairs(
+    finished: np.ndarray, config: ContrastSampling, num_updates: int, rng: np.random.Generator
+) -> Pairs | None:
+    if config.pairing is None or len(finished) == 0:
+        return None
+    return draw_pairs(
+        finished,
+        PAIRINGS[config.pairing],
+        rng,
+        num_updates=num_updates,
+        num_episodes=config.contrast_episodes,
+        queries_per_episode=config.contrast_timesteps,
+        num_negatives=config.num_negatives,
+        positive_fraction=config.positive_fraction,
+    )
+
+
+def _contrast_arrays(store: TaskStore, pairs: Pairs, num_rows: int) -> dict[str, np.ndarray]:
+    rows = store.gather(store.finished[pairs.episodes], num_rows)
+    return {
+        "positive_rows": rows[:, : pairs.num_positives],
+        "low_rows": rows[:, pairs.num_positives :],
         "query_index": pairs.query_episode * num_rows + pairs.query_step,
         "positive_index": pairs.positive_episode * num_rows + pairs.positive_step,
         "negative_index": pairs.negative_episode * num_rows + pairs.negative_step,

@@ -1,6 +1,5 @@
 """One gradient update of the whole agent, read from top to bottom."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,28 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from . import losses
+from .contrast import ContrastConfig, average_towards, contrast_loss
 from .networks import ActorNetworks, TrainingNetworks
 
 Batch = dict[str, Tensor]
 AverageGradients = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
-OBJECTIVES = ("sance", "binary_nce")
-
 
 @dataclass(frozen=True)
-class UpdateConfig:
+class UpdateConfig(ContrastConfig):
     """Constants of the update; what they mean is said at ``SaMIConfig.training``."""
 
+    contrast_coeff: float = 0.0
     gamma: float = 0.99
     tau: float = 0.005
-    key_encoder_tau: float = 0.05
     target_entropy: float = -1.0
     encoder_critic_gradient: bool = True
-    contrast_coeff: float = 0.0
-    return_gap_weight: bool = False
-    objective: str = "sance"
-    temperature: float = 0.1
-    similarity: str = "cosine"
     grad_clip: float | None = None
 
 
@@ -87,9 +80,13 @@ def update(
     inputs = rows[..., :input_dim]  # [B, R, I]
     with torch.set_grad_enabled(config.encoder_critic_gradient):
         context = acting.encoder(inputs).flatten(0, 1)  # [B R, D]
-    with torch.no_grad():
-        key_rows = [rows, batch["positive_rows"], batch["low_rows"]] if has_contrast else [rows]
-        key_context = training.key_encoder(torch.cat([some[..., :input_dim] for some in key_rows]))  # [B + E, R, D]
+    if training.key_encoder is None:  # nor is there a contrast; target critics read the encoder's own contexts
+        target_context = context.detach()
+    else:
+        with torch.no_grad():
+            key_rows = [rows, batch["positive_rows"], batch["low_rows"]] if has_contrast else [rows]
+            key_context = training.key_encoder(torch.cat([some[..., :input_dim] for some in key_rows]))  # [B + E, R, D]
+        target_context = key_context[:num_episodes].flatten(0, 1)
 
     # --- Transitions (o_t, a_t, r_t, o_{t+1}): row t + 1 holds what came of step t ----------------------------------
     now = batch["step_index"]  # [N]
@@ -98,13 +95,13 @@ def update(
     obs, next_obs = row[:, :obs_dim], next_row[:, :obs_dim]
     action, reward = next_row[:, obs_dim : obs_dim + action_dim], next_row[:, -1]
     context_now, context_next = context[now], context[now + 1].detach()
-    key_context_next = key_context[:num_episodes].flatten(0, 1)[now + 1]
+    target_context_next = target_context[now + 1]
     next_noise, actor_noise = batch["noise"]  # [N, A] each
 
     # --- Critics, encoder and contrast: one backward ----------------------------------------------------------------
     with torch.no_grad():
         next_action, next_log_prob = acting.actor.sample(next_obs, context_next, next_noise)
-        next_q = training.target_critics(next_obs, next_action, key_context_next)
+        next_q = training.target_critics(next_obs, next_action, target_context_next)
         target = losses.td_target(reward, batch["terminated"], next_q, next_log_prob, alpha, config.gamma)
     q = training.critics(obs, action, context_now)
     critic_loss = losses.critic_loss(q, target)
@@ -116,8 +113,9 @@ def update(
     }
     total_loss, trained = critic_loss, ["critic"]
     if has_contrast:
-        contrast_loss, contrast_metrics = _contrast(acting, training, batch, key_context[num_episodes:], config)
-        total_loss = critic_loss + contrast_loss
+        keys = key_context[num_episodes:]
+        weighted_loss, contrast_metrics = contrast_loss(acting.encoder, keys, batch, config, training.similarity_map)
+        total_loss = critic_loss + weighted_loss
         metrics |= contrast_metrics
     if has_contrast or config.encoder_critic_gradient:
         trained.append("encoder")
@@ -135,41 +133,11 @@ def update(
     # --- Averages: target critics (Polyak) and key encoder (EMA) ----------------------------------------------------
     with torch.no_grad():
         average_towards(training.target_critics, training.critics, config.tau)
-        average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
+        if training.key_encoder is not None:
+            average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
 
     metrics |= {"actor_loss": actor_loss, "alpha_loss": alpha_loss, "entropy": -log_prob.mean()}
     return {name: value.detach() for name, value in metrics.items()}
-
-
-def _contrast(
-    acting: ActorNetworks, training: TrainingNetworks, batch: Batch, keys: Tensor, config: UpdateConfig
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted contrastive loss ``-coeff * I`` and its metrics; ``keys`` are the key contexts ``[E, R, D]``."""
-    query_context = acting.encoder(batch["positive_rows"][..., : acting.encoder_input_dim])  # [G P, R, D]
-    query = query_context.flatten(0, 1)[batch["query_index"]]  # [G, n, D]
-    keys = keys.flatten(0, 1)
-    positive, negative = losses.similarity_scores(
-        query,
-        keys[batch["positive_index"]],
-        keys[batch["negative_index"]],
-        config.similarity,
-        training.similarity_map,
-    )
-    bound = losses.sance_bound_from_scores(positive, negative, config.temperature)
-    if config.objective == "sance":
-        loss = -bound
-    else:
-        loss = -losses.binary_nce_from_scores(positive, negative, config.temperature)
-    weight: float | Tensor = config.contrast_coeff
-    if config.return_gap_weight:
-        weight = (config.contrast_coeff * batch["return_gap"]).clamp(0.0, 1.0)
-    metrics = {
-        "contrast_loss": loss,
-        "sance_bound": bound,
-        "log_k": bound.new_tensor(math.log(negative.shape[-1] + 1)),
-        "contrast_accuracy": (positive > negative.max(dim=-1).values).float().mean(),
-    }
-    return weight * loss, metrics
 
 
 def _step(
@@ -191,8 +159,3 @@ def _step(
         if grad_clip is not None:
             nn.utils.clip_grad_norm_(groups[name], grad_clip)
         getattr(optimizers, name).step()
-
-
-def average_towards(average: nn.Module, source: nn.Module, rate: float) -> None:
-    """``average <- (1 - rate) average + rate source``, for all parameters in one call."""
-    torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)

@@ -1,0 +1,117 @@
+"""The contrast that makes an agent's context encoder skill-aware: its loss, its key encoder, its settings.
+
+An agent of any kind needs four lines::
+
+    contrast = SkillContrast(encoder, ContrastConfig())              # once, beside its context encoder
+    batch = sample_contrast(store, ContrastSampling(pairing="skill_task"), num_updates=1, rng=rng)
+    loss, metrics = contrast(encoder, {name: torch.as_tensor(value[0]) for name, value in batch.items()})
+    contrast.follow(encoder)                                         # after each step of the optimiser
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from . import losses
+from .context_encoder import ContextEncoder
+
+OBJECTIVES = ("sance", "binary_nce")
+
+
+@dataclass(frozen=True)
+class ContrastConfig:
+    """Constants of the contrastive loss.
+
+    Attributes:
+        contrast_coeff: Weight of the loss. 0.01 to 1.
+        return_gap_weight: Multiply the weight by the gap in mean reward between high- and low-return episodes and clip
+            it to [0, 1], as the authors' code does.
+        objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
+        temperature: Of the scores. 0.05 to 1.
+        similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
+        key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
+    """
+
+    contrast_coeff: float = 0.1
+    return_gap_weight: bool = False
+    objective: str = "sance"
+    temperature: float = 0.1
+    similarity: str = "cosine"
+    key_encoder_tau: float = 0.05
+
+
+def contrast_loss(
+    encoder: ContextEncoder, keys: Tensor, batch: dict[str, Tensor], config: ContrastConfig, similarity_map: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted contrastive loss, ``-contrast_coeff * I``, of one update.
+
+    Args:
+        encoder: The context encoder, which gives the queries and gets the gradient.
+        keys: Contexts ``[E, R, D]`` that the key encoder makes of ``positive_rows`` and then ``low_rows``.
+        batch: One update of ``sampling.sample_contrast`` (without the leading ``U``), as tensors.
+        config: Constants.
+        similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
+
+    Returns:
+        The loss, and scalar tensors by metric name, without gradient.
+    """
+    query_context = encoder(batch["positive_rows"][..., : encoder.input_dim])  # [G P, R, D]
+    query = query_context.flatten(0, 1)[batch["query_index"]]  # [G, n, D]
+    keys = keys.flatten(0, 1)
+    positive, negative = losses.similarity_scores(
+        query, keys[batch["positive_index"]], keys[batch["negative_index"]], config.similarity, similarity_map
+    )
+    bound = losses.sance_bound_from_scores(positive, negative, config.temperature)
+    if config.objective == "sance":
+        loss = -bound
+    else:
+        loss = -losses.binary_nce_from_scores(positive, negative, config.temperature)
+    weight: float | Tensor = config.contrast_coeff
+    if config.return_gap_weight:
+        weight = (config.contrast_coeff * batch["return_gap"]).clamp(0.0, 1.0)
+    metrics = {
+        "contrast_loss": loss,
+        "sance_bound": bound,
+        "log_k": bound.new_tensor(math.log(negative.shape[-1] + 1)),
+        "contrast_accuracy": (positive > negative.max(dim=-1).values).float().mean(),
+    }
+    return weight * loss, {name: value.detach() for name, value in metrics.items()}
+
+
+class SkillContrast(nn.Module):
+    """Key encoder, similarity and loss for one context encoder.
+
+    Args:
+        encoder: The context encoder; the key encoder begins as its copy. It is not kept, so that it stays a part of
+            one module only.
+        config: Constants.
+    """
+
+    def __init__(self, encoder: ContextEncoder, config: ContrastConfig | None = None):
+        super().__init__()
+        self.config = config or ContrastConfig()
+        self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        # W of the bilinear similarity q'Wk; it starts as the dot product.
+        self.similarity_map = nn.Parameter(
+            torch.eye(encoder.head.out_features), requires_grad=self.config.similarity == "bilinear"
+        )
+
+    def forward(self, encoder: ContextEncoder, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss and its metrics; see :func:`contrast_loss`."""
+        with torch.no_grad():
+            rows = torch.cat([batch["positive_rows"], batch["low_rows"]])
+            keys = self.key_encoder(rows[..., : encoder.input_dim])
+        return contrast_loss(encoder, keys, batch, self.config, self.similarity_map)
+
+    @torch.no_grad()
+    def follow(self, encoder: ContextEncoder) -> None:
+        """Moves the key encoder towards the encoder; after each of its steps."""
+        average_towards(self.key_encoder, encoder, self.config.key_encoder_tau)
+
+
+def average_towards(average: nn.Module, source: nn.Module, rate: float) -> None:
+    """``average <- (1 - rate) average + rate source``, for all parameters in one call."""
+    torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
