@@ -12,13 +12,12 @@ from ray.rllib.utils.typing import LearningRateOrSchedule
 from ray.util.debug import log_once
 
 from . import compat
-from .checkpoint_checks import check_checkpoint
-from .config_checks import check_config, check_keys
+from .base import CheckedAlgorithm, ContextConfig
+from .config_checks import check_config
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
 from .env_runner import SaMIEnvRunner
-from .environment_checks import check_environment
 from .learner import SaMITorchLearner
 from .rl_module import SaMITorchRLModule
 
@@ -27,7 +26,7 @@ REPLAY_BUFFER = "replay_buffer"
 UPDATE_CREDIT = "update_credit"
 
 
-class SaMIConfig(AlgorithmConfig):
+class SaMIConfig(ContextConfig):
     """Configuration of the whole family: soft actor-critic with a context encoder and a contrastive objective.
 
     .. code-block:: python
@@ -44,34 +43,19 @@ class SaMIConfig(AlgorithmConfig):
         algo.train()
 
     The presets ``TESACConfig``, ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing`` and in
-    how the encoder is trained (``encoder_critic_gradient``, ``normalize_context``).
+    how the encoder is trained (``encoder_critic_gradient``, ``normalize_context``); ``RecurrentSACConfig`` does without
+    tasks and key encoder.
     """
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaMI)
 
         # Networks.
-        self.context_dim = 6
-        self.encoder_hidden_dim = 128
-        self.encoder_type = "lstm"
         self.encoder_reward = False
-        self.normalize_context = False
-        self.actor_hidden = [256, 256]
-        self.critic_hidden = [256, 256]
 
         # Contrast.
-        self.pairing: str | None = None
-        self.contrast_coeff = 0.1
-        self.return_gap_weight = False
-        self.objective = "sance"
-        self.temperature = 0.1
-        self.similarity = "cosine"
-        self.contrast_episodes = 16
-        self.contrast_timesteps = 16
-        self.num_negatives = 127
-        self.positive_fraction = 0.5
         self.encoder_critic_gradient = True
-        self.key_encoder_tau = 0.05
+        self.key_encoder = True
 
         # Soft actor-critic.
         self.gamma = 0.99
@@ -95,11 +79,9 @@ class SaMIConfig(AlgorithmConfig):
         self.store_buffer_in_checkpoints = True
 
         # Sampling, evaluation and reporting.
-        self.evaluation(evaluation_config=AlgorithmConfig.overrides(explore=False))
         self.env_runner_cls = SaMIEnvRunner
         self.num_envs_per_env_runner = 8
         self.rollout_fragment_length = 25
-        self.num_torch_threads: int | None = 1
         self.min_time_s_per_iteration = None  # iterations count steps, so that a seed gives the same run
         self.min_sample_timesteps_per_iteration = 1_000
 
@@ -107,25 +89,9 @@ class SaMIConfig(AlgorithmConfig):
     def training(
         self,
         *,
-        context_dim: int | None = NotProvided,
-        encoder_hidden_dim: int | None = NotProvided,
-        encoder_type: str | None = NotProvided,
         encoder_reward: bool | None = NotProvided,
-        normalize_context: bool | None = NotProvided,
-        actor_hidden: list[int] | None = NotProvided,
-        critic_hidden: list[int] | None = NotProvided,
-        pairing: str | None = NotProvided,
-        contrast_coeff: float | None = NotProvided,
-        return_gap_weight: bool | None = NotProvided,
-        objective: str | None = NotProvided,
-        temperature: float | None = NotProvided,
-        similarity: str | None = NotProvided,
-        contrast_episodes: int | None = NotProvided,
-        contrast_timesteps: int | None = NotProvided,
-        num_negatives: int | None = NotProvided,
-        positive_fraction: float | None = NotProvided,
         encoder_critic_gradient: bool | None = NotProvided,
-        key_encoder_tau: float | None = NotProvided,
+        key_encoder: bool | None = NotProvided,
         tau: float | None = NotProvided,
         actor_lr: LearningRateOrSchedule | None = NotProvided,
         critic_lr: LearningRateOrSchedule | None = NotProvided,
@@ -140,37 +106,15 @@ class SaMIConfig(AlgorithmConfig):
         num_steps_sampled_before_learning_starts: int | None = NotProvided,
         replay_buffer_config: dict[str, Any] | None = NotProvided,
         store_buffer_in_checkpoints: bool | None = NotProvided,
-        num_torch_threads: int | None = NotProvided,
         **kwargs,
     ) -> "SaMIConfig":
         """Sets the training related configuration.
 
         Args:
-            context_dim: Width of the context. 2 to 20; the paper uses 6.
-            encoder_hidden_dim: Hidden units of the context encoder. 32 to 256.
-            encoder_type: Recurrent layer of the encoder, ``"lstm"`` or ``"gru"``.
             encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
-            normalize_context: Whether contexts are put on the unit sphere.
-            actor_hidden: Hidden layer sizes of the actor.
-            critic_hidden: Hidden layer sizes of each of the two critics.
-            pairing: Which episodes are contrasted: ``"task"`` (CCM), ``"skill"`` (SaTESAC), ``"skill_task"`` (SaCCM)
-                or None (no contrast, TESAC); see ``core/pairing.py``.
-            contrast_coeff: Weight of the contrastive loss against the critics'. 0.01 to 1. Adam makes it matter only
-                where ``encoder_critic_gradient`` is on.
-            return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
-                episodes and clip to [0, 1], as the authors' code does.
-            objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
-            temperature: Of the contrast's scores. 0.05 to 1.
-            similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
-            contrast_episodes: Episodes contrasted in one update; with too few, contexts of all tasks stay equal for
-                long. Shared out among tasks, at least four to each (two with ``"task"``); with more tasks than that,
-                every update takes some of them.
-            contrast_timesteps: Queries from each positive episode.
-            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. At least 2 with
-                ``"skill_task"``, which takes half of them from other tasks.
-            positive_fraction: Share of a task's episodes that counts as high return. 0.2 to 0.8.
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.
-            key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
+            key_encoder: Whether there is a key encoder, a moving average of the encoder: the contrast's keys and the
+                target critics' contexts come from it. Without one the target critics read the encoder's own.
             tau: Rate of the target critics' moving average.
             actor_lr: Learning rate (or schedule) of the actor.
             critic_lr: Learning rate (or schedule) of the critics.
@@ -191,9 +135,8 @@ class SaMIConfig(AlgorithmConfig):
                 may stand beside it) and ``capacity`` in environment steps (each episode takes one more).
             store_buffer_in_checkpoints: Whether checkpoints hold the replay buffer. Without it a restored run first
                 fills its buffer anew.
-            num_torch_threads: Threads of torch and numpy in each process (env runner or learner); None leaves their
-                defaults. Small networks are fastest with few.
-            **kwargs: Arguments of ``AlgorithmConfig.training``, such as ``gamma`` and ``grad_clip``.
+            **kwargs: Settings of encoder and contrast (``ContextConfig.training``), and arguments of
+                ``AlgorithmConfig.training``, such as ``gamma`` and ``grad_clip``.
 
         Returns:
             This config.
@@ -202,32 +145,13 @@ class SaMIConfig(AlgorithmConfig):
         super().training(**kwargs)
         if isinstance(own["replay_buffer_config"], dict):
             own["replay_buffer_config"] = {**self.replay_buffer_config, **own["replay_buffer_config"]}
-        for key, value in own.items():
-            if value is not NotProvided:
-                setattr(self, key, value)
+        self._set(own)
         return self
-
-    @override(AlgorithmConfig)
-    def update_from_dict(self, config_dict: dict[str, Any]) -> "SaMIConfig":
-        check_keys(self, config_dict)
-        return super().update_from_dict(config_dict)
 
     @override(AlgorithmConfig)
     def validate(self) -> None:
         super().validate()
         check_config(self)
-
-    @override(AlgorithmConfig)
-    def get_state(self) -> dict[str, Any]:
-        # RLlib leaves out every -1, its mark of deprecated fields: a `target_entropy` of -1 would become "auto", and
-        # other fields, where it is a mistake, their default without a word.
-        defaults = vars(type(self)())
-        meant = {
-            key: value
-            for key, value in vars(self).items()
-            if isinstance(value, int | float) and value == -1 and defaults.get(key) != -1
-        }
-        return super().get_state() | meant
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
@@ -244,11 +168,6 @@ class SaMIConfig(AlgorithmConfig):
             key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__
         }
 
-    @property
-    def has_contrast(self) -> bool:
-        """Whether there is a contrastive loss."""
-        return self.pairing is not None and self.contrast_coeff > 0
-
     def get_update_config(self, action_dim: int) -> UpdateConfig:
         """Constants of one gradient update for ``action_dim`` actions."""
         own = {key: getattr(self, key) for key in UpdateConfig.__dataclass_fields__ if hasattr(self, key)}
@@ -262,7 +181,7 @@ class SaMIConfig(AlgorithmConfig):
         return SamplingConfig(**own | {"pairing": self.pairing if self.has_contrast else None})
 
 
-class SaMI(Algorithm):
+class SaMI(CheckedAlgorithm):
     """Skill-aware mutual information on soft actor-critic: sample, store, learn, synchronise."""
 
     @classmethod
@@ -270,13 +189,8 @@ class SaMI(Algorithm):
     def get_default_config(cls) -> SaMIConfig:
         return SaMIConfig()
 
-    def __repr__(self) -> str:
-        # RLlib's needs a config and so hides, in a Ray actor, the message of one that was refused.
-        return type(self).__name__ if self.config is None else super().__repr__()
-
     @override(Algorithm)
     def setup(self, config: SaMIConfig) -> None:
-        check_environment(config)  # before any worker starts
         super().setup(config)
         obs_space, action_space = self.spaces[compat.DEFAULT_MODULE_ID]
         options = dict(self.config.replay_buffer_config)
@@ -365,13 +279,6 @@ class SaMI(Algorithm):
             if self.config.store_buffer_in_checkpoints:
                 state[REPLAY_BUFFER] = self.replay_buffer.get_state()
         return state
-
-    @override(Algorithm)
-    def restore_from_path(self, path, *args, **kwargs) -> None:
-        path = compat.absolute_path(path)
-        if kwargs.get("component") is None:
-            check_checkpoint(self, path, kwargs.get("filesystem"))  # before anything is loaded
-        super().restore_from_path(path, *args, **kwargs)
 
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:

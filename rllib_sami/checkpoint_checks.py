@@ -32,8 +32,9 @@ def check_checkpoint(algorithm: "SaMI", path: Any, filesystem: Any = None) -> No
     saved = saved["ctor_args_and_kwargs"][1]
     then = {key: saved[key].shape for key in ("observation_space", "action_space")}
     now = {key: getattr(module, key).shape for key in then}
-    networks = [key for key in NetworkConfig.__dataclass_fields__ if key != "initial_alpha"]
-    then |= {key: saved["model_config"].get(key) for key in networks}
+    fields = NetworkConfig.__dataclass_fields__
+    networks = [key for key in fields if key in module.model_config and key != "initial_alpha"]
+    then |= {key: saved["model_config"].get(key, fields[key].default) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():
         if _as_list(then[key]) != _as_list(value):

@@ -44,6 +44,7 @@ SAMPLING = "sample"  # tag of the calls that go on during updates
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.connectors.connector_v2 import ConnectorV2
     from ray.rllib.core.learner.learner import Learner
     from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
@@ -289,6 +290,20 @@ def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
     for optimizer, schedule in learner._optimizer_lr_schedules.items():
         rate = schedule.update(timestep=timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
         learner._set_optimizer_lr(optimizer, lr=rate)
+
+
+def prepend_learner_connector(learner: "Learner", piece: "ConnectorV2") -> None:
+    """Puts a piece before all others of a built learner's pipeline.
+
+    Raises:
+        ValueError: If the learner has none, since it is given batches that others have made of the episodes.
+    """
+    if learner._learner_connector is None:
+        raise ValueError(
+            f"{type(learner).__name__} needs episodes, but `num_aggregator_actors_per_learner` is above 0, so that "
+            "other actors turn them into batches. Set it to 0."
+        )
+    learner._learner_connector.prepend(piece)
 
 
 def log_steps_trained(metrics: MetricsLogger, module_id: str, steps: int) -> None:

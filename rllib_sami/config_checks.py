@@ -4,7 +4,7 @@ import difflib
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -21,13 +21,14 @@ from .replay_buffer import TaskEpisodeReplayBuffer
 
 if TYPE_CHECKING:
     from .algorithm import SaMIConfig
+    from .base import ContextConfig
+    from .sappo import SaPPOConfig
 
 _SWITCHES = (
     "overlap_sampling",
     "encoder_reward",
-    "normalize_context",
     "encoder_critic_gradient",
-    "return_gap_weight",
+    "key_encoder",
     "store_buffer_in_checkpoints",
 )
 # Settings of RLlib that have no effect here: their defaults and what to set instead.
@@ -55,44 +56,24 @@ def check_config(config: "SaMIConfig") -> None:
     Raises:
         ValueError: Naming the field, its value, what was expected and what to do.
     """
-    for key in ("context_dim", "encoder_hidden_dim", "contrast_timesteps", "num_negatives", "train_episodes"):
-        _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
-    _number(config, "contrast_episodes", "a whole number of at least 4", lambda x: is_int(x) and x >= 4)
-    for key in ("loss_timesteps", "num_torch_threads"):
-        if getattr(config, key) is not None:
-            _number(config, key, "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
-    for key in ("temperature", "initial_alpha", "updates_per_env_step"):
+    check_context(config)
+    _number(config, "train_episodes", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+    if config.loss_timesteps is not None:
+        _number(config, "loss_timesteps", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
+    for key in ("initial_alpha", "updates_per_env_step"):
         _number(config, key, "a number above 0", lambda x: x > 0)
-    for key in ("contrast_coeff", "num_steps_sampled_before_learning_starts"):
-        _number(config, key, "a number of at least 0", lambda x: x >= 0)
-    for key in ("tau", "key_encoder_tau"):
-        _number(config, key, "a number in (0, 1]", lambda x: 0 < x <= 1)
-    _number(config, "gamma", "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    _number(config, "num_steps_sampled_before_learning_starts", "a number of at least 0", lambda x: x >= 0)
+    _number(config, "tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
     for key in ("actor_lr", "critic_lr", "alpha_lr", "encoder_lr"):
         _check_rate(config, key)
-    if config.grad_clip is not None:
-        _number(config, "grad_clip", "a number above 0, or None", lambda x: x > 0)
     for key in _SWITCHES:
-        if not isinstance(getattr(config, key), bool):
-            raise ValueError(f"`{key}` is {getattr(config, key)!r}, but must be True or False.")
-    _number(config, "positive_fraction", "a number between 0 and 1", lambda x: 0 < x < 1)
-    for key in ("actor_hidden", "critic_hidden"):
-        sizes = getattr(config, key)
-        if not isinstance(sizes, list | tuple) or not sizes or not all(is_int(size) and size >= 1 for size in sizes):
-            raise ValueError(f"`{key}` is {sizes!r}, but must be a list of layer sizes such as [256, 256].")
-    _one_of(config, "encoder_type", ENCODER_TYPES)
-    _one_of(config, "objective", OBJECTIVES)
-    _one_of(config, "similarity", SIMILARITIES)
-    if config.pairing is not None:
-        _one_of(config, "pairing", PAIRINGS)
-        if PAIRINGS[config.pairing] == PAIRINGS["skill_task"]:
-            _number(config, "num_negatives", "at least 2, half of them from other tasks", lambda x: x >= 2)
-    if not config.encoder_critic_gradient and not config.has_contrast:
+        _switch(config, key)
+    if config.has_contrast and not config.key_encoder:
         raise ValueError(
-            f"`encoder_critic_gradient` is False and there is no contrast (`pairing` {config.pairing!r}, "
-            f"`contrast_coeff` {config.contrast_coeff}), so nothing would train the context encoder. Set "
-            f"`encoder_critic_gradient` to True, or `pairing` to one of {list(PAIRINGS)} and `contrast_coeff` above 0."
+            f"`pairing` is {config.pairing!r}, but `key_encoder` is False, and a contrast needs its keys. Set "
+            "`pairing` to None, or `key_encoder` to True (as SaCCM, SaTESAC and CCM have it)."
         )
+    _check_encoder_is_trained(config, "encoder_critic_gradient")
     if config.target_entropy != "auto" and not _is_number(config.target_entropy):
         raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")
     if config.lr is not None:
@@ -105,18 +86,10 @@ def check_config(config: "SaMIConfig") -> None:
             f"`grad_clip_by` is {config.grad_clip_by!r}, but must be 'global_norm': gradients are clipped by the norm "
             "over each of encoder, critics and actor."
         )
-    if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
-        raise ValueError(
-            "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."
-        )
     for key, (default, advice) in _WITHOUT_EFFECT.items():
         if not (key == "batch_mode" and config.in_evaluation):  # RLlib sets it there
             _has_no_effect(config, key, default, advice)
-    networks = set(NetworkConfig.__dataclass_fields__)
-    for key in networks & set(compat.user_model_config(config)):
-        raise ValueError(f"`model_config` has the key {key!r}, which is a setting of its own: `training({key}=...)`.")
-    if config.is_multi_agent:
-        raise ValueError("Multi-agent environments are not supported: `policies` must be left as it is.")
+    _check_model_config(config, NetworkConfig.__dataclass_fields__.keys())
     if config.gym_env_vectorize_mode not in ("sync", gym.VectorizeMode.SYNC):
         raise ValueError(
             f"`gym_env_vectorize_mode` is {config.gym_env_vectorize_mode!r}, but must be 'sync': environments are "
@@ -139,12 +112,82 @@ def check_config(config: "SaMIConfig") -> None:
                 )
 
 
+def check_context(config: "ContextConfig") -> None:
+    """Checks the settings of context encoder and contrast, and what no algorithm here can do.
+
+    Raises:
+        ValueError: Naming the field, its value, what was expected and what to do.
+    """
+    for key in ("context_dim", "encoder_hidden_dim", "contrast_timesteps", "num_negatives"):
+        _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+    _number(config, "contrast_episodes", "a whole number of at least 4", lambda x: is_int(x) and x >= 4)
+    if config.num_torch_threads is not None:
+        _number(config, "num_torch_threads", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
+    _number(config, "temperature", "a number above 0", lambda x: x > 0)
+    _number(config, "contrast_coeff", "a number of at least 0", lambda x: x >= 0)
+    _number(config, "key_encoder_tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
+    _number(config, "gamma", "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    _number(config, "positive_fraction", "a number between 0 and 1", lambda x: 0 < x < 1)
+    if config.grad_clip is not None:
+        _number(config, "grad_clip", "a number above 0, or None", lambda x: x > 0)
+    for key in ("normalize_context", "return_gap_weight"):
+        _switch(config, key)
+    for key in ("actor_hidden", "critic_hidden"):
+        sizes = getattr(config, key)
+        if not isinstance(sizes, list | tuple) or not sizes or not all(is_int(size) and size >= 1 for size in sizes):
+            raise ValueError(f"`{key}` is {sizes!r}, but must be a list of layer sizes such as [256, 256].")
+    _one_of(config, "encoder_type", ENCODER_TYPES)
+    _one_of(config, "objective", OBJECTIVES)
+    _one_of(config, "similarity", SIMILARITIES)
+    if config.pairing is not None:
+        _one_of(config, "pairing", PAIRINGS)
+        if PAIRINGS[config.pairing] == PAIRINGS["skill_task"]:
+            _number(config, "num_negatives", "at least 2, half of them from other tasks", lambda x: x >= 2)
+    if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
+        raise ValueError(
+            "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."
+        )
+    if config.is_multi_agent:
+        raise ValueError("Multi-agent environments are not supported: `policies` must be left as it is.")
+
+
+def check_sappo(config: "SaPPOConfig") -> None:
+    """Checks SaPPO's fields; those of PPO are RLlib's to check.
+
+    Raises:
+        ValueError: Naming the field, its value, what was expected and what to do.
+    """
+    check_context(config)
+    _switch(config, "encoder_ppo_gradient")
+    _check_encoder_is_trained(config, "encoder_ppo_gradient")
+    _number(config, "contrast_capacity", "a whole number of at least 2", lambda x: is_int(x) and x >= 2)
+    _check_model_config(config, config._model_config_auto_includes.keys() - {"max_seq_len"})
+    if isinstance(config.env_runner_cls, type) and issubclass(config.env_runner_cls, SaMIEnvRunner):
+        raise ValueError(
+            "`env_runner_cls` is SaMIEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
+        )
+
+
+def _check_encoder_is_trained(config: "ContextConfig", switch: str) -> None:
+    if not getattr(config, switch) and not config.has_contrast:
+        raise ValueError(
+            f"`{switch}` is False and there is no contrast (`pairing` {config.pairing!r}, "
+            f"`contrast_coeff` {config.contrast_coeff}), so nothing would train the context encoder. Set "
+            f"`{switch}` to True, or `pairing` to one of {list(PAIRINGS)} and `contrast_coeff` above 0."
+        )
+
+
+def _check_model_config(config: "ContextConfig", settings: Set[str]) -> None:
+    for key in settings & compat.user_model_config(config).keys():
+        raise ValueError(f"`model_config` has the key {key!r}, which is a setting of its own: `training({key}=...)`.")
+
+
 def _has_no_effect(config: "SaMIConfig", key: str, default: Any, advice: str) -> None:
     if getattr(config, key) != default:
         raise ValueError(f"`{key.lstrip('_')}` is {getattr(config, key)!r}, but has no effect here. {advice}.")
 
 
-def check_keys(config: "SaMIConfig", keys: Collection[str]) -> None:
+def check_keys(config: "ContextConfig", keys: Collection[str]) -> None:
     """Refuses names that a dict gives and the config does not know, which RLlib would take silently.
 
     Raises:
@@ -230,13 +273,18 @@ def is_int(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _number(config: "SaMIConfig", key: str, expected: str, holds: Callable[[Any], bool]) -> None:
+def _number(config: "ContextConfig", key: str, expected: str, holds: Callable[[Any], bool]) -> None:
     value = getattr(config, key)
     if not _is_number(value) or not holds(value):
         raise ValueError(f"`{key}` is {value!r}, but must be {expected}.")
 
 
-def _one_of(config: "SaMIConfig", key: str, choices: Collection[str]) -> None:
+def _switch(config: "ContextConfig", key: str) -> None:
+    if not isinstance(getattr(config, key), bool):
+        raise ValueError(f"`{key}` is {getattr(config, key)!r}, but must be True or False.")
+
+
+def _one_of(config: "ContextConfig", key: str, choices: Collection[str]) -> None:
     value = getattr(config, key)
     if value not in choices:
         raise ValueError(f"`{key}` is {value!r}, but must be one of {list(choices)}{_nearest(value, choices)}")

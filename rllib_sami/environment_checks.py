@@ -11,16 +11,16 @@ from .config_checks import is_int
 from .vector_env import TASK_ID
 
 if TYPE_CHECKING:
-    from .algorithm import SaMIConfig
+    from .base import ContextConfig
 
 logger = logging.getLogger(__name__)
 TASK_ID_HINT = (
     "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
-    "..., and `step()` may do so too. TESAC and SAC need none."
+    "..., and `step()` may do so too. RecurrentSAC, TESAC and SAC need none."
 )
 
 
-def check_environment(config: "SaMIConfig") -> None:
+def check_environment(config: "ContextConfig") -> None:
     """Makes the environment once, resets it and checks that the algorithm can train on it.
 
     Raises:
@@ -32,6 +32,8 @@ def check_environment(config: "SaMIConfig") -> None:
         _check_spaces(env, name)
         _, info = env.reset(seed=0)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
+        if not (config.reads_task_ids or config.has_contrast):
+            return
         if TASK_ID not in info:
             if not config.has_contrast:
                 return

@@ -17,6 +17,17 @@ NUM_UPDATES_LIFETIME = "num_updates_lifetime"
 LEARNING_RATE_OF = {"encoder": "encoder_lr", "critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
 
 
+def average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """Mean over the learners, in one message."""
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    return [
+        part.view_as(gradient)
+        for part, gradient in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True)
+    ]
+
+
 class SaMITorchLearner(TorchLearner):
     """Runs :func:`rllib_sami.core.update.update` ``U`` times on the arrays of one replay-buffer sample."""
 
@@ -55,7 +66,7 @@ class SaMITorchLearner(TorchLearner):
         for module_id, arrays in batch.items():
             module = self._module[module_id]
             optimizers = Optimizers(**{name: self.get_optimizer(module_id, name) for name in LEARNING_RATE_OF})
-            average = self._average_gradients if self.config.num_learners > 1 else None
+            average = average_gradients if self.config.num_learners > 1 else None
             num_updates = len(arrays["step_index"])
             totals: dict[str, torch.Tensor] = {}
             for index in range(num_updates):
@@ -71,23 +82,12 @@ class SaMITorchLearner(TorchLearner):
             self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
         return {}, {}, {}  # there is no one loss: each optimiser has its own
 
-    @staticmethod
-    def _average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-        """Mean over the learners, in one message."""
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        flat /= torch.distributed.get_world_size()
-        return [
-            part.view_as(gradient)
-            for part, gradient in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True)
-        ]
-
     def _action_dim(self) -> int:
         return next(iter(self._module.values())).acting.action_dim
 
     @override(TorchLearner)
     def _make_modules_ddp_if_necessary(self) -> None:
-        """Keeps the modules as they are: gradients are averaged update by update, see ``_average_gradients``."""
+        """Keeps the modules as they are: gradients are averaged update by update, see :func:`average_gradients`."""
 
     @override(TorchLearner)
     def _log_steps_trained_metrics(self, batch) -> None:

@@ -1,4 +1,4 @@
-"""The family's members: SaCCM, SaTESAC, CCM and TESAC are ``SaMI`` with a pairing each."""
+"""The family's members: SaCCM, SaTESAC, CCM and TESAC are ``SaMI`` with a pairing each, RecurrentSAC has no tasks."""
 
 from ray.rllib.utils.annotations import override
 
@@ -10,6 +10,28 @@ class TESACConfig(SaMIConfig):
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or TESAC)
+
+
+class RecurrentSACConfig(SaMIConfig):
+    """Recurrent soft actor-critic for partially observable environments, one task or many.
+
+    TESAC without the key encoder: the critics' loss trains the memory, which actor and critics read beside the
+    observation, through whole episodes. It asks nothing of the environment but Box observations and bounded Box
+    actions; set ``encoder_reward`` where rewards tell what observations do not.
+
+    .. code-block:: python
+
+        from rllib_sami import RecurrentSACConfig
+
+        algo = RecurrentSACConfig().environment("Pendulum-v1").build_algo()
+    """
+
+    reads_task_ids = False
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or RecurrentSAC)
+        self.key_encoder = False
+        self.context_dim = 32  # memory of any kind, not the name of a task
 
 
 class _ContrastiveConfig(SaMIConfig):
@@ -52,6 +74,15 @@ class TESAC(SaMI):
     @override(SaMI)
     def get_default_config(cls) -> TESACConfig:
         return TESACConfig()
+
+
+class RecurrentSAC(SaMI):
+    """See :class:`RecurrentSACConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> RecurrentSACConfig:
+        return RecurrentSACConfig()
 
 
 class CCM(SaMI):

@@ -1,16 +1,21 @@
 """The replay buffer: RLlib's episodes in, arrays for several updates out."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from .core.sampling import SamplingConfig, sample_updates
+from .core.sampling import SamplingConfig, sample_contrast, sample_updates
 from .core.task_store import EpisodePiece, TaskStore
-from .vector_env import TASK_ID
+from .vector_env import TASK_ID, task_id_of
 
 # Key of `SingleAgentEpisode.custom_data` that SaMIEnvRunner fills in, beside the task id.
 SLOT = "slot"
+
+
+def _slot_of(episode: SingleAgentEpisode) -> Hashable:
+    return episode.custom_data.get(SLOT, episode.id_)
 
 
 class TaskEpisodeReplayBuffer:
@@ -48,10 +53,9 @@ class TaskEpisodeReplayBuffer:
         """
         for episode in episodes:
             infos = episode.get_infos(0) if len(episode.infos) else {}
-            task_id = episode.custom_data.get(TASK_ID, infos.get(TASK_ID))
             piece = EpisodePiece(
-                slot=episode.custom_data.get(SLOT, episode.id_),
-                task_id=None if task_id is None else int(task_id),
+                slot=_slot_of(episode),
+                task_id=episode.custom_data.get(TASK_ID, task_id_of(infos)),
                 first_step=episode.t_started,
                 obs=np.asarray(episode.get_observations(), np.float32).reshape(len(episode) + 1, -1),
                 actions=np.asarray(episode.get_actions(), np.float32).reshape(len(episode), -1),
@@ -63,9 +67,17 @@ class TaskEpisodeReplayBuffer:
                 self._num_steps_added += len(episode)
                 self.num_steps_since_restore += len(episode)
 
+    def drop_all_but(self, episodes: list[SingleAgentEpisode]) -> None:
+        """Forgets episodes in progress that are none of these."""
+        self.store.drop_open(keep={_slot_of(episode) for episode in episodes})
+
     def sample(self, num_updates: int) -> dict[str, np.ndarray]:
         """Arrays of ``num_updates`` updates; see :func:`rllib_sami.core.sampling.sample_updates`."""
         return sample_updates(self.store, self.sampling, num_updates, self._rng)
+
+    def sample_contrast(self, num_updates: int) -> dict[str, np.ndarray] | None:
+        """Arrays of the contrast alone; see :func:`rllib_sami.core.sampling.sample_contrast`."""
+        return sample_contrast(self.store, self.sampling, num_updates, self._rng)
 
     def __len__(self) -> int:
         """Steps stored."""

@@ -17,6 +17,21 @@ ENCODER_STATE = "encoder"
 PREVIOUS_ACTION = "previous_action"
 
 
+def check_flat_boxes(module: TorchRLModule) -> None:
+    """Refuses spaces that our networks cannot read or act in.
+
+    Raises:
+        ValueError: Naming the space.
+    """
+    for space in (module.observation_space, module.action_space):
+        if not isinstance(space, gym.spaces.Box):
+            raise ValueError(
+                f"{type(module).__name__} reads and acts in a flat Box, but got {space}. SaMIEnvRunner flattens "
+                "observations; for RLlib's own env runner add `FlattenObservations` to "
+                "`env_runners(env_to_module_connector=...)`."
+            )
+
+
 class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """Context encoder and actor (``acting``), and what only learning needs (``learning``).
 
@@ -33,13 +48,7 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @override(TorchRLModule)
     def setup(self):
-        for space in (self.observation_space, self.action_space):
-            if not isinstance(space, gym.spaces.Box):
-                raise ValueError(
-                    f"SaMITorchRLModule reads and acts in a flat Box, but got {space}. SaMIEnvRunner flattens "
-                    "observations; for RLlib's own env runner add `FlattenObservations` to "
-                    "`env_runners(env_to_module_connector=...)`."
-                )
+        check_flat_boxes(self)
         fields = NetworkConfig.__dataclass_fields__
         self.network_config = NetworkConfig(**{key: self.model_config[key] for key in fields})
         self.acting = ActorNetworks(

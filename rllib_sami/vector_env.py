@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,7 +159,7 @@ class TaskVectorEnv(SyncVectorEnv):
                 raise
             logger.exception("Environment %d could not be reset; it is made anew.", index)
             return self._make_anew(index)
-        self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+        self._task_ids[index] = task_id_of(info) or NO_TASK
         return flat
 
     def _as_float32(self, index: int, obs: Any, reward: Any = 0.0) -> tuple[np.ndarray, np.float32]:
@@ -182,10 +183,16 @@ class TaskVectorEnv(SyncVectorEnv):
         self.envs[index] = env
         if self._batch is not None:
             self._batch.replace(index, env)
-        self._task_ids[index] = info.get(TASK_ID, NO_TASK)
+        self._task_ids[index] = task_id_of(info) or NO_TASK
         with contextlib.suppress(Exception):  # it is broken already
             failed.close()
         return flat
+
+
+def task_id_of(info: dict[str, Any]) -> int | None:
+    """The meta-task in an info; None without one, or if it is no number (then no algorithm that needs it runs)."""
+    task_id = info.get(TASK_ID)
+    return int(task_id) if isinstance(task_id, numbers.Integral) else None
 
 
 def flat_observation_space(space: gym.Space) -> gym.spaces.Box:

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from rllib_sami import SaMI, environment_checks, envs
+from rllib_sami import environment_checks, envs
+from rllib_sami.base import CheckedAlgorithm
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 
@@ -145,7 +146,7 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
 
 def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:
     """Has our algorithms look at the environment itself: spaces, ``task_id``; they raise a ValueError."""
-    if issubclass(algorithm, SaMI):
+    if issubclass(algorithm, CheckedAlgorithm):
         config = algorithm.get_default_config().update_from_dict(settings)
         config.validate()
         environment_checks.check_environment(config)

@@ -8,7 +8,7 @@ Finished episodes live in a ring, oldest overwritten first. An episode still in 
 the ring until it ends: it can be learned from at once and never mixes with what a slot held before.
 """
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,9 +134,9 @@ class TaskStore:
             self._finish(piece.slot)
         return True
 
-    def drop_open(self) -> None:
-        """Forgets all episodes in progress."""
-        for slot in list(self._open):
+    def drop_open(self, keep: Collection[Hashable] = ()) -> None:
+        """Forgets all episodes in progress but those of the slots to keep."""
+        for slot in [slot for slot in self._open if slot not in keep]:
             self._drop(slot)
 
     def gather(self, episodes: np.ndarray, num_rows: int) -> np.ndarray:

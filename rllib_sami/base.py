@@ -1,0 +1,157 @@
+"""What this package's algorithms share, whatever they build on: settings of the contrast, mistakes refused early."""
+
+from typing import Any
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.utils.annotations import override
+
+from . import compat
+from .checkpoint_checks import check_checkpoint
+from .config_checks import check_keys
+from .environment_checks import check_environment
+
+
+class ContextConfig(AlgorithmConfig):
+    """Settings of context encoder and contrast; mixed into an algorithm's own config, before it."""
+
+    # Whether the environment's `task_id` means anything to the algorithm, so that a wrong one is an error.
+    reads_task_ids = True
+    encoder_reward = False
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class)
+
+        # Networks.
+        self.context_dim = 6
+        self.encoder_hidden_dim = 128
+        self.encoder_type = "lstm"
+        self.normalize_context = False
+        self.actor_hidden = [256, 256]
+        self.critic_hidden = [256, 256]
+
+        # Contrast.
+        self.pairing: str | None = None
+        self.contrast_coeff = 0.1
+        self.return_gap_weight = False
+        self.objective = "sance"
+        self.temperature = 0.1
+        self.similarity = "cosine"
+        self.contrast_episodes = 16
+        self.contrast_timesteps = 16
+        self.num_negatives = 127
+        self.positive_fraction = 0.5
+        self.key_encoder_tau = 0.05
+
+        self.num_torch_threads: int | None = 1
+        self.evaluation(evaluation_config=AlgorithmConfig.overrides(explore=False))
+
+    @override(AlgorithmConfig)
+    def training(
+        self,
+        *,
+        context_dim: int | None = NotProvided,
+        encoder_hidden_dim: int | None = NotProvided,
+        encoder_type: str | None = NotProvided,
+        normalize_context: bool | None = NotProvided,
+        actor_hidden: list[int] | None = NotProvided,
+        critic_hidden: list[int] | None = NotProvided,
+        pairing: str | None = NotProvided,
+        contrast_coeff: float | None = NotProvided,
+        return_gap_weight: bool | None = NotProvided,
+        objective: str | None = NotProvided,
+        temperature: float | None = NotProvided,
+        similarity: str | None = NotProvided,
+        contrast_episodes: int | None = NotProvided,
+        contrast_timesteps: int | None = NotProvided,
+        num_negatives: int | None = NotProvided,
+        positive_fraction: float | None = NotProvided,
+        key_encoder_tau: float | None = NotProvided,
+        num_torch_threads: int | None = NotProvided,
+        **kwargs,
+    ) -> "ContextConfig":
+        """Sets the configuration of context encoder and contrast.
+
+        Args:
+            context_dim: Width of the context. 2 to 20; the paper uses 6.
+            encoder_hidden_dim: Hidden units of the context encoder. 32 to 256.
+            encoder_type: Recurrent layer of the encoder, ``"lstm"`` or ``"gru"``.
+            normalize_context: Whether contexts are put on the unit sphere.
+            actor_hidden: Hidden layer sizes of the actor.
+            critic_hidden: Hidden layer sizes of each critic (or value function).
+            pairing: Which episodes are contrasted: ``"task"`` (CCM), ``"skill"`` (SaTESAC), ``"skill_task"`` (SaCCM)
+                or None (no contrast, TESAC); see ``core/pairing.py``.
+            contrast_coeff: Weight of the contrastive loss against the others. 0.01 to 1. Adam makes it matter only
+                where another loss trains the encoder too.
+            return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
+                episodes and clip to [0, 1], as the authors' code does.
+            objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
+            temperature: Of the contrast's scores. 0.05 to 1.
+            similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
+            contrast_episodes: Episodes contrasted in one update; with too few, contexts of all tasks stay equal for
+                long. Shared out among tasks, at least four to each (two with ``"task"``); with more tasks than that,
+                every update takes some of them.
+            contrast_timesteps: Queries from each positive episode.
+            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. At least 2 with
+                ``"skill_task"``, which takes half of them from other tasks.
+            positive_fraction: Share of a task's episodes that counts as high return. 0.2 to 0.8.
+            key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
+            num_torch_threads: Threads of torch and numpy in each process (env runner or learner); None leaves their
+                defaults. Small networks are fastest with few.
+            **kwargs: Further arguments of the algorithm's ``training``.
+
+        Returns:
+            This config.
+        """
+        own = {key: value for key, value in locals().items() if key not in ("self", "kwargs", "__class__")}
+        super().training(**kwargs)
+        self._set(own)
+        return self
+
+    def _set(self, given: dict[str, Any]) -> None:
+        """Sets the fields that were given."""
+        for key, value in given.items():
+            if value is not NotProvided:
+                setattr(self, key, value)
+
+    @override(AlgorithmConfig)
+    def update_from_dict(self, config_dict: dict[str, Any]) -> "ContextConfig":
+        check_keys(self, config_dict)
+        return super().update_from_dict(config_dict)
+
+    @override(AlgorithmConfig)
+    def get_state(self) -> dict[str, Any]:
+        # RLlib leaves out every -1, its mark of deprecated fields: a `target_entropy` of -1 would become "auto", and
+        # other fields, where it is a mistake, their default without a word.
+        defaults = vars(type(self)())
+        meant = {
+            key: value
+            for key, value in vars(self).items()
+            if isinstance(value, int | float) and value == -1 and defaults.get(key) != -1
+        }
+        return super().get_state() | meant
+
+    @property
+    def has_contrast(self) -> bool:
+        """Whether there is a contrastive loss."""
+        return self.pairing is not None and self.contrast_coeff > 0
+
+
+class CheckedAlgorithm(Algorithm):
+    """Looks at environment and checkpoints first; mixed into an algorithm, before it."""
+
+    def __repr__(self) -> str:
+        # RLlib's needs a config and so hides, in a Ray actor, the message of one that was refused.
+        return type(self).__name__ if self.config is None else super().__repr__()
+
+    @override(Algorithm)
+    def setup(self, config: ContextConfig) -> None:
+        check_environment(config)  # before any worker starts
+        super().setup(config)
+
+    @override(Algorithm)
+    def restore_from_path(self, path, *args, **kwargs) -> None:
+        path = compat.absolute_path(path)
+        if kwargs.get("component") is None:
+            check_checkpoint(self, path, kwargs.get("filesystem"))  # before anything is loaded
+        super().restore_from_path(path, *args, **kwargs)

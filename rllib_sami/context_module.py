@@ -1,0 +1,116 @@
+"""A context encoder for RLModules of one's own, on RLlib's own env runners, connectors and learners."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis.inference_only_api import InferenceOnlyAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from ray.rllib.utils.annotations import override
+
+from .core.context_encoder import ContextEncoder
+from .core.contrast import ContrastConfig, SkillContrast
+from .rl_module import ENCODER_STATE, PREVIOUS_ACTION, check_flat_boxes
+
+ENCODER_SETTINGS = ("context_dim", "encoder_hidden_dim", "encoder_type", "normalize_context")
+
+
+class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
+    """An ``RLModule`` with a context encoder (``encoder``) and its contrast (``contrast``).
+
+    A subclass makes its networks in :meth:`setup`, after ``super().setup()``, and says in :meth:`action_dist_inputs`
+    what the policy is. The encoder reads observation and previous action; its state and the previous action travel in
+    RLlib's recurrent state, so RLlib's own env runners, connectors and learners do the rest.
+
+    ``model_config`` may set ``context_dim`` (6), ``encoder_hidden_dim`` (128), ``encoder_type`` (``"lstm"``),
+    ``normalize_context`` (True), the fields of :class:`rllib_sami.core.contrast.ContrastConfig`, and RLlib's
+    ``max_seq_len`` (20), the length of the sequences that episodes are cut to for learning.
+
+    Attributes:
+        obs_dim: Observation width ``O``.
+        action_dim: Action width ``A``.
+        context_dim: Context width ``D``.
+    """
+
+    @override(TorchRLModule)
+    def setup(self):
+        check_flat_boxes(self)
+        given = self.model_config
+        self.obs_dim = int(np.prod(self.observation_space.shape))
+        self.action_dim = int(np.prod(self.action_space.shape))
+        self.context_dim = given.get("context_dim", 6)
+        self.encoder = ContextEncoder(
+            self.obs_dim + self.action_dim,
+            given.get("encoder_hidden_dim", 128),
+            self.context_dim,
+            given.get("encoder_type", "lstm"),
+            given.get("normalize_context", True),
+        )
+        given.setdefault("max_seq_len", 20)
+        if not self.inference_only:
+            constants = {key: given[key] for key in ContrastConfig.__dataclass_fields__ if key in given}
+            self.contrast = SkillContrast(self.encoder, ContrastConfig(**constants))
+
+    def action_dist_inputs(self, obs: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Parameters of the action distribution: means and log standard deviations.
+
+        Args:
+            obs: ``[..., O]``.
+            context: ``[..., D]``.
+
+        Returns:
+            ``[..., 2 A]``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to say in `action_dist_inputs` what its policy is.")
+
+    def contexts(self, batch: dict[str, Any]) -> torch.Tensor:
+        """Contexts ``[B, T, D]`` of a learner's batch: ``obs`` and ``actions`` ``[B, T, ...]`` and ``state_in``."""
+        obs, state = batch[Columns.OBS].flatten(2), batch[Columns.STATE_IN]
+        actions = batch[Columns.ACTIONS].reshape(*obs.shape[:2], -1)
+        previous_actions = torch.cat([state[PREVIOUS_ACTION][:, None], actions[:, :-1]], dim=1)
+        return self.encoder(torch.cat([obs, previous_actions], dim=-1), state[ENCODER_STATE])
+
+    @override(InferenceOnlyAPI)
+    def get_non_inference_attributes(self) -> list[str]:
+        return ["contrast"]
+
+    @override(TorchRLModule)
+    def get_initial_state(self) -> dict[str, np.ndarray]:
+        return {
+            ENCODER_STATE: np.zeros(self.encoder.state_dim, np.float32),
+            PREVIOUS_ACTION: np.zeros(self.action_dim, np.float32),
+        }
+
+    @override(TorchRLModule)
+    def _forward_inference(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
+        return self._act(batch, explore=False)
+
+    @override(TorchRLModule)
+    def _forward_exploration(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
+        return self._act(batch, explore=True)
+
+    @override(TorchRLModule)
+    def _forward_train(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
+        return {
+            Columns.ACTION_DIST_INPUTS: self.action_dist_inputs(batch[Columns.OBS].flatten(2), self.contexts(batch))
+        }
+
+    def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
+        """One step. The action is drawn here, not by RLlib's connector, since the encoder reads it next."""
+        obs = batch[Columns.OBS]
+        has_time_axis = obs.dim() == len(self.observation_space.shape) + 2  # as RLlib's env runner sends it
+        obs, state = obs.flatten(1), batch[Columns.STATE_IN]
+        context, next_state = self.encoder.step(torch.cat([obs, state[PREVIOUS_ACTION]], dim=-1), state[ENCODER_STATE])
+        logits = self.action_dist_inputs(obs, context)
+        kind = self.get_exploration_action_dist_cls() if explore else self.get_inference_action_dist_cls()
+        distribution = kind.from_logits(logits)
+        action = distribution.sample() if explore else distribution.to_deterministic().sample()
+        outputs = {
+            Columns.ACTIONS: action.reshape(-1, *self.action_space.shape),
+            Columns.ACTION_DIST_INPUTS: logits,
+            Columns.ACTION_LOGP: distribution.logp(action),
+        }
+        if has_time_axis:
+            outputs = {key: value.unsqueeze(1) for key, value in outputs.items()}
+        return outputs | {Columns.STATE_OUT: {ENCODER_STATE: next_state, PREVIOUS_ACTION: action}}
