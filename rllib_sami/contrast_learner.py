@@ -17,7 +17,9 @@ RECENT_EPISODES = "recent_episodes"
 
 
 class ContrastLearner(TorchLearner):
-    """Adds the contrastive loss to the learner that it is mixed into::
+    """Adds the contrastive loss to the learner that it is mixed into.
+
+    .. code-block:: python
 
         class MySaMILearner(ContrastLearner, MyLearner):
             contrast_sampling = ContrastSampling(pairing="skill_task")
@@ -25,7 +27,7 @@ class ContrastLearner(TorchLearner):
     ``MyLearner`` may be any ``TorchLearner`` that learns from episodes, one module and one loss, such as
     ``PPOTorchLearner`` or your own; the module must be a :class:`rllib_sami.context_module.ContextTorchRLModule`. What
     arrives is remembered, whole episodes with task and return, before any of RLlib's connectors changes it; each
-    gradient step then takes a contrast from there, whose loss is added to yours. The key encoder follows after the step.
+    gradient step then takes a contrast from there, whose loss is added to yours. The key encoder follows each step.
 
     With several learners gradients are averaged. RLlib cuts episodes to give each learner the same number of steps;
     pieces of an episode that come to different learners are left out here, so that each contrasts fewer episodes.
@@ -55,7 +57,7 @@ class ContrastLearner(TorchLearner):
             compat.prepend_learner_connector(self, _Remember(self.recent_episodes))
 
     def _context_module(self, module_id: str) -> Any:
-        module: Any = self.module[module_id] if module_id in self.module else None
+        module: Any = self.module.get(module_id)
         if not (hasattr(module, "encoder") and hasattr(module, "contrast")):
             raise ValueError(
                 f"{type(self).__name__} needs a ContextTorchRLModule (with `encoder` and `contrast`) as module "
