@@ -53,6 +53,7 @@ class ContrastLearner(TorchLearner):
             capacity=self.contrast_capacity,
             seed=self.config.seed,
         )
+        self._contrast_metrics: list[dict[str, torch.Tensor]] = []  # of the updates since the last report
         if self.contrast_sampling.pairing is not None:
             compat.prepend_learner_connector(self, _Remember(self.recent_episodes))
 
@@ -75,7 +76,7 @@ class ContrastLearner(TorchLearner):
         contrast = {name: torch.as_tensor(values[0], device=self._device) for name, values in arrays.items()}
         module = self._context_module(module_id)
         weighted_loss, metrics = module.contrast(module.encoder, contrast)
-        self.metrics.log_dict(metrics, key=module_id, window=1)
+        self._contrast_metrics.append(metrics)
         return loss + weighted_loss
 
     @override(TorchLearner)
@@ -100,6 +101,14 @@ class ContrastLearner(TorchLearner):
         for module_id in self.module.keys():  # noqa: SIM118 (an RLModule, no dict)
             module = self._context_module(module_id)
             module.contrast.follow(module.encoder)
+
+    @override(TorchLearner)
+    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        super().after_gradient_based_update(timesteps=timesteps)
+        several, self._contrast_metrics = self._contrast_metrics, []
+        for name in several[0] if several else ():  # their mean, since one update contrasts few episodes
+            mean = torch.stack([metrics[name] for metrics in several]).mean()
+            self.metrics.log_value((compat.DEFAULT_MODULE_ID, name), mean, window=1)
 
     @override(TorchLearner)
     def _make_modules_ddp_if_necessary(self) -> None:
