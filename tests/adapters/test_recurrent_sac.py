@@ -28,11 +28,9 @@ def test_whatever_an_environment_calls_its_task_it_trains(task_id):
 
 
 def test_an_environment_of_gymnasiums_trains():
-    algo = (
-        tiny(RecurrentSACConfig, num_steps_sampled_before_learning_starts=60)
-        .environment("Pendulum-v1", env_config={})
-        .build_algo()
-    )
+    config = tiny(RecurrentSACConfig, "Pendulum-v1", num_steps_sampled_before_learning_starts=60)
+    config.env_config = {}
+    algo = config.build_algo()
     result = algo.train()
     assert np.isfinite(result["learners"]["default_policy"]["actor_loss"])
     algo.stop()
