@@ -1,5 +1,6 @@
 """A context encoder for RLModules of one's own, on RLlib's own env runners, connectors and learners."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,10 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         actions = batch[Columns.ACTIONS].reshape(*obs.shape[:2], -1)
         previous_actions = torch.cat([state[PREVIOUS_ACTION][:, None], actions[:, :-1]], dim=1)
         return self.encoder(torch.cat([obs, previous_actions], dim=-1), state[ENCODER_STATE])
+
+    def no_sync(self) -> contextlib.AbstractContextManager:
+        """What RLlib, with several learners, asks of a module in torch's DDP; ``ContrastLearner`` averages without."""
+        return contextlib.nullcontext()
 
     @override(InferenceOnlyAPI)
     def get_non_inference_attributes(self) -> list[str]:

@@ -161,6 +161,22 @@ def test_a_restored_run_has_all_of_it(trained, tmp_path):
     assert out[Columns.ACTIONS].shape == (1, 1)
 
 
+@pytest.mark.slow
+def test_two_learners_stay_alike():
+    config = config_of(train_batch_size_per_learner=100).learners(num_learners=2)
+    algo = config.build_algo()
+    algo.train()
+    bound = algo.train()["learners"][MODULE]["sance_bound"]
+    assert np.isfinite(bound)
+    results = algo.learner_group.foreach_learner(
+        lambda learner: (learner.module[MODULE].get_state(), learner.recent_episodes.store.finished["length"])
+    )
+    (one, lengths), (other, _) = (result.get() for result in results)
+    assert differences(one, other) == []
+    assert set(lengths) == {20}  # whole episodes only, although RLlib cuts some
+    algo.stop()
+
+
 def test_weights_sent_to_runners_hold_no_episodes_and_no_learning_parts(trained):
     algo, _ = trained
     state = algo.learner_group.get_state(components=f"learner/rl_module/{MODULE}", inference_only=True)
