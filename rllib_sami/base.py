@@ -15,9 +15,7 @@ from .environment_checks import check_environment
 class ContextConfig(AlgorithmConfig):
     """Settings of context encoder and contrast; mixed into an algorithm's own config, before it."""
 
-    # Whether the environment's `task_id` means anything to the algorithm, so that a wrong one is an error.
-    reads_task_ids = True
-    encoder_reward = False
+    encoder_reward = False  # a setting where the env runner hands rewards on
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class)
@@ -130,6 +128,10 @@ class ContextConfig(AlgorithmConfig):
             if isinstance(value, int | float) and value == -1 and defaults.get(key) != -1
         }
         return super().get_state() | meant
+
+    def reads_task_ids(self) -> bool:
+        """Whether the environment's ``task_id`` means anything to the algorithm, so that a wrong one is an error."""
+        return True
 
     @property
     def has_contrast(self) -> bool:

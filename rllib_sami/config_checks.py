@@ -161,6 +161,11 @@ def check_sappo(config: "SaPPOConfig") -> None:
     _switch(config, "encoder_ppo_gradient")
     _check_encoder_is_trained(config, "encoder_ppo_gradient")
     _number(config, "contrast_capacity", "a whole number of at least 2", lambda x: is_int(x) and x >= 2)
+    if config.encoder_reward:
+        raise ValueError(
+            f"`encoder_reward` is {config.encoder_reward!r}, but RLlib's own env runners, on which SaPPO samples, do "
+            "not hand rewards on. Leave it, and put the previous reward into the observation."
+        )
     _check_model_config(config, config._model_config_auto_includes.keys() - {"max_seq_len"})
     if isinstance(config.env_runner_cls, type) and issubclass(config.env_runner_cls, SaMIEnvRunner):
         raise ValueError(

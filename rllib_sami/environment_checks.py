@@ -32,7 +32,7 @@ def check_environment(config: "ContextConfig") -> None:
         _check_spaces(env, name)
         _, info = env.reset(seed=0)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
-        if not (config.reads_task_ids or config.has_contrast):
+        if not (config.reads_task_ids() or config.has_contrast):
             return
         if TASK_ID not in info:
             if not config.has_contrast:
@@ -55,9 +55,9 @@ def check_environment(config: "ContextConfig") -> None:
         reward_tells = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
         if reward_tells and not config.encoder_reward:
             logger.warning(
-                "Only the reward tells the tasks of %r apart, but the context encoder does not read it. "
-                "Set `encoder_reward` to True.",
+                "Only the reward tells the tasks of %r apart, but the context encoder does not read it. %s.",
                 name,
+                "Set `encoder_reward` to True" if "encoder_reward" in vars(config) else "Put it into the observation",
             )
     finally:
         env.close()

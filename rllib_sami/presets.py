@@ -26,12 +26,14 @@ class RecurrentSACConfig(SaMIConfig):
         algo = RecurrentSACConfig().environment("Pendulum-v1").build_algo()
     """
 
-    reads_task_ids = False
-
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or RecurrentSAC)
         self.key_encoder = False
         self.context_dim = 32  # memory of any kind, not the name of a task
+
+    @override(SaMIConfig)
+    def reads_task_ids(self) -> bool:
+        return False
 
 
 class _ContrastiveConfig(SaMIConfig):

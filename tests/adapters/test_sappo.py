@@ -209,6 +209,10 @@ def test_other_wrong_input_is_named():
     assert "`model_config` has the key 'context_dim', which is a setting of its own" in refusal(model_config)
     with pytest.raises(ValueError, match="no setting 'contrast_coef'; did you mean 'contrast_coeff'"):
         SaPPOConfig().update_from_dict({"contrast_coef": 0.1})
+    with pytest.raises(ValueError, match="`encoder_reward` is True, but RLlib's own env runners"):
+        SaPPOConfig().update_from_dict({"encoder_reward": True}).validate()
+    with pytest.raises(ValueError, match="no setting 'reads_task_ids'"):
+        SaPPOConfig().update_from_dict({"reads_task_ids": False})
     assert "add `FlattenObservations`" in refusal(config_of("test/Walker", {"as_dict": True}))
 
 
