@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from rllib_sami import compat
+from rllib_sami import compat, learner
 
 from .tiny import differences, flat_state, tiny
 
@@ -50,8 +50,8 @@ def build(num_learners):
     return tiny(**SETTINGS).learners(num_learners=num_learners).build_algo()
 
 
-def stop_averaging(learner):
-    learner._average_gradients = lambda gradients: gradients
+def stop_averaging(_):
+    learner.average_gradients = lambda gradients: gradients  # in the process of the learner
 
 
 def test_two_learners_end_identical_and_make_the_update_of_one_on_all_the_data():
