@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami.cli.errors import UserError, one_line
-from rllib_sami.compat import MODULE_IN_CHECKPOINT
+from rllib_sami.compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 _MARK = "rllib_checkpoint.json"
 
@@ -38,6 +38,23 @@ class Checkpoint:
             return RLModule.from_checkpoint(folder)
         except Exception as error:
             raise UserError(f"{folder}: the RLModule cannot be loaded: {one_line(error)}") from error
+
+
+    def env_steps(self) -> int:
+        """Returns for how many environment steps the agent was trained, -1 if the checkpoint does not tell."""
+        try:
+            with open(self.path / "env_runner" / "state.pkl", "rb") as file:
+                return int(pickle.load(file)[NUM_ENV_STEPS_SAMPLED_LIFETIME])
+        except Exception:  # of another version, or without it: no reason not to play
+            return -1
+
+
+def find_all(given: str | Path, place: str) -> list[Path]:
+    """Returns the checkpoint folder that ``given`` is, or the newest one of each trial in it."""
+    newest = find(given, place)
+    path = Path(given).expanduser().absolute()
+    trials = sorted({mark.parent.parent for mark in path.glob(f"*/*/{_MARK}")})
+    return [find(trial, place) for trial in trials] if newest != path and trials else [newest]
 
 
 def find(given: str | Path, place: str) -> Path:
