@@ -18,8 +18,8 @@ from rllib_sami.cli.errors import UserError, one_line
 def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool) -> None:
     """Write a report: one page (index.html), report.md and the figures.
 
-    RESULTS are folders that `rllib_sami.evaluation.Results.save` has written; all agents in one report must have played the same
-    tasks. What the results lack is named in its place on the page.
+    RESULTS are folders that `rllib_sami.evaluation.Results.save` has written; all agents in one report must have
+    played the same tasks. What the results lack is named in its place on the page.
     """
     if paper == bool(results):
         raise UserError(
