@@ -1,16 +1,20 @@
 """Every touch of an RLlib internal that may move between Ray releases (written for Ray 2.60)."""
 
 import dataclasses
+import functools
 import importlib
 import pickle
+import time
 import uuid
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 import pyarrow.fs
+import ray
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
@@ -30,10 +34,14 @@ from ray.rllib.utils.metrics import (
     EPISODE_RETURN_MAX,
     EPISODE_RETURN_MEAN,
     EPISODE_RETURN_MIN,
+    EVALUATION_RESULTS,
     LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
     NUM_ENV_STEPS_TRAINED,
     NUM_ENV_STEPS_TRAINED_LIFETIME,
+    NUM_EPISODES,
+    NUM_EPISODES_LIFETIME,
     NUM_MODULE_STEPS_TRAINED,
     TIMERS,
 )
@@ -41,15 +49,19 @@ from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
 SAMPLING = "sample"  # tag of the calls that go on during updates
+PLAYING = "play"  # tag of the calls of an evaluation
+POLL_S = 0.02  # between two looks for what evaluation runners have finished
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.core.learner.learner import Learner
+    from ray.rllib.env.env_runner_group import EnvRunnerGroup
     from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 __all__ = [
     "DEFAULT_MODULE_ID",
     "ENV_RUNNER_RESULTS",
+    "EVALUATION_RESULTS",
     "LEARNER_RESULTS",
     "NUM_ENV_STEPS_SAMPLED_LIFETIME",
     "TIMERS",
@@ -102,6 +114,16 @@ def episode_from_arrays(
         t_started=t_started,
         len_lookback_buffer=0,
     )
+
+
+def is_registered(env: str) -> bool:
+    """Returns whether ``env`` is an id that Gymnasium knows, or RLlib in this process."""
+    return env in gym.registry or _global_registry.contains(ENV_CREATOR, env)
+
+
+def may_be_made(env: str) -> bool:
+    """Returns whether ``env`` is an id known here, or a path that something could be imported from."""
+    return is_registered(env) or "." in env or ":" in env
 
 
 def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callable[[], gym.Env]:
@@ -209,19 +231,23 @@ def call_on_episode_end(
     )
 
 
-def log_recent_episodes(metrics: MetricsLogger, returns: np.ndarray, lengths: np.ndarray) -> None:
-    """Logs return and length of finished episodes under RLlib's names: mean, smallest and largest."""
-    values = {
-        EPISODE_RETURN_MEAN: returns.mean(),
-        EPISODE_RETURN_MIN: returns.min(),
-        EPISODE_RETURN_MAX: returns.max(),
-        EPISODE_LEN_MEAN: lengths.mean(),
-        EPISODE_LEN_MIN: lengths.min(),
-        EPISODE_LEN_MAX: lengths.max(),
+def _episode_statistics(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Return and length of finished episodes under RLlib's names: mean, smallest and largest."""
+    return {
+        EPISODE_RETURN_MEAN: float(returns.mean()),
+        EPISODE_RETURN_MIN: float(returns.min()),
+        EPISODE_RETURN_MAX: float(returns.max()),
+        EPISODE_LEN_MEAN: float(lengths.mean()),
+        EPISODE_LEN_MIN: float(lengths.min()),
+        EPISODE_LEN_MAX: float(lengths.max()),
     }
+
+
+def log_recent_episodes(metrics: MetricsLogger, returns: np.ndarray, lengths: np.ndarray) -> None:
+    """Logs return and length of finished episodes under RLlib's names."""
     reduced_by = {EPISODE_RETURN_MIN: "min", EPISODE_LEN_MIN: "min", EPISODE_RETURN_MAX: "max", EPISODE_LEN_MAX: "max"}
-    for key, value in values.items():
-        metrics.log_value(key, float(value), reduce=reduced_by.get(key, "mean"), window=1)
+    for key, value in _episode_statistics(returns, lengths).items():
+        metrics.log_value(key, value, reduce=reduced_by.get(key, "mean"), window=1)
 
 
 def sample_episodes(algorithm: "Algorithm", *, random_actions: bool) -> list[SingleAgentEpisode]:
@@ -309,6 +335,89 @@ def sync_weights(algorithm: "Algorithm") -> None:
         # Waits for what was sent before and is still on its way: else RLlib leaves these weights out.
         timeout_seconds=algorithm.config.sample_timeout_s,
     )
+
+
+def evaluated_episodes(returns: np.ndarray, lengths: np.ndarray, before: Mapping[str, Any]) -> dict[str, float]:
+    """What RLlib's ``evaluation/env_runners`` says of an evaluation's episodes; ``before`` is what it said before."""
+    episodes, steps = len(returns), int(lengths.sum())
+    return {
+        **_episode_statistics(returns, lengths),
+        NUM_EPISODES: episodes,
+        NUM_EPISODES_LIFETIME: before.get(NUM_EPISODES_LIFETIME, 0) + episodes,
+        NUM_ENV_STEPS_SAMPLED: steps,
+        NUM_ENV_STEPS_SAMPLED_LIFETIME: before.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0) + steps,
+    }
+
+
+def nothing_evaluated() -> dict[str, float]:
+    """The same before the first evaluation: NaN, and nothing counted."""
+    counted = evaluated_episodes(np.zeros(1), np.zeros(1), {})
+    return {key: 0 if key.startswith("num_") else float("nan") for key in counted}
+
+
+def log_evaluation(metrics: MetricsLogger, results: Mapping[str, Any], key: tuple[str, ...] = ()) -> None:
+    """Logs an evaluation's nested results, which callbacks get from RLlib."""
+    for name, value in results.items():
+        if isinstance(value, Mapping):
+            log_evaluation(metrics, value, (*key, name))
+        else:
+            metrics.log_value((EVALUATION_RESULTS, *key, name), value, window=1)
+
+
+def acting_weights(algorithm: "Algorithm") -> ray.ObjectRef:
+    """A copy of the weights of encoder and actor, as an env runner's ``set_state`` takes them."""
+    state = algorithm.learner_group.get_state(
+        components=[f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"], inference_only=True
+    )
+    return ray.put({COMPONENT_RL_MODULE: state[COMPONENT_LEARNER][COMPONENT_RL_MODULE]})
+
+
+def call_on_runners(
+    group: "EnvRunnerGroup", function: Callable[..., Any], calls: Sequence[dict[str, Any]], timeout_s: float
+) -> list[Any]:
+    """Has a group's remote env runners make calls ``function(runner, **kwargs)``, each runner one after the other.
+
+    What a lost runner was at is given to another one.
+
+    Args:
+        group: The group.
+        function: What to call.
+        calls: Keyword arguments of each call.
+        timeout_s: How long to wait for the next result in seconds.
+
+    Returns:
+        The result of each call, None where no runner was left or time was up.
+    """
+    round_id = new_episode_id()  # tells late results of an earlier round from ours
+    results: dict[int, Any] = {}
+    waiting, under_way = deque(range(len(calls))), dict[int, int]()
+    newest = time.monotonic()
+    while len(results) < len(calls) and time.monotonic() - newest < timeout_s:
+        healthy = group.healthy_env_runner_ids()
+        for runner_id in under_way.keys() - set(healthy):
+            waiting.append(under_way.pop(runner_id))
+        if not healthy:
+            break
+        for runner_id in healthy:
+            if waiting and runner_id not in under_way:
+                call = functools.partial(_call, function, (round_id, waiting[0]))
+                # It takes none while it is at one of an earlier round.
+                if group.foreach_env_runner_async(
+                    call, tag=PLAYING, kwargs=calls[waiting[0]], remote_worker_ids=[runner_id]
+                ):
+                    under_way[runner_id] = waiting.popleft()
+        # The manager's own method: that of the group raises what a runner's death raised.
+        for reply in group._worker_manager.fetch_ready_async_reqs(tags=PLAYING, timeout_seconds=POLL_S):
+            if reply.ok and reply.get()[0][0] == round_id:
+                (_, number), results_of_call = reply.get()
+                results[number] = results_of_call
+                under_way.pop(reply.actor_id, None)
+                newest = time.monotonic()
+    return [results.get(number) for number in range(len(calls))]
+
+
+def _call(function: Callable[..., Any], number: tuple[str, int], runner: Any, **kwargs: Any) -> Any:
+    return number, function(runner, **kwargs)
 
 
 def absolute_path(path: Any) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from rllib_sami import SaMI, environment_checks, envs
+from rllib_sami import SaMI, compat, environment_checks, envs
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 
@@ -93,19 +93,6 @@ def our_environments() -> dict[str, Any]:
     return dict(envs.ENVIRONMENTS)
 
 
-def is_registered(env: str) -> bool:
-    """Returns whether ``env`` is an id that Gymnasium knows, or RLlib in this process."""
-    import gymnasium
-    from ray.tune.registry import ENV_CREATOR, _global_registry
-
-    return env in gymnasium.registry or _global_registry.contains(ENV_CREATOR, env)
-
-
-def may_be_made(env: str) -> bool:
-    """Returns whether ``env`` is an id known here, or a path that something could be imported from."""
-    return is_registered(env) or "." in env or ":" in env
-
-
 def check_environment(env: Any, place: str) -> None:
     """Raises a UserError if RLlib could not make ``env`` (an id, a class path, or a class)."""
     if isinstance(env, type):
@@ -114,7 +101,7 @@ def check_environment(env: Any, place: str) -> None:
         raise UserError(f"{place}: which environment? Give 'env: ID'. {_environment_hint('')}")
     import gymnasium
 
-    if is_registered(env):
+    if compat.is_registered(env):
         return
     if ":" in env:
         module, _, inner = env.partition(":")

@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 
 
-class UserError(click.ClickException, ValueError):
+class UserError(click.ClickException):
     """A mistake the user can mend: the message says what is wrong, where, and what to do."""
 
     exit_code = 2

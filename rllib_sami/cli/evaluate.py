@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from rllib_sami.evaluation import Results
 
+_MOST_FACTORS = 3  # that fit into a table
+_NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success", "tasks", "runs")
+
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT…")
@@ -78,8 +81,6 @@ def evaluate(
             video=out / "videos" if video and out is not None else None,
             env=env,
         )
-    except UserError:
-        raise
     except ValueError as error:
         raise UserError(f"evaluate: {one_line(error)}") from error
     results.provenance["command"] = shlex.join(command or ["rllib", "evaluate", *checkpoints])
@@ -96,11 +97,15 @@ def evaluate(
 def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per split and meta-task, and one per split of several: ``task_id`` "all", each weighs the same.
 
-    Columns ``split, task_id, episodes, return, std`` (of the returns of a task; of the tasks' means), ``length`` and
-    ``success``, missing where a task has none.
+    Columns ``split, task_id``, the values played of each factor that differs (if there are not too many), ``episodes,
+    return, std`` (of the returns of a task; of the tasks' means), ``length`` and ``success``, missing where a task has
+    none.
     """
     import pandas as pd
 
+    factors = [name for name in episodes if name.startswith("task_") and name != "task_id"]
+    factors = [name for name in factors if episodes[name].nunique() > 1]
+    factors = factors if len(factors) <= _MOST_FACTORS else []
     rows = []
     for split, of_split in episodes.groupby("split", sort=False):
         tasks = []
@@ -110,6 +115,7 @@ def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
                 {
                     "split": split,
                     "task_id": task_id,
+                    **{name.removeprefix("task_"): _values(mine[name]) for name in factors},
                     "episodes": len(mine),
                     "return": mine["return"].mean(),
                     "std": mine["return"].std(ddof=0),
@@ -124,6 +130,10 @@ def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
             spread = table["return"].std(ddof=0)
             rows.append({"split": split, "task_id": "all", "episodes": len(of_split), "std": spread, **means})
     return pd.DataFrame(rows)
+
+
+def _values(played: pd.Series) -> str:
+    return ", ".join(f"{value:g}" for value in sorted(played.dropna().unique()))
 
 
 def _say(results: Results) -> None:
@@ -163,8 +173,8 @@ def _print(frame: pd.DataFrame) -> None:
     headings = {"std": "± std"}
     table = Table(box=None, pad_edge=False)
     for name in frame:
-        is_text = name in ("algorithm", "environment", "split")
-        table.add_column(headings.get(name, name), justify="left" if is_text else "right")
+        is_number = name in _NUMBERS
+        table.add_column(headings.get(name, name), justify="right" if is_number else "left", no_wrap=is_number)
     for row in frame.to_dict("records"):
         cells = ["-" if value != value else formats.get(name, "{}").format(value) for name, value in row.items()]
         table.add_row(*cells)

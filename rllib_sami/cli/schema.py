@@ -11,12 +11,12 @@ from functools import cache
 from typing import Any, Union
 
 from rllib_sami.cli import catalog, typecheck
-from rllib_sami.cli.checkpoints import check_restore
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.folders import plain
 from rllib_sami.cli.resources import NO_LIMITS, Limits, auto_settings, resolve_auto
 from rllib_sami.cli.stop import check_stop
+from rllib_sami.evaluation import checkpoints
 
 CHECKPOINT_TYPES = {
     "num_to_keep": int | None,
@@ -123,7 +123,10 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     )
     plan.bundles = _validate(plan, place)
     if plan.restore is not None:
-        plan.restore = check_restore(plan.restore, algorithm, f"{place}, restore")
+        try:
+            plan.restore = checkpoints.check_restore(plan.restore, algorithm)
+        except ValueError as error:
+            raise UserError(f"{place}, restore: {one_line(error)}") from error
     return plan
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..cli import catalog
-from ..cli import checkpoints as checkpoint_files
+from .. import compat
+from . import checkpoints as checkpoint_files
 from .agents import ContextChange
 from .episodes import Episode, Job, chunks_of, kept_steps
 from .processes import run_all
@@ -67,9 +67,9 @@ def evaluate(
         raise ValueError(f"{episodes=}, {workers=}, {seed=}: expected at least 1, 0 and 0.")
     ContextChange.parse(context)
     given = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
-    paths = list(dict.fromkeys(path for one in given for path in checkpoint_files.find_all(one, "evaluate")))
+    paths = list(dict.fromkeys(path for one in given for path in checkpoint_files.find_all(one)))
     if not paths:
-        raise ValueError("evaluate: no checkpoint given.")
+        raise ValueError("checkpoints: none given.")
     played: list[tuple[str, Stage, list[Job]]] = []
     for run, path in zip(labels(paths), paths, strict=True):
         stage = _stage(path, env, env_config or {}, explore, context)
@@ -91,9 +91,7 @@ def evaluate(
     seconds = time.monotonic() - started
 
     names = _task_names([(stage, one) for (_, stage, _), found in zip(played, outcomes, strict=True) for one in found])
-    results = join(
-        [_table(run, stage, found, names) for (run, stage, _), found in zip(played, outcomes, strict=True)]
-    )
+    results = join([_table(run, stage, found, names) for (run, stage, _), found in zip(played, outcomes, strict=True)])
     steps = int(results.episodes["length"].sum())
     results.provenance = provenance_of(
         seed=seed,
@@ -135,14 +133,14 @@ def labels(paths: Sequence[Path]) -> list[str]:
 
 def _stage(path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, context: str) -> Stage:
     """Returns the stage of a checkpoint with its own environment and ``env_config``, or with those given."""
-    checkpoint = checkpoint_files.load(path, "evaluate")
+    checkpoint = checkpoint_files.load(path)
     config = checkpoint.config.copy(copy_frozen=False)
     if env is not None:
         config.environment(env)
         config.env_config = dict(env_config)
     else:
         config.env_config = {**config.env_config, **env_config}
-        if isinstance(config.env, str) and not catalog.may_be_made(config.env):
+        if isinstance(config.env, str) and not compat.may_be_made(config.env):
             raise ValueError(
                 f"{path}: its environment '{config.env}' was registered by the script that trained it and is not "
                 "known here. Give its class: --env my_module.MyEnv"

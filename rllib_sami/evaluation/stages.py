@@ -10,9 +10,9 @@ from typing import Any
 import gymnasium
 
 from .. import compat
-from ..cli.checkpoints import Checkpoint
 from ..envs import MetaTaskEnv
 from .agents import Agent, make_agent
+from .checkpoints import Checkpoint
 from .episodes import Episode, Job, Player, cap_of, chooses, jobs_of
 from .results import SPLITS
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from rllib_sami.cli.stop import KNOWN, check_stop, flatten
+from rllib_sami.evaluation import Results
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -72,15 +73,15 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     [offered] = [
         line.split() for line in output.splitlines() if line.startswith("  rllib evaluate") and "SaCCM" in line
     ]
-    results = []
-    for name in ("a.json", "b.json"):
+    for name in ("a", "b"):
         result = rllib(*offered[1:], "--episodes", "2", "--out", name)
         assert result.exit_code == 0, result.output
-        results.append(json.loads((tmp_path / name).read_text()))
-    assert results[0] == results[1]
-    assert [row["task_id"] for row in results[0]["summary"]] == [0, 1, 2, 3, "all"]
-    assert len(results[0]["episodes"]) == 8
-    assert all(episode["length"] == 50 for episode in results[0]["episodes"])
+        assert f"Written: {name}" in result.output
+    assert (tmp_path / "a/results.parquet").read_bytes() == (tmp_path / "b/results.parquet").read_bytes()
+    episodes = Results.load(tmp_path / "a").episodes
+    assert episodes.groupby("split")["task_id"].nunique().to_dict() == {"train": 4, "moderate": 4, "extreme": 2}
+    assert len(episodes) == 2 * 10
+    assert (episodes["length"] == 50).all()
     # An experiment's folder stands for its newest checkpoint; RLlib's own agents play too.
     assert "PPO on Pendulum-v1" in rllib("evaluate", "results/plain-smoke", "--episodes", "1").output
     assert "Did you mean 'extreme'?" in refused("evaluate", "results/skilled-smoke", "--split", "extrem")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rllib_sami.cli.errors import UserError, one_line
-from rllib_sami.compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ..compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 _MARK = "rllib_checkpoint.json"
 
@@ -33,12 +32,11 @@ class Checkpoint:
 
         folder = self.path / MODULE_IN_CHECKPOINT
         if not folder.is_dir():
-            raise UserError(f"{self.path}: no single agent's RLModule in it (looked for {MODULE_IN_CHECKPOINT}).")
+            raise ValueError(f"{self.path}: no single agent's RLModule in it (looked for {MODULE_IN_CHECKPOINT}).")
         try:
             return RLModule.from_checkpoint(folder)
         except Exception as error:
-            raise UserError(f"{folder}: the RLModule cannot be loaded: {one_line(error)}") from error
-
+            raise ValueError(f"{folder}: the RLModule cannot be loaded: {_one_line(error)}") from error
 
     def env_steps(self) -> int:
         """Returns for how many environment steps the agent was trained, -1 if the checkpoint does not tell."""
@@ -49,36 +47,48 @@ class Checkpoint:
             return -1
 
 
-def find_all(given: str | Path, place: str) -> list[Path]:
-    """Returns the checkpoint folder that ``given`` is, or the newest one of each trial in it."""
-    newest = find(given, place)
+def find_all(given: str | Path) -> list[Path]:
+    """Returns the checkpoint folder that ``given`` is, or the newest one of each trial in it.
+
+    Raises:
+        ValueError: There is none.
+    """
+    newest = find(given)
     path = Path(given).expanduser().absolute()
     trials = sorted({mark.parent.parent for mark in path.glob(f"*/*/{_MARK}")})
-    return [find(trial, place) for trial in trials] if newest != path and trials else [newest]
+    return [find(trial) for trial in trials] if newest != path and trials else [newest]
 
 
-def find(given: str | Path, place: str) -> Path:
-    """Returns the checkpoint folder that ``given`` is, or the newest one inside a trial's or experiment's folder."""
+def find(given: str | Path) -> Path:
+    """Returns the checkpoint folder that ``given`` is, or the newest one inside a trial's or experiment's folder.
+
+    Raises:
+        ValueError: There is none.
+    """
     path = Path(given).expanduser().absolute()
     if not path.exists():
-        raise UserError(f"{place}: {given}: no such folder.")
+        raise ValueError(f"{given}: no such folder.")
     if (path / _MARK).is_file():
         return path
     inside = [mark.parent for pattern in ("*", "*/*") for mark in path.glob(f"{pattern}/{_MARK}")]
     if inside:
         return max(inside, key=lambda folder: ((folder / _MARK).stat().st_mtime, folder.name))
-    raise UserError(
-        f"{place}: {given} is no checkpoint of an RLlib algorithm: it has no {_MARK}. "
+    raise ValueError(
+        f"{given} is no checkpoint of an RLlib algorithm: it has no {_MARK}. "
         "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder."
     )
 
 
-def load(given: str | Path, place: str) -> Checkpoint:
-    """Reads which algorithm and config a checkpoint is of."""
+def load(given: str | Path) -> Checkpoint:
+    """Reads which algorithm and config a checkpoint is of.
+
+    Raises:
+        ValueError: It cannot be read, or is of something else.
+    """
     from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
-    path = find(given, place)
+    path = find(given)
     try:
         with open(path / "class_and_ctor_args.pkl", "rb") as file:
             content = pickle.load(file)
@@ -87,24 +97,28 @@ def load(given: str | Path, place: str) -> Checkpoint:
         if isinstance(config, dict):
             config = AlgorithmConfig.from_state(dict(config))
     except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"{place}: {path} is of an algorithm whose code is not here: {one_line(error)}. Install or import it."
+        raise ValueError(
+            f"{path} is of an algorithm whose code is not here: {_one_line(error)}. Install or import it."
         ) from error
     except Exception as error:
-        raise UserError(f"{place}: {path} cannot be read: {type(error).__name__}: {one_line(error)}") from error
+        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {_one_line(error)}") from error
     if not (isinstance(algorithm, type) and issubclass(algorithm, Algorithm)):
-        raise UserError(f"{place}: {path} is of {algorithm}, which is no RLlib algorithm.")
+        raise ValueError(f"{path} is of {algorithm}, which is no RLlib algorithm.")
     return Checkpoint(path, algorithm, config)
 
 
-def check_restore(given: str, algorithm: type, place: str) -> str:
-    """Returns the checkpoint's path if ``algorithm`` can start from it."""
-    checkpoint = load(given, place)
+def check_restore(given: str, algorithm: type) -> str:
+    """Returns the checkpoint's path.
+
+    Raises:
+        ValueError: ``algorithm`` cannot start from it.
+    """
+    checkpoint = load(given)
     # By name: inside a trial the class is a copy that Ray made of it, and that copy is what was saved.
     if _full_name(checkpoint.algorithm) != _full_name(algorithm):
         theirs = checkpoint.algorithm.__name__
-        raise UserError(
-            f"{place}: {checkpoint.path} is a checkpoint of {theirs}, but {algorithm.__name__} is to be trained. "
+        raise ValueError(
+            f"{checkpoint.path} is a checkpoint of {theirs}, but {algorithm.__name__} is to be trained. "
             f"Use --algo {theirs} or another checkpoint."
         )
     return str(checkpoint.path)
@@ -112,3 +126,7 @@ def check_restore(given: str, algorithm: type, place: str) -> str:
 
 def _full_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())
