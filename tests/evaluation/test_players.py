@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -73,7 +74,7 @@ class Walks(Plain):
 class Listed(Walks):
     """Keeps what it was told and what it was given; its episodes are of different lengths."""
 
-    episodes_played: list = []
+    episodes_played: ClassVar[list] = []
 
     def reset(self, *, seed=None, options=None):
         result = super().reset(seed=seed, options=options)
