@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pyarrow.fs
 import ray
+import tree
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
@@ -355,13 +356,13 @@ def nothing_evaluated() -> dict[str, float]:
     return {key: 0 if key.startswith("num_") else float("nan") for key in counted}
 
 
-def log_evaluation(metrics: MetricsLogger, results: Mapping[str, Any], key: tuple[str, ...] = ()) -> None:
-    """Logs an evaluation's nested results, which callbacks get from RLlib."""
-    for name, value in results.items():
-        if isinstance(value, Mapping):
-            log_evaluation(metrics, value, (*key, name))
-        else:
-            metrics.log_value((EVALUATION_RESULTS, *key, name), value, window=1)
+def log_evaluation(metrics: MetricsLogger, results: Mapping[str, Any]) -> None:
+    """Logs an evaluation's nested results, so that callbacks get them from RLlib."""
+    # By way of another logger: RLlib reads back only what was merged from one.
+    of_evaluation = MetricsLogger(root=False)
+    for path, value in tree.flatten_with_path(results):
+        of_evaluation.log_value(path, value, window=1)
+    metrics.aggregate([of_evaluation.reduce()], key=EVALUATION_RESULTS)
 
 
 def acting_weights(algorithm: "Algorithm") -> ray.ObjectRef:

@@ -17,6 +17,7 @@ from .core.networks import NetworkConfig
 from .core.pairing import PAIRINGS
 from .core.update import OBJECTIVES
 from .env_runner import SaMIEnvRunner
+from .evaluation.in_training import ENV_STEPS
 from .replay_buffer import TaskEpisodeReplayBuffer
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def check_config(config: "SaMIConfig") -> None:
     runner_class = config.env_runner_cls
     if not (isinstance(runner_class, type) and issubclass(runner_class, SingleAgentEnvRunner)):
         raise ValueError(f"`env_runner_cls` is {config.env_runner_cls!r}, but must be a SingleAgentEnvRunner.")
+    _check_evaluation_splits(config)
     if issubclass(runner_class, SaMIEnvRunner):
         for key, (default, advice) in _WITHOUT_EFFECT_ON_RUNNER.items():
             _has_no_effect(config, key, default, advice)
@@ -193,6 +195,27 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
             f"`num_steps_sampled_before_learning_starts` ({config.num_steps_sampled_before_learning_starts})."
         )
     config.replay_buffer_config = {**options, "type": buffer_class, "capacity": capacity}
+
+
+def _check_evaluation_splits(config: "SaMIConfig") -> None:
+    splits = config.evaluation_splits
+    if splits is None:
+        return
+    are_names = isinstance(splits, list | tuple) and all(isinstance(split, str) and split for split in splits)
+    if not are_names or len(set(splits)) < len(splits):
+        raise ValueError(
+            f"`evaluation_splits` is {splits!r}, but must be a list of different names such as ['train', 'extreme'], "
+            "[] for RLlib's own evaluation, or None for the usual splits of the environment."
+        )
+    if splits and not config.can_evaluate_splits:
+        other = "`custom_evaluation_function`" if config.custom_evaluation_function else "this `env_runner_cls`"
+        raise ValueError(
+            f"`evaluation_splits` is {splits!r}, but {other} evaluates in its own way. Set `evaluation_splits` to [] "
+            f"or leave out {other}."
+        )
+    if reserved := {compat.ENV_RUNNER_RESULTS, ENV_STEPS} & set(splits):
+        raise ValueError(f"`evaluation_splits` has {min(reserved)!r}, which has a meaning of its own in the results.")
+    config.evaluation_splits = list(splits)
 
 
 def _arguments(cls: type) -> set[str]:

@@ -15,6 +15,7 @@ from ray.rllib.utils.annotations import override
 from . import compat
 from .core.acting import make_policy
 from .core.threads import set_num_threads
+from .evaluation.episodes import Player
 from .replay_buffer import SLOT, TASK_ID
 from .rl_module import SaMITorchRLModule
 from .vector_env import TaskVectorEnv, VectorStep
@@ -47,6 +48,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     env: TaskVectorEnv
 
     def __init__(self, **kwargs):
+        self.players: dict[str, Player] = {}  # environments of evaluations, by split
         # Made first: the base class makes the environments.
         self._entropy: int | None = None
         self._num_resets = 0
@@ -84,6 +86,12 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._needs_initial_reset = True
         self._episodes_over = np.zeros(self.num_envs, np.int64)
         compat.call_on_environment_created(self)
+
+    @override(SingleAgentEnvRunner)
+    def stop(self) -> None:
+        for player in self.players.values():
+            player.close()
+        super().stop()
 
     @property
     def _num_slots(self) -> int:

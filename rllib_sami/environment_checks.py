@@ -8,6 +8,7 @@ import numpy as np
 
 from . import compat
 from .config_checks import is_int
+from .evaluation.in_training import grids_of
 from .vector_env import TASK_ID
 
 if TYPE_CHECKING:
@@ -21,11 +22,17 @@ TASK_ID_HINT = (
 
 
 def check_environment(config: "SaMIConfig") -> None:
-    """Makes the environment once, resets it and checks that the algorithm can train on it.
+    """Makes the environment once, resets it and checks that the algorithm can train, and be evaluated, on it.
 
     Raises:
         ValueError: Saying what is missing and how to add it.
     """
+    _check_training(config)
+    if config.evaluation_interval or config.evaluation_splits:
+        grids_of(config)
+
+
+def _check_training(config: "SaMIConfig") -> None:
     env = compat.env_creator(config, worker_index=0, slot=0)()
     try:
         name = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", config.env)
