@@ -49,6 +49,8 @@ from ray.rllib.utils.metrics import (
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
+from .envs.registration import ENVIRONMENTS, make
+
 SAMPLING = "sample"  # tag of the calls that go on during updates
 PLAYING = "play"  # tag of the calls of an evaluation
 POLL_S = 0.02  # between two looks for what evaluation runners have finished
@@ -150,6 +152,8 @@ def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callab
         if _global_registry.contains(ENV_CREATOR, env):
             creator = _global_registry.get(ENV_CREATOR, env)
             return lambda: creator(context)
+        if env.rpartition(":")[2] in ENVIRONMENTS:  # that registry is emptied as Ray shuts down
+            return lambda: make(env, **context)
         if ":" in env or env in gym.registry:
             return lambda: gym.make(env, **context)
         env = load_class(

@@ -10,7 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, STEPS, lookup
+from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
 
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
@@ -148,6 +148,8 @@ def returns(result: dict[str, Any]) -> dict[str, float]:
     names = [RETURN, EVALUATION_RETURN]
     by_task = (result.get("env_runners") or {}).get("return_by_task")
     names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
+    evaluation = result.get("evaluation")
+    names += [f"evaluation/{split}/{RETURN_MEAN}" for split in evaluation] if isinstance(evaluation, dict) else []
     found = {name: lookup(result, name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -158,7 +160,10 @@ def _details(known: dict[str, float]) -> list[str]:
     cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
     more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
     lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
-    if EVALUATION_RETURN in known:
+    splits = [name for name in known if name.startswith("evaluation/") and name.endswith(f"/{RETURN_MEAN}")]
+    if splits:
+        lines.append("evaluation  " + "  ".join(f"{name.split('/')[1]}: {_number(known[name])}" for name in splits))
+    elif EVALUATION_RETURN in known:
         lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
     return lines
 

@@ -153,6 +153,8 @@ class ConfigSchema:
         self.keys = {key for key in self.defaults if key not in self.deprecated} | _EXTRA_KEYS
         intervals = ("evaluation_interval", "offline_evaluation_interval")
         self.evaluation_defaults = {key: self.defaults.get(key) for key in intervals}
+        if "evaluation_splits" in self.defaults:  # of our algorithms
+            self.evaluation_defaults["evaluation_splits"] = None
         self.public_keys = {key for key in self.keys if not key.startswith("_")}
 
     @staticmethod

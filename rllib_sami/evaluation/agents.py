@@ -68,7 +68,7 @@ class ContextAgent:
             networks.actor = _ActorElsewhere(networks.actor, self._change)  # type: ignore[assignment]
         self._policy = make_policy(networks)
         self._sizes = (networks.encoder.state_dim, networks.action_dim)
-        self._low, high = (bound.cpu().numpy().astype(np.float64) for bound in (module.action_low, module.action_high))
+        self._low, high = (bound.cpu().numpy() for bound in (module.action_low, module.action_high))
         self._half_range, self._shape = (high - self._low) / 2, module.action_space.shape
         self._explore = explore
         self.contexts: np.ndarray | None = np.zeros((ROWS, networks.config.context_dim), np.float32)

@@ -158,7 +158,8 @@ class Slot:
         """Takes a step with an action of the action space."""
         truncated: Any
         if self._bare is not None:
-            self.reward, self.terminated, truncated = self._bare.advance(action)
+            # As in training: the physics is in double precision.
+            self.reward, self.terminated, truncated = self._bare.advance(np.asarray(action, np.float64))
             if self.terminated or truncated:
                 self.info = self._bare.episode_info()
                 self._note()
