@@ -260,3 +260,14 @@ def test_a_setting_by_name_reaches_the_config():
     config = tiny().update_from_dict({"evaluation_splits": ["train"], "evaluation_interval": 3})
     assert (config.evaluation_splits, config.evaluation_interval) == (["train"], 3)
     assert AlgorithmConfig.from_state(config.get_state()).evaluation_splits == ["train"]
+
+
+def test_learning_curves_have_each_evaluation_once(tmp_path):
+    header = (
+        "num_env_steps_sampled_lifetime,time_total_s,env_runners/episode_return_mean,evaluation/env_steps," + METRIC
+    )
+    # Restored after the fourth row, from a checkpoint of the second.
+    rows = ["100,1,5,,", "200,2,6,200,1.5", "300,3,7,200,1.5", "400,4,7,400,2.5", "300,5,7,200,1.5", "400,6,8,400,3.5"]
+    (tmp_path / "progress.csv").write_text("\n".join([header, *rows]) + "\n")
+    curve = read_progress(tmp_path, "SaCCM", "run")
+    np.testing.assert_equal(curve["return_mean_moderate"].to_numpy(), [math.nan, 1.5, math.nan, 3.5])
