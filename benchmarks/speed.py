@@ -12,6 +12,7 @@ import warnings
 
 import click
 import torch
+from evaluating import evaluation
 from sampling import sampling
 from scale import scale
 from training import train
@@ -22,7 +23,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 @click.group(
     help=__doc__,
-    commands=[sampling, update, learner, train, buffer, scale],
+    commands=[sampling, update, learner, train, buffer, scale, evaluation],
     context_settings={"max_content_width": 120},
 )
 def main() -> None:
