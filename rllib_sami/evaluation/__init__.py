@@ -1,4 +1,4 @@
-"""Zero-shot evaluation: from episodes to tables, statistics, figures and one report.
+"""Zero-shot evaluation: from checkpoints to tables, statistics, figures, videos and one report.
 
 ```python
 from rllib_sami.evaluation import evaluate, report
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Contexts", "Results", "evaluate", "report"]
 
-# Loaded when first used: a report needs the extra "report". (The module of `report` is named
+# Loaded when first used: a report needs the extra "report", and playing needs Ray. (The module of `report` is named
 # `reporting`: one named like the function would take its place as soon as it is imported.)
 _HOMES = {"Contexts": ".results", "Results": ".results", "evaluate": ".play", "report": ".reporting"}
 

@@ -169,7 +169,7 @@ class Results:
         """
         folders = [folders] if isinstance(folders, str | Path) else list(folders)
         if not folders:
-            raise ValueError("results: no folder given. Give one that `Results.save` has written.")
+            raise ValueError("results: no folder given. Give one that `rllib evaluate --out` has written.")
         parts = [_read(Path(folder).expanduser()) for folder in folders]
         _check_grids(parts, [str(folder) for folder in folders])
         return parts[0] if len(parts) == 1 else join(parts)
@@ -215,7 +215,7 @@ def _rank(column: pd.Series) -> pd.Series:
 def _read(folder: Path) -> Results:
     file = folder / EPISODES_FILE
     if not file.is_file():
-        raise ValueError(f"{folder}: no {EPISODES_FILE} in it. Give a folder that `Results.save` has written.")
+        raise ValueError(f"{folder}: no {EPISODES_FILE} in it. Give a folder that `rllib evaluate --out` has written.")
     try:
         episodes = pd.read_parquet(file)
         file, contexts = folder / CONTEXTS_FILE, None
