@@ -38,7 +38,7 @@ class EvaluatesSplits(Algorithm):
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
         results = super().step()
-        if self.config.evaluation_interval and self._grids:
+        if self._last_evaluation:
             # In every result: Tune stops with an error where a metric that it looks at is missing.
             results[compat.EVALUATION_RESULTS] = {**results.get(compat.EVALUATION_RESULTS, {}), **self._last_evaluation}
         return results

@@ -114,6 +114,17 @@ def test_a_restored_run_goes_on_with_the_same_numbers(tmp_path):
     assert restored[0][1]["evaluation"]["env_runners"]["num_episodes_lifetime"] == 20
 
 
+def test_an_evaluation_that_was_asked_for():
+    algo = evaluating(None).build_algo()
+    numbers = [algo.evaluate(), algo.evaluate()]
+    results = [algo.train(), algo.train()]
+    algo.stop()
+    assert numbers[0]["train"]["return_mean"] == numbers[1]["train"]["return_mean"]
+    assert [one["env_runners"]["num_episodes_lifetime"] for one in numbers] == [10, 20]
+    for result in results:
+        np.testing.assert_equal(of_splits(result), of_splits({"evaluation": numbers[1]}))
+
+
 def test_callbacks_and_seeds_and_noise():
     heard = []
 
@@ -263,9 +274,8 @@ def test_a_setting_by_name_reaches_the_config():
 
 
 def test_learning_curves_have_each_evaluation_once(tmp_path):
-    header = (
-        "num_env_steps_sampled_lifetime,time_total_s,env_runners/episode_return_mean,evaluation/env_steps," + METRIC
-    )
+    steps, seconds = "num_env_steps_sampled_lifetime", "time_total_s"
+    header = ",".join([steps, seconds, "env_runners/episode_return_mean", "evaluation/env_steps", METRIC])
     # Restored after the fourth row, from a checkpoint of the second.
     rows = ["100,1,5,,", "200,2,6,200,1.5", "300,3,7,200,1.5", "400,4,7,400,2.5", "300,5,7,200,1.5", "400,6,8,400,3.5"]
     (tmp_path / "progress.csv").write_text("\n".join([header, *rows]) + "\n")

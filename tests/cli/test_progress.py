@@ -90,6 +90,13 @@ def test_the_last_return_known_stands_where_no_episode_ended(clock):
     assert text.count("evaluation  -7.00") == 2
 
 
+def test_evaluation_by_split(clock):
+    table = Table({}, interval=0)
+    of_splits = {"train": {"return_mean": -1.0}, "extreme": {"return_mean": -2.5}, "num_healthy_workers": 1}
+    table.report(result(1) | {"evaluation": of_splits | {"env_runners": {"episode_return_mean": -1.75}}})
+    assert "evaluation  train: -1.00  extreme: -2.50\n" in table.text.getvalue()
+
+
 def test_returns():
     assert returns({"env_runners": None, "evaluation": 3}) == {}
     assert returns(result(1, value=2.0)) == {"env_runners/episode_return_mean": 2.0}
