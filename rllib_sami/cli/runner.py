@@ -181,8 +181,8 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
                 callbacks=[
                     progress,
                     MissingMetrics(plan.stop),
-                    CsvLog(resumed),
-                    JsonLog(resumed),
+                    CsvLog(),
+                    JsonLog(),
                     CheckpointNotes(run, resumed),
                     graceful,
                 ],

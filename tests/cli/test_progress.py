@@ -1,6 +1,5 @@
-"""The live table and the logs, on results made by hand."""
+"""The live table, on results made by hand."""
 
-import csv
 import io
 from types import SimpleNamespace
 
@@ -140,34 +139,3 @@ class TestMissingMetrics:
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
-
-
-def test_csv_gets_new_columns_and_forgets_lost_iterations(tmp_path):
-    from rllib_sami.cli.logs import CsvLog
-
-    def trial(iteration=None):
-        checkpoint = SimpleNamespace(metrics={"training_iteration": iteration}) if iteration else None
-        fields = {"trial_id": "t", "local_path": str(tmp_path), "checkpoint": None}
-        methods = {"latest_checkpoint_result": checkpoint, "init_local_path": lambda self: None}
-        return type("Trial", (), fields | methods)()  # hashable, as Tune's own
-
-    def rows():
-        with open(tmp_path / "progress.csv", newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
-    first, log = trial(), CsvLog()
-    log.log_trial_result(0, first, {"training_iteration": 1, "config": {"x": 1}})
-    log.log_trial_result(0, first, {"training_iteration": 2, "loss": {"critic": 0.5}})
-    log.log_trial_result(0, first, {"training_iteration": 3, "loss": {"critic": 0.4}})
-    assert rows() == [
-        {"training_iteration": "1", "loss/critic": ""},
-        {"training_iteration": "2", "loss/critic": "0.5"},
-        {"training_iteration": "3", "loss/critic": "0.4"},
-    ]
-    log.log_trial_end(first)
-
-    second, log = trial(iteration=2), CsvLog(resumed=True)
-    log.log_trial_result(0, second, {"loss": {"actor": 1, "critic": 0.3}, "training_iteration": 3})
-    assert [row["training_iteration"] for row in rows()] == ["1", "2", "3"]
-    assert rows()[-1] == {"training_iteration": "3", "loss/critic": "0.3", "loss/actor": "1"}
-    log.log_trial_end(second)
