@@ -41,7 +41,7 @@ class Table:
     def __init__(self, stop, interval=10.0):
         self.text = io.StringIO()
         self.progress = Progress(stop, interval, Console(file=self.text, width=200, highlight=False))
-        self.trial = SimpleNamespace(trial_id="t", experiment_tag="0")
+        self.trial = SimpleNamespace(trial_id="t", experiment_tag="0", last_result={})
 
     def report(self, result):
         self.progress.on_trial_result(0, [self.trial], self.trial, result)
@@ -50,6 +50,15 @@ class Table:
     def rows(self):
         lines = [line.split() for line in self.text.getvalue().splitlines()]
         return [line for line in lines if line and line[0].replace(",", "").isdigit()]
+
+
+def test_a_resumed_run_shows_the_last_return_that_is_known(clock):
+    table = Table({})
+    assert table.progress.lacks_return([table.trial])
+    table.trial.last_result = result(6, value=-50.0)
+    table.report(result(7))
+    assert table.rows[-1][2] == "-50.0"
+    assert not table.progress.lacks_return([table.trial])
 
 
 def test_rows_rates_and_time_left(clock):
