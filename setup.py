@@ -28,6 +28,7 @@ setup(
         *find_packages(include=["rllib_sami", "rllib_sami.*"]),
         *(f"rllib_sami.{name}" for name in find_packages(include=["envs", "envs.*"])),
     ],
+    py_modules=["rllib_sami_command"],
     # The environments know nothing of learning, so they live beside the package and are installed into it.
     package_dir={"rllib_sami": "rllib_sami", "rllib_sami.envs": "envs"},
     package_data={
@@ -55,8 +56,8 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "rllib = rllib_sami.cli:main",
-            "rllib-sami = rllib_sami.cli:main",
+            "rllib = rllib_sami_command:main",
+            "rllib-sami = rllib_sami_command:main",
         ]
     },
     classifiers=[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
 import os
 import sys
@@ -128,6 +129,15 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
             cls(**dict(zip(names, values, strict=True)))
         except (TypeError, ValueError) as error:
             raise UserError(f"{place}: {one_line(error)}") from error
+
+
+def environment_settings(env: Any) -> set[str]:
+    """Returns what ``env_config`` may contain, if ``env`` is one of our environments."""
+    cls = our_environments().get(env) if isinstance(env, str) else None
+    if cls is None:
+        return set()
+    arguments = {name for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters}
+    return (arguments | {factor.name for factor in cls.factors}) - {"self", "args", "kwargs", "factors"}
 
 
 def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:

@@ -51,7 +51,8 @@ class Progress(Callback):
         """Prints a line, unless the trial's last line is younger than the interval."""
         now, key = time.monotonic(), trial.trial_id
         # An iteration in which no episode ended has no return: the last one known stands.
-        self._returns.setdefault(key, {}).update(returns(result))
+        # A resumed trial still has its last result.
+        self._returns.setdefault(key, returns(trial.last_result)).update(returns(result))
         if key not in self._begin:
             # The first iteration's own duration is the best guess of when it began.
             seconds = lookup(result, "time_this_iter_s") or 0.0
@@ -70,6 +71,10 @@ class Progress(Callback):
         """Prints every result that was held back (after an interruption)."""
         for trial in trials:
             self.on_trial_complete(0, trials, trial)
+
+    def lacks_return(self, trials: list[Trial]) -> bool:
+        """Returns whether no episode of any trial has ended yet."""
+        return not any(RETURN in self._returns.get(trial.trial_id, {}) for trial in trials)
 
     def _print(self, now: float, trial: Trial, result: dict[str, Any], trials: int) -> None:
         key = trial.trial_id
