@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from rllib_sami import SaMI, compat, environment_checks, envs
+from rllib_sami import SaMI, compat, environment_checks
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
+from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 
 # Set before Ray starts. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
@@ -91,7 +92,7 @@ def algorithm_class(name: Any, place: str) -> type:
 
 def our_environments() -> dict[str, Any]:
     """Environment id -> class, of this package."""
-    return dict(envs.ENVIRONMENTS)
+    return dict(ENVIRONMENTS)
 
 
 def check_environment(env: Any, place: str) -> None:

@@ -175,9 +175,9 @@ class Slot:
         """Takes from the info what is told of the episode: of its task the first word stands, else the last."""
         if self._bare is None:
             self._row[:] = gymnasium.spaces.flatten(self.env.observation_space, self._obs)
-        told = {key: self.info[key] for key in ("is_success", "skill", "reference_skill") if key in self.info}
-        task = {key: self.info[key] for key in ("task_id", "task") if key in self.info}
-        self._told = {**task, **self._told, **told}
+        for key in ("task_id", "task", "is_success", "skill", "reference_skill"):
+            if key in self.info and not (key in ("task_id", "task") and key in self._told):
+                self._told[key] = self.info[key]
 
     @property
     def obs(self) -> Any:

@@ -188,7 +188,5 @@ def _table(run: str, stage: Stage, episodes: Sequence[Episode], names: Mapping[s
             }
             | episode.skills
         )
-    contexts = None
-    if episodes[0].contexts is not None:
-        contexts = Contexts(kept_steps(stage.cap), np.stack([episode.contexts for episode in episodes]))
-    return Results(pd.DataFrame(rows), contexts)
+    contexts = [episode.contexts for episode in episodes if episode.contexts is not None]
+    return Results(pd.DataFrame(rows), Contexts(kept_steps(stage.cap), np.stack(contexts)) if contexts else None)

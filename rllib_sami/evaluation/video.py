@@ -93,7 +93,7 @@ def _try_to_film(stage: Stage) -> dict[str, Any]:
     env = stage.make_env(0, **render)
     try:
         env.reset(seed=0)
-        image = env.render()
+        image: Any = env.render()
     finally:
         env.close()
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
