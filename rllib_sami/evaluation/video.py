@@ -21,6 +21,7 @@ from .stages import Stage, name_of, opened, pack
 
 SECONDS = 10  # of an episode that are filmed at most
 _USUAL_FPS = 20
+_PICTURES = {"render_task": True, "width": 320, "height": 320}  # as small as the page shows them
 
 
 def record(
@@ -87,8 +88,9 @@ def _try_to_film(stage: Stage) -> dict[str, Any]:
 
     env = stage.make_env(0)
     render: dict[str, Any] = {"render_mode": "rgb_array"}
-    if isinstance(env, MetaTaskEnv) and "render_task" in constructor_names(type(env)):
-        render["render_task"] = True
+    if isinstance(env, MetaTaskEnv):
+        known = constructor_names(type(env))
+        render |= {key: value for key, value in _PICTURES.items() if key in known}
     env.close()
     env = stage.make_env(0, **render)
     try:
