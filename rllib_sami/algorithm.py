@@ -13,7 +13,7 @@ from ray.util.debug import log_once
 
 from . import compat
 from .checkpoint_checks import check_checkpoint
-from .config_checks import check_compiler, check_config, check_keys
+from .config_checks import check_config, check_keys, check_machine
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
@@ -286,7 +286,7 @@ class SaMI(Algorithm):
     @override(Algorithm)
     def setup(self, config: SaMIConfig) -> None:
         check_environment(config)  # before any worker starts
-        check_compiler(config)
+        check_machine(config)
         super().setup(config)
         obs_space, action_space = self.spaces[compat.DEFAULT_MODULE_ID]
         options = dict(self.config.replay_buffer_config)

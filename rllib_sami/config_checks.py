@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+import torch
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from . import compat
@@ -143,12 +144,17 @@ def check_config(config: "SaMIConfig") -> None:
                 )
 
 
-def check_compiler(config: "SaMIConfig") -> None:
-    """Tries ``torch.compile`` if ``compile_update`` asks for it; takes some seconds.
+def check_machine(config: "SaMIConfig") -> None:
+    """Checks that this process has what the settings need: a GPU for a local learner, a compiler (some seconds).
 
     Raises:
-        ValueError: If it does not work here.
+        ValueError: Naming the setting and what is missing.
     """
+    if config.num_learners == 0 and config.num_gpus_per_learner > 0 and not torch.cuda.is_available():
+        raise ValueError(
+            f"`num_gpus_per_learner` is {config.num_gpus_per_learner}, but torch {torch.__version__} finds no GPU "
+            "here. Install torch with CUDA and the GPU's driver, or set `num_gpus_per_learner` to 0."
+        )
     if not config.compile_update:
         return
     try:

@@ -18,7 +18,9 @@ def compiled_loss_functions() -> LossFunctions:
     What they return is valid until the next update. The recurrent calls stay outside: each is one call of cuDNN or
     oneDNN, which ``torch.compile`` could only take apart into its steps.
     """
-    plain, fast = LossFunctions(), partial(torch.compile, fullgraph=True, options=OPTIONS)
+    # What agents before this one have compiled would count against this one's limit, and make its sizes seem to change.
+    torch.compiler.reset()
+    plain, fast = LossFunctions(), partial(torch.compile, options=OPTIONS)
     compiled_critics = fast(plain.critics)
 
     def critics(acting: ActorNetworks, training: TrainingNetworks, *arguments: Any) -> Any:

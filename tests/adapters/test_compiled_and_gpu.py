@@ -31,6 +31,13 @@ def test_without_a_compiler_the_setting_is_refused(monkeypatch):
     tiny().build_algo().stop()  # nothing is tried
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_starts():
+    message = refusal(tiny().learners(num_gpus_per_learner=1))
+    assert message.startswith("`num_gpus_per_learner` is 1, but torch 2")
+    assert message.endswith("or set `num_gpus_per_learner` to 0.")
+
+
 @pytest.mark.slow
 def test_the_trial_names_what_is_missing(fresh_python):
     code = """

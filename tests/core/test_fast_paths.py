@@ -117,7 +117,6 @@ def test_the_order_of_steps_changes_nothing():
 
 @pytest.mark.slow
 def test_compiled_equals_eager_and_longer_episodes_compile_nothing_anew():
-    torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     compiled = compiled_loss_functions()
     batches = [make_batch(seed=seed, lengths=np.array([9, 5, 7, 8, 6, 9, 4, 5]) + seed) for seed in range(3)]
@@ -132,6 +131,7 @@ def test_compiled_equals_eager_and_longer_episodes_compile_nothing_anew():
     for mine, theirs in zip(parameters(first), parameters(second), strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3
+    assert not torch._dynamo.utils.counters["graph_break"]
 
 
 # --- bfloat16 -------------------------------------------------------------------------------------------------------
