@@ -8,9 +8,11 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+import torch
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from . import compat
+from .core.compilation import check_compilation
 from .core.context_encoder import ENCODER_TYPES
 from .core.losses import SIMILARITIES
 from .core.networks import NetworkConfig
@@ -30,6 +32,8 @@ _SWITCHES = (
     "encoder_critic_gradient",
     "return_gap_weight",
     "store_buffer_in_checkpoints",
+    "compile_update",
+    "mixed_precision",
 )
 # Settings of RLlib that have no effect here: their defaults and what to set instead.
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
@@ -39,6 +43,7 @@ _WITHOUT_EFFECT = {
     "num_epochs": (1, _BATCHES),
     "_learner_connector": (None, "The learner takes arrays from the replay buffer: subclass TaskEpisodeReplayBuffer"),
     "batch_mode": ("truncate_episodes", "The replay buffer puts pieces of episodes together: leave it as it is"),
+    "torch_compile_learner": (False, "Set `compile_update`, which compiles the losses of an update"),
     "normalize_actions": (True, "The actor's tanh needs normalised actions: leave it as it is"),
 }
 # The same for SaMIEnvRunner.
@@ -139,6 +144,28 @@ def check_config(config: "SaMIConfig") -> None:
                     f"The callback `{callback}` is given, but SaMIEnvRunner calls only `on_episode_end` of the "
                     "callbacks on episodes. Use that, or set `env_runner_cls` to SingleAgentEnvRunner."
                 )
+
+
+def check_machine(config: "SaMIConfig") -> None:
+    """Checks that this process has what the settings need: a GPU for a local learner, a compiler (some seconds).
+
+    Raises:
+        ValueError: Naming the setting and what is missing.
+    """
+    if config.num_learners == 0 and config.num_gpus_per_learner > 0 and not torch.cuda.is_available():
+        raise ValueError(
+            f"`num_gpus_per_learner` is {config.num_gpus_per_learner}, but torch {torch.__version__} finds no GPU "
+            "here. Install torch with CUDA and the GPU's driver, or set `num_gpus_per_learner` to 0."
+        )
+    if not config.compile_update:
+        return
+    try:
+        check_compilation()
+    except RuntimeError as error:
+        raise ValueError(
+            f"`compile_update` is True, but torch.compile does not work here ({error}). Install a C++ compiler (g++ "
+            "or clang++) and Python's headers, or set `compile_update` to False."
+        ) from error
 
 
 def _has_no_effect(config: "SaMIConfig", key: str, default: Any, advice: str) -> None:

@@ -10,8 +10,9 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.annotations import override
 
 from . import compat
+from .core.compilation import compiled_loss_functions
 from .core.threads import set_num_threads
-from .core.update import Optimizers, parameter_groups, update
+from .core.update import LossFunctions, Optimizers, parameter_groups, update
 
 NUM_UPDATES_LIFETIME = "num_updates_lifetime"
 LEARNING_RATE_OF = {"encoder": "encoder_lr", "critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
@@ -25,6 +26,7 @@ class SaMITorchLearner(TorchLearner):
         set_num_threads(self.config.num_torch_threads)
         super().build()
         self._update_config = self.config.get_update_config(self._action_dim())
+        self._loss_functions = compiled_loss_functions() if self.config.compile_update else LossFunctions()
 
     @override(TorchLearner)
     def configure_optimizers_for_module(self, module_id, config=None) -> None:
@@ -51,6 +53,12 @@ class SaMITorchLearner(TorchLearner):
         compat.set_learning_rates(self, timesteps)
 
     @override(TorchLearner)
+    def _convert_batch_type(self, batch, to_device=True, pin_memory=False, use_stream=False):
+        # From pinned memory, so that the copy to a GPU does not wait for it.
+        pin_memory = pin_memory or self._device.type == "cuda"
+        return super()._convert_batch_type(batch, to_device, pin_memory, use_stream)
+
+    @override(TorchLearner)
     def _update(self, batch: dict[str, Any], **kwargs) -> tuple[Any, Any, Any]:
         for module_id, arrays in batch.items():
             module = self._module[module_id]
@@ -60,7 +68,15 @@ class SaMITorchLearner(TorchLearner):
             totals: dict[str, torch.Tensor] = {}
             for index in range(num_updates):
                 one = {name: values[index] for name, values in arrays.items()}
-                metrics = update(module.acting, module.learning, optimizers, one, self._update_config, average)
+                metrics = update(
+                    module.acting,
+                    module.learning,
+                    optimizers,
+                    one,
+                    self._update_config,
+                    average,
+                    self._loss_functions,
+                )
                 totals = {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
             # The only point where the device is waited for.
             names = list(totals)
