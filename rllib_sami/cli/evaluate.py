@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
                     **{name.removeprefix("task_"): _values(mine[name]) for name in factors},
                     "episodes": len(mine),
                     "return": mine["return"].mean(),
-                    "std": mine["return"].std(ddof=0),
+                    "std": mine["return"].std(ddof=0) if len(mine) > 1 else float("nan"),
                     "length": mine["length"].mean(),
                     "success": float(success.mean()) if len(success) else float("nan"),
                 }
@@ -149,7 +150,8 @@ def _say(results: Results) -> None:
         _print(table)
     if len(provenance["checkpoints"]) > 1:
         click.echo("\nPer split, over runs")
-        _print(results.summary().drop(columns=["context", "explore"]))
+        summary = results.summary().drop(columns=["context", "explore"])
+        _print(summary.drop(columns="environment") if summary["environment"].nunique() == 1 else summary)
     speed = provenance["throughput"]
     click.echo(
         f"{len(episodes)} episodes in {speed['seconds']:,.1f} s: {speed['episodes_per_second']:,.1f} episodes/s, "
@@ -174,11 +176,14 @@ def _print(frame: pd.DataFrame) -> None:
     table = Table(box=None, pad_edge=False)
     for name in frame:
         is_number = name in _NUMBERS
-        table.add_column(headings.get(name, name), justify="right" if is_number else "left", no_wrap=is_number)
+        table.add_column(
+            headings.get(name, name), justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
+        )
     for row in frame.to_dict("records"):
         cells = ["-" if value != value else formats.get(name, "{}").format(value) for name, value in row.items()]
         table.add_row(*cells)
-    Console(highlight=False).print(table)
+    is_terminal = sys.stdout.isatty()
+    Console(highlight=False, width=None if is_terminal else 120).print(table)
 
 
 def _check_writable(folder: Path) -> None:
