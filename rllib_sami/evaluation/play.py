@@ -120,15 +120,17 @@ def evaluate(
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """Returns a label for each checkpoint: the trial's folder, or as much of the path as it takes to differ."""
-    tails = [path.parts[:-1] if path.name.startswith("checkpoint_") else path.parts[-2:] for path in paths]
-    ends = [tail[-1:] if path.name.startswith("checkpoint_") else tail for path, tail in zip(paths, tails, strict=True)]
-    found = ["/".join(end) for end in ends]
-    size = 2
-    while len(set(found)) < len(found):
-        found = ["/".join(path.parts[-size:]).lstrip("/") for path in paths]
+    """Returns a label for each checkpoint: the folder of its experiment, of its trial, or more, until all differ."""
+    ends = [path.parent if path.name.startswith("checkpoint_") else path for path in paths]
+    if len(set(ends)) < len(ends):  # several checkpoints of a trial
+        ends = list(paths)
+    # Tune's names of trials are long; those of experiments were chosen by someone.
+    if all((end / "params.json").exists() for end in ends) and len({end.parent.name for end in ends}) == len(ends):
+        return [end.parent.name for end in ends]
+    size = 1
+    while len({end.parts[-size:] for end in ends}) < len(ends):
         size += 1
-    return found
+    return ["/".join(end.parts[-size:]) for end in ends]
 
 
 def _stage(path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, context: str) -> Stage:

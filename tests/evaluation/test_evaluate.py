@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from rllib_sami.evaluation import Results, evaluate
+from rllib_sami.evaluation.play import labels
 
 OUTER = ("train", "moderate", "extreme")
 
@@ -79,6 +80,22 @@ def test_what_cannot_be_evaluated(checkpoints, given, arguments, words):
     with pytest.raises(ValueError) as error:  # noqa: PT011 (words)
         evaluate(checkpoints / given, **arguments)
     assert words in str(error.value)
+
+
+def test_labels_are_as_short_as_they_can_be(tmp_path):
+    trials = [tmp_path / name / "SaCCM_x_0_2026" for name in ("first", "second")]
+    checkpoints = [trial / "checkpoint_000010" for trial in trials]
+    assert labels(checkpoints[:1]) == ["SaCCM_x_0_2026"]
+    assert labels(checkpoints) == ["first/SaCCM_x_0_2026", "second/SaCCM_x_0_2026"]
+    assert labels([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
+    assert labels([trials[0] / "checkpoint_000010", trials[0] / "checkpoint_000020"]) == [
+        "checkpoint_000010",
+        "checkpoint_000020",
+    ]
+    for trial in trials:
+        trial.mkdir(parents=True)
+        (trial / "params.json").write_text("{}")
+    assert labels(checkpoints) == ["first", "second"]
 
 
 def test_an_empty_list():
