@@ -2,15 +2,15 @@
 
 import dataclasses
 import importlib
+import math
 import pickle
 import uuid
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import pyarrow.fs
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
@@ -267,6 +267,18 @@ def env_steps_sampled(algorithm: "Algorithm") -> int:
     return int(algorithm.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
 
 
+def progress(algorithm: "Algorithm") -> dict[str, Any]:
+    """How far training is: what a checkpoint's manifest tells of it."""
+    mean = algorithm.metrics.peek((ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN), default=math.nan)
+    return {
+        "algorithm": type(algorithm).__name__,
+        "training_iteration": algorithm.iteration,
+        "num_env_steps_sampled_lifetime": env_steps_sampled(algorithm),
+        "episode_return_mean": float(mean) if math.isfinite(mean) else None,
+        "time_total_s": round(float(algorithm._time_total), 3),
+    }
+
+
 def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]) -> None:
     """One call of the learners, with a sample for each of them."""
     batches = [
@@ -316,13 +328,9 @@ def absolute_path(path: Any) -> str:
     return str(path) if "://" in str(path) else str(Path(path).absolute())
 
 
-def checkpoint_constructor(path: Any, filesystem: Any = None, component: str = "") -> dict[str, Any] | None:
+def checkpoint_constructor(folder: Path, component: str = "") -> dict[str, Any] | None:
     """The class and constructor arguments in a checkpoint (or a component's folder in it); None if it has none."""
-    if filesystem is None:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(str(path))
-    file = PurePosixPath(path, component, Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).as_posix()
     try:
-        with filesystem.open_input_stream(file) as stream:
-            return pickle.load(stream)
+        return pickle.loads((folder / component / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).read_bytes())
     except (OSError, ImportError, AttributeError, TypeError, ValueError):
         return None  # as RLlib does with what another version of Python or of a package has written

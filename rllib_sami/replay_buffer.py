@@ -80,10 +80,13 @@ class TaskEpisodeReplayBuffer:
             "num_env_steps_added_lifetime": self._num_steps_added,
         }
 
-    def get_state(self) -> dict[str, Any]:
-        """Finished episodes, counters and the random state."""
+    def get_state(self, *, copy: bool = True) -> dict[str, Any]:
+        """Finished episodes, counters and the random state: a nested dict of numbers, text and arrays.
+
+        With ``copy`` False for writing it at once: an array may be a list of views, to be joined.
+        """
         return {
-            "store": self.store.get_state(),
+            "store": self.store.get_state(copy=copy),
             "rng": self._rng.bit_generator.state,
             "num_steps_added": self._num_steps_added,
         }
