@@ -55,7 +55,7 @@ def _write_array(path: Path, parts: list[np.ndarray]) -> None:
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
-            file.write(memoryview(np.ascontiguousarray(part).reshape(-1).view(np.uint8)))
+            file.write(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
 
 
 def _number(value: Any) -> Any:
