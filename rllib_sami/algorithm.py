@@ -21,6 +21,7 @@ from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
 from .env_runner import SaMIEnvRunner
 from .environment_checks import check_environment
+from .faults import Patience, warned_if_late
 from .learner import SaMITorchLearner
 from .rl_module import SaMITorchRLModule
 
@@ -291,6 +292,7 @@ class SaMI(Algorithm):
             **options,
         )
         self._update_credit = 0.0
+        self._patience = Patience(self.config.sample_timeout_s)
 
     @override(Algorithm)
     def _create_local_replay_buffer_if_necessary(self, config) -> None:
@@ -301,13 +303,16 @@ class SaMI(Algorithm):
     def training_step(self) -> None:
         config = self.config
         warming_up = self._is_warming_up()
-        overlaps = config.overlap_sampling and config.num_env_runners > 0
+        remote = config.num_env_runners > 0
+        overlaps = config.overlap_sampling and remote
         with self.metrics.log_time((compat.TIMERS, "sample")):
-            if overlaps:
+            if remote:
                 compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless begun in the last call
                 episodes = compat.finish_sampling(self)
+                self._patience.note(sum(len(episode) for episode in episodes), compat.num_lost_runners(self))
             else:
-                episodes = compat.sample_episodes(self, random_actions=self._acts_randomly())
+                with warned_if_late(config.sample_timeout_s):
+                    episodes = compat.sample_locally(self, random_actions=self._acts_randomly())
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
@@ -393,7 +398,8 @@ class SaMI(Algorithm):
             if folder.is_dir():  # else RLlib says so; checked before anything is loaded
                 checkpoint_files.check_files(folder)
                 check_checkpoint(self, folder)
-            super().restore_from_path(str(folder), *args, **kwargs)
+            with compat.says_what_cannot_be_read(folder):
+                super().restore_from_path(str(folder), *args, **kwargs)
             if (folder / REPLAY_BUFFER).is_dir():
                 self._restore_buffer(array_files.read_state(folder / REPLAY_BUFFER))
 

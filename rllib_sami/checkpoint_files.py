@@ -87,7 +87,7 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError:
-        return {"format": FORMAT, "files": {MANIFEST: [0, 0]}}  # cut short: no file of that size
+        return {"format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # cut short itself: no file is of that size
 
 
 def is_complete(folder: Path) -> bool:
@@ -119,7 +119,7 @@ def check_files(folder: Path) -> None:
         if there == size and _checksum(file) == checksum:
             continue
         what = "is missing" if there is None else f"has {there} bytes instead of {size}"
-        what = "has changed since it was written" if there == size else what
+        what = "has changed since it was written" if there == size else "is cut short" if size < 0 else what
         others = [str(other) for other in _neighbours(folder) if is_complete(other)]
         advice = f"Complete ones beside it: {', '.join(others[-3:])}." if others else "Use an earlier one."
         raise ValueError(f"The checkpoint {folder} is damaged: {name} {what}. {advice}")

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import yaml
 
+from rllib_sami.checkpoint_files import is_complete, manifest_of
 from rllib_sami.cli.errors import UserError
 
 RECORD = "experiment.yaml"
@@ -92,14 +93,30 @@ class Run:
         self.write(checkpoints={**self.record.get("checkpoints", {}), trial.trial_id: noted})
 
     def newest_checkpoint(self, trial: Any) -> Path | None:
-        """Returns the newest complete checkpoint of a Tune trial, of those that it knows and that we noted."""
+        """Returns the newest complete checkpoint of a Tune trial.
+
+        Of those with a manifest every complete one counts; of others those that Tune knows or we noted.
+        """
         names = {Path(trial.checkpoint.path).name} if trial.checkpoint else set()
         if noted := self.noted(trial):
             names.add(noted["name"])
-        folder = self.path / str(trial.relative_logdir)
         return max(
-            (folder / name for name in names if (folder / name / "rllib_checkpoint.json").is_file()), default=None
+            (
+                folder
+                for folder in (self.path / str(trial.relative_logdir)).glob("checkpoint_*")
+                if (folder / "rllib_checkpoint.json").is_file()
+                and (folder.name in names or manifest_of(folder))
+                and is_complete(folder)
+            ),
+            default=None,
         )
+
+    def progress_at(self, trial: Any, checkpoint: Path) -> dict[str, Any] | None:
+        """Returns how far a trial was (``training_iteration``, ``time_total_s``) at a checkpoint; None: not known."""
+        facts = manifest_of(checkpoint) or self.noted(trial) or {}
+        if facts.get("name", checkpoint.name) != checkpoint.name:
+            return None
+        return {key: facts[key] for key in ("training_iteration", "time_total_s") if key in facts} or None
 
     def noted(self, trial: Any) -> dict[str, Any] | None:
         """Returns what was noted of a trial's newest checkpoint."""
