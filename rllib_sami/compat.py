@@ -145,6 +145,11 @@ def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callab
     return lambda: env(context)
 
 
+def is_registered(env: Any) -> bool:
+    """Whether an environment's name is in RLlib's or Gymnasium's registry, so that making it imports nothing."""
+    return isinstance(env, str) and (_global_registry.contains(ENV_CREATOR, env) or env in gym.registry)
+
+
 def load_class(path: str, key: str, hint: str = "") -> Any:
     """The class (or callable) at a dotted path.
 
@@ -329,7 +334,8 @@ def env_steps_sampled(algorithm: "Algorithm") -> int:
 
 def progress(algorithm: "Algorithm") -> dict[str, Any]:
     """How far training is: what a checkpoint's manifest tells of it."""
-    mean = algorithm.metrics.peek((ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN), default=math.nan)
+    last = algorithm._last_result or {}  # the metrics themselves are gone once an iteration has reported them
+    mean = last.get(ENV_RUNNER_RESULTS, {}).get(EPISODE_RETURN_MEAN, math.nan)
     return {
         "algorithm": type(algorithm).__name__,
         "training_iteration": algorithm.iteration,
