@@ -17,7 +17,7 @@ import numpy as np
 import ray
 from ray._private import ray_constants
 from ray._private.utils import estimate_available_memory
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
@@ -306,10 +306,14 @@ def says_which_learner_was_lost(algorithm: "Algorithm") -> Iterator[None]:
     Raises:
         RuntimeError: A learner was lost.
     """
-    cause = None
+    cause: RayError | None = None
     try:
         yield
     except RayActorError as error:
+        cause = error
+    except RayTaskError as error:
+        if "all_reduce" not in str(error):  # where a learner finds that another one is gone
+            raise
         cause = error
     manager = algorithm.learner_group._worker_manager  # None with a local learner
     # RLlib would go on without one that it knows to be lost, and learn nothing.

@@ -10,6 +10,7 @@ from test_runs import TINY
 
 from rllib_sami.checkpoint_files import check_files, manifest_of
 from rllib_sami.cli.folders import Run
+from rllib_sami.export import load_exported
 
 
 def newest(folder):
@@ -63,3 +64,14 @@ def test_kills_at_random_moments(start, write, tmp_path, kills):
         steps = 200 * int(row["training_iteration"])
         assert float(row["num_env_steps_sampled_lifetime"]) == steps
         assert float(row["replay_buffer/num_env_steps_stored"]) == steps
+
+    # Its agent as data, with the record of how it came about.
+    command = start("export", folder, "--out", "agent")
+    assert command.finish() == 0, command.output
+    agent = load_exported(tmp_path / "agent")
+    assert agent.progress["training_iteration"] == last
+    assert agent.env_steps() == 200 * last
+    assert agent.progress["episode_return_mean"] == pytest.approx(float(table[-1]["env_runners/episode_return_mean"]))
+    assert (agent.config.env, agent.config.env_config) == ("SaMI/Pendulum-v0", {"max_steps": 50})
+    assert "rllib train file" in (tmp_path / "agent" / "README.md").read_text()
+    assert sum(p.numel() for p in agent.module().parameters()) > 1000

@@ -147,10 +147,11 @@ def test_learning_that_diverges_stops_training(built):
 
 
 @pytest.mark.slow
-def test_a_lost_learner_stops_training_now_and_ever_after(built):
-    algorithm = built(tiny(env="test/Point").learners(num_learners=1))
+@pytest.mark.parametrize("num_learners", [1, 2])
+def test_a_lost_learner_stops_training_now_and_ever_after(built, num_learners):
+    algorithm = built(tiny(env="test/Point").learners(num_learners=num_learners))
     algorithm.train()
-    (learner,) = algorithm.learner_group._worker_manager.actors().values()
+    *_, learner = algorithm.learner_group._worker_manager.actors().values()
     ray.kill(learner)
     for _ in range(2):  # a second call would find no learner, and learn nothing
         with pytest.raises(RuntimeError, match=r"learner's process was lost.*last checkpoint.*max_failures"):
