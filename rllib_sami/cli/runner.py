@@ -168,6 +168,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     )
     resume_config = None
     if resumed:
+        run.set_aside_damaged_states()
         again: Any = tune.ResumeConfig.ResumeType.RESUME
         finished: Any = again if stop_was_raised else tune.ResumeConfig.ResumeType.SKIP
         resume_config = tune.ResumeConfig(unfinished=again, errored=again, finished=finished)
