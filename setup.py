@@ -47,6 +47,7 @@ setup(
         "scipy>=1.11",
         "pandas>=2.1",
         "pyarrow>=14",
+        "safetensors>=0.4",  # exported agents
         "threadpoolctl>=3.1",
         "click>=8.1",
         "rich>=13",

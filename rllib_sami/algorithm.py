@@ -1,6 +1,8 @@
 """``SaMIConfig`` and ``SaMI``: the whole family as an RLlib algorithm."""
 
 import logging
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.typing import LearningRateOrSchedule
 from ray.util.debug import log_once
 
-from . import compat
+from . import array_files, checkpoint_files, compat
 from .checkpoint_checks import check_checkpoint
 from .config_checks import check_config, check_keys, check_machine
 from .core.networks import NetworkConfig
@@ -19,6 +21,7 @@ from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
 from .env_runner import SaMIEnvRunner
 from .environment_checks import check_environment
+from .faults import Patience, warned_if_late
 from .learner import SaMITorchLearner
 from .rl_module import SaMITorchRLModule
 from .split_evaluation import EvaluatesSplits
@@ -333,6 +336,7 @@ class SaMI(EvaluatesSplits):
             **options,
         )
         self._update_credit = 0.0
+        self._patience = Patience(self.config.sample_timeout_s)
 
     @override(Algorithm)
     def _create_local_replay_buffer_if_necessary(self, config) -> None:
@@ -343,13 +347,16 @@ class SaMI(EvaluatesSplits):
     def training_step(self) -> None:
         config = self.config
         warming_up = self._is_warming_up()
-        overlaps = config.overlap_sampling and config.num_env_runners > 0
+        remote = config.num_env_runners > 0
+        overlaps = config.overlap_sampling and remote
         with self.metrics.log_time((compat.TIMERS, "sample")):
-            if overlaps:
+            if remote:
                 compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless begun in the last call
                 episodes = compat.finish_sampling(self)
+                self._patience.note(sum(len(episode) for episode in episodes), compat.num_lost_runners(self))
             else:
-                episodes = compat.sample_episodes(self, random_actions=self._acts_randomly())
+                with warned_if_late(config.sample_timeout_s):
+                    episodes = compat.sample_locally(self, random_actions=self._acts_randomly())
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
@@ -406,24 +413,50 @@ class SaMI(EvaluatesSplits):
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
-        if self._check_component(REPLAY_BUFFER, components, not_components):
-            state[UPDATE_CREDIT] = self._update_credit
-            if self.config.store_buffer_in_checkpoints:
-                state[REPLAY_BUFFER] = self.replay_buffer.get_state()
+        state[UPDATE_CREDIT] = self._update_credit
+        if self.config.store_buffer_in_checkpoints and self._check_component(REPLAY_BUFFER, components, not_components):
+            state[REPLAY_BUFFER] = self.replay_buffer.get_state()
         return state
 
     @override(Algorithm)
-    def restore_from_path(self, path, *args, **kwargs) -> None:
-        path = compat.absolute_path(path)
-        if kwargs.get("component") is None:
-            check_checkpoint(self, path, kwargs.get("filesystem"))  # before anything is loaded
-        super().restore_from_path(path, *args, **kwargs)
+    def save_to_path(self, path=None, *, state=None, filesystem=None, use_msgpack=False) -> str:
+        path = Path(tempfile.mkdtemp()) if path is None else path
+        if state is None:
+            state = self.get_state(not_components=REPLAY_BUFFER)
+            # Written from where it lies: a large buffer's copy might not find room in memory.
+            buffer = self.replay_buffer.get_state(copy=False) if self.config.store_buffer_in_checkpoints else None
+        else:
+            state = dict(state)
+            buffer = state.pop(REPLAY_BUFFER, None)
+        with checkpoint_files.written_aside(path, filesystem, compat.progress(self)) as folder:
+            super().save_to_path(folder, state=state, use_msgpack=use_msgpack)
+            if buffer is not None:
+                array_files.write_state(folder / REPLAY_BUFFER, buffer)
+        return str(path)
+
+    @override(Algorithm)
+    def restore_from_path(self, path, *args, component=None, filesystem=None, **kwargs) -> None:
+        if component is not None:
+            path = compat.absolute_path(path)
+            super().restore_from_path(path, *args, component=component, filesystem=filesystem, **kwargs)
+            return
+        with checkpoint_files.as_local(path, filesystem) as folder:
+            if folder.is_dir():  # else RLlib says so; checked before anything is loaded
+                checkpoint_files.check_files(folder)
+                check_checkpoint(self, folder)
+            with compat.says_what_cannot_be_read(folder):
+                super().restore_from_path(str(folder), *args, **kwargs)
+            if (folder / REPLAY_BUFFER).is_dir():
+                self._restore_buffer(array_files.read_state(folder / REPLAY_BUFFER))
 
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
-        if REPLAY_BUFFER in state:
-            self.replay_buffer.set_state(state[REPLAY_BUFFER])
-            # Episodes in progress are not part of a buffer's state: what goes on with them could not be stored.
-            compat.begin_new_episodes(self)
+        if REPLAY_BUFFER in state:  # also of a checkpoint from before buffers had files of their own
+            self._restore_buffer(state[REPLAY_BUFFER])
+
+    def _restore_buffer(self, state: dict[str, Any]) -> None:
+        self.replay_buffer.set_state(state)
+        # Episodes in progress are not part of a buffer's state: what goes on with them could not be stored.
+        compat.begin_new_episodes(self)

@@ -149,6 +149,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     ) -> list[SingleAgentEpisode]:
         if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._reset()
+        self._needs_initial_reset = True  # should an environment fail now, all begin anew
         low, high = self.module.action_low.cpu().numpy(), self.module.action_high.cpu().numpy()
         half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape or ()
         self._policy.refresh()
@@ -166,10 +167,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             if step.done.any() or step.restarted.any():
                 finished += self._end_episodes(step, pieces)
             self._remember(action, step)
-        if num_episodes is not None:
-            self._needs_initial_reset = True  # the next call begins anew, so what is unfinished is left out
-        else:
+        if num_episodes is None:
             pieces.close_all()
+            self._needs_initial_reset = False  # after whole episodes the next call begins anew: the rest is left out
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
         self._increase_sampled_metrics(num_steps, finished)
         return pieces.episodes

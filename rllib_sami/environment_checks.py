@@ -37,6 +37,7 @@ def _check_training(config: "SaMIConfig") -> None:
     try:
         name = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", config.env)
         _check_spaces(env, name)
+        _check_memory(env, config)
         _, info = env.reset(seed=0)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if TASK_ID not in info:
@@ -66,6 +67,21 @@ def _check_training(config: "SaMIConfig") -> None:
             )
     finally:
         env.close()
+
+
+def _check_memory(env: gym.Env, config: "SaMIConfig") -> None:
+    """Its memory is taken only as it fills: else a run that was to take days would be killed in the middle."""
+    options: dict[str, Any] = config.replay_buffer_config
+    capacity = options["capacity"]
+    obs_dim, action_dim = gym.spaces.flatdim(env.observation_space), gym.spaces.flatdim(env.action_space)
+    needed, available = 4 * capacity * (obs_dim + action_dim + 1), compat.available_memory()
+    if needed > available:
+        raise ValueError(
+            f"`replay_buffer_config['capacity']` is {capacity:,} steps of {obs_dim} + {action_dim} + 1 numbers "
+            f"(observation, action, reward), which takes {needed / 2**30:,.1f} GiB of memory, but "
+            f"{available / 2**30:,.1f} GiB are available. Set it to {int(0.8 * capacity * available / needed):,} or "
+            "less."
+        )
 
 
 def _check_spaces(env: gym.Env, name: Any) -> None:

@@ -1,5 +1,6 @@
 """The learner: ``U`` gradient updates for each call, on one device or averaged over several learners."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,11 +82,27 @@ class SaMITorchLearner(TorchLearner):
             # The only point where the device is waited for.
             names = list(totals)
             means = (torch.stack([totals[name] for name in names]) / num_updates).cpu().numpy()
+            self._check_finite(dict(zip(names, means.tolist(), strict=True)))
             self.metrics.log_dict(dict(zip(names, means.tolist(), strict=True)), key=module_id, window=1)
             # Summed over the learners, which make every update together.
             share = num_updates / max(1, self.config.num_learners)
             self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
         return {}, {}, {}  # there is no one loss: each optimiser has its own
+
+    @staticmethod
+    def _check_finite(means: dict[str, float]) -> None:
+        """Stops training once learning has diverged: such networks must neither act nor be saved.
+
+        Raises:
+            FloatingPointError: If any metric is not finite.
+        """
+        diverged = [name for name, value in means.items() if not math.isfinite(value)]
+        if diverged:
+            raise FloatingPointError(
+                f"Learning has diverged: {', '.join(diverged)} not finite. Training stops, the checkpoints so far are "
+                "whole. Lower `critic_lr`, `actor_lr` and `encoder_lr`, set `grad_clip` (such as 10), or look at the "
+                "size of the environment's rewards and observations."
+            )
 
     @staticmethod
     def _average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:

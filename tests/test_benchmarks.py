@@ -19,7 +19,7 @@ def benchmark_modules(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-@pytest.mark.parametrize("command", ["update", "buffer", "sampling", "sampling --against rllib-sac"])
+@pytest.mark.parametrize("command", ["update", "buffer", "checkpoint", "sampling", "sampling --against rllib-sac"])
 def test_a_command_prints_a_table_and_ends_with_json(command, tmp_path):
     out = tmp_path / "results" / "out.json"
     finished = subprocess.run(

@@ -93,12 +93,15 @@ def _scheduler_factory(session: Session) -> Any:
 def _start_ray(session: Session) -> None:
     import ray
 
+    from rllib_sami import compat
+
     address = session.ray.get("address") or os.environ.get("RAY_ADDRESS")
     verbose = session.verbosity
     try:
         if address:
             ray.init(address=address, log_to_driver=verbose > 0, logging_level=_ray_level(verbose))
         else:
+            compat.listen_on_loopback()
             ray.init(
                 address="local",  # never a cluster that happens to run on this machine
                 **{key: value for key, value in session.ray.items() if key != "address" and value is not None},
@@ -165,6 +168,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     )
     resume_config = None
     if resumed:
+        run.set_aside_damaged_states()
         again: Any = tune.ResumeConfig.ResumeType.RESUME
         finished: Any = again if stop_was_raised else tune.ResumeConfig.ResumeType.SKIP
         resume_config = tune.ResumeConfig(unfinished=again, errored=again, finished=finished)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint_files import check_files, is_complete
 from ..compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ..export import ExportedAgent, is_exported, load_exported
 
 _MARK = "rllib_checkpoint.json"
 
@@ -68,19 +70,20 @@ def find(given: str | Path) -> Path:
     path = Path(given).expanduser().absolute()
     if not path.exists():
         raise ValueError(f"{given}: no such folder.")
-    if (path / _MARK).is_file():
+    if (path / _MARK).is_file() or is_exported(path):
         return path
     inside = [mark.parent for pattern in ("*", "*/*") for mark in path.glob(f"{pattern}/{_MARK}")]
+    inside = [folder for folder in inside if is_complete(folder)]
     if inside:
         return max(inside, key=lambda folder: ((folder / _MARK).stat().st_mtime, folder.name))
     raise ValueError(
-        f"{given} is no checkpoint of an RLlib algorithm: it has no {_MARK}. "
+        f"{given} is no checkpoint of an RLlib algorithm (it has no {_MARK}), nor an exported agent. "
         "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder."
     )
 
 
-def load(given: str | Path) -> Checkpoint:
-    """Reads which algorithm and config a checkpoint is of.
+def load(given: str | Path) -> Checkpoint | ExportedAgent:
+    """Reads which algorithm and config a checkpoint, or an exported agent, is of.
 
     Raises:
         ValueError: It cannot be read, or is of something else.
@@ -89,6 +92,9 @@ def load(given: str | Path) -> Checkpoint:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
     path = find(given)
+    if is_exported(path):
+        return load_exported(path)
+    check_files(path)
     try:
         with open(path / "class_and_ctor_args.pkl", "rb") as file:
             content = pickle.load(file)

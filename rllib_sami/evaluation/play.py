@@ -142,6 +142,11 @@ def _stage(path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, c
         config.env_config = dict(env_config)
     else:
         config.env_config = {**config.env_config, **env_config}
+        if config.env is None:
+            raise ValueError(
+                f"{path}: it was trained on '{getattr(checkpoint, 'trained_on', None)}', which is not registered here. "
+                "Name an environment: --env ID (env=...)."
+            )
         if isinstance(config.env, str) and not compat.may_be_made(config.env):
             raise ValueError(
                 f"{path}: its environment '{config.env}' was registered by the script that trained it and is not "

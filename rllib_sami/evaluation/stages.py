@@ -11,6 +11,7 @@ import gymnasium
 
 from .. import compat
 from ..envs import MetaTaskEnv
+from ..export import ExportedAgent
 from .agents import Agent, make_agent
 from .checkpoints import Checkpoint
 from .episodes import Episode, Job, Player, cap_of, chooses, jobs_of
@@ -33,7 +34,7 @@ class Stage:
         cap: Of the episodes, in steps; None if the environment does not tell.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | ExportedAgent
     config: Any
     split: str
     explore: bool
