@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
 from .. import compat
 from ..envs import MetaTaskEnv
-from ..export import ExportedAgent
 from .agents import Agent, make_agent
-from .checkpoints import Checkpoint
 from .episodes import Episode, Job, Player, cap_of, chooses, jobs_of
 from .results import SPLITS
+
+if TYPE_CHECKING:
+    from ..export import ExportedAgent
+    from .checkpoints import Checkpoint
 
 OWN_SPLIT = "own"  # tasks of the checkpoint's env_config, and environments without splits
 

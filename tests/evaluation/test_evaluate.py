@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from rllib_sami.evaluation import Results, evaluate
+from rllib_sami.evaluation.checkpoints import load
 from rllib_sami.evaluation.play import labels
+from rllib_sami.export import export_agent
 
 OUTER = ("train", "moderate", "extreme")
 
@@ -44,6 +46,13 @@ def test_twice_and_in_processes_it_is_the_same(checkpoints, tmp_path):
         assert digest(tmp_path / "once", file) == digest(tmp_path / "processes", file)
     other = evaluate(**arguments, explore=True, seed=1).episodes["return"]
     assert not np.array_equal(other, Results.load(tmp_path / "once").episodes["return"])
+
+
+def test_an_exported_agent_plays_as_its_checkpoint(checkpoints, tmp_path):
+    first = load(checkpoints / "experiment/first")
+    exported = export_agent(first.module(), first.config, tmp_path / "agent", algorithm="SaCCM")
+    results = [evaluate(path, "moderate", 2).episodes for path in (first.path, exported)]
+    pd.testing.assert_frame_equal(*(one.drop(columns=["run", "env_steps"]) for one in results))
 
 
 def test_an_agent_of_rllib_plays_the_same_tasks(checkpoints):
