@@ -28,6 +28,7 @@ setup(
         *find_packages(include=["rllib_sami", "rllib_sami.*"]),
         *(f"rllib_sami.{name}" for name in find_packages(include=["envs", "envs.*"])),
     ],
+    py_modules=["rllib_sami_command"],
     # The environments know nothing of learning, so they live beside the package and are installed into it.
     package_dir={"rllib_sami": "rllib_sami", "rllib_sami.envs": "envs"},
     package_data={
@@ -46,6 +47,7 @@ setup(
         "scipy>=1.11",
         "pandas>=2.1",
         "pyarrow>=14",
+        "safetensors>=0.4",  # exported agents
         "threadpoolctl>=3.1",
         "click>=8.1",
         "rich>=13",
@@ -55,8 +57,8 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "rllib = rllib_sami.cli:main",
-            "rllib-sami = rllib_sami.cli:main",
+            "rllib = rllib_sami_command:main",
+            "rllib-sami = rllib_sami_command:main",
         ]
     },
     classifiers=[

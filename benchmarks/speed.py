@@ -12,7 +12,9 @@ import warnings
 
 import click
 import torch
+from evaluating import evaluation
 from sampling import sampling
+from saving import checkpoint
 from scale import scale
 from training import train
 from updates import buffer, learner, update
@@ -22,7 +24,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 @click.group(
     help=__doc__,
-    commands=[sampling, update, learner, train, buffer, scale],
+    commands=[sampling, update, learner, train, buffer, checkpoint, scale, evaluation],
     context_settings={"max_content_width": 120},
 )
 def main() -> None:

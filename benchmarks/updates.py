@@ -3,6 +3,7 @@
 import click
 import numpy as np
 import torch
+from devices import SHAPES, update_on
 from floor import Floor, Shapes
 from measure import Case, Options, figures, interleave, number, options, repeat, report, spread, table_of
 from workloads import (
@@ -27,10 +28,17 @@ from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
 @click.command()
 @click.option("--paper", is_flag=True, help="The authors' Ant shape: 16 + 16 episodes of 1,000 steps, every step used.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Whole updates there: eager, compiled, bfloat16.")
 @options(rounds=15, quick_rounds=3)
-def update(paper: bool, options: Options) -> None:
-    """One gradient update ÷ its matrix products and LSTM calls, forward and backward (floor.py)."""
-    (_paper_update if paper else _default_update)(options)
+def update(paper: bool, device: str | None, options: Options) -> None:
+    """One gradient update ÷ its matrix products and LSTM calls, forward and backward (floor.py).
+
+    With --device instead: transitions per second through whole updates, in every mode of computing them.
+    """
+    if device:
+        update_on(device, ["paper"] if paper else list(SHAPES), options)
+    else:
+        (_paper_update if paper else _default_update)(options)
 
 
 def _default_update(options: Options) -> None:

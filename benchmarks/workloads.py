@@ -11,10 +11,11 @@ import torch
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
 from rllib_sami.algorithm import SaMIConfig
+from rllib_sami.core.compilation import compiled_loss_functions
 from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
 from rllib_sami.core.sampling import sample_updates
 from rllib_sami.core.task_store import EpisodePiece, TaskStore
-from rllib_sami.core.update import Optimizers, UpdateConfig, parameter_groups, update
+from rllib_sami.core.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
 from rllib_sami.env_runner import SaMIEnvRunner
 from rllib_sami.learner import LEARNING_RATE_OF
 from rllib_sami.vector_env import TaskVectorEnv
@@ -48,23 +49,25 @@ class Agent:
     learning: TrainingNetworks
     optimizers: Optimizers
     config: UpdateConfig
+    loss_functions: LossFunctions
 
     @classmethod
-    def of(cls, config: SaMIConfig, obs_dim: int, action_dim: int) -> "Agent":
+    def of(cls, config: SaMIConfig, obs_dim: int, action_dim: int, device: str = "cpu") -> "Agent":
         """A new agent of a config."""
         networks = NetworkConfig(**{key: getattr(config, key) for key in NetworkConfig.__dataclass_fields__})
-        acting = ActorNetworks(obs_dim, action_dim, networks)
-        learning = TrainingNetworks(acting)
+        acting = ActorNetworks(obs_dim, action_dim, networks).to(device)
+        learning = TrainingNetworks(acting).to(device)
         groups = parameter_groups(acting, learning)
         optimizers = {
             name: torch.optim.Adam(parameters, lr=getattr(config, LEARNING_RATE_OF[name]), fused=True)
             for name, parameters in groups.items()
         }
-        return cls(acting, learning, Optimizers(**optimizers), config.get_update_config(action_dim))
+        loss_functions = compiled_loss_functions() if config.compile_update else LossFunctions()
+        return cls(acting, learning, Optimizers(**optimizers), config.get_update_config(action_dim), loss_functions)
 
     def update(self, batch: Batch) -> None:
         """One update, as the learner calls it."""
-        update(self.acting, self.learning, self.optimizers, batch, self.config)
+        update(self.acting, self.learning, self.optimizers, batch, self.config, None, self.loss_functions)
 
 
 def fill(store: TaskStore, num_steps: int, *, num_tasks: int = NUM_TASKS, length: int = EPISODE_LENGTH) -> TaskStore:

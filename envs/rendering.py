@@ -89,6 +89,8 @@ class OffScreen:
         self._context = importlib.import_module(f"mujoco.{opengl_backend()}").GLContext(width, height)
         self._context.make_current()
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
+        # Finer shadows do not show at such sizes, and double the time where no GPU draws them.
+        model.vis.quality.shadowsize = min(model.vis.quality.shadowsize, 1024)
         self._buffers = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._buffers)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)

@@ -1,6 +1,7 @@
 """``SaMIConfig`` and ``SaMI``: the whole family as an RLlib algorithm."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,17 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.typing import LearningRateOrSchedule
 from ray.util.debug import log_once
 
-from . import compat
+from . import array_files, compat
 from .base import CheckedAlgorithm, ContextConfig
-from .config_checks import check_config
+from .config_checks import check_config, check_machine
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
 from .env_runner import SaMIEnvRunner
+from .faults import Patience, warned_if_late
 from .learner import SaMITorchLearner
 from .rl_module import SaMITorchRLModule
+from .split_evaluation import EvaluatesSplits
 
 logger = logging.getLogger(__name__)
 REPLAY_BUFFER = "replay_buffer"
@@ -79,9 +82,13 @@ class SaMIConfig(ContextConfig):
         self.store_buffer_in_checkpoints = True
 
         # Sampling, evaluation and reporting.
+        self.evaluation_splits: list[str] | None = None
+        self.evaluation(evaluation_duration=5)
         self.env_runner_cls = SaMIEnvRunner
         self.num_envs_per_env_runner = 8
         self.rollout_fragment_length = 25
+        self.compile_update = False
+        self.mixed_precision = False
         self.min_time_s_per_iteration = None  # iterations count steps, so that a seed gives the same run
         self.min_sample_timesteps_per_iteration = 1_000
 
@@ -106,6 +113,8 @@ class SaMIConfig(ContextConfig):
         num_steps_sampled_before_learning_starts: int | None = NotProvided,
         replay_buffer_config: dict[str, Any] | None = NotProvided,
         store_buffer_in_checkpoints: bool | None = NotProvided,
+        compile_update: bool | None = NotProvided,
+        mixed_precision: bool | None = NotProvided,
         **kwargs,
     ) -> "SaMIConfig":
         """Sets the training related configuration.
@@ -135,6 +144,11 @@ class SaMIConfig(ContextConfig):
                 may stand beside it) and ``capacity`` in environment steps (each episode takes one more).
             store_buffer_in_checkpoints: Whether checkpoints hold the replay buffer. Without it a restored run first
                 fills its buffer anew.
+            compile_update: Whether the losses of an update run through ``torch.compile``, on a GPU with CUDA graphs.
+                Needs a C++ compiler; the first update takes up to a minute more. For GPUs: on a CPU it saves nothing.
+            mixed_precision: Whether hidden layers of actor and critics compute in bfloat16. Their last layers, the
+                encoder, the contrast, log-probabilities and all weights stay in float32. For processors that are fast
+                at it: GPUs, and CPUs with AVX512-BF16 or AMX.
             **kwargs: Settings of encoder and contrast (``ContextConfig.training``), and arguments of
                 ``AlgorithmConfig.training``, such as ``gamma`` and ``grad_clip``.
 
@@ -146,6 +160,32 @@ class SaMIConfig(ContextConfig):
         if isinstance(own["replay_buffer_config"], dict):
             own["replay_buffer_config"] = {**self.replay_buffer_config, **own["replay_buffer_config"]}
         self._set(own)
+        return self
+
+    @override(AlgorithmConfig)
+    def evaluation(self, *, evaluation_splits: list[str] | None = NotProvided, **kwargs) -> "SaMIConfig":
+        """Sets the configuration of evaluation during training.
+
+        Of each split the same episodes are played every time, those of ``rllib evaluate``: ``evaluation_duration`` of
+        each meta-task (5), with seeds that depend on nothing but split, meta-task and number of the episode (and on
+        ``seed`` in ``evaluation_config``). Every result has ``evaluation/<split>/return_mean``, ``success_rate`` and
+        ``return_by_task/<id>``: those of the newest evaluation, NaN before the first one.
+
+        Args:
+            evaluation_splits: Names of splits of the environment; ``"own"`` is for the meta-tasks that its
+                ``env_config`` says. None is all of train, moderate and extreme that an environment of this package
+                has, or the tasks that its ``env_config`` lists; with others, with a ``custom_evaluation_function`` and
+                with another ``env_runner_cls``, it is RLlib's own evaluation, as [] is always: ``evaluation_duration``
+                episodes of whatever the environment gives, under ``evaluation/env_runners``.
+            **kwargs: Arguments of ``AlgorithmConfig.evaluation``, such as ``evaluation_interval``,
+                ``evaluation_num_env_runners`` and ``evaluation_parallel_to_training``.
+
+        Returns:
+            This config.
+        """
+        super().evaluation(**kwargs)
+        if evaluation_splits is not NotProvided:
+            self.evaluation_splits = evaluation_splits
         return self
 
     @override(AlgorithmConfig)
@@ -168,6 +208,12 @@ class SaMIConfig(ContextConfig):
             key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__
         }
 
+    @property
+    def can_evaluate_splits(self) -> bool:
+        """Whether evaluation is neither the user's own nor that of another env runner."""
+        own_runner = isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, SaMIEnvRunner)
+        return own_runner and self.custom_evaluation_function is None
+
     def get_update_config(self, action_dim: int) -> UpdateConfig:
         """Constants of one gradient update for ``action_dim`` actions."""
         own = {key: getattr(self, key) for key in UpdateConfig.__dataclass_fields__ if hasattr(self, key)}
@@ -181,7 +227,7 @@ class SaMIConfig(ContextConfig):
         return SamplingConfig(**own | {"pairing": self.pairing if self.has_contrast else None})
 
 
-class SaMI(CheckedAlgorithm):
+class SaMI(CheckedAlgorithm, EvaluatesSplits):
     """Skill-aware mutual information on soft actor-critic: sample, store, learn, synchronise."""
 
     @classmethod
@@ -191,6 +237,7 @@ class SaMI(CheckedAlgorithm):
 
     @override(Algorithm)
     def setup(self, config: SaMIConfig) -> None:
+        check_machine(config)
         super().setup(config)
         obs_space, action_space = self.spaces[compat.DEFAULT_MODULE_ID]
         options = dict(self.config.replay_buffer_config)
@@ -203,6 +250,7 @@ class SaMI(CheckedAlgorithm):
             **options,
         )
         self._update_credit = 0.0
+        self._patience = Patience(self.config.sample_timeout_s)
 
     @override(Algorithm)
     def _create_local_replay_buffer_if_necessary(self, config) -> None:
@@ -213,13 +261,16 @@ class SaMI(CheckedAlgorithm):
     def training_step(self) -> None:
         config = self.config
         warming_up = self._is_warming_up()
-        overlaps = config.overlap_sampling and config.num_env_runners > 0
+        remote = config.num_env_runners > 0
+        overlaps = config.overlap_sampling and remote
         with self.metrics.log_time((compat.TIMERS, "sample")):
-            if overlaps:
+            if remote:
                 compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless begun in the last call
                 episodes = compat.finish_sampling(self)
+                self._patience.note(sum(len(episode) for episode in episodes), compat.num_lost_runners(self))
             else:
-                episodes = compat.sample_episodes(self, random_actions=self._acts_randomly())
+                with warned_if_late(config.sample_timeout_s):
+                    episodes = compat.sample_locally(self, random_actions=self._acts_randomly())
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
@@ -271,20 +322,43 @@ class SaMI(CheckedAlgorithm):
                 self.config.pairing,
             )
 
+    # --- Checkpoints ------------------------------------------------------------------------------------------------
+
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
-        if self._check_component(REPLAY_BUFFER, components, not_components):
-            state[UPDATE_CREDIT] = self._update_credit
-            if self.config.store_buffer_in_checkpoints:
-                state[REPLAY_BUFFER] = self.replay_buffer.get_state()
+        state[UPDATE_CREDIT] = self._update_credit
+        if self.config.store_buffer_in_checkpoints and self._check_component(REPLAY_BUFFER, components, not_components):
+            state[REPLAY_BUFFER] = self.replay_buffer.get_state()
         return state
+
+    @override(CheckedAlgorithm)
+    def _write_checkpoint(self, folder: Path, state: dict[str, Any] | None, use_msgpack: bool) -> None:
+        if state is None:
+            state = self.get_state(not_components=REPLAY_BUFFER)
+            # Written from where it lies: a large buffer's copy might not find room in memory.
+            buffer = self.replay_buffer.get_state(copy=False) if self.config.store_buffer_in_checkpoints else None
+        else:
+            state = dict(state)
+            buffer = state.pop(REPLAY_BUFFER, None)
+        super()._write_checkpoint(folder, state, use_msgpack)
+        if buffer is not None:
+            array_files.write_state(folder / REPLAY_BUFFER, buffer)
+
+    @override(CheckedAlgorithm)
+    def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
+        super()._read_checkpoint(folder, *args, **kwargs)
+        if (folder / REPLAY_BUFFER).is_dir():
+            self._restore_buffer(array_files.read_state(folder / REPLAY_BUFFER))
 
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
-        if REPLAY_BUFFER in state:
-            self.replay_buffer.set_state(state[REPLAY_BUFFER])
-            # Episodes in progress are not part of a buffer's state: what goes on with them could not be stored.
-            compat.begin_new_episodes(self)
+        if REPLAY_BUFFER in state:  # also of a checkpoint from before buffers had files of their own
+            self._restore_buffer(state[REPLAY_BUFFER])
+
+    def _restore_buffer(self, state: dict[str, Any]) -> None:
+        self.replay_buffer.set_state(state)
+        # Episodes in progress are not part of a buffer's state: what goes on with them could not be stored.
+        compat.begin_new_episodes(self)

@@ -1,12 +1,14 @@
 """What this package's algorithms share, whatever they build on: settings of the contrast, mistakes refused early."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.utils.annotations import override
 
-from . import compat
+from . import checkpoint_files, compat
 from .checkpoint_checks import check_checkpoint
 from .config_checks import check_keys
 from .environment_checks import check_environment
@@ -152,8 +154,29 @@ class CheckedAlgorithm(Algorithm):
         super().setup(config)
 
     @override(Algorithm)
-    def restore_from_path(self, path, *args, **kwargs) -> None:
-        path = compat.absolute_path(path)
-        if kwargs.get("component") is None:
-            check_checkpoint(self, path, kwargs.get("filesystem"))  # before anything is loaded
-        super().restore_from_path(path, *args, **kwargs)
+    def save_to_path(self, path=None, *, state=None, filesystem=None, use_msgpack=False) -> str:
+        path = Path(tempfile.mkdtemp()) if path is None else path
+        with checkpoint_files.written_aside(path, filesystem, compat.progress(self)) as folder:
+            self._write_checkpoint(folder, state, use_msgpack)
+        return str(path)
+
+    @override(Algorithm)
+    def restore_from_path(self, path, *args, component=None, filesystem=None, **kwargs) -> None:
+        if component is not None:
+            path = compat.absolute_path(path)
+            super().restore_from_path(path, *args, component=component, filesystem=filesystem, **kwargs)
+            return
+        with checkpoint_files.as_local(path, filesystem) as folder:
+            if folder.is_dir():  # else RLlib says so; checked before anything is loaded
+                checkpoint_files.check_files(folder)
+                check_checkpoint(self, folder)
+            self._read_checkpoint(folder, *args, **kwargs)
+
+    def _write_checkpoint(self, folder: Path, state: dict[str, Any] | None, use_msgpack: bool) -> None:
+        """Writes all of a checkpoint into a local folder; ``state`` is what to write, None for what there is."""
+        super().save_to_path(folder, state=state, use_msgpack=use_msgpack)
+
+    def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
+        """Takes over a checkpoint from a local folder."""
+        with compat.says_what_cannot_be_read(folder):
+            super().restore_from_path(str(folder), *args, **kwargs)

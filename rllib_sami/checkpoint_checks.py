@@ -1,5 +1,6 @@
 """Checks of a checkpoint before anything of it is loaded; RLlib would take over whatever happens to fit."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import compat
@@ -9,14 +10,14 @@ if TYPE_CHECKING:
     from .algorithm import SaMI
 
 
-def check_checkpoint(algorithm: "SaMI", path: Any, filesystem: Any = None) -> None:
+def check_checkpoint(algorithm: "SaMI", path: Path) -> None:
     """Checks that a checkpoint is of the same algorithm, spaces and networks; RLlib would load what happens to fit.
 
     Raises:
         ValueError: Saying what differs and what to do.
     """
     name = type(algorithm).__name__
-    saved = compat.checkpoint_constructor(path, filesystem)
+    saved = compat.checkpoint_constructor(path)
     if saved is None:
         return  # RLlib says that there is none
     theirs = saved["class"].__name__
@@ -25,7 +26,7 @@ def check_checkpoint(algorithm: "SaMI", path: Any, filesystem: Any = None) -> No
             f"{path} is a checkpoint of {theirs}, but is to be restored into {name}. Restore it with "
             f"`{theirs}.from_checkpoint(path)`, or give a checkpoint of {name}."
         )
-    saved = compat.checkpoint_constructor(path, filesystem, compat.MODULE_IN_CHECKPOINT)
+    saved = compat.checkpoint_constructor(path, compat.MODULE_IN_CHECKPOINT)
     module = algorithm.env_runner.module if algorithm.env_runner else None
     if saved is None or module is None:
         return

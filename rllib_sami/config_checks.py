@@ -8,15 +8,18 @@ from collections.abc import Callable, Collection, Set
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+import torch
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from . import compat
+from .core.compilation import check_compilation
 from .core.context_encoder import ENCODER_TYPES
 from .core.contrast import OBJECTIVES
 from .core.losses import SIMILARITIES
 from .core.networks import NetworkConfig
 from .core.pairing import PAIRINGS
 from .env_runner import SaMIEnvRunner
+from .evaluation.in_training import ENV_STEPS
 from .replay_buffer import TaskEpisodeReplayBuffer
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ _SWITCHES = (
     "encoder_critic_gradient",
     "key_encoder",
     "store_buffer_in_checkpoints",
+    "compile_update",
+    "mixed_precision",
 )
 # Settings of RLlib that have no effect here: their defaults and what to set instead.
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
@@ -39,6 +44,7 @@ _WITHOUT_EFFECT = {
     "num_epochs": (1, _BATCHES),
     "_learner_connector": (None, "The learner takes arrays from the replay buffer: subclass TaskEpisodeReplayBuffer"),
     "batch_mode": ("truncate_episodes", "The replay buffer puts pieces of episodes together: leave it as it is"),
+    "torch_compile_learner": (False, "Set `compile_update`, which compiles the losses of an update"),
     "normalize_actions": (True, "The actor's tanh needs normalised actions: leave it as it is"),
 }
 # The same for SaMIEnvRunner.
@@ -101,6 +107,7 @@ def check_config(config: "SaMIConfig") -> None:
     runner_class = config.env_runner_cls
     if not (isinstance(runner_class, type) and issubclass(runner_class, SingleAgentEnvRunner)):
         raise ValueError(f"`env_runner_cls` is {config.env_runner_cls!r}, but must be a SingleAgentEnvRunner.")
+    _check_evaluation_splits(config)
     if issubclass(runner_class, SaMIEnvRunner):
         for key, (default, advice) in _WITHOUT_EFFECT_ON_RUNNER.items():
             _has_no_effect(config, key, default, advice)
@@ -187,6 +194,28 @@ def _check_model_config(config: "ContextConfig", settings: Set[str]) -> None:
         raise ValueError(f"`model_config` has the key {key!r}, which is a setting of its own: `training({key}=...)`.")
 
 
+def check_machine(config: "SaMIConfig") -> None:
+    """Checks that this process has what the settings need: a GPU for a local learner, a compiler (some seconds).
+
+    Raises:
+        ValueError: Naming the setting and what is missing.
+    """
+    if config.num_learners == 0 and config.num_gpus_per_learner > 0 and not torch.cuda.is_available():
+        raise ValueError(
+            f"`num_gpus_per_learner` is {config.num_gpus_per_learner}, but torch {torch.__version__} finds no GPU "
+            "here. Install torch with CUDA and the GPU's driver, or set `num_gpus_per_learner` to 0."
+        )
+    if not config.compile_update:
+        return
+    try:
+        check_compilation()
+    except RuntimeError as error:
+        raise ValueError(
+            f"`compile_update` is True, but torch.compile does not work here ({error}). Install a C++ compiler (g++ "
+            "or clang++) and Python's headers, or set `compile_update` to False."
+        ) from error
+
+
 def _has_no_effect(config: "SaMIConfig", key: str, default: Any, advice: str) -> None:
     if getattr(config, key) != default:
         raise ValueError(f"`{key.lstrip('_')}` is {getattr(config, key)!r}, but has no effect here. {advice}.")
@@ -241,6 +270,27 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
             f"`num_steps_sampled_before_learning_starts` ({config.num_steps_sampled_before_learning_starts})."
         )
     config.replay_buffer_config = {**options, "type": buffer_class, "capacity": capacity}
+
+
+def _check_evaluation_splits(config: "SaMIConfig") -> None:
+    splits = config.evaluation_splits
+    if splits is None:
+        return
+    are_names = isinstance(splits, list | tuple) and all(isinstance(split, str) and split for split in splits)
+    if not are_names or len(set(splits)) < len(splits):
+        raise ValueError(
+            f"`evaluation_splits` is {splits!r}, but must be a list of different names such as ['train', 'extreme'], "
+            "[] for RLlib's own evaluation, or None for the usual splits of the environment."
+        )
+    if splits and not config.can_evaluate_splits:
+        other = "`custom_evaluation_function`" if config.custom_evaluation_function else "this `env_runner_cls`"
+        raise ValueError(
+            f"`evaluation_splits` is {splits!r}, but {other} evaluates in its own way. Set `evaluation_splits` to [] "
+            f"or leave out {other}."
+        )
+    if reserved := {compat.ENV_RUNNER_RESULTS, ENV_STEPS} & set(splits):
+        raise ValueError(f"`evaluation_splits` has {min(reserved)!r}, which has a meaning of its own in the results.")
+    config.evaluation_splits = list(splits)
 
 
 def _arguments(cls: type) -> set[str]:

@@ -15,6 +15,7 @@ from ray.rllib.utils.annotations import override
 from . import compat
 from .core.acting import make_policy
 from .core.threads import set_num_threads
+from .evaluation.episodes import Player
 from .replay_buffer import SLOT, TASK_ID
 from .rl_module import SaMITorchRLModule
 from .vector_env import TaskVectorEnv, VectorStep
@@ -47,6 +48,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     env: TaskVectorEnv
 
     def __init__(self, **kwargs):
+        self.players: dict[str, Player] = {}  # environments of evaluations, by split
         # Made first: the base class makes the environments.
         self._entropy: int | None = None
         self._num_resets = 0
@@ -84,6 +86,12 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._needs_initial_reset = True
         self._episodes_over = np.zeros(self.num_envs, np.int64)
         compat.call_on_environment_created(self)
+
+    @override(SingleAgentEnvRunner)
+    def stop(self) -> None:
+        for player in self.players.values():
+            player.close()
+        super().stop()
 
     @property
     def _num_slots(self) -> int:
@@ -141,6 +149,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     ) -> list[SingleAgentEpisode]:
         if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._reset()
+        self._needs_initial_reset = True  # should an environment fail now, all begin anew
         low, high = self.module.action_low.cpu().numpy(), self.module.action_high.cpu().numpy()
         half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape or ()
         self._policy.refresh()
@@ -158,10 +167,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             if step.done.any() or step.restarted.any():
                 finished += self._end_episodes(step, pieces)
             self._remember(action, step)
-        if num_episodes is not None:
-            self._needs_initial_reset = True  # the next call begins anew, so what is unfinished is left out
-        else:
+        if num_episodes is None:
             pieces.close_all()
+            self._needs_initial_reset = False  # after whole episodes the next call begins anew: the rest is left out
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
         self._increase_sampled_metrics(num_steps, finished)
         return pieces.episodes

@@ -8,6 +8,7 @@ import numpy as np
 
 from . import compat
 from .config_checks import is_int
+from .evaluation.in_training import grids_of
 from .vector_env import TASK_ID
 
 if TYPE_CHECKING:
@@ -21,15 +22,23 @@ TASK_ID_HINT = (
 
 
 def check_environment(config: "ContextConfig") -> None:
-    """Makes the environment once, resets it and checks that the algorithm can train on it.
+    """Makes the environment once, resets it and checks that the algorithm can train, and be evaluated, on it.
 
     Raises:
         ValueError: Saying what is missing and how to add it.
     """
+    _check_training(config)
+    if "evaluation_splits" in vars(config) and (config.evaluation_interval or config.evaluation_splits):
+        grids_of(config)
+
+
+def _check_training(config: "ContextConfig") -> None:
     env = compat.env_creator(config, worker_index=0, slot=0)()
     try:
         name = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", config.env)
         _check_spaces(env, name)
+        if "replay_buffer_config" in vars(config):
+            _check_memory(env, config)
         _, info = env.reset(seed=0)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if not (config.reads_task_ids() or config.has_contrast):
@@ -61,6 +70,21 @@ def check_environment(config: "ContextConfig") -> None:
             )
     finally:
         env.close()
+
+
+def _check_memory(env: gym.Env, config: "ContextConfig") -> None:
+    """Its memory is taken only as it fills: else a run that was to take days would be killed in the middle."""
+    options: dict[str, Any] = config.replay_buffer_config
+    capacity = options["capacity"]
+    obs_dim, action_dim = gym.spaces.flatdim(env.observation_space), gym.spaces.flatdim(env.action_space)
+    needed, available = 4 * capacity * (obs_dim + action_dim + 1), compat.available_memory()
+    if needed > available:
+        raise ValueError(
+            f"`replay_buffer_config['capacity']` is {capacity:,} steps of {obs_dim} + {action_dim} + 1 numbers "
+            f"(observation, action, reward), which takes {needed / 2**30:,.1f} GiB of memory, but "
+            f"{available / 2**30:,.1f} GiB are available. Set it to {int(0.8 * capacity * available / needed):,} or "
+            "less."
+        )
 
 
 def _check_spaces(env: gym.Env, name: Any) -> None:

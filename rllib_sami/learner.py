@@ -1,5 +1,6 @@
 """The learner: ``U`` gradient updates for each call, on one device or averaged over several learners."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,9 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.annotations import override
 
 from . import compat
+from .core.compilation import compiled_loss_functions
 from .core.threads import set_num_threads
-from .core.update import Optimizers, parameter_groups, update
+from .core.update import LossFunctions, Optimizers, parameter_groups, update
 
 NUM_UPDATES_LIFETIME = "num_updates_lifetime"
 LEARNING_RATE_OF = {"encoder": "encoder_lr", "critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
@@ -36,6 +38,7 @@ class SaMITorchLearner(TorchLearner):
         set_num_threads(self.config.num_torch_threads)
         super().build()
         self._update_config = self.config.get_update_config(self._action_dim())
+        self._loss_functions = compiled_loss_functions() if self.config.compile_update else LossFunctions()
 
     @override(TorchLearner)
     def configure_optimizers_for_module(self, module_id, config=None) -> None:
@@ -62,6 +65,12 @@ class SaMITorchLearner(TorchLearner):
         compat.set_learning_rates(self, timesteps)
 
     @override(TorchLearner)
+    def _convert_batch_type(self, batch, to_device=True, pin_memory=False, use_stream=False):
+        # From pinned memory, so that the copy to a GPU does not wait for it.
+        pin_memory = pin_memory or self._device.type == "cuda"
+        return super()._convert_batch_type(batch, to_device, pin_memory, use_stream)
+
+    @override(TorchLearner)
     def _update(self, batch: dict[str, Any], **kwargs) -> tuple[Any, Any, Any]:
         for module_id, arrays in batch.items():
             module = self._module[module_id]
@@ -71,16 +80,40 @@ class SaMITorchLearner(TorchLearner):
             totals: dict[str, torch.Tensor] = {}
             for index in range(num_updates):
                 one = {name: values[index] for name, values in arrays.items()}
-                metrics = update(module.acting, module.learning, optimizers, one, self._update_config, average)
+                metrics = update(
+                    module.acting,
+                    module.learning,
+                    optimizers,
+                    one,
+                    self._update_config,
+                    average,
+                    self._loss_functions,
+                )
                 totals = {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
             # The only point where the device is waited for.
             names = list(totals)
             means = (torch.stack([totals[name] for name in names]) / num_updates).cpu().numpy()
+            self._check_finite(dict(zip(names, means.tolist(), strict=True)))
             self.metrics.log_dict(dict(zip(names, means.tolist(), strict=True)), key=module_id, window=1)
             # Summed over the learners, which make every update together.
             share = num_updates / max(1, self.config.num_learners)
             self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
         return {}, {}, {}  # there is no one loss: each optimiser has its own
+
+    @staticmethod
+    def _check_finite(means: dict[str, float]) -> None:
+        """Stops training once learning has diverged: such networks must neither act nor be saved.
+
+        Raises:
+            FloatingPointError: If any metric is not finite.
+        """
+        diverged = [name for name, value in means.items() if not math.isfinite(value)]
+        if diverged:
+            raise FloatingPointError(
+                f"Learning has diverged: {', '.join(diverged)} not finite. Training stops, the checkpoints so far are "
+                "whole. Lower `critic_lr`, `actor_lr` and `encoder_lr`, set `grad_clip` (such as 10), or look at the "
+                "size of the environment's rewards and observations."
+            )
 
     def _action_dim(self) -> int:
         return next(iter(self._module.values())).acting.action_dim

@@ -1,5 +1,6 @@
 """The replay buffer: RLlib's episodes in, arrays for several updates out."""
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -50,6 +51,9 @@ class TaskEpisodeReplayBuffer:
 
         The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` of the infos; an episode that
         has none in its first piece is of task 0.
+
+        Raises:
+            FloatingPointError: If a number is not finite.
         """
         for episode in episodes:
             infos = episode.get_infos(0) if len(episode.infos) else {}
@@ -63,6 +67,11 @@ class TaskEpisodeReplayBuffer:
                 done=episode.is_done,
                 terminated=episode.is_terminated,
             )
+            if not all(math.isfinite(part.sum(dtype=np.float64)) for part in (piece.obs, piece.actions, piece.rewards)):
+                raise FloatingPointError(
+                    f"An episode of task {piece.task_id} has an observation, action or reward that is not finite from "
+                    f"step {episode.t_started} on, which nothing can be learned from. Mend the environment."
+                )
             if self.store.add(piece):
                 self._num_steps_added += len(episode)
                 self.num_steps_since_restore += len(episode)
@@ -92,10 +101,13 @@ class TaskEpisodeReplayBuffer:
             "num_env_steps_added_lifetime": self._num_steps_added,
         }
 
-    def get_state(self) -> dict[str, Any]:
-        """Finished episodes, counters and the random state."""
+    def get_state(self, *, copy: bool = True) -> dict[str, Any]:
+        """Finished episodes, counters and the random state: a nested dict of numbers, text and arrays.
+
+        With ``copy`` False for writing it at once: an array may be a list of views, to be joined.
+        """
         return {
-            "store": self.store.get_state(),
+            "store": self.store.get_state(copy=copy),
             "rng": self._rng.bit_generator.state,
             "num_steps_added": self._num_steps_added,
         }

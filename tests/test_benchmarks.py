@@ -19,7 +19,7 @@ def benchmark_modules(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-@pytest.mark.parametrize("command", ["update", "buffer", "sampling", "sampling --against rllib-sac"])
+@pytest.mark.parametrize("command", ["update", "buffer", "checkpoint", "sampling", "sampling --against rllib-sac"])
 def test_a_command_prints_a_table_and_ends_with_json(command, tmp_path):
     out = tmp_path / "results" / "out.json"
     finished = subprocess.run(
@@ -44,6 +44,28 @@ def test_a_command_prints_a_table_and_ends_with_json(command, tmp_path):
     assert written["cases"] == result["cases"]
     assert written["machine"]["torch_threads"] == 1
     assert written["command"] == f"python benchmarks/speed.py {command} --quick --rounds 1"
+
+
+@pytest.mark.parametrize("command", ["update --device cuda", "update --device cpu", "update --paper --device cpu"])
+def test_updates_on_a_device(benchmark_modules, command, monkeypatch):
+    import devices
+    import torch
+    from click.testing import CliRunner
+    from updates import update
+
+    monkeypatch.setattr(devices, "MODES", {mode: devices.MODES[mode] for mode in ("eager", "bfloat16")})
+    monkeypatch.setattr(devices, "SHAPES", dict.fromkeys(devices.SHAPES, devices.SHAPES["default"]))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = CliRunner().invoke(update, [*command.split()[1:], "--quick", "--rounds", "1"])
+    if "cuda" in command:
+        assert result.exit_code == 1
+        assert "finds no GPU here. Run this where there is one" in result.output
+        return
+    assert result.exit_code == 0, result.output
+    line = json.loads(result.stdout.splitlines()[-1])
+    assert [case["case"] for case in line["cases"]] == [
+        f"{name}: bfloat16 ÷ eager" for name in (["paper"] if "paper" in command else devices.SHAPES)
+    ]
 
 
 @pytest.mark.parametrize("name", ["TESAC", "CCM", "SaTESAC", "SaCCM"])

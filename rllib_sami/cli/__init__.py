@@ -1,4 +1,4 @@
-"""The `rllib` command: train, evaluate, report, look at environments."""
+"""The `rllib` command: train, evaluate, export, report, look at environments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 # Command -> module; each is imported only when it is used, so that `rllib --help` answers at once.
-_COMMANDS = {"train": "train", "evaluate": "evaluate", "report": "report", "envs": "envs"}
+_COMMANDS = {"train": "train", "evaluate": "evaluate", "export": "export", "report": "report", "envs": "envs"}
 
 
 class _LazyGroup(click.Group):
@@ -36,6 +36,7 @@ def main() -> None:
     rllib train file tuned_examples/saccm_ant.yaml
     rllib train run --algo SaCCM --env SaMI/Ant-v0
     rllib evaluate CHECKPOINT
+    rllib export CHECKPOINT --out DIR
     rllib report RESULTS
     rllib envs
     """  # noqa: D301 - click's mark for "do not rewrap", not a backslash

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
 import os
 import sys
@@ -10,9 +11,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from rllib_sami import environment_checks, envs
+from rllib_sami import compat, environment_checks
 from rllib_sami.base import CheckedAlgorithm
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
+from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 
 # Set before Ray starts. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
@@ -91,20 +93,7 @@ def algorithm_class(name: Any, place: str) -> type:
 
 def our_environments() -> dict[str, Any]:
     """Environment id -> class, of this package."""
-    return dict(envs.ENVIRONMENTS)
-
-
-def is_registered(env: str) -> bool:
-    """Returns whether ``env`` is an id that Gymnasium knows, or RLlib in this process."""
-    import gymnasium
-    from ray.tune.registry import ENV_CREATOR, _global_registry
-
-    return env in gymnasium.registry or _global_registry.contains(ENV_CREATOR, env)
-
-
-def may_be_made(env: str) -> bool:
-    """Returns whether ``env`` is an id known here, or a path that something could be imported from."""
-    return is_registered(env) or "." in env or ":" in env
+    return dict(ENVIRONMENTS)
 
 
 def check_environment(env: Any, place: str) -> None:
@@ -115,7 +104,7 @@ def check_environment(env: Any, place: str) -> None:
         raise UserError(f"{place}: which environment? Give 'env: ID'. {_environment_hint('')}")
     import gymnasium
 
-    if is_registered(env):
+    if compat.is_registered(env):
         return
     if ":" in env:
         module, _, inner = env.partition(":")
@@ -142,6 +131,15 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
             cls(**dict(zip(names, values, strict=True)))
         except (TypeError, ValueError) as error:
             raise UserError(f"{place}: {one_line(error)}") from error
+
+
+def environment_settings(env: Any) -> set[str]:
+    """Returns what ``env_config`` may contain, if ``env`` is one of our environments."""
+    cls = our_environments().get(env) if isinstance(env, str) else None
+    if cls is None:
+        return set()
+    arguments = {name for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters}
+    return (arguments | {factor.name for factor in cls.factors}) - {"self", "args", "kwargs", "factors"}
 
 
 def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:

@@ -98,14 +98,14 @@ class CheckpointNotes(Callback):
             return
         self._to_hand_over = False
         for trial in trials:
-            newest, noted = self._run.newest_checkpoint(trial), self._run.noted(trial)
+            newest = self._run.newest_checkpoint(trial)
+            metrics = self._run.progress_at(trial, newest) if newest else None
             for known_result in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
                 # One that was deleted before the kill, unknown to Tune's older state: Tune fails to delete it again.
                 Path(known_result.checkpoint.path).mkdir(parents=True, exist_ok=True)
             known = Path(trial.checkpoint.path).name if trial.checkpoint else None
-            if newest is None or noted is None or newest.name in (known, None):
+            if newest is None or metrics is None or newest.name == known:
                 continue
-            metrics = {key: value for key, value in noted.items() if key != "name"}
             trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(newest)), metrics=metrics))
             # Tune counts checkpoints by one; the next one must not overwrite those that it never heard of.
             trial.storage.current_checkpoint_index = int(newest.name.rpartition("_")[2])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import click
+
+INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
 class UserError(click.ClickException):
@@ -21,6 +24,16 @@ class UserError(click.ClickException):
         if self.show_cause and self.__cause__ is not None:
             traceback.print_exception(self.__cause__)
         super().show(file)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Says, on a Ctrl-C in its block, that nothing has been done yet, and ends the command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("\nStopped while starting: nothing was trained, no results were written.", err=True)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def nearest(name: object, options: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -1,128 +1,195 @@
-"""`rllib evaluate`: episodes of a trained agent, return per meta-task."""
+"""`rllib evaluate`: episodes of trained agents on every task of an environment's splits."""
 
 from __future__ import annotations
 
-import json
+import shlex
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from rllib_sami.cli.errors import UserError
+from rllib_sami.cli.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rllib_sami.evaluation import Results
+
+_MOST_FACTORS = 3  # that fit into a table
+_NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success", "tasks", "runs")
 
 
 @click.command()
-@click.argument("checkpoint", metavar="CHECKPOINT")
-@click.option("--episodes", type=click.IntRange(1), default=10, show_default=True, help="Episodes per meta-task "
+@click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT…")
+@click.option("--split", "splits", metavar="SPLIT", multiple=True, help="Split of meta-tasks; may be given again.  "
+              "[default: train, moderate, extreme, super_extreme, as far as the environment has them]")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1), default=5, show_default=True, help="Episodes per meta-task "
               "(or in all, where the environment chooses them or has none).")  # fmt: skip
-@click.option("--split", metavar="SPLIT", help="Split of meta-tasks.  [default: the checkpoint's]")
-@click.option("--env", "-e", metavar="ID", help="Another environment than the checkpoint's.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write all episodes to this JSON file.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the episodes.")
-@click.option("--explore", is_flag=True, help="Act as in training, with noise.")
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that play; 0 plays in "
+              "this one. Results do not depend on it.")  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Write the results there, for `rllib report`.")  # fmt: skip
+@click.option("--video", is_flag=True, help="Film the best, median and worst episode of each task, into "
+              "FOLDER/videos.")  # fmt: skip
+@click.option("--stochastic/--deterministic", "--explore/--no-explore", "explore", default=False,
+              help="Act as in training, with noise, or without.  [default: deterministic]")  # fmt: skip
+@click.option("--context", default="learned", show_default=True, metavar="KIND", help="What the actor sees of the "
+              "context: learned, zero, shuffled (of another episode) or frozen-after=N (that of step N).")  # fmt: skip
+@click.option("--env", "-e", metavar="ID", help="Another environment than the checkpoints'.")
 @click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings.")
+@click.pass_obj
 def evaluate(
-    checkpoint: str,
+    command: list[str] | None,
+    checkpoints: tuple[str, ...],
+    splits: tuple[str, ...],
     episodes: int,
-    split: str | None,
-    env: str | None,
-    out: Path | None,
     seed: int,
+    workers: int,
+    out: Path | None,
+    video: bool,
     explore: bool,
+    context: str,
+    env: str | None,
     verbosity: int,
 ) -> None:
-    """Run a trained agent and print its return per meta-task.
+    """Play every task with trained agents and print their returns.
 
-    CHECKPOINT is a checkpoint's folder; of an experiment's folder the newest checkpoint is taken. The agent acts
-    deterministically and learns nothing.
+    CHECKPOINT is a checkpoint's folder, a trial's (its newest checkpoint) or an experiment's (the newest of each
+    trial). Agents act deterministically and learn nothing; all of them play the same episodes.
     """
-    from rllib_sami.cli import catalog, checkpoints
+    from rllib_sami.cli import catalog
 
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.parent}.")
+    if video and out is None:
+        raise UserError("--video: where to? Give a folder as well: --out FOLDER")
+    if out is not None:
+        _check_writable(out)
     catalog.prepare(verbosity)
-    from rllib_sami.cli.rollout import run_episodes
-
-    loaded = checkpoints.load(checkpoint, "evaluate")
-    config = loaded.config.copy(copy_frozen=False)
     if env is not None:
         catalog.check_environment(env, "--env")
-        config.environment(env)
-        config.env_config = {}
-    elif isinstance(config.env, str) and not catalog.may_be_made(config.env):
-        raise UserError(
-            f"{loaded.path}: its environment '{config.env}' was registered by the script that trained it and is not "
-            "known here. Give its class: --env my_module.MyEnv"
+    from rllib_sami.evaluation.play import evaluate as play
+
+    try:
+        results = play(
+            checkpoints,
+            splits=splits or None,
+            episodes=episodes,
+            seed=seed,
+            workers=workers,
+            explore=explore,
+            context=context,
+            video=out / "videos" if video and out is not None else None,
+            env=env,
         )
-    if split is not None:
-        config.env_config = {**config.env_config, "split": split}
-    catalog.try_environment(config.env, dict(config.env_config), "--split" if split else "evaluate")
-    results = run_episodes(loaded, config, episodes, seed, explore)
-    table = summarise(results)
-    click.echo(f"{loaded.algorithm.__name__} on {config.env}, {loaded.path}")
-    _print(table)
+    except ValueError as error:
+        raise UserError(f"evaluate: {one_line(error)}") from error
+    results.provenance["command"] = shlex.join(command or ["rllib", "evaluate", *checkpoints])
+    _say(results)
     if out is not None:
-        content = {
-            "checkpoint": str(loaded.path),
-            "algorithm": loaded.algorithm.__name__,
-            "env": str(config.env),
-            "env_config": dict(config.env_config),
-            "seed": seed,
-            "explore": explore,
-            "summary": table,
-            "episodes": results,
-        }
-        out.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+        try:
+            results.save(out)
+        except ValueError as error:
+            raise UserError(f"--out: {one_line(error)}") from error
         click.echo(f"Written: {out}")
+        click.echo(f"Next:\n  {(command or ['rllib'])[0]} report {shlex.quote(str(out))}")
 
 
-def summarise(episodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns one row per meta-task, and one for all (the mean over meta-tasks, so that each weighs the same)."""
-    import numpy as np
+def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row per split and meta-task, and one per split of several: ``task_id`` "all", each weighs the same.
 
-    from rllib_sami.cli.rollout import task_order
+    Columns ``split, task_id``, the values played of each factor that differs (if there are not too many), ``episodes,
+    return, std`` (of the returns of a task; of the tasks' means), ``length`` and ``success``, missing where a task has
+    none.
+    """
+    import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    for task_id in sorted({episode["task_id"] for episode in episodes}, key=task_order):
-        mine = [episode for episode in episodes if episode["task_id"] == task_id]
-        returns = [episode["return"] for episode in mine]
-        row = {
-            "task_id": task_id,
-            "episodes": len(mine),
-            "return_mean": float(np.mean(returns)),
-            "return_std": float(np.std(returns)),
-            "length_mean": float(np.mean([episode["length"] for episode in mine])),
-        }
-        successes = [episode["success"] for episode in mine if episode["success"] is not None]
-        row["success_rate"] = float(np.mean(successes)) if successes else None
-        rows.append(row)
-    if len(rows) > 1:
-        means = {
-            key: float(np.mean([row[key] for row in rows])) if all(row[key] is not None for row in rows) else None
-            for key in ("return_mean", "length_mean", "success_rate")
-        }
-        spread = float(np.std([row["return_mean"] for row in rows]))
-        rows.append({"task_id": "all", "episodes": len(episodes), "return_std": spread, **means})
-    return rows
+    factors = [name for name in episodes if name.startswith("task_") and name != "task_id"]
+    factors = [name for name in factors if episodes[name].nunique() > 1]
+    factors = factors if len(factors) <= _MOST_FACTORS else []
+    rows = []
+    for split, of_split in episodes.groupby("split", sort=False):
+        tasks = []
+        for task_id, mine in of_split.groupby("task_id"):
+            success = mine["success"].dropna()
+            tasks.append(
+                {
+                    "split": split,
+                    "task_id": task_id,
+                    **{name.removeprefix("task_"): _values(mine[name]) for name in factors},
+                    "episodes": len(mine),
+                    "return": mine["return"].mean(),
+                    "std": mine["return"].std(ddof=0) if len(mine) > 1 else float("nan"),
+                    "length": mine["length"].mean(),
+                    "success": float(success.mean()) if len(success) else float("nan"),
+                }
+            )
+        rows += tasks
+        if len(tasks) > 1:
+            table = pd.DataFrame(tasks)
+            means = table[["return", "length", "success"]].mean(skipna=False)
+            spread = table["return"].std(ddof=0)
+            rows.append({"split": split, "task_id": "all", "episodes": len(of_split), "std": spread, **means})
+    return pd.DataFrame(rows)
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _values(played: pd.Series) -> str:
+    return ", ".join(f"{value:g}" for value in sorted(played.dropna().unique()))
+
+
+def _say(results: Results) -> None:
+    """Prints a table for each run, and one of the splits where there are several runs."""
+    episodes, provenance = results.episodes, results.provenance
+    for checkpoint in provenance["checkpoints"]:
+        mine = episodes[episodes["run"] == checkpoint["run"]]
+        environment = mine["environment"].iloc[0]
+        names = provenance["task_names"].get(environment)
+        click.echo(f"{checkpoint['algorithm']} on {environment}, {checkpoint['path']}")
+        table = summarise(mine)
+        table["task_id"] = [_task(task_id, names) for task_id in table["task_id"]]
+        _print(table)
+    if len(provenance["checkpoints"]) > 1:
+        click.echo("\nPer split, over runs")
+        summary = results.summary().drop(columns=["context", "explore"])
+        _print(summary.drop(columns="environment") if summary["environment"].nunique() == 1 else summary)
+    speed = provenance["throughput"]
+    click.echo(
+        f"{len(episodes)} episodes in {speed['seconds']:,.1f} s: {speed['episodes_per_second']:,.1f} episodes/s, "
+        f"{speed['env_steps_per_second']:,.0f} steps/s"
+    )
+
+
+def _task(task_id: int | str, names: list[str] | None) -> str:
+    if task_id == "all":
+        return "all"
+    return "-" if task_id == -1 else names[int(task_id)] if names else str(task_id)
+
+
+def _print(frame: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if frame["success"].isna().all():
+        frame = frame.drop(columns="success")
+    formats = {"return": "{:,.2f}", "std": "{:,.2f}", "length": "{:,.0f}", "success": "{:.2f}"}
+    headings = {"std": "± std"}
     table = Table(box=None, pad_edge=False)
-    with_success = any(row["success_rate"] is not None for row in rows)
-    for name in ("task_id", "episodes", "return", "± std", "length", *(["success"] if with_success else [])):
-        table.add_column(name, justify="right")
-    for row in rows:
-        cells = [
-            "-" if row["task_id"] is None else str(row["task_id"]),
-            str(row["episodes"]),
-            f"{row['return_mean']:,.2f}",
-            f"{row['return_std']:,.2f}",
-            f"{row['length_mean']:,.0f}",
-        ]
-        if with_success:
-            cells.append("-" if row["success_rate"] is None else f"{row['success_rate']:.2f}")
-        table.add_row(*cells, end_section=False)
-    Console(highlight=False).print(table)
+    for name in frame:
+        is_number = name in _NUMBERS
+        table.add_column(
+            headings.get(name, name), justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
+        )
+    for row in frame.to_dict("records"):
+        cells = ["-" if value != value else formats.get(name, "{}").format(value) for name, value in row.items()]
+        table.add_row(*cells)
+    is_terminal = sys.stdout.isatty()
+    Console(highlight=False, width=None if is_terminal else 120).print(table)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuses a folder that cannot be written to, before anything is played."""
+    import os
+
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f"--out {folder}: {there} cannot be written to. Give another folder.")

@@ -48,13 +48,14 @@ class Experiment:
         body: What stands under the name: `run`, `env`, `config`, `stop`, ...
         source: The file (or "command line"), for messages.
         config_object: An `AlgorithmConfig`, if a Python file gave one; then `body["config"]` holds overrides only.
+        given: What the command line says of the body, to lay over it.
     """
 
     name: str
     body: dict[str, Any]
     source: str = "command line"
     config_object: Any = None
-    overrides: list[str] = field(default_factory=list)
+    given: dict[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Any
 
 import yaml
 
+from rllib_sami.checkpoint_files import is_complete, manifest_of
 from rllib_sami.cli.errors import UserError
 
 RECORD = "experiment.yaml"
@@ -68,19 +70,35 @@ class Run:
 
     def trials(self) -> list[dict[str, Any]]:
         """Returns what is known of each trial: `status`, last `result`, newest `checkpoint` (a path or None)."""
-        states = sorted(self.path.glob("experiment_state-*.json"))
-        if not states:
+        content = next((content for _, content in self._states() if content is not None), None)
+        if content is None:
             return []
         from ray.tune.experiment import Trial
 
         trials = []
-        for state, metadata in json.loads(states[-1].read_text(encoding="utf-8"))["trial_data"]:
+        for state, metadata in content["trial_data"]:
             trial = Trial.from_json_state(state, stub=True)
             trial.restore_run_metadata(metadata)
             trials.append(
                 {"status": trial.status, "result": trial.last_result, "checkpoint": self.newest_checkpoint(trial)}
             )
         return trials
+
+    def set_aside_damaged_states(self) -> None:
+        """Renames what a kill left half written of Tune's own state, so that it takes the one before."""
+        states = list(self._states())
+        if any(content is not None for _, content in states):
+            for file, content in states:
+                if content is None:
+                    file.rename(file.with_suffix(".damaged"))
+
+    def _states(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
+        """Tune's states, one for each time that the run was started or resumed, newest first; None: damaged."""
+        for file in sorted(self.path.glob("experiment_state-*.json"), reverse=True):
+            try:
+                yield file, json.loads(file.read_text(encoding="utf-8"))
+            except ValueError:
+                yield file, None
 
     def note_checkpoint(self, trial: Any) -> None:
         """Notes that a trial's newest checkpoint is complete.
@@ -92,14 +110,30 @@ class Run:
         self.write(checkpoints={**self.record.get("checkpoints", {}), trial.trial_id: noted})
 
     def newest_checkpoint(self, trial: Any) -> Path | None:
-        """Returns the newest complete checkpoint of a Tune trial, of those that it knows and that we noted."""
+        """Returns the newest complete checkpoint of a Tune trial.
+
+        Of those with a manifest every complete one counts; of others those that Tune knows or we noted.
+        """
         names = {Path(trial.checkpoint.path).name} if trial.checkpoint else set()
         if noted := self.noted(trial):
             names.add(noted["name"])
-        folder = self.path / str(trial.relative_logdir)
         return max(
-            (folder / name for name in names if (folder / name / "rllib_checkpoint.json").is_file()), default=None
+            (
+                folder
+                for folder in (self.path / str(trial.relative_logdir)).glob("checkpoint_*")
+                if (folder / "rllib_checkpoint.json").is_file()
+                and (folder.name in names or manifest_of(folder))
+                and is_complete(folder)
+            ),
+            default=None,
         )
+
+    def progress_at(self, trial: Any, checkpoint: Path) -> dict[str, Any] | None:
+        """Returns how far a trial was (``training_iteration``, ``time_total_s``) at a checkpoint; None: not known."""
+        facts = manifest_of(checkpoint) or self.noted(trial) or {}
+        if facts.get("name", checkpoint.name) != checkpoint.name:
+            return None
+        return {key: facts[key] for key in ("training_iteration", "time_total_s") if key in facts} or None
 
     def noted(self, trial: Any) -> dict[str, Any] | None:
         """Returns what was noted of a trial's newest checkpoint."""

@@ -10,7 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, STEPS, lookup
+from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
 
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
@@ -51,7 +51,8 @@ class Progress(Callback):
         """Prints a line, unless the trial's last line is younger than the interval."""
         now, key = time.monotonic(), trial.trial_id
         # An iteration in which no episode ended has no return: the last one known stands.
-        self._returns.setdefault(key, {}).update(returns(result))
+        # A resumed trial still has its last result.
+        self._returns.setdefault(key, returns(trial.last_result)).update(returns(result))
         if key not in self._begin:
             # The first iteration's own duration is the best guess of when it began.
             seconds = lookup(result, "time_this_iter_s") or 0.0
@@ -70,6 +71,10 @@ class Progress(Callback):
         """Prints every result that was held back (after an interruption)."""
         for trial in trials:
             self.on_trial_complete(0, trials, trial)
+
+    def lacks_return(self, trials: list[Trial]) -> bool:
+        """Returns whether no episode of any trial has ended yet."""
+        return not any(RETURN in self._returns.get(trial.trial_id, {}) for trial in trials)
 
     def _print(self, now: float, trial: Trial, result: dict[str, Any], trials: int) -> None:
         key = trial.trial_id
@@ -148,6 +153,8 @@ def returns(result: dict[str, Any]) -> dict[str, float]:
     names = [RETURN, EVALUATION_RETURN]
     by_task = (result.get("env_runners") or {}).get("return_by_task")
     names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
+    evaluation = result.get("evaluation")
+    names += [f"evaluation/{split}/{RETURN_MEAN}" for split in evaluation] if isinstance(evaluation, dict) else []
     found = {name: lookup(result, name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -158,7 +165,10 @@ def _details(known: dict[str, float]) -> list[str]:
     cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
     more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
     lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
-    if EVALUATION_RETURN in known:
+    splits = [name for name in known if name.startswith("evaluation/") and name.endswith(f"/{RETURN_MEAN}")]
+    if splits:
+        lines.append("evaluation  " + "  ".join(f"{name.split('/')[1]}: {_number(known[name])}" for name in splits))
+    elif EVALUATION_RETURN in known:
         lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
     return lines
 

@@ -1,4 +1,4 @@
-"""`rllib report`: results of an evaluation as one page."""
+"""`rllib report`: results of `rllib evaluate` as one page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rllib_sami.cli.errors import UserError, one_line
 def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool) -> None:
     """Write a report: one page (index.html), report.md and the figures.
 
-    RESULTS are folders that `rllib_sami.evaluation.Results.save` has written; all agents in one report must have
-    played the same tasks. What the results lack is named in its place on the page.
+    RESULTS are folders that `rllib evaluate --out` has written; all agents in one report must have played the same
+    tasks. What the results lack is named in its place on the page.
     """
     if paper == bool(results):
         raise UserError(
             "report: give either folders with results or --paper. "
-            "`rllib_sami.evaluation.Results.save(FOLDER)` writes such a folder."
+            "`rllib evaluate CHECKPOINT --out FOLDER` writes such a folder."
         )
     try:
         from rllib_sami.evaluation.paper import paper_results

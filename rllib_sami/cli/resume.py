@@ -11,6 +11,8 @@ from rllib_sami.cli.stop import reached
 
 # What a resumed run keeps: only stop criteria may change.
 _KEPT = ("run", "config", "checkpoint_config", "num_samples")
+# What a command line says of itself alone, not of the run.
+_FORGOTTEN = ("storage_path", "restore", "time_budget_s")
 
 
 def record_of(plan: Plan) -> dict[str, Any]:
@@ -21,7 +23,23 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "stop": dict(plan.stop),
         "checkpoint_config": dict(plan.checkpoint_config),
         "num_samples": plan.num_samples,
+        "given": {key: value for key, value in plan.given.items() if key not in _FORGOTTEN},
     }
+
+
+def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the command line that began a run said beside the file, so that `--resume` need not repeat it.
+
+    Should `choose_run` then take another run (of several with different settings), the difference is refused.
+
+    Args:
+        name: Name of the experiment.
+        storage: Folder of all results; None for the default.
+        given: What today's command line says: with other stop criteria a finished run may go on.
+    """
+    runs = find_runs(storage_folder(storage), name)
+    may_go_on = [run for run in runs if (not run.finished or "stop" in given) and has_checkpoint(run)]
+    return next((run.record.get("given", {}) for run in may_go_on or runs), {})
 
 
 def as_started(plan: Plan, run: Run) -> Plan:

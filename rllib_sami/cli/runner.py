@@ -14,14 +14,13 @@ from typing import Any
 import click
 
 from rllib_sami.cli import catalog
-from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.errors import INTERRUPTED, UserError, one_line, starting
 from rllib_sami.cli.folders import Run, plain
 from rllib_sami.cli.resume import as_started, check_resumable, choose_run, goes_further, record_of
 from rllib_sami.cli.schema import Plan
 
 # So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
 CHECKPOINT_DEFAULTS = {"checkpoint_frequency": 10, "checkpoint_at_end": True, "num_to_keep": 2}
-INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
 @dataclass
@@ -49,12 +48,13 @@ class Session:
 
 def run_all(plans: list[Plan], session: Session) -> int:
     """Runs the experiments; returns the exit code."""
-    jobs = [(plan, choose_run(plan, session.storage, session.resume, alone=len(plans) == 1)) for plan in plans]
-    if session.resume:
-        jobs = [(as_started(plan, run), run) for plan, run in jobs]
-        check_resumable(jobs)
-    scheduler_of = _scheduler_factory(session)
-    _start_ray(session)
+    with starting():
+        jobs = [(plan, choose_run(plan, session.storage, session.resume, alone=len(plans) == 1)) for plan in plans]
+        if session.resume:
+            jobs = [(as_started(plan, run), run) for plan, run in jobs]
+            check_resumable(jobs)
+        scheduler_of = _scheduler_factory(session)
+        _start_ray(session)
     import ray
 
     code = 0
@@ -93,12 +93,15 @@ def _scheduler_factory(session: Session) -> Any:
 def _start_ray(session: Session) -> None:
     import ray
 
+    from rllib_sami import compat
+
     address = session.ray.get("address") or os.environ.get("RAY_ADDRESS")
     verbose = session.verbosity
     try:
         if address:
             ray.init(address=address, log_to_driver=verbose > 0, logging_level=_ray_level(verbose))
         else:
+            compat.listen_on_loopback()
             ray.init(
                 address="local",  # never a cluster that happens to run on this machine
                 **{key: value for key, value in session.ray.items() if key != "address" and value is not None},
@@ -165,6 +168,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     )
     resume_config = None
     if resumed:
+        run.set_aside_damaged_states()
         again: Any = tune.ResumeConfig.ResumeType.RESUME
         finished: Any = again if stop_was_raised else tune.ResumeConfig.ResumeType.SKIP
         resume_config = tune.ResumeConfig(unfinished=again, errored=again, finished=finished)
@@ -181,8 +185,8 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
                 callbacks=[
                     progress,
                     MissingMetrics(plan.stop),
-                    CsvLog(resumed),
-                    JsonLog(resumed),
+                    CsvLog(),
+                    JsonLog(),
                     CheckpointNotes(run, resumed),
                     graceful,
                 ],
@@ -206,6 +210,8 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
         _say_interrupted(run, session)
         return 0
     run.write(finished=True)
+    if session.smoke and progress.lacks_return(trials):
+        click.echo("There is no return yet: no episode ended within these few steps.")
     _say_finished(trials, run, session)
     return 0
 

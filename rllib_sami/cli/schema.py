@@ -6,17 +6,18 @@ RLlib itself takes unknown settings without a word, so a misspelt ``gama: 0.9`` 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Union
 
 from rllib_sami.cli import catalog, typecheck
-from rllib_sami.cli.checkpoints import check_restore
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.folders import plain
 from rllib_sami.cli.resources import NO_LIMITS, Limits, auto_settings, resolve_auto
 from rllib_sami.cli.stop import check_stop
+from rllib_sami.evaluation import checkpoints
 
 CHECKPOINT_TYPES = {
     "num_to_keep": int | None,
@@ -69,6 +70,7 @@ class Plan:
         checkpoint_config: Fields of `ray.tune.CheckpointConfig`.
         bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
         auto: Names of the settings that the file left to the machine; ``config`` has their numbers.
+        given: What the command line said beside the file, as a part of an experiment.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Plan:
     restore: str | None = None
     bundles: list[dict[str, float]] = field(default_factory=list)
     auto: tuple[str, ...] = ()
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
@@ -103,7 +106,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
             catalog.check_environment(env, place)
             catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
     schema = ConfigSchema.of(algorithm)
-    config = schema.check(config, f"{place}, config")
+    config = schema.check(config, f"{place}, config", catalog.environment_settings(config.get("env")))
     if base is not None:
         # Only what the file set: RLlib's 250 defaults belong neither into the record nor into a trial's parameters.
         of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
@@ -115,6 +118,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         check_stop(body.get("stop") or {}, f"{place}, stop", schema.evaluation_defaults | config),
         _check_checkpoint(body.get("checkpoint_config") or {}, f"{place}, checkpoint_config"),
         auto=auto_settings(given),
+        given=experiment.given,
         **{
             key: typecheck.cast(body[key], EXPERIMENT_TYPES[key])
             for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore")
@@ -123,7 +127,10 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     )
     plan.bundles = _validate(plan, place)
     if plan.restore is not None:
-        plan.restore = check_restore(plan.restore, algorithm, f"{place}, restore")
+        try:
+            plan.restore = checkpoints.check_restore(plan.restore, algorithm)
+        except ValueError as error:
+            raise UserError(f"{place}, restore: {one_line(error)}") from error
     return plan
 
 
@@ -150,6 +157,8 @@ class ConfigSchema:
         self.keys = {key for key in self.defaults if key not in self.deprecated} | _EXTRA_KEYS
         intervals = ("evaluation_interval", "offline_evaluation_interval")
         self.evaluation_defaults = {key: self.defaults.get(key) for key in intervals}
+        if "evaluation_splits" in self.defaults:  # of our algorithms
+            self.evaluation_defaults["evaluation_splits"] = None
         self.public_keys = {key for key in self.keys if not key.startswith("_")}
 
     @staticmethod
@@ -158,12 +167,18 @@ class ConfigSchema:
         """Returns the (cached) schema of an Algorithm class."""
         return ConfigSchema(algorithm)
 
-    def check(self, config: dict[str, Any], place: str) -> dict[str, Any]:
-        """Returns ``config`` with numbers cast, or raises a UserError that names the first wrong key."""
+    def check(self, config: dict[str, Any], place: str, of_environment: Container[str] = ()) -> dict[str, Any]:
+        """Returns ``config`` with numbers cast, or raises a UserError that names the first wrong key.
+
+        Args:
+            config: Setting to value.
+            place: Where it stands, for messages.
+            of_environment: Names that belong into ``env_config``.
+        """
         checked = {}
         for key, value in config.items():
             if key not in self.keys:
-                self._unknown(key, place)
+                self._unknown(key, place, of_environment)
             checked[key] = self._check_value(key, value, place)
         return checked
 
@@ -174,7 +189,7 @@ class ConfigSchema:
         # RLlib declares some wrongly (a bool as Optional[str]); the default itself is always right.
         return declared if typecheck.fits(self.defaults.get(key), declared) else Union[declared, from_default]  # noqa: UP007 - values, not an annotation
 
-    def _unknown(self, key: Any, place: str) -> None:
+    def _unknown(self, key: Any, place: str, of_environment: Container[str]) -> None:
         if key in RENAMED:
             raise UserError(f"{place}: '{key}' is now called '{RENAMED[key]}'.")
         if key in self.deprecated:
@@ -182,6 +197,8 @@ class ConfigSchema:
         hint = did_you_mean(key, self.public_keys) or "No setting has a similar name."
         if key in EXPERIMENT_KEYS:
             hint = "It belongs one level up, beside 'config'."
+        elif key in of_environment:
+            hint = f"The environment has: env_config.{key}."
         raise UserError(f"{place}: {self.name} has no setting '{key}'. {hint}")
 
     def _check_value(self, key: str, value: Any, place: str) -> Any:

@@ -21,6 +21,11 @@ _AT_MOST = {
 }
 
 
+def smoke_name(name: str) -> str:
+    """Returns the name under which an experiment is tried out."""
+    return f"{name}-smoke"
+
+
 def shrink(plan: Plan) -> Plan:
     """Returns the plan with few and short iterations, under a name of its own."""
     schema = ConfigSchema.of(plan.algorithm)
@@ -30,4 +35,4 @@ def shrink(plan: Plan) -> Plan:
             value = config.get(key, schema.defaults.get(key))
             if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
                 config[key] = most
-    return replace(with_config(plan, config), name=f"{plan.name}-smoke", stop={"training_iteration": ITERATIONS})
+    return replace(with_config(plan, config), name=smoke_name(plan.name), stop={"training_iteration": ITERATIONS})

@@ -8,6 +8,8 @@ from numbers import Real
 from typing import Any
 
 from rllib_sami.cli.errors import UserError, nearest
+from rllib_sami.evaluation.in_training import RETURN_BY_TASK, RETURN_MEAN, SUCCESS_RATE, USUAL_SPLITS
+from rllib_sami.evaluation.stages import OWN_SPLIT
 
 RETURN = "env_runners/episode_return_mean"
 STEPS = "num_env_steps_sampled_lifetime"
@@ -37,6 +39,7 @@ TRANSLATED = {
     "iterations": "training_iteration",
     "time_s": "time_total_s",
 }
+OF_SPLIT = (RETURN_MEAN, SUCCESS_RATE)
 _TOP_LEVEL = {
     "training_iteration",
     "time_total_s",
@@ -130,8 +133,27 @@ def _check_evaluation(key: str, place: str, settings: dict[str, Any]) -> None:
         raise UserError(f"{place}: '{key}' is in no result without evaluation: set config.evaluation_interval.")
     # A function or callbacks of the user's own may report under any name.
     own = any(name.startswith(("callbacks", "custom_evaluation_function")) for name in settings)
-    if not own and not key.startswith(("evaluation/env_runners/", "evaluation/offline_eval_runners/")):
-        raise UserError(f"{place}: unknown metric '{key}'. The return in evaluation is '{EVALUATION_RETURN}'.")
+    if own or key.startswith(("evaluation/env_runners/", "evaluation/offline_eval_runners/")):
+        return
+    splits = _evaluated_splits(settings)
+    _, split, *metric = key.split("/")
+    if split in splits and metric and (metric[0] == RETURN_BY_TASK if metric[1:] else metric[0] in OF_SPLIT):
+        return
+    of_splits = f", on a split '{f'evaluation/{splits[-1]}/{RETURN_MEAN}'}'" if splits else ""
+    evaluated = f" (evaluated: {', '.join(splits)})" if splits else ""
+    raise UserError(
+        f"{place}: unknown metric '{key}'. The return in evaluation is '{EVALUATION_RETURN}'{of_splits}{evaluated}."
+    )
+
+
+def _evaluated_splits(settings: dict[str, Any]) -> list[str]:
+    """Returns the splits that results may have: of algorithms of this package, which know the setting."""
+    if "evaluation_splits" not in settings:
+        return []
+    given = [settings["evaluation_splits"]]
+    if isinstance(given[0], dict):  # a grid search
+        given = given[0].get("grid_search", [None])
+    return list(dict.fromkeys(split for one in given for split in ([*USUAL_SPLITS, OWN_SPLIT] if one is None else one)))
 
 
 def lookup(result: dict[str, Any], metric: str) -> float | None:

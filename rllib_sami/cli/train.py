@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from rllib_sami.cli.errors import UserError
+from rllib_sami.cli.errors import UserError, starting
 
 
 def run_options(command: Callable) -> Callable:
@@ -24,7 +24,8 @@ def run_options(command: Callable) -> Callable:
         click.option("--num-samples", type=click.IntRange(1), help="Tries per point of the search space."),
         click.option("--seed", type=click.IntRange(0), help="Seed of everything random."),
         click.option("--smoke", is_flag=True, help="Only try it out: three short iterations."),
-        click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint."),
+        click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint. "
+                     "What --set and the like said of it still holds."),
         click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
         click.option("--local-dir", "--storage-path", "local_dir", metavar="DIR",
                      help="Folder of all results.  [default: ~/ray_results]"),
@@ -93,7 +94,9 @@ def file(ctx: click.Context, path: str, algo: str | None, env: str | None, **opt
     """Train the experiments of FILE: .yaml, .json, or .py with a variable `config`."""
     from rllib_sami.cli.experiment import load
 
-    _execute(ctx, load(path), algo, env, options)
+    with starting():
+        experiments = load(path)
+    _execute(ctx, experiments, algo, env, options)
 
 
 @train.command()
@@ -123,15 +126,28 @@ def _execute(
     ctx: click.Context, experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
 ) -> None:
     """Applies the options to the experiments, checks them, runs them."""
+    with starting():
+        from rllib_sami.cli.runner import run_all
+
+        plans, session = _checked(list(ctx.obj or ["rllib", "train"]), experiments, algo, env, options)
+    ctx.exit(run_all(plans, session))
+
+
+def _checked(
+    command: list[str], experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
+) -> tuple[list[Any], Any]:
+    """Returns the plans and the session that the experiments and options amount to."""
     from rllib_sami.cli import catalog
-    from rllib_sami.cli.experiment import parse_json
+    from rllib_sami.cli.experiment import merge, parse_json
 
     stop, config, scheduler = (
         parse_json(options[name], f"--{name.replace('_', '-')}") if options[name] else {}
         for name in ("stop", "config", "scheduler_config")
     )
+    given = _given(stop, config, options)
     for experiment in experiments:
-        _apply(experiment, algo, env, stop, config, options)
+        _replace(experiment, algo, env)
+        experiment.given = given
     if options["experiment_name"]:
         if len(experiments) > 1:
             raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
@@ -140,17 +156,24 @@ def _execute(
 
     catalog.prepare(options["verbosity"])
     from rllib_sami.cli.resources import Limits
+    from rllib_sami.cli.resume import remembered
     from rllib_sami.cli.schema import check
-    from rllib_sami.cli.smoke import shrink
+    from rllib_sami.cli.smoke import shrink, smoke_name
 
+    for experiment in experiments:
+        if options["resume"]:
+            storage = options["local_dir"] or merge(experiment.body, given).get("storage_path")
+            name = smoke_name(experiment.name) if options["smoke"] else experiment.name
+            experiment.given = merge(remembered(name, storage and str(storage), given), given)
+        experiment.body = merge(experiment.body, experiment.given)
     limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
     plans = [check(experiment, limits) for experiment in experiments]
     if options["smoke"]:
         plans = [shrink(plan) for plan in plans]
-    from rllib_sami.cli.runner import Session, run_all
+    from rllib_sami.cli.runner import Session
 
     session = Session(
-        command=list(ctx.obj or ["rllib", "train"]),
+        command=command,
         resume=options["resume"],
         smoke=options["smoke"],
         verbosity=options["verbosity"],
@@ -162,14 +185,12 @@ def _execute(
         },
         scheduler=(options["scheduler"], scheduler),
     )
-    ctx.exit(run_all(plans, session))
+    return plans, session
 
 
-def _apply(
-    experiment: Any, algo: str | None, env: str | None, stop: dict, config: dict, options: dict[str, Any]
-) -> None:
-    """Lays the options over one experiment: the file is weakest, `--set` strongest."""
-    from rllib_sami.cli.experiment import apply_settings, merge
+def _replace(experiment: Any, algo: str | None, env: str | None) -> None:
+    """Gives an experiment another algorithm or environment."""
+    from rllib_sami.cli.experiment import merge
 
     body = experiment.body
     if algo is not None and algo != body.get("run"):
@@ -179,6 +200,13 @@ def _apply(
         body = merge(body, {"run": algo})
     if env is not None:
         body = merge(body, {"env": env})
+    experiment.body = body
+
+
+def _given(stop: dict, config: dict, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the options say, in the form of an experiment: the file is weakest, `--set` strongest."""
+    from rllib_sami.cli.experiment import apply_settings
+
     checkpoint = {
         "checkpoint_frequency": options["checkpoint_freq"],
         "checkpoint_at_end": options["checkpoint_at_end"],
@@ -193,7 +221,7 @@ def _apply(
     for key, value in (("num_samples", options["num_samples"]), ("restore", options["restore"])):
         if value is not None:
             over[key] = value
-    experiment.body = apply_settings(merge(body, {k: v for k, v in over.items() if v != {}}), list(options["settings"]))
+    return apply_settings({key: value for key, value in over.items() if value != {}}, list(options["settings"]))
 
 
 def _check_names(experiments: list[Any]) -> None:

@@ -10,6 +10,7 @@ An agent of any kind needs four lines::
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,8 +44,45 @@ class ContrastConfig:
     key_encoder_tau: float = 0.05
 
 
+def contrast_terms(
+    query: Tensor, positive_keys: Tensor, negative_keys: Tensor, config: ContrastConfig, similarity_map: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Contrastive loss ``-I`` of contexts.
+
+    Args:
+        query: ``[G, n, D]``.
+        positive_keys: ``[G, n, D]``.
+        negative_keys: ``[G, K-1, D]``.
+        config: Constants.
+        similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
+
+    Returns:
+        The loss, and scalar tensors by metric name, without gradient.
+    """
+    positive, negative = losses.similarity_scores(
+        query, positive_keys, negative_keys, config.similarity, similarity_map
+    )
+    bound = losses.sance_bound_from_scores(positive, negative, config.temperature)
+    if config.objective == "sance":
+        loss = -bound
+    else:
+        loss = -losses.binary_nce_from_scores(positive, negative, config.temperature)
+    metrics = {
+        "contrast_loss": loss.detach(),
+        "sance_bound": bound.detach(),
+        "log_k": bound.new_full((), math.log(negative.shape[-1] + 1)),
+        "contrast_accuracy": (positive > negative.max(dim=-1).values).float().mean(),
+    }
+    return loss, metrics
+
+
 def contrast_loss(
-    encoder: ContextEncoder, keys: Tensor, batch: dict[str, Tensor], config: ContrastConfig, similarity_map: Tensor
+    encoder: ContextEncoder,
+    keys: Tensor,
+    batch: dict[str, Tensor],
+    config: ContrastConfig,
+    similarity_map: Tensor,
+    terms: Callable = contrast_terms,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted contrastive loss, ``-contrast_coeff * I``, of one update.
 
@@ -54,31 +92,24 @@ def contrast_loss(
         batch: One update of ``sampling.sample_contrast`` (without the leading ``U``), as tensors.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
+        terms: :func:`contrast_terms`, or what ``torch.compile`` made of it.
 
     Returns:
         The loss, and scalar tensors by metric name, without gradient.
     """
-    query_context = encoder(batch["positive_rows"][..., : encoder.input_dim])  # [G P, R, D]
-    query = query_context.flatten(0, 1)[batch["query_index"]]  # [G, n, D]
-    keys = keys.flatten(0, 1)
-    positive, negative = losses.similarity_scores(
-        query, keys[batch["positive_index"]], keys[batch["negative_index"]], config.similarity, similarity_map
+    query_context = encoder(batch["positive_rows"][..., : encoder.input_dim]).flatten(0, 1)  # [G P R, D]
+    keys = keys.flatten(0, 1)  # [E R, D]
+    loss, metrics = terms(
+        query_context[batch["query_index"]],
+        keys[batch["positive_index"]],
+        keys[batch["negative_index"]],
+        config,
+        similarity_map,
     )
-    bound = losses.sance_bound_from_scores(positive, negative, config.temperature)
-    if config.objective == "sance":
-        loss = -bound
-    else:
-        loss = -losses.binary_nce_from_scores(positive, negative, config.temperature)
     weight: float | Tensor = config.contrast_coeff
     if config.return_gap_weight:
         weight = (config.contrast_coeff * batch["return_gap"]).clamp(0.0, 1.0)
-    metrics = {
-        "contrast_loss": loss,
-        "sance_bound": bound,
-        "log_k": bound.new_tensor(math.log(negative.shape[-1] + 1)),
-        "contrast_accuracy": (positive > negative.max(dim=-1).values).float().mean(),
-    }
-    return weight * loss, {name: value.detach() for name, value in metrics.items()}
+    return weight * loss, metrics
 
 
 class SkillContrast(nn.Module):

@@ -15,13 +15,27 @@ from .context_encoder import ContextEncoder
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
+class OutputLayer(nn.Linear):
+    """A linear layer that stays in full precision after hidden layers under autocast.
+
+    Values are as large as returns, of which bfloat16 keeps three digits.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[..., O]`` of ``inputs`` ``[..., I]``."""
+        if inputs.dtype == self.weight.dtype:
+            return super().forward(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            return super().forward(inputs.to(self.weight.dtype))
+
+
 def mlp(input_dim: int, hidden: Sequence[int], output_dim: int) -> nn.Sequential:
     """A ReLU network with a linear output layer."""
     sizes = [input_dim, *hidden]
     layers: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], output_dim))
+    return nn.Sequential(*layers, OutputLayer(sizes[-1], output_dim))
 
 
 class Actor(nn.Module):

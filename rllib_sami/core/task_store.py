@@ -154,15 +154,23 @@ class TaskStore:
 
     # --- State ------------------------------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
-        """The finished episodes, packed; open ones are left out, as their environments are not saved either."""
+    def get_state(self, *, copy: bool = True) -> dict[str, Any]:
+        """The finished episodes, packed; open ones are left out, as their environments are not saved either.
+
+        With ``copy`` False, ``rows`` is a list of views, at most two if nothing was ever restored into a smaller ring.
+        """
         table = self.finished.copy()
-        index = (
-            np.concatenate([np.arange(s, s + n + 1) for s, n in zip(table["start"], table["length"], strict=True)])
-            if len(table)
-            else np.zeros(0, np.int64)
-        )
-        return {"table": table, "rows": self.rows[index], "head": self._head, "room": self._room}
+        ends = table["start"] + table["length"] + 1
+        begins_span = np.append(True, table["start"][1:] != ends[:-1])[: len(table)]
+        firsts = np.flatnonzero(begins_span)
+        lasts = np.append(firsts[1:], len(table))[: len(firsts)] - 1
+        spans = [self.rows[a:b] for a, b in zip(table["start"][firsts], ends[lasts], strict=True)] or [self.rows[:0]]
+        return {
+            "table": table,
+            "rows": np.concatenate(spans) if copy else spans,
+            "head": self._head,
+            "room": self._room,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores :meth:`get_state` of a store with the same widths.

@@ -1,13 +1,15 @@
 """One gradient update of the whole agent, read from top to bottom."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from . import losses
-from .contrast import ContrastConfig, average_towards, contrast_loss
+from .contrast import ContrastConfig, average_towards, contrast_loss, contrast_terms
 from .networks import ActorNetworks, TrainingNetworks
 
 Batch = dict[str, Tensor]
@@ -24,6 +26,7 @@ class UpdateConfig(ContrastConfig):
     target_entropy: float = -1.0
     encoder_critic_gradient: bool = True
     grad_clip: float | None = None
+    mixed_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,24 @@ class Optimizers:
     critic: torch.optim.Optimizer
     actor: torch.optim.Optimizer
     alpha: torch.optim.Optimizer
+
+
+class Transitions(NamedTuple):
+    """Steps that the losses learn from; row ``t + 1`` holds what came of step ``t``."""
+
+    row: Tensor  # [N, F]
+    next_row: Tensor  # [N, F]
+    terminated: Tensor  # [N]
+    context: Tensor  # [N, D], of the encoder, with its gradient
+    next_context: Tensor  # [N, D]
+    target_next_context: Tensor  # [N, D], that the target critics read
+    noise: Tensor  # [2, N, A]
+
+    def split(self, acting: ActorNetworks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Observations, next observations ``[N, O]``, actions ``[N, A]`` and rewards ``[N]``."""
+        obs_dim = acting.obs_dim
+        action = self.next_row[:, obs_dim : obs_dim + acting.action_dim]
+        return self.row[:, :obs_dim], self.next_row[:, :obs_dim], action, self.next_row[:, -1]
 
 
 def parameter_groups(acting: ActorNetworks, training: TrainingNetworks) -> dict[str, list[nn.Parameter]]:
@@ -53,10 +74,11 @@ def update(
     batch: Batch,
     config: UpdateConfig,
     average_gradients: AverageGradients | None = None,
+    loss_functions: "LossFunctions | None" = None,
 ) -> dict[str, Tensor]:
     """Takes one step of every optimiser and moves the averaged networks.
 
-    The update has no randomness of its own: all of it comes in the batch.
+    The update has no randomness of its own: all of it comes in the batch. On a GPU nothing in it waits for the device.
 
     Args:
         acting: Encoder and actor.
@@ -65,11 +87,13 @@ def update(
         batch: One update of ``sampling.sample_updates`` (without the leading ``U``), as tensors.
         config: Constants.
         average_gradients: Averages gradients over several learners; None for a single one.
+        loss_functions: The loss functions, compiled or not; None takes them as they stand here.
 
     Returns:
         Scalar tensors by metric name, not yet synchronised with the host.
     """
-    obs_dim, action_dim, input_dim = acting.obs_dim, acting.action_dim, acting.encoder_input_dim
+    loss_functions = loss_functions or LossFunctions()
+    input_dim = acting.encoder_input_dim
     groups = parameter_groups(acting, training)
     alpha = training.log_alpha.exp().detach()
     has_contrast = "positive_rows" in batch and config.contrast_coeff > 0.0
@@ -77,9 +101,8 @@ def update(
     # --- Contexts: every episode is encoded once --------------------------------------------------------------------
     rows = batch["rows"]  # [B, R, F]
     num_episodes = rows.shape[0]
-    inputs = rows[..., :input_dim]  # [B, R, I]
     with torch.set_grad_enabled(config.encoder_critic_gradient):
-        context = acting.encoder(inputs).flatten(0, 1)  # [B R, D]
+        context = acting.encoder(rows[..., :input_dim]).flatten(0, 1)  # [B R, D]
     if training.key_encoder is None:  # nor is there a contrast; target critics read the encoder's own contexts
         target_context = context.detach()
     else:
@@ -88,45 +111,34 @@ def update(
             key_context = training.key_encoder(torch.cat([some[..., :input_dim] for some in key_rows]))  # [B + E, R, D]
         target_context = key_context[:num_episodes].flatten(0, 1)
 
-    # --- Transitions (o_t, a_t, r_t, o_{t+1}): row t + 1 holds what came of step t ----------------------------------
+    # --- Critics, encoder and contrast: one backward ----------------------------------------------------------------
     now = batch["step_index"]  # [N]
     flat = rows.flatten(0, 1)
-    row, next_row = flat[now], flat[now + 1]
-    obs, next_obs = row[:, :obs_dim], next_row[:, :obs_dim]
-    action, reward = next_row[:, obs_dim : obs_dim + action_dim], next_row[:, -1]
-    context_now, context_next = context[now], context[now + 1].detach()
-    target_context_next = target_context[now + 1]
-    next_noise, actor_noise = batch["noise"]  # [N, A] each
-
-    # --- Critics, encoder and contrast: one backward ----------------------------------------------------------------
-    with torch.no_grad():
-        next_action, next_log_prob = acting.actor.sample(next_obs, context_next, next_noise)
-        next_q = training.target_critics(next_obs, next_action, target_context_next)
-        target = losses.td_target(reward, batch["terminated"], next_q, next_log_prob, alpha, config.gamma)
-    q = training.critics(obs, action, context_now)
-    critic_loss = losses.critic_loss(q, target)
-    metrics = {
-        "critic_loss": critic_loss,
-        "q_mean": q.mean(),
-        "context_std": context_now.std(dim=0).mean(),
-        "alpha": alpha,
-    }
-    total_loss, trained = critic_loss, ["critic"]
+    steps = Transitions(
+        row=flat[now],
+        next_row=flat[now + 1],
+        terminated=batch["terminated"],
+        context=context[now],
+        next_context=context[now + 1].detach(),
+        target_next_context=target_context[now + 1],
+        noise=batch["noise"],
+    )
+    loss, metrics = loss_functions.critics(acting, training, steps, alpha, config)
+    trained = ["critic"]
     if has_contrast:
         keys = key_context[num_episodes:]
-        weighted_loss, contrast_metrics = contrast_loss(acting.encoder, keys, batch, config, training.similarity_map)
-        total_loss = critic_loss + weighted_loss
-        metrics |= contrast_metrics
+        weighted_loss, contrast_metrics = contrast_loss(
+            acting.encoder, keys, batch, config, training.similarity_map, loss_functions.contrast
+        )
+        loss = loss + weighted_loss
+        metrics = metrics | contrast_metrics
     if has_contrast or config.encoder_critic_gradient:
         trained.append("encoder")
-    _step(optimizers, groups, trained, total_loss, config.grad_clip, average_gradients)
+    _step(optimizers, groups, trained, loss, config.grad_clip, average_gradients)
 
-    # --- Actor: contexts are given, no gradient into the encoder ----------------------------------------------------
-    new_action, log_prob = acting.actor.sample(obs, context_now.detach(), actor_noise)
-    actor_loss = losses.actor_loss(training.critics(obs, new_action, context_now.detach()), log_prob, alpha)
+    # --- Actor and entropy coefficient: contexts are given, no gradient into the encoder ------------------------------
+    actor_loss, log_prob = loss_functions.actor(acting, training, steps, alpha, config)
     _step(optimizers, groups, ["actor"], actor_loss, config.grad_clip, average_gradients)
-
-    # --- Entropy coefficient ----------------------------------------------------------------------------------------
     alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, config.target_entropy)
     _step(optimizers, groups, ["alpha"], alpha_loss, None, average_gradients)
 
@@ -136,8 +148,55 @@ def update(
         if training.key_encoder is not None:
             average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
 
-    metrics |= {"actor_loss": actor_loss, "alpha_loss": alpha_loss, "entropy": -log_prob.mean()}
-    return {name: value.detach() for name, value in metrics.items()}
+    metrics = metrics | {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
+    return metrics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()}
+
+
+def _precision(config: UpdateConfig, device: torch.device) -> AbstractContextManager:
+    """Where the hidden layers of actor and critics may compute in bfloat16."""
+    return torch.autocast(device.type, torch.bfloat16) if config.mixed_precision else nullcontext()
+
+
+def _critics(
+    acting: ActorNetworks, training: TrainingNetworks, steps: Transitions, alpha: Tensor, config: UpdateConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of the critics and its metrics."""
+    obs, next_obs, action, reward = steps.split(acting)
+    with _precision(config, obs.device):
+        with torch.no_grad():
+            next_action, next_log_prob = acting.actor.sample(next_obs, steps.next_context, steps.noise[0])
+            next_q = training.target_critics(next_obs, next_action, steps.target_next_context)
+        q = training.critics(obs, action, steps.context)
+    target = losses.td_target(reward, steps.terminated, next_q, next_log_prob, alpha, config.gamma)
+    loss = losses.critic_loss(q, target)
+    context_std = steps.context.detach().std(dim=0).mean()
+    return loss, {"critic_loss": loss.detach(), "q_mean": q.detach().mean(), "context_std": context_std}
+
+
+def _actor(
+    acting: ActorNetworks, training: TrainingNetworks, steps: Transitions, alpha: Tensor, config: UpdateConfig
+) -> tuple[Tensor, Tensor]:
+    """Loss of the actor and the log-probabilities ``[N]`` of its actions, without gradient."""
+    obs, _, _, _ = steps.split(acting)
+    context = steps.context.detach()
+    # The critics' weights are constants here: compiled code would work out their gradients too.
+    weights = {name: parameter.detach() for name, parameter in training.critics.named_parameters()}
+    with _precision(config, obs.device):
+        action, log_prob = acting.actor.sample(obs, context, steps.noise[1])
+        q = torch.func.functional_call(training.critics, weights, (obs, action, context))
+    return losses.actor_loss(q, log_prob, alpha), log_prob.detach()
+
+
+@dataclass(frozen=True)
+class LossFunctions:
+    """The loss functions of an update, whose sizes do not depend on the length of episodes.
+
+    ``compilation.compiled_loss_functions`` makes faster ones.
+    """
+
+    critics: Callable = _critics
+    contrast: Callable = contrast_terms
+    actor: Callable = _actor
 
 
 def _step(

@@ -1,11 +1,11 @@
-"""Zero-shot evaluation: from episodes to tables, statistics, figures and one report.
+"""Zero-shot evaluation: from checkpoints to tables, statistics, figures, videos and one report.
 
 ```python
-from rllib_sami.evaluation import Results, report
+from rllib_sami.evaluation import evaluate, report
 
-results = Results(episodes)  # a DataFrame with one row per episode
-results.save("results/SaCCM")
-report(Results.load("results/SaCCM"), "report")
+results = evaluate(["runs/saccm", "runs/tesac"], episodes=10)  # checkpoints, trials or experiments
+results.save("results")
+report(results, "report")
 ```
 """
 
@@ -15,14 +15,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .play import evaluate
     from .reporting import report
     from .results import Contexts, Results
 
-__all__ = ["Contexts", "Results", "report"]
+__all__ = ["Contexts", "Results", "evaluate", "report"]
 
-# Loaded when first used: a report needs the extra "report". (The module of `report` is named
+# Loaded when first used: a report needs the extra "report", and playing needs Ray. (The module of `report` is named
 # `reporting`: one named like the function would take its place as soon as it is imported.)
-_HOMES = {"Contexts": ".results", "Results": ".results", "report": ".reporting"}
+_HOMES = {"Contexts": ".results", "Results": ".results", "evaluate": ".play", "report": ".reporting"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
 
 PROGRESS_FILE = "progress.csv"
+EVALUATED = "evaluation/env_steps"  # what the agent was trained for when it was evaluated
 _COLUMNS = {
     "num_env_steps_sampled_lifetime": "env_steps",
     "time_total_s": "seconds",
@@ -28,7 +30,8 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
     Returns:
         Columns ``agent, run, env_steps, seconds`` (of training, time in pauses left out), ``return_mean`` (of recent
         training episodes), ``sance_bound`` and ``log_k`` (nats; missing where there is no contrastive objective) and
-        ``return_mean_<split>`` and ``success_rate_<split>`` of each split that was evaluated during training.
+        ``return_mean_<split>`` and ``success_rate_<split>`` of each split that was evaluated during training, missing
+        between two evaluations.
 
     Raises:
         ValueError: There is no such file, or it is not one of Tune's.
@@ -44,9 +47,12 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
     table = table.rename(columns={**_COLUMNS, **{name: _of_split(name) for name in table if _of_split(name)}})
     if missing := [name for name, ours in _COLUMNS.items() if ours in _NEEDED and ours not in table]:
         raise ValueError(f"{file}: no column {', '.join(missing)}. Expected the {PROGRESS_FILE} of an RLlib algorithm.")
-    wanted = [*_COLUMNS.values(), *(name for name in table if name.startswith(("return_mean_", "success_rate_")))]
+    of_splits = [name for name in table if name.startswith(("return_mean_", "success_rate_"))]
+    wanted = [*_COLUMNS.values(), *of_splits]
     # A run that was restored repeats some iterations: those after it stand.
     table = table.drop_duplicates("env_steps", keep="last").sort_values("env_steps", ignore_index=True)
+    if EVALUATED in table:
+        table.loc[table[EVALUATED].duplicated(), of_splits] = math.nan  # an evaluation's numbers stand until the next
     return table.reindex(columns=wanted).assign(agent=agent, run=run)[["agent", "run", *wanted]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -147,7 +148,8 @@ class Results:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.episodes.to_parquet(folder / EPISODES_FILE, index=False)
-            (folder / PROVENANCE_FILE).write_text(json.dumps(self.provenance, indent=1, default=str) + "\n", "utf-8")
+            provenance = _with_relative_videos(self.provenance, folder)
+            (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=1, default=str) + "\n", "utf-8")
             if self.contexts is not None:
                 np.savez_compressed(folder / CONTEXTS_FILE, steps=self.contexts.steps, values=self.contexts.values)
             else:
@@ -167,7 +169,7 @@ class Results:
         """
         folders = [folders] if isinstance(folders, str | Path) else list(folders)
         if not folders:
-            raise ValueError("results: no folder given. Give one that `Results.save` has written.")
+            raise ValueError("results: no folder given. Give one that `rllib evaluate --out` has written.")
         parts = [_read(Path(folder).expanduser()) for folder in folders]
         _check_grids(parts, [str(folder) for folder in folders])
         return parts[0] if len(parts) == 1 else join(parts)
@@ -213,7 +215,7 @@ def _rank(column: pd.Series) -> pd.Series:
 def _read(folder: Path) -> Results:
     file = folder / EPISODES_FILE
     if not file.is_file():
-        raise ValueError(f"{folder}: no {EPISODES_FILE} in it. Give a folder that `Results.save` has written.")
+        raise ValueError(f"{folder}: no {EPISODES_FILE} in it. Give a folder that `rllib evaluate --out` has written.")
     try:
         episodes = pd.read_parquet(file)
         file, contexts = folder / CONTEXTS_FILE, None
@@ -227,6 +229,16 @@ def _read(folder: Path) -> Results:
     except Exception as error:  # whatever parquet, zip and JSON readers raise
         reason = " ".join(str(error).split())
         raise ValueError(f"{file}: cannot be read: {reason} Evaluate again, or restore the file.") from error
+
+
+def _with_relative_videos(provenance: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns a copy of provenance whose videos inside of a folder are named as seen from there."""
+    provenance, here = copy.deepcopy(provenance), folder.absolute()
+    for video in [video for part in provenance.get("parts", [provenance]) for video in part.get("videos", [])]:
+        for key in ("file", "poster"):
+            if video.get(key) and Path(video[key]).is_relative_to(here):
+                video[key] = Path(video[key]).relative_to(here).as_posix()
+    return provenance
 
 
 def _with_absolute_videos(provenance: dict[str, Any], folder: Path) -> dict[str, Any]:

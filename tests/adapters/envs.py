@@ -1,5 +1,8 @@
 """Small fast environments whose observations tell what really happened."""
 
+import time
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 from ray.tune.registry import register_env
@@ -150,6 +153,20 @@ class Diverging(Walker):
         return np.float64(value) + self.bad if is_due else value
 
 
+class Hanging(Walker):
+    """Hangs once: the first environment whose life reaches step ``hang_at`` while the file ``marker`` is not there."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.hang_at, self.marker = config["hang_at"], Path(config["marker"])
+
+    def step(self, action):
+        if self.age == self.hang_at and not self.marker.exists():
+            self.marker.touch()
+            time.sleep(3600)
+        return super().step(action)
+
+
 class Discrete(Point):
     """Two actions."""
 
@@ -174,5 +191,5 @@ class Image(Point):
         self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
 
-for cls in (Point, Walker, Judged, Still, Diverging, Discrete, Unbounded, Image):
+for cls in (Point, Walker, Judged, Still, Diverging, Hanging, Discrete, Unbounded, Image):
     register_env(f"test/{cls.__name__}", cls)

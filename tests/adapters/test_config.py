@@ -54,6 +54,8 @@ MISTAKES = [
             "encoder_critic_gradient",
             "return_gap_weight",
             "store_buffer_in_checkpoints",
+            "compile_update",
+            "mixed_precision",
         )
         for value in ("yes", 1, -1, None)
     ],

@@ -27,6 +27,7 @@ WITHOUT_EFFECT = {
     "minibatch_size": (lambda c: c.training(minibatch_size=64), "64.*`train_episodes`"),
     "num_epochs": (lambda c: c.training(num_epochs=2), "2.*`updates_per_env_step`"),
     "learner_connector": (lambda c: c.training(learner_connector=nothing), "subclass TaskEpisodeReplayBuffer"),
+    "torch_compile_learner": (lambda c: c.framework(torch_compile_learner=True), "True.*`compile_update`"),
     "normalize_actions": (lambda c: c.environment(normalize_actions=False), "False.*needs normalised actions"),
 }
 

@@ -46,6 +46,8 @@ def experiment(**changes) -> str:
         (experiment(checkpoint_config={"checkpoint_at_end": 3}), ["'checkpoint_at_end' is 3, but must be true or false"]),
         (experiment(checkpoint_config={"num_to_keep": 0}), ["'num_to_keep' must be at least 1"]),
         (experiment(config={"gama": 0.9}), ["experiment 'my-run', config: SaCCM has no setting 'gama'", "Did you mean 'gamma'?"]),
+        (experiment(config={"split": "extreme"}), ["SaCCM has no setting 'split'. The environment has: env_config.split."]),
+        (experiment(config={"length": 2}), ["The environment has: env_config.length."]),
         (experiment(config={"gamma": "high"}), ["'gamma' is 'high', but must be a number."]),
         (experiment(config={"train_episodes": 2.5}), ["'train_episodes' is 2.5, but must be a whole number."]),
         (experiment(config={"normalize_context": "maybe"}), ["but must be true or false."]),
@@ -177,6 +179,20 @@ def test_checkpoint_of_another_or_an_unknown_algorithm(refused, write, tmp_path)
     assert "whose code is not here" in refused("evaluate", "ckpt")
     (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(b"no pickle")
     assert "cannot be read" in refused("evaluate", "ckpt")
+
+
+@pytest.mark.parametrize("moment", ["rllib_sami.cli.catalog.prepare", "ray.init"])
+def test_ctrl_c_before_training(rllib, write, monkeypatch, moment, tmp_path):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    path = write("exp.yaml", experiment())
+    monkeypatch.setattr(moment, interrupt)
+    result = rllib("train", "file", path, "--local-dir", "results")
+    assert result.exit_code == 130
+    assert "nothing was trained" in result.stderr
+    assert "Aborted!" not in result.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_cause_is_shown_with_vv(rllib, write):

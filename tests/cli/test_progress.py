@@ -1,6 +1,5 @@
-"""The live table and the logs, on results made by hand."""
+"""The live table, on results made by hand."""
 
-import csv
 import io
 from types import SimpleNamespace
 
@@ -42,7 +41,7 @@ class Table:
     def __init__(self, stop, interval=10.0):
         self.text = io.StringIO()
         self.progress = Progress(stop, interval, Console(file=self.text, width=200, highlight=False))
-        self.trial = SimpleNamespace(trial_id="t", experiment_tag="0")
+        self.trial = SimpleNamespace(trial_id="t", experiment_tag="0", last_result={})
 
     def report(self, result):
         self.progress.on_trial_result(0, [self.trial], self.trial, result)
@@ -51,6 +50,15 @@ class Table:
     def rows(self):
         lines = [line.split() for line in self.text.getvalue().splitlines()]
         return [line for line in lines if line and line[0].replace(",", "").isdigit()]
+
+
+def test_a_resumed_run_shows_the_last_return_that_is_known(clock):
+    table = Table({})
+    assert table.progress.lacks_return([table.trial])
+    table.trial.last_result = result(6, value=-50.0)
+    table.report(result(7))
+    assert table.rows[-1][2] == "-50.0"
+    assert not table.progress.lacks_return([table.trial])
 
 
 def test_rows_rates_and_time_left(clock):
@@ -88,6 +96,13 @@ def test_the_last_return_known_stands_where_no_episode_ended(clock):
     assert "by task   0: -2.00  2: -5.00  10: -4.00" in text
     assert "by task   0: -2.00  2: -1.00  10: -4.00" in text
     assert text.count("evaluation  -7.00") == 2
+
+
+def test_evaluation_by_split(clock):
+    table = Table({}, interval=0)
+    of_splits = {"train": {"return_mean": -1.0}, "extreme": {"return_mean": -2.5}, "num_healthy_workers": 1}
+    table.report(result(1) | {"evaluation": of_splits | {"env_runners": {"episode_return_mean": -1.75}}})
+    assert "evaluation  train: -1.00  extreme: -2.50\n" in table.text.getvalue()
 
 
 def test_returns():
@@ -140,34 +155,3 @@ class TestMissingMetrics:
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
-
-
-def test_csv_gets_new_columns_and_forgets_lost_iterations(tmp_path):
-    from rllib_sami.cli.logs import CsvLog
-
-    def trial(iteration=None):
-        checkpoint = SimpleNamespace(metrics={"training_iteration": iteration}) if iteration else None
-        fields = {"trial_id": "t", "local_path": str(tmp_path), "checkpoint": None}
-        methods = {"latest_checkpoint_result": checkpoint, "init_local_path": lambda self: None}
-        return type("Trial", (), fields | methods)()  # hashable, as Tune's own
-
-    def rows():
-        with open(tmp_path / "progress.csv", newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
-    first, log = trial(), CsvLog()
-    log.log_trial_result(0, first, {"training_iteration": 1, "config": {"x": 1}})
-    log.log_trial_result(0, first, {"training_iteration": 2, "loss": {"critic": 0.5}})
-    log.log_trial_result(0, first, {"training_iteration": 3, "loss": {"critic": 0.4}})
-    assert rows() == [
-        {"training_iteration": "1", "loss/critic": ""},
-        {"training_iteration": "2", "loss/critic": "0.5"},
-        {"training_iteration": "3", "loss/critic": "0.4"},
-    ]
-    log.log_trial_end(first)
-
-    second, log = trial(iteration=2), CsvLog(resumed=True)
-    log.log_trial_result(0, second, {"loss": {"actor": 1, "critic": 0.3}, "training_iteration": 3})
-    assert [row["training_iteration"] for row in rows()] == ["1", "2", "3"]
-    assert rows()[-1] == {"training_iteration": "3", "loss/critic": "0.3", "loss/actor": "1"}
-    log.log_trial_end(second)

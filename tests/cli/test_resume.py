@@ -80,6 +80,62 @@ def test_other_settings_are_refused(plan, make, tmp_path):
         check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
 
 
+class TestOptions:
+    """What the command line said of a run when it began still holds when it is resumed without a word of it."""
+
+    BEGUN = ("--set", "gamma=0.9", "--set", "env_config.max_steps=7", "--seed", "3", "--checkpoint-freq", "5")
+
+    @pytest.fixture
+    def resumed(self, rllib, write, monkeypatch):
+        """Begins a run with options, has it stop, and resumes it with others: the plan, or the message."""
+        from rllib_sami.cli import runner
+
+        text = {"pole": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"training_iteration": 9}}}
+        path = write("pole.yaml", json.dumps(text))
+        plans = []
+        monkeypatch.setattr(runner, "_start_ray", lambda session: None)
+        monkeypatch.setattr(runner, "_run_one", lambda plan, run, *rest: plans.append((plan, run)) or 0)
+        trial = {"status": "", "result": {"training_iteration": 9}, "checkpoint": path.parent}
+        monkeypatch.setattr(Run, "trials", lambda run: [trial])
+
+        def resume(*options, begun=self.BEGUN, finished=False):
+            words = ("train", "file", path, "--local-dir", "results")
+            assert rllib(*words, *begun).exit_code == 0
+            plan, run = plans.pop()
+            run.write(**record_of(plan), started="2026-01-01", finished=finished)
+            result = rllib(*words, "--resume", *options)
+            return plans.pop()[0] if plans else result.stderr
+
+        return resume
+
+    def test_need_not_be_repeated(self, resumed):
+        plan = resumed()
+        assert (plan.config["gamma"], plan.config["seed"]) == (0.9, 3)
+        assert plan.config["env_config"] == {"max_steps": 7}
+        assert plan.checkpoint_config == {"checkpoint_frequency": 5}
+
+    def test_may_be_repeated(self, resumed):
+        assert resumed(*self.BEGUN).config["gamma"] == 0.9
+
+    def test_may_not_be_contradicted(self, resumed):
+        assert "other settings (config/gamma: 0.9 -> 0.5)" in resumed("--set", "gamma=0.5")
+
+    def test_new_ones_are_refused(self, resumed):
+        assert "other settings (config/tau: (not set) -> 0.5)" in resumed("--set", "tau=0.5")
+
+    def test_stop_criteria_are_today_s_or_else_those_of_the_run(self, resumed):
+        begun = ("--set", "stop.training_iteration=20")
+        assert resumed(begun=begun).stop == {"training_iteration": 20}
+        assert resumed("--set", "stop.training_iteration=30", begun=begun).stop == {"training_iteration": 30}
+
+    def test_of_a_finished_run_with_raised_criteria(self, resumed):
+        plan = resumed("--set", "stop.training_iteration=30", finished=True)
+        assert (plan.config["gamma"], plan.stop) == (0.9, {"training_iteration": 30})
+
+    def test_those_of_a_command_are_forgotten(self, resumed):
+        assert resumed(begun=("--set", "time_budget_s=5")).time_budget_s is None
+
+
 class TestAuto:
     """Settings that the file leaves to the machine stay as the first machine had them."""
 

@@ -110,6 +110,22 @@ def test_stop_on_evaluation(config):
         assert plan(config, stop=own).stop == own
 
 
+def test_stop_on_the_evaluation_of_a_split():
+    def checked(metric, **settings):
+        config = {"evaluation_interval": 1, **settings}
+        return plan(config, run="SaCCM", env="SaMI/Pendulum-v0", stop={metric: 1}).stop
+
+    for name in ("extreme/return_mean", "train/success_rate", "moderate/return_by_task/1", "own/return_mean"):
+        assert checked(f"evaluation/{name}") == {f"evaluation/{name}": 1}
+    for name in ("extreme/return_men", "extreme", "extrem/return_mean", "train/return_by_task", "train/return_mean/1"):
+        with pytest.raises(UserError, match=r"on a split 'evaluation/own/return_mean' \(evaluated: train, moderate"):
+            checked(f"evaluation/{name}")
+    with pytest.raises(UserError, match=r"\(evaluated: train\)"):
+        checked("evaluation/extreme/return_mean", evaluation_splits=["train"])
+    with pytest.raises(UserError, match="no such split"):
+        checked("evaluation/trian/return_mean", evaluation_splits=["trian"])
+
+
 def test_stop_on_results():
     result = {"training_iteration": 3, "env_runners": {"episode_return_mean": float("nan")}, "done": True}
     assert lookup(result, "env_runners/episode_return_mean") is None

@@ -12,7 +12,7 @@ from ..results import Results
 from .common import short, span
 
 HOW_TO_GET = (
-    "the results hold no contexts. SaCCM, SaTESAC, CCM and TESAC have them (file embeddings.npz "
+    "the results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
     "beside results.parquet) and would give it."
 )
 

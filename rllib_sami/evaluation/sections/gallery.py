@@ -32,7 +32,7 @@ def gallery(results: Results, out: Path) -> Section:
     there = [video for video in recorded if Path(video["file"]).is_file()]
     if not there:
         what = "their files are gone" if recorded else "no episode was recorded"
-        section.missing = f"Left out: {what}. Results with videos would give it."
+        section.missing = f"Left out: {what}. `rllib evaluate --video` would give it."
         return section
     section.text = [
         "Per task the best, the median and the worst episode, so failures are here too. Each is the very episode of "

@@ -146,7 +146,7 @@ def maps(results: Results) -> Section:
     if not section.plots:
         section.missing = (
             "Left out: no environment here has tasks that differ in two factors with two or more values each. Results "
-            "of such a one (SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all splits) would give it."
+            "of such a one (`rllib evaluate` on SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all splits) would give it."
         )
     return section
 
@@ -177,7 +177,7 @@ def skill_rates(results: Results) -> Section:
         )  # fmt: skip
     if not section.plots:
         section.missing = (
-            "Left out: no results of a Panda environment with skills. Episodes of an agent trained on "
+            "Left out: no results of a Panda environment with skills. `rllib evaluate` of an agent trained on "
             "SaMI/PandaPush-v0 would give it."
         )
     return section

@@ -86,7 +86,9 @@ def provenance(results: Results) -> Section:
             title = "Where the results come from" + (f", part {number + 1}" if len(parts(results)) > 1 else "")
             section.tables.append(Table(title, pd.DataFrame(rows, columns=["what", "value"])))
     if not section.tables:
-        section.missing = "Left out: the results say nothing of where they come from. A `provenance` would give it."
+        section.missing = (
+            "Left out: the results say nothing of where they come from. Those that `rllib evaluate --out` writes do."
+        )
     return section
 
 

@@ -1,0 +1,208 @@
+"""Checkpoints on disk: written aside and moved into place when complete, with a list of files to check them by."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+import zlib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+MANIFEST = "manifest.json"
+FORMAT = 1  # of the manifest and of the replay buffer's files; a change that older versions cannot read raises it
+_BLOCK = 1 << 22
+
+
+@contextlib.contextmanager
+def written_aside(path: str | Path, filesystem: fs.FileSystem | None, facts: dict[str, Any]) -> Iterator[Path]:
+    """Gives a folder to write a checkpoint into, which takes the place of ``path`` once it is complete.
+
+    Whatever happens before, also to this process, leaves at ``path`` what was there. Files there that are not of a
+    checkpoint are kept.
+
+    Args:
+        path: A local folder or a URI.
+        filesystem: Of ``path``; None: found by it. Elsewhere than here, the complete checkpoint is copied to it.
+        facts: What the manifest tells of the checkpoint beside its files, as JSON can hold it.
+
+    Raises:
+        OSError: It could not be written, such as for a full disk.
+    """
+    local, place = _resolve(path, filesystem)
+    if local is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            aside = Path(temporary)
+            yield aside
+            _write_manifest(aside, facts)
+            target, name = place
+            target.create_dir(name, recursive=True)
+            fs.copy_files(temporary, name, destination_filesystem=target)
+        return
+    local.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(local)
+    aside = local.with_name(f".{local.name}.{uuid.uuid4().hex}.writing")
+    try:
+        aside.mkdir()
+        yield aside
+        _write_manifest(aside, facts)
+        _flush(aside)
+        _put_in_place(aside, local)
+    except OSError as error:
+        written = sum(file.stat().st_size for file in _files(aside).values())
+        free = shutil.disk_usage(local.parent).free
+        raise OSError(
+            error.errno,
+            f"The checkpoint {local} could not be written: {error.strerror or error}. {_size(written)} of it were, and "
+            f"{_size(free)} are free there. Checkpoints from before are untouched. Make room, save elsewhere, or leave "
+            "out the replay buffer (`store_buffer_in_checkpoints` False)",
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def as_local(path: str | Path, filesystem: fs.FileSystem | None = None) -> Iterator[Path]:
+    """Gives the local folder of a checkpoint, fetched for the time being if it is elsewhere."""
+    local, place = _resolve(path, filesystem)
+    if local is not None:
+        _tidy(local)
+        yield local
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        source, name = place
+        fs.copy_files(name, temporary, source_filesystem=source)
+        yield Path(temporary)
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """A checkpoint's list of files and facts; None if it has none, as those of older versions."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {"format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # cut short itself: no file is of that size
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all files of a checkpoint are there in full length; does not read them."""
+    manifest = manifest_of(folder)
+    return manifest is None or all(
+        (folder / name).is_file() and (folder / name).stat().st_size == size
+        for name, (size, _) in manifest["files"].items()
+    )
+
+
+def check_files(folder: Path) -> None:
+    """Checks every file of a checkpoint against its manifest, if it has one.
+
+    Raises:
+        ValueError: A file is missing, cut short or changed, or a newer version wrote the checkpoint.
+    """
+    manifest = manifest_of(folder)
+    if manifest is None:
+        return
+    if manifest["format"] > FORMAT:
+        raise ValueError(
+            f"{folder} was written by rllib-sami {manifest['versions']['rllib-sami']}, in a format that this version "
+            f"({_version('rllib-sami')}) cannot read. Install that version or a newer one."
+        )
+    for name, (size, checksum) in manifest["files"].items():
+        file = folder / name
+        there = file.stat().st_size if file.is_file() else None
+        if there == size and _checksum(file) == checksum:
+            continue
+        what = "is missing" if there is None else f"has {there} bytes instead of {size}"
+        what = "has changed since it was written" if there == size else "is cut short" if size < 0 else what
+        others = [str(other) for other in _neighbours(folder) if is_complete(other)]
+        advice = f"Complete ones beside it: {', '.join(others[-3:])}." if others else "Use an earlier one."
+        raise ValueError(f"The checkpoint {folder} is damaged: {name} {what}. {advice}")
+
+
+def _neighbours(folder: Path) -> list[Path]:
+    return sorted(
+        other for other in folder.parent.iterdir() if other != folder and other.name[0] != "." and manifest_of(other)
+    )
+
+
+def _resolve(path: str | Path, filesystem: fs.FileSystem | None) -> tuple[Path | None, Any]:
+    """The local folder, or None with the filesystem and the path in it."""
+    if filesystem is None and "://" not in str(path):
+        return Path(path).absolute(), None
+    filesystem, name = (filesystem, str(path)) if filesystem is not None else fs.FileSystem.from_uri(str(path))
+    if isinstance(filesystem, fs.LocalFileSystem):
+        return Path(name).absolute(), None
+    return None, (filesystem, name)
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    if path.is_dir() and any(path.iterdir()):
+        former = path.with_name(f".{path.name}.{uuid.uuid4().hex}.former")
+        path.rename(former)  # killed here, `_tidy` brings it back
+        aside.rename(path)
+        ours = {Path(name).parts[0] for name in (manifest_of(former) or {"files": {}})["files"]} | {MANIFEST}
+        for entry in former.iterdir():
+            if entry.name not in ours and not (path / entry.name).exists():
+                entry.rename(path / entry.name)
+        shutil.rmtree(former)
+    else:
+        if path.exists():
+            path.rmdir()
+        aside.rename(path)
+
+
+def _tidy(path: Path) -> None:
+    """Clears away what a killed process left of writing ``path``."""
+    for former in path.parent.glob(f".{path.name}.*.former"):
+        if path.exists():
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            former.rename(path)
+    for aside in path.parent.glob(f".{path.name}.*.writing"):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    content = {
+        "format": FORMAT,
+        "versions": {name: _version(name) for name in ("rllib-sami", "ray", "torch", "numpy")},
+        **facts,
+        "files": {name: [file.stat().st_size, _checksum(file)] for name, file in _files(folder).items()},
+    }
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def _checksum(file: Path) -> int:
+    checksum = 0
+    with open(file, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _flush(folder: Path) -> None:
+    """Waits until all of a folder is on the disk, so that no power cut leaves a name without its content."""
+    for file in _files(folder).values():
+        with open(file, "rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _size(number: float) -> str:
+    return f"{number / 2**20:,.1f} MiB"

@@ -1,0 +1,225 @@
+"""Agents on many episodes at once: this package's, with their contexts, and any other RLlib module."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from torch import Tensor, nn
+
+from ..core.acting import make_policy
+from ..rl_module import SaMITorchRLModule
+from .episodes import ROWS, Slot
+
+CONTEXTS = "learned, zero, shuffled or frozen-after=N"
+
+
+class Agent(Protocol):
+    """Something that acts on several episodes at once.
+
+    Attributes:
+        contexts: ``[ROWS, D]``, what the encoder made of the episodes at the last act; None without an encoder.
+    """
+
+    contexts: np.ndarray | None
+
+    def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
+        """Takes up new episodes, whose flat observations are in ``rows``, ``[ROWS, O]``."""
+
+    def act(self, slots: Sequence[Slot], live: list[int]) -> Mapping[int, Any] | np.ndarray:
+        """Returns an action of the action space for each slot that is ``live``, by its number."""
+
+
+def make_agent(module: Any, checkpoint: Path | None, explore: bool, context: str = "learned") -> Agent:
+    """Returns the agent that acts with an RLModule.
+
+    Args:
+        module: The module.
+        checkpoint: Folder of the algorithm's checkpoint, whose connectors other modules than this package's need.
+        explore: Whether it acts with noise, as in training.
+        context: What the actor gets to see of the context: ``"learned"`` is what the encoder makes.
+
+    Raises:
+        ValueError: ``context`` is unknown or there is none, or the connectors cannot be loaded.
+    """
+    if isinstance(module, SaMITorchRLModule):
+        return ContextAgent(module, explore, context)
+    if ContextChange.parse(context) is not None:
+        raise ValueError(f"context={context!r}: {type(module).__name__} has no context to change. Leave it at learned.")
+    if checkpoint is None:
+        raise ValueError(f"{type(module).__name__} needs the connectors of a checkpoint to act.")
+    return ConnectorAgent(checkpoint, module, explore)
+
+
+class ContextAgent:
+    """A module of this package. Each product has ``ROWS`` rows, so that an episode's numbers are its own."""
+
+    def __init__(self, module: SaMITorchRLModule, explore: bool, context: str = "learned"):
+        networks, self._change = module.acting, ContextChange.parse(context)
+        if self._change is not None:
+            networks = copy.deepcopy(networks)
+            networks.actor = _ActorElsewhere(networks.actor, self._change)  # type: ignore[assignment]
+        self._policy = make_policy(networks)
+        self._sizes = (networks.encoder.state_dim, networks.action_dim)
+        self._low, high = (bound.cpu().numpy() for bound in (module.action_low, module.action_high))
+        self._half_range, self._shape = (high - self._low) / 2, module.action_space.shape
+        self._explore = explore
+        self.contexts: np.ndarray | None = np.zeros((ROWS, networks.config.context_dim), np.float32)
+
+    def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
+        """Takes up new episodes."""
+        state_dim, action_dim = self._sizes
+        self._rows = rows
+        self._state = np.zeros((ROWS, state_dim), np.float32)
+        self._action = np.zeros((ROWS, action_dim), np.float32)
+        self._reward = np.zeros((ROWS, 1), np.float32)
+        self._noise: np.ndarray | None = np.zeros((ROWS, action_dim), np.float32) if self._explore else None
+        # Of each episode alone; the environment's own generator has the seed itself.
+        self._rngs = [np.random.default_rng([slot.job.seed or 0, slot.job.episode]) for slot in slots]
+        if self._change is not None:
+            self._change.begin([slot.job.task_id for slot in slots])
+
+    def act(self, slots: Sequence[Slot], live: list[int]) -> np.ndarray:
+        """Returns actions ``[ROWS, *A]``; what belongs to finished episodes stays as it was at their end."""
+        for index in live:
+            self._reward[index] = slots[index].reward
+            if self._noise is not None:
+                self._noise[index] = self._rngs[index].standard_normal(self._noise.shape[1], np.float32)
+        action, self.contexts, state = self._policy.act(
+            self._rows, self._action, self._reward, self._state, self._noise
+        )
+        if len(live) == len(slots):
+            self._action, self._state = action, state
+        else:
+            self._action[live], self._state[live] = action[live], state[live]
+        for_env = self._low + (np.clip(action, -1.0, 1.0) + 1.0) * self._half_range
+        return for_env.reshape(-1, *self._shape)
+
+
+class ContextChange:
+    """Gives the actor another context than the encoder's, to see whether the context is used at all.
+
+    * ``zero``: zeros;
+    * ``shuffled``: that of another episode at the same step (its last one if that is over), of another task where
+      possible;
+    * ``frozen-after=N``: that of step N from there on, so ``frozen-after=0`` has the context of the first observation
+      only.
+    """
+
+    def __init__(self, kind: str, last_step: int = 0):
+        self._kind, self._last_step = kind, last_step
+
+    @classmethod
+    def parse(cls, text: str) -> ContextChange | None:
+        """Returns the change that a text names, None for "learned".
+
+        Raises:
+            ValueError: It names none.
+        """
+        if text == "learned":
+            return None
+        if text in ("zero", "shuffled"):
+            return cls(text)
+        if text == "oracle":
+            raise ValueError(
+                "context='oracle': the actor was trained on contexts of its encoder, so there is no true one to give "
+                f"it. Train an agent on the task itself (env_config observe_task=True); here: {CONTEXTS}."
+            )
+        if found := re.fullmatch(r"frozen-after=(\d+)", str(text)):
+            return cls("frozen", int(found[1]))
+        raise ValueError(f"context={text!r}: expected {CONTEXTS}, such as frozen-after=100.")
+
+    def begin(self, tasks: Sequence[int | None]) -> None:
+        """Begins with the first step of episodes of these tasks."""
+        self._step, self._frozen = 0, torch.zeros(0)
+        if self._kind == "shuffled":
+            if len(tasks) < 2:
+                raise ValueError("context='shuffled' takes contexts from another episode: play at least two.")
+            turns = range(1, len(tasks))
+            same = [sum(task == tasks[at - turn] for at, task in enumerate(tasks)) for turn in turns]
+            turn = turns[int(np.argmin(same))]
+            self._source = [(at - turn) % len(tasks) for at in range(len(tasks))] + list(range(len(tasks), ROWS))
+
+    def __call__(self, context: Tensor) -> Tensor:
+        """Returns what the actor sees of contexts ``[ROWS, D]``."""
+        if self._kind == "zero":
+            return torch.zeros_like(context)
+        if self._kind == "shuffled":
+            return context[self._source]
+        if self._step <= self._last_step:
+            self._frozen = context
+        self._step += 1
+        return self._frozen
+
+
+class _ActorElsewhere(nn.Module):
+    """An actor that sees a changed context."""
+
+    def __init__(self, actor: nn.Module, change: ContextChange):
+        super().__init__()
+        self._actor: Any = actor
+        self._change = change
+
+    def mode(self, obs: Tensor, context: Tensor) -> Tensor:
+        return self._actor.mode(obs, self._change(context))
+
+    def sample(self, obs: Tensor, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        return self._actor.sample(obs, self._change(context), noise)
+
+
+class ConnectorAgent:
+    """Any other RLlib module, between the connectors it was trained with."""
+
+    contexts: np.ndarray | None = None
+
+    def __init__(self, checkpoint: Path, module: Any, explore: bool):
+        from ray.rllib.connectors.env_to_module import EnvToModulePipeline
+        from ray.rllib.connectors.module_to_env import ModuleToEnvPipeline
+
+        folder = checkpoint / "env_runner"
+        try:
+            self._to_module = EnvToModulePipeline.from_checkpoint(folder / "env_to_module_connector")
+            self._to_env = ModuleToEnvPipeline.from_checkpoint(folder / "module_to_env_connector")
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{checkpoint}: its connectors cannot be loaded: {reason}") from error
+        self._module, self._explore = module, explore
+        self._forward = module.forward_exploration if explore else module.forward_inference
+
+    def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
+        """Takes up new episodes."""
+        # RLlib's modules draw from torch's global generator.
+        torch.manual_seed(slots[0].job.seed or slots[0].job.episode)
+        self._episodes = []
+        for slot in slots:
+            episode = SingleAgentEpisode(
+                observation_space=slot.env.observation_space, action_space=slot.env.action_space
+            )
+            episode.add_env_reset(observation=slot.obs, infos=slot.info)
+            self._episodes.append(episode)
+        self._acted: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+    def act(self, slots: Sequence[Slot], live: list[int]) -> dict[int, Any]:
+        """Returns the actions; the recurrent state travels in the extra outputs of the episodes."""
+        for index in live:
+            if index in self._acted:
+                slot, (action, extra) = slots[index], self._acted[index]
+                self._episodes[index].add_env_step(slot.obs, action, slot.reward, slot.info, extra_model_outputs=extra)
+        episodes = [self._episodes[index] for index in live]
+        shared: dict[str, Any] = {}
+        common = {"episodes": episodes, "explore": self._explore, "rl_module": self._module, "shared_data": shared}
+        with torch.no_grad():
+            out = self._to_env(batch=self._forward(self._to_module(batch={}, **common)), **common)
+        actions = out.pop(Columns.ACTIONS)
+        for_env = out.pop(Columns.ACTIONS_FOR_ENV, actions)
+        self._acted = {
+            index: (actions[at], {key: value[at] for key, value in out.items()}) for at, index in enumerate(live)
+        }
+        return {index: for_env[at] for at, index in enumerate(live)}

@@ -1,0 +1,285 @@
+"""Plays episodes in lockstep: which ones, on which environments, and what came of them."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from ..envs import MetaTaskEnv  # installed from envs/
+
+if TYPE_CHECKING:
+    from .agents import Agent
+
+ROWS = 16  # episodes played at once, and rows of each matrix product whether or not there are as many
+USUAL_CAP = 1000  # of environments that do not tell theirs, only to choose the steps at which contexts are kept
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to play.
+
+    Attributes:
+        split: Name of the split.
+        task_id: Meta-task to set; None where the environment has none or chooses itself.
+        episode: Number of the episode of this task.
+        seed: Of the reset; None lets the environment go on from its last episode.
+    """
+
+    split: str
+    task_id: int | None
+    episode: int
+    seed: int | None
+
+
+@dataclass
+class Episode:
+    """What came of a job.
+
+    Attributes:
+        job: The job.
+        task_id: As the environment told it; None if it did not.
+        task: The task's values by name.
+        total: Sum of the rewards.
+        length: Steps.
+        success: Whether it succeeded, where the environment knows.
+        skills: ``skill`` and ``reference_skill``, where the environment names them.
+        contexts: ``[M, D]`` at the steps kept, NaN after the end; None if the agent has no context.
+    """
+
+    job: Job
+    task_id: Any
+    task: Mapping[str, float]
+    total: float
+    length: int
+    success: bool | None
+    skills: dict[str, str]
+    contexts: np.ndarray | None
+
+
+def seed_of(seed: int, split: str, task_id: int, episode: int) -> int:
+    """Returns the seed of an episode, which nothing else has a say in: agents can be compared episode by episode."""
+    key = (zlib.crc32(split.encode()), task_id, episode)
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0])
+
+
+def jobs_of(env: gymnasium.Env, split: str, episodes: int, seed: int) -> list[Job]:
+    """Returns the episodes to play of a split: ``episodes`` of each meta-task, neighbours of different tasks.
+
+    Of an environment that cannot be told its next meta-task (attributes ``num_tasks`` and ``next_task_id``) it is
+    ``episodes`` in all, of the tasks that it chooses.
+    """
+    if walks(env):
+        tasks: Sequence[int | None] = range(env.get_wrapper_attr("num_tasks"))
+    else:
+        tasks = [None]
+    chosen_by_env = chooses(env, seed)
+    return [
+        Job(split, task, number, None if chosen_by_env and number else seed_of(seed, split, task or 0, number))
+        for number, task in itertools.product(range(episodes), tasks)
+    ]
+
+
+def walks(env: gymnasium.Env) -> bool:
+    """Returns whether an environment can be told its next meta-task."""
+    return env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
+
+
+def chooses(env: gymnasium.Env, seed: int) -> bool:
+    """Returns whether an environment has tasks that only itself chooses.
+
+    Copies of it might all choose the same: a single one has to go on from task to task.
+    """
+    return not walks(env) and "task_id" in env.reset(seed=seed)[1]
+
+
+def chunks_of(jobs: Sequence[Job], in_one: bool = False) -> list[list[Job]]:
+    """Returns the jobs in chunks of up to ``ROWS`` that are equally long, or ``in_one``.
+
+    A chunk is played by one process from beginning to end, so that results depend on no number of processes.
+    """
+    if in_one:
+        return [list(jobs)]
+    bounds = np.linspace(0, len(jobs), -(-len(jobs) // ROWS) + 1).astype(int).tolist()
+    return [list(jobs[first:end]) for first, end in itertools.pairwise(bounds)]
+
+
+def kept_steps(cap: int | None) -> np.ndarray:
+    """Returns the steps ``[M]`` at which contexts are kept: 0, powers of two and every sixteenth of the cap."""
+    cap = cap or USUAL_CAP
+    powers = [2**n for n in range(cap.bit_length())]
+    return np.unique([step for step in (0, *powers, *(cap * n // 16 for n in range(16))) if step < cap])
+
+
+def cap_of(env: gymnasium.Env) -> int | None:
+    """Returns the cap on an environment's episodes in steps; None if it does not tell."""
+    if env.has_wrapper_attr("max_steps"):
+        return env.get_wrapper_attr("max_steps")
+    return env.spec.max_episode_steps if env.spec is not None else None
+
+
+class Slot:
+    """One environment and its episode in progress.
+
+    Attributes:
+        env: The environment.
+        job: The episode's job.
+        reward: Of the last step, 0 at the start.
+        done: Whether the episode is over.
+        terminated: Whether it was the environment that ended it.
+        length: Steps so far.
+    """
+
+    def __init__(self, env: gymnasium.Env, row: np.ndarray):
+        """Has the environment write its flat observations to ``row``, ``[O]`` float32."""
+        self.env, self._row = env, row
+        # Environments of this package, not wrapped, do without copies and infos.
+        self._bare = env if isinstance(env, MetaTaskEnv) else None
+        if self._bare is not None:
+            self._bare.bind_observation(row)
+
+    def begin(self, job: Job) -> None:
+        """Begins the episode of a job."""
+        if job.task_id is not None:
+            self.env.set_wrapper_attr("next_task_id", job.task_id)
+        self.job = job
+        self._obs, self.info = self.env.reset(seed=job.seed)
+        self._told: dict[str, Any] = {}
+        self._note()
+        self.reward, self.total, self.length = 0.0, 0.0, 0
+        self.done = self.terminated = False
+
+    def step(self, action: np.ndarray) -> None:
+        """Takes a step with an action of the action space."""
+        truncated: Any
+        if self._bare is not None:
+            # As in training: the physics is in double precision.
+            self.reward, self.terminated, truncated = self._bare.advance(np.asarray(action, np.float64))
+            if self.terminated or truncated:
+                self.info = self._bare.episode_info()
+                self._note()
+        else:
+            self._obs, reward, self.terminated, truncated, self.info = self.env.step(action)
+            self.reward = float(reward)
+            self._note()
+        self.total += self.reward
+        self.length += 1
+        self.done = bool(self.terminated or truncated)
+
+    def _note(self) -> None:
+        """Takes from the info what is told of the episode: of its task the first word stands, else the last."""
+        if self._bare is None:
+            self._row[:] = gymnasium.spaces.flatten(self.env.observation_space, self._obs)
+        for key in ("task_id", "task", "is_success", "skill", "reference_skill"):
+            if key in self.info and not (key in ("task_id", "task") and key in self._told):
+                self._told[key] = self.info[key]
+
+    @property
+    def obs(self) -> Any:
+        """The newest observation, as the environment gives it."""
+        return self._row.copy() if self._bare is not None else self._obs
+
+    def result(self, contexts: np.ndarray | None) -> Episode:
+        """Returns what came of the episode."""
+        told = self._told
+        task_id = told.get("task_id")
+        if isinstance(task_id, np.ndarray | np.generic) and task_id.size == 1:
+            task_id = task_id.item()
+        return Episode(
+            job=self.job,
+            task_id=task_id if task_id is None or isinstance(task_id, int) else str(task_id),
+            task={key: float(value) for key, value in (told.get("task") or {}).items()},
+            total=float(self.total),
+            length=self.length,
+            success=bool(told["is_success"]) if "is_success" in told else None,
+            skills={key: str(told[key]) for key in ("skill", "reference_skill") if told.get(key) is not None},
+            contexts=contexts,
+        )
+
+
+class Player:
+    """Environments of one kind, and the loop that plays on them.
+
+    Args:
+        make_env: Makes the environment of a slot.
+        alone: Whether one environment has to play all episodes, one after the other.
+    """
+
+    def __init__(self, make_env: Callable[[int], gymnasium.Env], alone: bool = False):
+        self._make_env, self._alone = make_env, alone
+        self._slots: list[Slot] = []
+        self._rows = np.zeros((0, 0), np.float32)
+        self.kept = np.zeros(0, np.int64)
+
+    def play(
+        self, agent: Agent, jobs: Sequence[Job], watch: Callable[[int, Slot], None] | None = None
+    ) -> list[Episode]:
+        """Plays a chunk of jobs.
+
+        Args:
+            agent: Who plays.
+            jobs: At most ``ROWS``, unless one environment plays all.
+            watch: Called with the job's place in the chunk and its slot at the start and after each step.
+
+        Returns:
+            An episode for each job.
+        """
+        groups: Iterator[Sequence[Job]] = iter([[job] for job in jobs] if self._alone else [jobs])
+        episodes: list[Episode] = []
+        for group in groups:
+            episodes += self._play_at_once(agent, group, len(episodes), watch)
+        return episodes
+
+    def _play_at_once(
+        self, agent: Agent, jobs: Sequence[Job], first: int, watch: Callable[[int, Slot], None] | None
+    ) -> list[Episode]:
+        slots = self._take(len(jobs))
+        for slot, job in zip(slots, jobs, strict=True):
+            slot.begin(job)
+        agent.begin(slots, self._rows)
+        kept: list[np.ndarray] = []
+        live = list(range(len(slots)))
+        keep_at, step = set(self.kept.tolist()), 0
+        while live:
+            if watch is not None and step == 0:
+                _ = [watch(first + index, slots[index]) for index in live]
+            actions = agent.act(slots, live)
+            if agent.contexts is not None and step in keep_at:
+                kept.append(np.where([[not slot.done] for slot in slots], agent.contexts[: len(slots)], np.nan))
+            for index in live:
+                slots[index].step(actions[index])
+                if watch is not None:
+                    watch(first + index, slots[index])
+            step += 1
+            live = [index for index in live if not slots[index].done]
+        contexts: list[np.ndarray | None] = [None] * len(slots)
+        if agent.contexts is not None:
+            # Steps that no episode of the chunk has reached are missing in all.
+            width = agent.contexts.shape[1]
+            values = np.full((len(slots), len(self.kept), width), np.nan, np.float32)
+            values[:, : len(kept)] = np.stack(kept, axis=1)
+            contexts = list(values)
+        return [slot.result(context) for slot, context in zip(slots, contexts, strict=True)]
+
+    def _take(self, count: int) -> list[Slot]:
+        """Returns as many slots; environments that are there already are used again."""
+        while len(self._slots) < count:
+            env = self._make_env(len(self._slots))
+            if not self._slots:
+                size = gymnasium.spaces.flatdim(env.observation_space)
+                self._rows = np.zeros((ROWS, size), np.float32)
+                self.kept = kept_steps(cap_of(env))
+            self._slots.append(Slot(env, self._rows[len(self._slots)]))
+        self._rows[count:] = 0.0
+        return self._slots[:count]
+
+    def close(self) -> None:
+        """Closes the environments."""
+        for slot in self._slots:
+            slot.env.close()
+        self._slots = []

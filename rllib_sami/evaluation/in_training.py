@@ -1,0 +1,258 @@
+"""Evaluation during training: RLlib's evaluation runners play the fixed episodes of each split."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from .. import compat
+from ..envs import MetaTaskEnv  # installed from envs/
+from .agents import make_agent
+from .episodes import Episode, Job, Player, chooses, chunks_of, jobs_of
+from .stages import OWN_SPLIT, env_config_of, name_of
+
+if TYPE_CHECKING:
+    from ..algorithm import SaMIConfig
+    from ..env_runner import SaMIEnvRunner
+
+logger = logging.getLogger(__name__)
+USUAL_SPLITS = ("train", "moderate", "extreme")
+RETURN_MEAN, SUCCESS_RATE, RETURN_BY_TASK, ENV_STEPS = "return_mean", "success_rate", "return_by_task", "env_steps"
+SEED = 0  # that of `rllib evaluate`, so that the numbers are the same
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The episodes of one split, the same at every evaluation.
+
+    Attributes:
+        split: Name of the split.
+        env_config: Of its environments.
+        alone: Whether one environment has to play all episodes, one after the other.
+        jobs: The episodes.
+    """
+
+    split: str
+    env_config: dict[str, Any]
+    alone: bool
+    jobs: list[Job]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Episodes that are played at once: of ``grid``, which has no jobs of its own here."""
+
+    grid: Grid
+    jobs: list[Job]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What an environment raised, as text: the exception itself may not survive the way to another process."""
+
+    text: str
+
+
+def grids_of(config: SaMIConfig) -> list[Grid]:
+    """Returns what is played of each split; nothing where RLlib's own evaluation takes place.
+
+    Raises:
+        ValueError: ``evaluation_splits`` or ``evaluation_duration`` is impossible with this environment.
+    """
+    if config.evaluation_splits == [] or not config.can_evaluate_splits:
+        return []
+    evaluation = config.get_evaluation_config_object()
+    env = _make(evaluation, evaluation.env_config)
+    try:
+        splits = config.evaluation_splits
+        if splits is None:
+            splits = _usual_splits(config, evaluation, env)
+        if not splits:
+            return []
+        episodes = config.evaluation_duration
+        if config.evaluation_duration_unit != "episodes" or not isinstance(episodes, int):
+            raise ValueError(
+                f"`evaluation_duration` is {episodes!r} {config.evaluation_duration_unit}, but must be the number of "
+                "episodes of each meta-task. Set `evaluation_duration_unit` to 'episodes' and `evaluation_duration` to "
+                "a whole number such as 5, or `evaluation_splits` to [] for RLlib's own evaluation."
+            )
+        return [_grid(evaluation, env, split, episodes, seed_of_evaluation(config)) for split in splits]
+    finally:
+        env.close()
+
+
+def seed_of_evaluation(config: SaMIConfig) -> int:
+    """Returns the seed of the episodes: that in ``evaluation_config``, else one that all training runs share."""
+    given = config.evaluation_config or {}
+    seed = given.get("seed") if isinstance(given, Mapping) else given.seed
+    return SEED if seed is None else seed
+
+
+def _usual_splits(config: SaMIConfig, evaluation: Any, env: gymnasium.Env) -> list[str]:
+    """Returns the splits that are played where the config names none."""
+    if not isinstance(env.unwrapped, MetaTaskEnv):
+        return []
+    given = config.evaluation_config or {}
+    chosen = given.get("env_config") if isinstance(given, Mapping) else given.env_config
+    if env.unwrapped.split == "custom" or "tasks" in (chosen or {}):
+        return [OWN_SPLIT]
+    if isinstance((chosen or {}).get("split"), str):
+        return [env.unwrapped.split]
+    splits = [split for split in USUAL_SPLITS if split in env.unwrapped.splits]
+    return splits if splits and all(_takes(evaluation, env, split) for split in splits) else [OWN_SPLIT]
+
+
+def _takes(evaluation: Any, env: gymnasium.Env, split: str) -> bool:
+    """Returns whether the split in an ``env_config`` reaches the environment, which wrappers may not let through."""
+    try:
+        _grid(evaluation, env, split, 1, SEED)
+    except ValueError:
+        return False
+    return True
+
+
+def _grid(evaluation: Any, env: gymnasium.Env, split: str, episodes: int, seed: int) -> Grid:
+    env_config = dict(evaluation.env_config)
+    if split != OWN_SPLIT:
+        env_config = env_config_of(env, env_config, split)
+    try:
+        there = _make(evaluation, env_config)
+    except (TypeError, ValueError, gymnasium.error.Error) as error:
+        raise ValueError(
+            f"`evaluation_splits` has {split!r}, but the environment {name_of(evaluation.env)!r} cannot be made with "
+            f"it: {' '.join(str(error).split())}"
+        ) from error
+    try:
+        if split != OWN_SPLIT and isinstance(there.unwrapped, MetaTaskEnv) and there.unwrapped.split != split:
+            raise ValueError(
+                f"`evaluation_splits` has {split!r}, but {name_of(evaluation.env)!r} does not hand the 'split' of its "
+                f"`env_config` on to {type(there.unwrapped).__name__}. Let it do so, or use [{OWN_SPLIT!r}]."
+            )
+        return Grid(split, env_config, chooses(there, seed), jobs_of(there, split, episodes, seed))
+    finally:
+        there.close()
+
+
+def _make(config: Any, env_config: Mapping[str, Any], slot: int = 0) -> gymnasium.Env:
+    config = config.copy(copy_frozen=False)
+    config.env_config = dict(env_config)
+    return compat.env_creator(config, worker_index=0, slot=slot)()
+
+
+def chunks_of_grids(grids: Sequence[Grid]) -> list[Chunk]:
+    """Returns the work of one evaluation in portions, each for one runner."""
+    return [
+        Chunk(Grid(grid.split, grid.env_config, grid.alone, []), jobs)
+        for grid in grids
+        for jobs in chunks_of(grid.jobs, in_one=grid.alone)
+    ]
+
+
+def play_on(runner: SaMIEnvRunner, chunk: Chunk, weights: dict[str, Any]) -> list[Episode] | Failure:
+    """Plays a chunk in a runner's process.
+
+    Args:
+        runner: The runner; its ``players`` keep the environments for the next time.
+        chunk: What to play.
+        weights: Of encoder and actor, as ``compat.acting_weights`` has them.
+    """
+    split, grid = chunk.grid.split, chunk.grid
+    try:
+        runner.set_state(weights)
+        if split not in runner.players:
+            runner.players[split] = Player(lambda slot: _make(runner.config, grid.env_config, slot), grid.alone)
+        return runner.players[split].play(make_agent(runner.module, None, runner.config.explore), chunk.jobs)
+    except Exception:
+        if split in runner.players:
+            with contextlib.suppress(Exception):  # it is broken already
+                runner.players.pop(split).close()
+        return Failure(traceback.format_exc())
+
+
+def episodes_of(played: Sequence[list[Episode] | Failure | None]) -> list[Episode] | None:
+    """Returns the episodes of all chunks; None, with a warning that says why, if some are missing."""
+    for chunk in played:
+        if isinstance(chunk, Failure):
+            logger.warning("An environment failed during evaluation:\n%s", chunk.text)
+            return None
+    lost = sum(chunk is None for chunk in played)
+    if lost:
+        logger.warning(
+            "Evaluation runners gave no result for %d of %d portions of the episodes: they are lost, or took longer "
+            "than `evaluation_sample_timeout_s`.",
+            lost,
+            len(played),
+        )
+        return None
+    return [episode for chunk in played for episode in chunk]  # type: ignore[union-attr]
+
+
+def results_of(episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is reported under ``evaluation/``.
+
+    Args:
+        episodes: All episodes of an evaluation.
+        before: What the evaluation before it reported (or :func:`nothing_yet`).
+
+    Returns:
+        For each split ``return_mean``, ``success_rate`` (NaN where the environment does not tell) and
+        ``return_by_task``; ``env_runners`` has RLlib's own names, over all episodes.
+    """
+    by_split: dict[str, list[Episode]] = {}
+    for episode in episodes:
+        by_split.setdefault(episode.job.split, []).append(episode)
+    results: dict[str, Any] = {}
+    for split, of_split in by_split.items():
+        by_task: dict[str, list[float]] = {}
+        for episode in of_split:
+            if (task := _task_of(episode)) is not None:
+                by_task.setdefault(task, []).append(episode.total)
+        results[split] = {
+            RETURN_MEAN: float(np.mean([episode.total for episode in of_split])),
+            SUCCESS_RATE: _success_rate(of_split),
+            RETURN_BY_TASK: {task: float(np.mean(totals)) for task, totals in by_task.items()},
+        }
+    everything = [episode for of_split in by_split.values() for episode in of_split]
+    results[compat.ENV_RUNNER_RESULTS] = compat.evaluated_episodes(
+        np.array([episode.total for episode in everything]),
+        np.array([episode.length for episode in everything]),
+        before[compat.ENV_RUNNER_RESULTS],
+    )
+    if not math.isnan(rate := _success_rate(everything)):
+        results[compat.ENV_RUNNER_RESULTS][SUCCESS_RATE] = rate
+    return results
+
+
+def nothing_yet(grids: Sequence[Grid]) -> dict[str, Any]:
+    """Returns results with NaN for every number that the first evaluation will report.
+
+    Tune takes the columns of its table, and what one can stop at, from the very first result.
+    """
+    results: dict[str, Any] = {
+        grid.split: {
+            RETURN_MEAN: math.nan,
+            SUCCESS_RATE: math.nan,
+            RETURN_BY_TASK: {str(job.task_id): math.nan for job in grid.jobs if job.task_id is not None},
+        }
+        for grid in grids
+    }
+    return results | {compat.ENV_RUNNER_RESULTS: compat.nothing_evaluated(), ENV_STEPS: math.nan}
+
+
+def _task_of(episode: Episode) -> str | None:
+    """Returns the name of an episode's task in the results: what was asked for, else what the environment told."""
+    task = episode.job.task_id if episode.job.task_id is not None else episode.task_id
+    return None if task is None else str(task)
+
+
+def _success_rate(episodes: Sequence[Episode]) -> float:
+    known = [episode.success for episode in episodes if episode.success is not None]
+    return float(np.mean(known)) if known else math.nan

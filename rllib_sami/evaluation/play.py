@@ -1,0 +1,199 @@
+"""``evaluate``: plays the agents of checkpoints on every task of an environment's splits."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import compat
+from . import checkpoints as checkpoint_files
+from .agents import ContextChange
+from .episodes import Episode, Job, chunks_of, kept_steps
+from .processes import run_all
+from .provenance import provenance_of
+from .results import Contexts, Results, join
+from .stages import OWN_SPLIT, Stage, name_of, opened, pack, plan, play_packed
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    checkpoints: str | Path | Iterable[str | Path],
+    splits: str | Sequence[str] | None = None,
+    episodes: int = 5,
+    seed: int = 0,
+    workers: int = 0,
+    explore: bool = False,
+    context: str = "learned",
+    video: str | Path | None = None,
+    progress: bool = True,
+    env: Any = None,
+    env_config: Mapping[str, Any] | None = None,
+) -> Results:
+    """Plays every task of the splits with each checkpoint's agent, which learns nothing.
+
+    The seed of an episode depends on ``seed``, split, task and number of the episode alone, so all agents play the
+    same episodes; results do not depend on ``workers``.
+
+    Args:
+        checkpoints: Folders of checkpoints of any RLlib algorithm, of trials (their newest checkpoint) or of
+            experiments (the newest of each trial).
+        splits: Names of splits; None for all of train, moderate, extreme and super_extreme that the environment has, or
+            for the agent's own tasks where its ``env_config`` names some.
+        episodes: Of each task (or in all, where the environment chooses its tasks or has none).
+        seed: Of the episodes.
+        workers: Further processes that play; 0 plays in this one.
+        explore: Whether the agents act with noise, as in training.
+        context: What the actor sees: ``"learned"`` (what the encoder makes), ``"zero"``, ``"shuffled"`` (of another
+            episode, of another task where possible) or ``"frozen-after=N"`` (that of step N from there on).
+        video: Folder for videos of the best, median and worst episode of each task; None for none.
+        progress: Whether a terminal shows a progress bar.
+        env: Another environment than the checkpoints'.
+        env_config: Settings in addition to the checkpoints' (or ``env``'s) own.
+
+    Returns:
+        One row per episode; where agents have a context, the encoder's contexts along them.
+
+    Raises:
+        ValueError: An argument is impossible; the message says which and what to do.
+    """
+    if episodes < 1 or workers < 0 or seed < 0:
+        raise ValueError(f"{episodes=}, {workers=}, {seed=}: expected at least 1, 0 and 0.")
+    ContextChange.parse(context)
+    given = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
+    paths = list(dict.fromkeys(path for one in given for path in checkpoint_files.find_all(one)))
+    if not paths:
+        raise ValueError("checkpoints: none given.")
+    played: list[tuple[str, Stage, list[Job]]] = []
+    for run, path in zip(labels(paths), paths, strict=True):
+        stage = _stage(path, env, env_config or {}, explore, context)
+        of_run = plan(stage, [splits] if isinstance(splits, str) else splits, episodes, seed)
+        played += [(run, here, chunk) for here, jobs in of_run for chunk in chunks_of(jobs, in_one=here.alone)]
+
+    started = time.monotonic()
+    sizes = [len(chunk) for *_, chunk in played]
+    try:
+        outcomes = run_all(
+            play_packed,
+            [(pack(stage), chunk) for _, stage, chunk in played],
+            sizes,
+            workers,
+            "playing" if progress else None,
+        )
+    finally:
+        opened.cache_clear()
+    seconds = time.monotonic() - started
+
+    names = _task_names([(stage, one) for (_, stage, _), found in zip(played, outcomes, strict=True) for one in found])
+    results = join([_table(run, stage, found, names) for (run, stage, _), found in zip(played, outcomes, strict=True)])
+    steps = int(results.episodes["length"].sum())
+    results.provenance = provenance_of(
+        seed=seed,
+        episodes_per_task=episodes,
+        checkpoints=[
+            {"run": run, "algorithm": stage.checkpoint.algorithm.__name__, "path": str(stage.checkpoint.path)}
+            for run, stage in {run: stage for run, stage, _ in played}.items()
+        ],
+        max_steps={name_of(stage.config.env): stage.cap for _, stage, _ in played if stage.cap is not None},
+        task_names=names,
+        throughput={
+            "seconds": round(seconds, 3),
+            "processes": max(1, workers),
+            "episodes_per_second": round(sum(sizes) / seconds, 3),
+            "env_steps_per_second": round(steps / seconds, 1),
+        },
+    )
+    if video is not None:
+        from .video import record
+
+        videos, left_out = record(results, played, Path(video), workers, "filming" if progress else None)
+        results.provenance |= {"videos": videos, "left_out": left_out}
+        for reason in left_out:
+            logger.warning("%s", reason)
+    return results
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """Returns a label for each checkpoint: the folder of its experiment, of its trial, or more, until all differ."""
+    ends = [path.parent if path.name.startswith("checkpoint_") else path for path in paths]
+    if len(set(ends)) < len(ends):  # several checkpoints of a trial
+        ends = list(paths)
+    # Tune's names of trials are long; those of experiments were chosen by someone.
+    if all((end / "params.json").exists() for end in ends) and len({end.parent.name for end in ends}) == len(ends):
+        return [end.parent.name for end in ends]
+    size = 1
+    while len({end.parts[-size:] for end in ends}) < len(ends):
+        size += 1
+    return ["/".join(end.parts[-size:]) for end in ends]
+
+
+def _stage(path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, context: str) -> Stage:
+    """Returns the stage of a checkpoint with its own environment and ``env_config``, or with those given."""
+    checkpoint = checkpoint_files.load(path)
+    config = checkpoint.config.copy(copy_frozen=False)
+    if env is not None:
+        config.environment(env)
+        config.env_config = dict(env_config)
+    else:
+        config.env_config = {**config.env_config, **env_config}
+        if config.env is None:
+            raise ValueError(
+                f"{path}: it was trained on '{getattr(checkpoint, 'trained_on', None)}', which is not registered here. "
+                "Name an environment: --env ID (env=...)."
+            )
+        if isinstance(config.env, str) and not compat.may_be_made(config.env):
+            raise ValueError(
+                f"{path}: its environment '{config.env}' was registered by the script that trained it and is not "
+                "known here. Give its class: --env my_module.MyEnv"
+            )
+    return Stage(checkpoint, config, OWN_SPLIT, explore, context)
+
+
+def _task_names(episodes: Sequence[tuple[Stage, Episode]]) -> dict[str, list[str]]:
+    """Returns the tasks of environments that tell them by name, sorted; their place is the ``task_id`` then."""
+    names: dict[str, set[str]] = {}
+    for stage, episode in episodes:
+        if isinstance(episode.task_id, str):
+            names.setdefault(name_of(stage.config.env), set()).add(episode.task_id)
+    return {env: sorted(found) for env, found in names.items()}
+
+
+def _table(run: str, stage: Stage, episodes: Sequence[Episode], names: Mapping[str, list[str]]) -> Results:
+    """Returns the episodes of one stage as results."""
+    environment = name_of(stage.config.env)
+    common = {
+        "algorithm": stage.checkpoint.algorithm.__name__,
+        "run": run,
+        "seed": -1 if stage.checkpoint.config.seed is None else stage.checkpoint.config.seed,
+        "env_steps": stage.checkpoint.env_steps(),
+        "context": stage.context,
+        "explore": stage.explore,
+        "environment": environment,
+    }
+    rows = []
+    for episode in episodes:
+        task_id = -1 if episode.task_id is None else episode.task_id
+        if isinstance(task_id, str):
+            task_id = names[environment].index(task_id)
+        rows.append(
+            common
+            | {f"task_{key}": value for key, value in episode.task.items()}
+            | {
+                "split": episode.job.split,
+                "task_id": task_id,
+                "episode": episode.job.episode,
+                "episode_seed": -1 if episode.job.seed is None else episode.job.seed,
+                "return": episode.total,
+                "length": episode.length,
+                "success": episode.success,
+            }
+            | episode.skills
+        )
+    contexts = [episode.contexts for episode in episodes if episode.contexts is not None]
+    return Results(pd.DataFrame(rows), Contexts(kept_steps(stage.cap), np.stack(contexts)) if contexts else None)

@@ -1,0 +1,86 @@
+"""Shares work out among processes, with a progress bar; what comes of it does not depend on how many there are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from ..core.threads import set_num_threads
+
+
+def run_all(
+    function: Callable[..., Any],
+    arguments: Sequence[tuple[Any, ...]],
+    sizes: Sequence[int],
+    workers: int = 0,
+    title: str | None = None,
+) -> list[Any]:
+    """Returns ``function`` of each of the arguments.
+
+    Args:
+        function: Of a module, so that other processes find it.
+        arguments: The arguments of each call.
+        sizes: How much of the progress bar each call is worth.
+        workers: Processes; 0 calls in this one.
+        title: Of the progress bar, which only a terminal shows; None for none.
+    """
+    with _bar(title, sum(sizes)) as advance:
+        if workers == 0:
+            results = []
+            with _single_threaded():
+                for given, size in zip(arguments, sizes, strict=True):
+                    results.append(function(*given))
+                    advance(size)
+            return results
+        # A fresh interpreter each: a copy of this one would have locks that nobody opens.
+        count, log_level = max(1, min(workers, len(arguments))), logging.getLogger("ray").getEffectiveLevel()
+        pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(log_level,))
+        try:
+            futures = [pool.submit(function, *given) for given in arguments]
+            size_of = dict(zip(futures, sizes, strict=True))
+            for future in as_completed(futures):
+                future.result()
+                advance(size_of[future])
+            return [future.result() for future in futures]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin(log_level: int) -> None:
+    """Prepares a process: one thread, and as few words as in the one that started it."""
+    import ray.rllib  # noqa: F401 - it sets levels of its own
+
+    set_num_threads(1)
+    for name in ("ray", "ray.rllib"):
+        logging.getLogger(name).setLevel(log_level)
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Limits torch and numpy to one thread: with more, products would be shared out differently, and cost time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _bar(title: str | None, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=title is None or not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title or "", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,213 @@
+"""Trained agents as data: weights, settings, a model card. Loading one runs no code that its files could bring along.
+
+An exported agent is a folder with ``model.safetensors`` (encoder and actor), ``config.json`` and ``README.md``. A
+checkpoint, which training goes on from, is read with pickle instead: load only those that you trust.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import rllib_sami
+
+from . import compat
+from .algorithm import SaMI, SaMIConfig
+from .checkpoint_files import written_aside
+from .core.networks import NetworkConfig
+from .model_card import model_card
+from .rl_module import SaMITorchRLModule
+
+FORMAT = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+ALGORITHMS = {name: getattr(rllib_sami, name) for name in ("SaMI", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")}
+
+
+@dataclass(frozen=True)
+class ExportedAgent:
+    """An agent that was exported; like a checkpoint for acting, but not to train on.
+
+    Attributes:
+        path: Its folder.
+        algorithm: The Algorithm class that trained it; ``SaMI`` for classes that are not of this package.
+        config: Networks, environment and ``env_config`` as in training; ``env`` is None if it was trained on one that
+            is not registered here (:attr:`trained_on` has its name).
+        trained_on: Name of the environment.
+        progress: What is known of training: ``training_iteration``, ``num_env_steps_sampled_lifetime``,
+            ``episode_return_mean``.
+    """
+
+    path: Path
+    algorithm: type[SaMI]
+    config: SaMIConfig
+    trained_on: str
+    progress: dict[str, Any]
+    _spaces: tuple[gym.spaces.Box, gym.spaces.Box]
+
+    def module(self) -> SaMITorchRLModule:
+        """Returns the RLModule, ready to act.
+
+        Raises:
+            ValueError: The weights are not those of the networks that the settings describe.
+        """
+        observation_space, action_space = self._spaces
+        module = SaMITorchRLModule(
+            observation_space=observation_space,
+            action_space=action_space,
+            inference_only=True,
+            model_config={key: getattr(self.config, key) for key in NetworkConfig.__dataclass_fields__},
+        )
+        try:
+            module.load_state_dict(load_file(self.path / WEIGHTS))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ValueError(
+                f"{self.path / WEIGHTS} cannot be loaded into the networks of {CONFIG}: {error}. One of the two is "
+                "damaged or changed; export the checkpoint again."
+            ) from error
+        return module
+
+    def env_steps(self) -> int:
+        """Returns for how many environment steps the agent was trained, -1 if that is not known."""
+        return int(self.progress.get("num_env_steps_sampled_lifetime", -1))
+
+
+def export_agent(
+    module: SaMITorchRLModule,
+    config: AlgorithmConfig,
+    folder: str | Path,
+    *,
+    algorithm: str,
+    progress: dict[str, Any] | None = None,
+    command: str | None = None,
+) -> Path:
+    """Writes an agent as data, in place of what an earlier export left in the folder.
+
+    Args:
+        module: Its RLModule, as ``algo.get_module()`` or a checkpoint gives it.
+        config: What it was trained with.
+        folder: Where to.
+        algorithm: Name of the algorithm that trained it.
+        progress: What is known of training; see :class:`ExportedAgent`.
+        command: The command that trained it, for the model card.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: The module is of another kind.
+    """
+    if type(module) is not SaMITorchRLModule:
+        raise ValueError(
+            f"Only a SaMITorchRLModule can be exported, but this agent's is a {type(module).__name__}: to load it, its "
+            "own code would have to run. Keep the checkpoint instead."
+        )
+    content = {
+        "format": FORMAT,
+        "package": f"rllib-sami {rllib_sami.__version__}",
+        "algorithm": algorithm,
+        "environment": {"name": _plain(config.env), "config": _plain(dict(config.env_config))},
+        "observation_space": _space_as_json(module.observation_space),
+        "action_space": _space_as_json(module.action_space),
+        "network": _plain({key: module.model_config[key] for key in NetworkConfig.__dataclass_fields__}),
+        "progress": _plain(progress or {}),
+        "training": _settings(config),
+        "command": command,
+    }
+    weights = {
+        name: value.contiguous().cpu() for name, value in module.state_dict().items() if name.startswith("acting.")
+    }
+    with written_aside(folder, None, {"exported": algorithm}) as aside:
+        save_file(weights, aside / WEIGHTS, metadata={"format": "pt"})
+        (aside / CONFIG).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (aside / CARD).write_text(model_card(content, {k: v.numel() for k, v in weights.items()}), encoding="utf-8")
+    return Path(folder)
+
+
+def is_exported(folder: str | Path) -> bool:
+    """Whether a folder is that of an exported agent."""
+    return Path(folder, WEIGHTS).is_file() and Path(folder, CONFIG).is_file()
+
+
+def load_exported(folder: str | Path) -> ExportedAgent:
+    """Reads an exported agent. Nothing is unpickled, and no module or class that the files name is imported.
+
+    Raises:
+        ValueError: It is no exported agent, or one that this version cannot read.
+    """
+    folder = Path(folder).expanduser().absolute()
+    if not is_exported(folder):
+        raise ValueError(
+            f"{folder} is no exported agent: {WEIGHTS} or {CONFIG} is missing. `rllib export CHECKPOINT --out DIR` "
+            "makes one."
+        )
+    try:
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            raise ValueError(f"its format {content['format']} is of a newer version ({content['package']})")
+        network = content["network"]
+        if set(network) != set(NetworkConfig.__dataclass_fields__):
+            raise ValueError(f"its `network` has the keys {sorted(network)}")
+        spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))
+        environment = content["environment"]
+        algorithm = ALGORITHMS.get(content["algorithm"], SaMI)
+        config = algorithm.get_default_config().training(**network)
+        # A name that is not registered would be imported and called: code that the file chooses.
+        env = environment["name"] if compat.is_registered(environment["name"]) else None
+        config.environment(env, env_config=environment["config"] if env else {})
+        config.debugging(seed=content["training"].get("seed"))
+        return ExportedAgent(folder, algorithm, config, str(environment["name"]), content["progress"], spaces)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "
+            f"wrote it (here rllib-sami {rllib_sami.__version__}). Export the checkpoint again."
+        ) from error
+
+
+def _settings(config: AlgorithmConfig) -> dict[str, Any]:
+    """What differs from RLlib's own defaults, as far as it is numbers and text."""
+    defaults = vars(AlgorithmConfig())
+    return {
+        key: _plain(value)
+        for key, value in sorted(vars(config).items())
+        if not key.startswith("_")
+        and key not in ("algo_class", "env", "env_config", "evaluation_config")
+        and (key not in defaults or _plain(defaults[key]) != _plain(value))
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: classes by their path, other objects and numbers that are not finite as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    return str(value)
+
+
+def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:
+    """A Box; None stands for no bound."""
+    return {
+        name: [float(x) if np.isfinite(x) else None for x in bound.ravel()]
+        for name, bound in (("low", space.low), ("high", space.high))
+    } | {"shape": list(space.shape)}
+
+
+def _space_from_json(content: dict[str, Any]) -> gym.spaces.Box:
+    low, high = (
+        np.array([unbounded if x is None else x for x in content[name]], np.float32).reshape(content["shape"])
+        for name, unbounded in (("low", -np.inf), ("high", np.inf))
+    )
+    return gym.spaces.Box(low, high, dtype=np.float32)

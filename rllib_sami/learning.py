@@ -1,0 +1,36 @@
+"""The public names that need Ray. Importing this module registers the algorithms and environments."""
+
+from .algorithm import SaMI, SaMIConfig
+from .presets import (
+    CCM,
+    TESAC,
+    CCMConfig,
+    RecurrentSAC,
+    RecurrentSACConfig,
+    SaCCM,
+    SaCCMConfig,
+    SaTESAC,
+    SaTESACConfig,
+    TESACConfig,
+)
+from .registration import register
+from .sappo import SaPPO, SaPPOConfig
+
+__all__ = [
+    "CCM",
+    "TESAC",
+    "CCMConfig",
+    "RecurrentSAC",
+    "RecurrentSACConfig",
+    "SaCCM",
+    "SaCCMConfig",
+    "SaMI",
+    "SaMIConfig",
+    "SaPPO",
+    "SaPPOConfig",
+    "SaTESAC",
+    "SaTESACConfig",
+    "TESACConfig",
+]
+
+register()

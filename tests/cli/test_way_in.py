@@ -1,0 +1,51 @@
+"""The command answers at once; `import rllib_sami` anywhere else knows all names at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = "not {'ray', 'torch', 'gymnasium'} & {*sys.modules}"
+
+
+def python(code: str) -> None:
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "file", "--help"], ["evaluate", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(words):
+    python(
+        "import sys\nfrom rllib_sami_command import main\n"
+        f"sys.argv[1:] = {words}\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"assert {HEAVY}, 'loaded'"
+    )
+
+
+REGISTERED = """
+import gymnasium
+from ray.tune.registry import ENV_CREATOR, TRAINABLE_CLASS, _global_registry
+assert _global_registry.contains(TRAINABLE_CLASS, "SaCCM")
+assert _global_registry.contains(ENV_CREATOR, "SaMI/Ant-v0")
+assert "SaMI/Ant-v0" in gymnasium.registry
+assert not hasattr(rllib_sami, "SaCMM")
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rllib_sami",
+        # A user's own code in the process of the command.
+        "import rllib_sami_command, rllib_sami; from rllib_sami import SaCCMConfig",
+        "import rllib_sami_command, rllib_sami; from rllib_sami.cli import catalog",
+    ],
+)
+def test_names_are_registered(code):
+    python(code + REGISTERED)
+
+
+def test_an_environment_by_module_and_name():
+    python("import gymnasium; gymnasium.make('rllib_sami:SaMI/Pendulum-v0').reset()")

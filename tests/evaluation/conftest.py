@@ -1,0 +1,26 @@
+"""Agents to evaluate."""
+
+import pytest
+from adapters.tiny import tiny
+
+from rllib_sami import SaCCMConfig, TESACConfig
+
+
+@pytest.fixture(scope="session")
+def checkpoints(ray_cluster, tmp_path_factory):
+    """Two trials of one experiment, and one checkpoint of RLlib's own PPO; nothing of them was trained."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    folder = tmp_path_factory.mktemp("runs")
+    plain = PPOConfig().environment("SaMI/Pendulum-v0", env_config={"max_steps": 20}).env_runners(num_env_runners=0)
+    plain.debugging(log_level="ERROR")
+    configs = {
+        "experiment/first": tiny(SaCCMConfig, seed=0),
+        "experiment/second": tiny(TESACConfig, seed=1),
+        "plain": plain,
+    }
+    for name, config in configs.items():
+        algorithm = config.build_algo()
+        algorithm.save_to_path(folder / name / "checkpoint_000000")
+        algorithm.stop()
+    return folder

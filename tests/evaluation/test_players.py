@@ -1,0 +1,222 @@
+"""Agents on environments of all kinds, without a checkpoint on disk and without Ray."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import gymnasium
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rllib_sami import SaCCMConfig
+from rllib_sami.cli.evaluate import summarise
+from rllib_sami.evaluation import checkpoints, evaluate
+from rllib_sami.evaluation.checkpoints import Checkpoint
+from rllib_sami.evaluation.episodes import ROWS, kept_steps, seed_of
+from rllib_sami.rl_module import SaMITorchRLModule
+
+
+class Plain(gymnasium.Env):
+    """No meta-tasks; a reset with options is a failure."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, config=None):
+        self.episodes = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        assert options is None
+        self.steps, self.episodes = 0, self.episodes + 1
+        return self.observation_space.sample() * 0, self.info(at_reset=True)
+
+    def step(self, action):
+        self.steps += 1
+        done = self.steps == 3 + self.episodes % 2
+        return np.zeros(2, np.float32), self.np_random.random(), False, done, self.info()
+
+    def info(self, at_reset=False):
+        return {}
+
+
+class Chooses(Plain):
+    """Goes round its three tasks by itself, whatever the seed."""
+
+    def info(self, at_reset=False):
+        return {"task_id": np.int64((self.episodes - 1) % 3), "is_success": self.episodes % 2 == 0}
+
+
+class Named(Plain):
+    """Says only in its steps which task it is, and by name."""
+
+    def info(self, at_reset=False):
+        return {} if at_reset else {"task_id": "even" if self.steps % 2 == 0 else "odd"}
+
+
+class Walks(Plain):
+    """Can be told which task comes next."""
+
+    num_tasks = 3
+    next_task_id = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.task_id, self.next_task_id = self.next_task_id, (self.next_task_id + 1) % 3
+        return super().reset(seed=seed, options=options)
+
+    def info(self, at_reset=False):
+        return {"task_id": self.task_id}
+
+
+class Listed(Walks):
+    """Keeps what it was told and what it was given; its episodes are of different lengths."""
+
+    episodes_played: ClassVar[list] = []
+
+    def reset(self, *, seed=None, options=None):
+        result = super().reset(seed=seed, options=options)
+        self.played = [seed]
+        self.episodes_played.append(self.played)
+        return result
+
+    def step(self, action):
+        self.played.append(float(action[0]))
+        self.steps += 1
+        return self.np_random.random(2, np.float32), 1.0, self.steps == 4 + self.task_id, False, self.info()
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Plays an agent that was never trained."""
+
+    def run(env, episodes, seed=0, **arguments):
+        config = SaCCMConfig().environment(env)
+        torch.manual_seed(0)
+        module = SaMITorchRLModule(
+            observation_space=Plain.observation_space,
+            action_space=Plain.action_space,
+            model_config=config.model_config,
+        )
+
+        class Untrained(Checkpoint):
+            def module(self):
+                return module
+
+            def env_steps(self):
+                return 0
+
+        algorithm = SimpleNamespace(__name__="SaCCM")
+        monkeypatch.setattr(checkpoints, "find_all", lambda given: [Path(given)])
+        monkeypatch.setattr(checkpoints, "load", lambda path: Untrained(path, algorithm, config))
+        return evaluate("trial/checkpoint_0", episodes=episodes, seed=seed, **arguments)
+
+    return run
+
+
+def test_without_tasks(play):
+    results = play(Plain, 20)
+    episodes = results.episodes
+    assert set(episodes["task_id"]) == {-1}
+    assert set(episodes["split"]) == {"own"}
+    assert episodes["episode_seed"].nunique() == 20
+    pd.testing.assert_frame_equal(play(Plain, 20).episodes, episodes)
+    assert not np.array_equal(play(Plain, 20, seed=1).episodes["return"], episodes["return"])
+    [row] = summarise(episodes).to_dict("records")
+    assert (row["task_id"], row["episodes"]) == (-1, 20)
+    assert np.isnan(row["success"])
+
+
+def test_an_environment_that_chooses_its_tasks_itself(play):
+    """Its copies would all begin with the same task."""
+    episodes = play(Chooses, 7).episodes
+    assert sorted(episodes["task_id"]) == [0, 0, 0, 1, 1, 2, 2]
+    pd.testing.assert_frame_equal(play(Chooses, 7).episodes, episodes)
+    rows = summarise(episodes).to_dict("records")
+    assert [(row["task_id"], row["episodes"]) for row in rows] == [(0, 3), (1, 2), (2, 2), ("all", 7)]
+
+
+def test_tasks_told_by_name_after_the_first_step(play):
+    results = play(Named, 4)
+    assert results.provenance["task_names"] == {"Named": ["odd"]}
+    assert set(results.episodes["task_id"]) == {0}
+
+
+def test_an_environment_that_can_be_told_its_task(play):
+    episodes = play(Walks, 6).episodes
+    assert episodes["task_id"].tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    assert episodes["episode_seed"].nunique() == 18
+    pd.testing.assert_frame_equal(play(Walks, 6).episodes, episodes)
+
+
+def test_seeds_depend_on_split_task_and_episode_alone(play):
+    few, many = (play(Walks, number).episodes.set_index(["task_id", "episode"]) for number in (2, 9))
+    assert (many.loc[few.index, "episode_seed"] == few["episode_seed"]).all()
+    assert few.loc[(1, 1), "episode_seed"] == seed_of(0, "own", 1, 1)
+    assert len({seed_of(*key) for key in [(0, "a", 1, 1), (1, "a", 1, 1), (0, "b", 1, 1), (0, "a", 2, 1)]}) == 4
+
+
+def test_contexts_are_kept_until_the_end_of_an_episode(play):
+    results = play(Listed, 2)
+    steps, values = results.contexts.steps, results.contexts.values
+    assert steps[:4].tolist() == [0, 1, 2, 4]
+    assert len(values) == len(results.episodes) == 6
+    lengths = results.episodes["length"].to_numpy()
+    assert sorted(set(lengths)) == [4, 5, 6]
+    assert np.array_equal(~np.isnan(values).any(axis=2), steps < lengths[:, None])
+    assert kept_steps(64).tolist() == sorted({1, 2, *range(0, 64, 4)})
+
+
+def test_an_episode_does_not_depend_on_who_else_plays(play):
+    """Nor on whether the others are over: its numbers are the same bit by bit."""
+    Listed.episodes_played.clear()
+    alone = play(Listed, 1, explore=True).episodes
+    Listed.episodes_played.clear()
+    with_others = play(Listed, ROWS, explore=True).episodes
+    both = alone.merge(with_others, on=["task_id", "episode"])
+    assert len(both) == 3
+    assert (both["return_x"] == both["return_y"]).all()
+
+
+def actions_with(play, context):
+    """The actions of each episode, by its seed."""
+    Listed.episodes_played.clear()
+    play(Listed, 2, context=context)
+    return {seed: actions for seed, *actions in Listed.episodes_played if seed is not None and actions}
+
+
+def test_the_actor_sees_another_context(play):
+    learned, zero = actions_with(play, "learned"), actions_with(play, "zero")
+    shuffled, frozen = actions_with(play, "shuffled"), actions_with(play, "frozen-after=2")
+    assert learned == actions_with(play, "learned")
+    for seed, actions in learned.items():
+        assert zero[seed] != actions
+        assert shuffled[seed] != actions
+        assert frozen[seed][:3] == actions[:3]
+        assert frozen[seed][3] != actions[3]
+    assert play(Listed, 1, context="zero").episodes["context"].tolist() == ["zero"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"context": "zeros"}, "context='zeros': expected learned, zero, shuffled or frozen-after=N"),
+        ({"context": "frozen-after=-1"}, "expected learned, zero"),
+        ({"context": "oracle"}, "Train an agent on the task itself"),
+        ({"workers": -1}, "workers=-1"),
+    ],
+)
+def test_what_cannot_be_played(play, arguments, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        play(Plain, 2, **arguments)
+
+
+def test_success_that_only_some_tasks_tell():
+    episode = {"split": "train", "episode": 0, "return": 1.0, "length": 3, "success": pd.NA}
+    episodes = pd.DataFrame([{**episode, "task_id": 0}, {**episode, "task_id": 1, "success": True}])
+    rows = summarise(episodes)["success"].to_list()
+    assert np.isnan(rows[0])
+    assert rows[1] == 1.0
+    assert np.isnan(rows[2])
