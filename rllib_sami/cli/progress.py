@@ -11,7 +11,10 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
+from rllib_sami.evaluation.in_training import ENV_STEPS
+from rllib_sami.evaluation.results import split_order
 
+EVALUATED_STEPS = f"evaluation/{ENV_STEPS}"
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
     ("iter", 6),
@@ -149,8 +152,8 @@ def _rate(before: float | None, after: float | None, seconds: float) -> float | 
 
 
 def returns(result: dict[str, Any]) -> dict[str, float]:
-    """Returns all mean returns that a result has: over all, by task, in evaluation."""
-    names = [RETURN, EVALUATION_RETURN]
+    """Returns all mean returns that a result has: over all, by task, in evaluation (and when that was)."""
+    names = [RETURN, EVALUATION_RETURN, EVALUATED_STEPS]
     by_task = (result.get("env_runners") or {}).get("return_by_task")
     names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
     evaluation = result.get("evaluation")
@@ -165,9 +168,12 @@ def _details(known: dict[str, float]) -> list[str]:
     cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
     more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
     lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
-    splits = [name for name in known if name.startswith("evaluation/") and name.endswith(f"/{RETURN_MEAN}")]
+    suffix = f"/{RETURN_MEAN}"
+    splits = [name.split("/")[1] for name in known if name.startswith("evaluation/") and name.endswith(suffix)]
     if splits:
-        lines.append("evaluation  " + "  ".join(f"{name.split('/')[1]}: {_number(known[name])}" for name in splits))
+        splits.sort(key=split_order)
+        cells = [f"{split}: {_number(known[f'evaluation/{split}{suffix}'])}" for split in splits]
+        lines.append(f"evaluated at {_count(known.get(EVALUATED_STEPS))} steps   " + "  ".join(cells))
     elif EVALUATION_RETURN in known:
         lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
     return lines

@@ -35,4 +35,6 @@ def shrink(plan: Plan) -> Plan:
             value = config.get(key, schema.defaults.get(key))
             if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
                 config[key] = most
+    if "evaluation_parallel_to_training" in schema.keys:
+        config["evaluation_parallel_to_training"] = False  # that takes evaluation runners, of which there are none here
     return replace(with_config(plan, config), name=smoke_name(plan.name), stop={"training_iteration": ITERATIONS})

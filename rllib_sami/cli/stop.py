@@ -139,7 +139,8 @@ def _check_evaluation(key: str, place: str, settings: dict[str, Any]) -> None:
     _, split, *metric = key.split("/")
     if split in splits and metric and (metric[0] == RETURN_BY_TASK if metric[1:] else metric[0] in OF_SPLIT):
         return
-    of_splits = f", on a split '{f'evaluation/{splits[-1]}/{RETURN_MEAN}'}'" if splits else ""
+    example = nearest(split, splits) or (splits[0] if splits else "")
+    of_splits = f", on a split '{f'evaluation/{example}/{RETURN_MEAN}'}'" if splits else ""
     evaluated = f" (evaluated: {', '.join(splits)})" if splits else ""
     raise UserError(
         f"{place}: unknown metric '{key}'. The return in evaluation is '{EVALUATION_RETURN}'{of_splits}{evaluated}."

@@ -100,9 +100,10 @@ def test_the_last_return_known_stands_where_no_episode_ended(clock):
 
 def test_evaluation_by_split(clock):
     table = Table({}, interval=0)
-    of_splits = {"train": {"return_mean": -1.0}, "extreme": {"return_mean": -2.5}, "num_healthy_workers": 1}
+    of_splits = {"extreme": {"return_mean": -2.5}, "train": {"return_mean": -1.0}, "num_healthy_workers": 1}
+    of_splits["env_steps"] = 4_000
     table.report(result(1) | {"evaluation": of_splits | {"env_runners": {"episode_return_mean": -1.75}}})
-    assert "evaluation  train: -1.00  extreme: -2.50\n" in table.text.getvalue()
+    assert "evaluated at 4,000 steps   train: -1.00  extreme: -2.50\n" in table.text.getvalue()
 
 
 def test_returns():
