@@ -119,7 +119,7 @@ def test_stop_on_the_evaluation_of_a_split():
         assert checked(f"evaluation/{name}") == {f"evaluation/{name}": 1}
     for name in ("extreme/return_men", "extreme", "extrem/return_mean", "train/return_by_task", "train/return_mean/1"):
         with pytest.raises(
-            UserError, match=r"on a split 'evaluation/(train|extreme)/return_mean' \(evaluated: train, moderate"
+            UserError, match=r"'evaluation/(train|extreme)/return_mean' \(evaluated: train, moderate"
         ):
             checked(f"evaluation/{name}")
     with pytest.raises(UserError, match=r"\(evaluated: train\)"):
