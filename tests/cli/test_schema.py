@@ -118,9 +118,7 @@ def test_stop_on_the_evaluation_of_a_split():
     for name in ("extreme/return_mean", "train/success_rate", "moderate/return_by_task/1", "own/return_mean"):
         assert checked(f"evaluation/{name}") == {f"evaluation/{name}": 1}
     for name in ("extreme/return_men", "extreme", "extrem/return_mean", "train/return_by_task", "train/return_mean/1"):
-        with pytest.raises(
-            UserError, match=r"'evaluation/(train|extreme)/return_mean' \(evaluated: train, moderate"
-        ):
+        with pytest.raises(UserError, match=r"'evaluation/(train|extreme)/return_mean' \(evaluated: train, moderate"):
             checked(f"evaluation/{name}")
     with pytest.raises(UserError, match=r"\(evaluated: train\)"):
         checked("evaluation/extreme/return_mean", evaluation_splits=["train"])
