@@ -34,6 +34,7 @@ def rllib(tmp_path, monkeypatch):
         raise AssertionError("Ray was started")
 
     monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # it would end the cluster that all tests share
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> Result:
