@@ -113,7 +113,7 @@ def test_what_is_missing_is_named_and_not_drawn(written, of_panda):
     for name in ("contexts", "settling", "skills"):
         assert "Left out: the results hold no contexts." in page.text[name]
         assert not page.figures[name]
-    assert "Results with videos would give it" in page.text["videos"]
+    assert "rllib evaluate --video would give it" in page.text["videos"]
     assert page.figures["panda"]
     assert "success" in page.text["splits"]
 

@@ -11,7 +11,7 @@ from ..layout import NOTHING, Plot, Section, Table, text, with_interval
 from ..paper import paper_cells, paper_results, paper_skill_rates
 from ..results import Results
 from ..style import factor_label
-from .common import is_paper, measures, short, span, without_only_environment
+from .common import counted, is_paper, measures, short, span, unit_in_words, without_only_environment
 
 PANDA = "SaMI/PandaPush-v0"
 FRICTION, MASS = "task_table_friction", "task_cube_mass"
@@ -34,17 +34,18 @@ def splits(results: Results) -> Section:
         section.plots.append(
             Plot(
                 f"iqm_{value}",
-                f"IQM of the {value} per split, with {BOOTSTRAP} (n = {runs} runs per agent on {tasks} tasks per "
-                f"split{where}). Scores are divided by {unit}.",
+                f"IQM of the {value} per split, with {BOOTSTRAP} (n = {counted(runs, 'run')} per agent on "
+                f"{counted(tasks, 'task')} per split{where}). {unit_in_words(unit)}",
                 partial(figures.iqm_bars, table),
             )
         )
         section.tables.append(Table(f"{value.capitalize()}: aggregates with {BOOTSTRAP}", _aggregates(table)))
+        section.missing = _single_runs(table)
         improvements = tables.improvements(results.episodes, value)
         if len(improvements):
             section.tables.append(
                 Table(f"{value.capitalize()}: probability that a run of one agent beats one of another, on a task of "
-                      "the split", _improvements(improvements), folded=True)
+                      "the split (a tie counts one half)", _improvements(improvements), folded=True)
             )  # fmt: skip
         tests = tables.t_tests(results.episodes, value)
         if tests["p"].notna().any():
@@ -70,8 +71,9 @@ def profiles(results: Results) -> Section:
         section.plots.append(
             Plot(
                 f"profile_{value}",
-                f"Fraction of runs and tasks whose mean {value} exceeds the score on the horizontal axis (in units of "
-                f"{table['normalised_by'].iloc[0]}); bands: pointwise 95 % stratified bootstrap intervals over runs.",
+                f"Fraction of runs and tasks whose mean {value} exceeds the score on the horizontal axis. "
+                f"{unit_in_words(table['normalised_by'].iloc[0])} Bands: pointwise 95 % stratified bootstrap intervals "
+                "over runs, where an agent has several.",
                 partial(figures.performance_profiles, table),
             )
         )
@@ -97,8 +99,8 @@ def tasks(results: Results) -> Section:
         front = without_only_environment(front.rename(columns={"task_id": "task"}))
         shown = pd.concat([front, wide.reset_index(drop=True)], axis=1)
         of = "split" if is_paper(results) else "task"
-        n = f"n = {span(table['runs'])} runs" + (
-            "" if is_paper(results) else f", {span(table['episodes'])} episodes per agent and task"
+        n = f"n = {counted(span(table['runs']), 'run')}" + (
+            "" if is_paper(results) else f", {counted(span(table['episodes']), 'episode')} per agent and task"
         )
         section.tables.append(Table(f"Mean {value} per {of} with 95 % interval (Student's, over {over}; {n})", shown))
     if not is_paper(results):
@@ -224,6 +226,18 @@ def _beside_paper(results: Results) -> pd.DataFrame:
                          f"{text(float(mean))} ± {text(float(std))}"))  # fmt: skip
     table = pd.DataFrame(rows, columns=["environment", "split", "agent", "here [95 % interval]", "paper"])
     return without_only_environment(table)
+
+
+def _single_runs(table: pd.DataFrame) -> str:
+    """Returns a warning of the agents that have one run only, or nothing."""
+    single = list(dict.fromkeys(table.loc[table["runs"] == 1, "agent"]))
+    if not single:
+        return ""
+    return (
+        f"One training run only: {', '.join(single)}. That says nothing about another seed, so intervals over runs and "
+        "t-tests are left out, and a difference between agents may be chance. Three or more seeds of each would give "
+        "them."
+    )
 
 
 def _aggregates(table: pd.DataFrame) -> pd.DataFrame:
