@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from .layout import Plot, Section
 from .results import Results
-from .sections import contexts, gallery, scores, training
+from .sections import contexts, gallery, maps, scores, training
 from .sections.common import is_paper, parts, short
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ def _sections(results: Results, out: Path) -> list[Section]:
         scores.splits,
         scores.profiles,
         scores.tasks,
-        scores.maps,
+        maps.maps,
         contexts.embeddings,
         contexts.settling,
         contexts.skills,
         lambda results: gallery.gallery(results, out),
         training.information,
         training.learning_curves,
-        scores.skill_rates,
+        maps.skill_rates,
         training.provenance,
     ]
     return [section(results) for section in make]

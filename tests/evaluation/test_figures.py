@@ -44,6 +44,13 @@ def sweep() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def sparse() -> pd.DataFrame:
+    """Twenty pairs of 20 x 20 values."""
+    values = np.linspace(0.2, 4, 20)
+    return pd.DataFrame({"agent": "SaCCM", "environment": "SaMI/PandaPush-v0", CELLS[0]: values,
+                         CELLS[1]: values[::-1], "mean": values, "trained": values < 1})  # fmt: skip
+
+
 def settling() -> pd.DataFrame:
     one = pd.DataFrame({"step": STEPS, "distance": 1.0 / (1 + STEPS), "standard_error": 0.02, "accuracy": 0.5})
     return pd.concat([one.assign(agent=agent) for agent in ("SaCCM", "CCM")])
@@ -58,6 +65,13 @@ DRAWINGS = {
     "profiles": lambda look: figures.performance_profiles(tables.profiles(PAPER, resamples=20), style=look),
     "maps": lambda look: heat_maps.heat_maps(paper_cells(), *CELLS, "success", style=look),
     "differences": lambda look: heat_maps.heat_map_differences(paper_cells(), *CELLS, "TESAC", "success", style=look),
+    "difference of two": lambda look: heat_maps.heat_map_differences(
+        paper_cells().query("agent in ('SaCCM', 'TESAC') and task_cube_mass < 5").assign(environment="own"),
+        *CELLS,
+        "TESAC",
+        style=look,
+    ),
+    "sparse map": lambda look: heat_maps.heat_maps(sparse(), *CELLS, style=look),
     "skills": lambda look: heat_maps.panda_skills(paper_skill_rates(), *CELLS, style=look),
     "curves over steps": lambda look: figures.learning_curves(progress(), style=look),
     "curves over hours": lambda look: figures.learning_curves(progress(), "seconds", "return_mean_extreme", style=look),
@@ -146,6 +160,14 @@ def test_heat_maps_share_one_scale_and_differences_are_centred():
     assert np.asarray(gains.images[0].get_array())[0, 0] == pytest.approx(
         cells["SaCCM", 0.1, 1.0] - cells["TESAC", 0.1, 1.0]
     )
+
+
+def test_a_sparse_map_shows_dots_where_their_values_lie():
+    axis = heat_maps.heat_maps(sparse(), *CELLS).axes[0]
+    assert not axis.images
+    dots, *borders = axis.collections
+    np.testing.assert_allclose(dots.get_offsets(), sparse()[list(CELLS)])
+    assert [len(border.get_offsets()) for border in borders] == [int(sparse()["trained"].sum())] * 2
 
 
 def test_factors_are_named_with_their_units():

@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -14,7 +15,8 @@ from rllib_sami.cli import main
 from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.paper import paper_results
-from rllib_sami.evaluation.sections import training
+from rllib_sami.evaluation.sections import maps, training
+from rllib_sami.evaluation.task_words import task_values
 
 from .synthetic import cheetah, panda
 
@@ -142,6 +144,39 @@ def test_numbers_stand_beside_the_papers(written):
     assert "4,583 ± 321" in tasks  # CrippledHalfCheetah, training, SaCCM
     assert "orientation and no target" in tasks
     assert "joint 3, mass_scale 1.15" in tasks
+
+
+def _crippled(**changes):
+    """Tasks of CrippledHalfCheetah: masses with joint 0 dead in training, with joints 4 and 5 elsewhere."""
+    episodes = cheetah(with_contexts=False).episodes
+    joint = episodes.pop("task_joint").to_numpy()
+    dead = {f"task_cripple_{part}": (joint == part).astype(float) for part in range(6)}
+    return Results(episodes.assign(**dead, **changes))
+
+
+def test_sets_of_parts_are_one_factor_in_words():
+    results = _crippled()
+    words = task_values(results.episodes)
+    environment = "SaMI/CrippledHalfCheetah-v0"
+    assert words[environment, "train", 0] == "dead joint 3, mass_scale 1"
+    assert words[environment, "moderate", 1] == "dead joint 1, mass_scale 1"
+    (first, _) = maps.maps(results).plots
+    assert "over mass scale (× the model's own value) and cripple (dead joints)" in first.caption or (
+        "over cripple (dead joints) and mass scale" in first.caption
+    )
+    ticks = {tick.get_text() for axis in first.draw().axes for tick in axis.get_xticklabels()}
+    assert {"0", "1", "3", "4", "5"} <= ticks
+
+
+def test_maps_leave_out_what_differs_in_a_third_factor():
+    """Damping differs with the mass on the extreme split only; a factor of unknown neutral value forbids the map."""
+    results = _crippled()
+    far = results.episodes["split"] == "extreme"
+    grid = maps.maps(Results(results.episodes.assign(task_damping_scale=np.where(far, 2.0, 1.0)))).plots[0]
+    assert "only the 108 of 144 episodes with neutral damping scale" in grid.caption
+    unknown = maps.maps(Results(results.episodes.assign(task_wind=np.where(far, 2.0, 1.0))))
+    assert not unknown.plots
+    assert "Left out" in unknown.missing
 
 
 def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):

@@ -1,4 +1,4 @@
-"""Sections on how well agents do: per split, per task, over two factors."""
+"""Sections on how well agents do: per split and per task."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from functools import partial
 
 import pandas as pd
 
-from .. import figures, heat_maps, tables
+from .. import figures, tables
 from ..layout import NOTHING, Plot, Section, Table, text, with_interval
-from ..paper import paper_cells, paper_results, paper_skill_rates
+from ..paper import paper_results
 from ..results import Results
-from ..style import factor_label
-from .common import counted, is_paper, measures, short, span, unit_in_words, without_only_environment
+from ..task_words import task_values
+from .common import counted, is_paper, measures, span, unit_in_words, without_only_environment
 
-PANDA = "SaMI/PandaPush-v0"
-FRICTION, MASS = "task_table_friction", "task_cube_mass"
 BOOTSTRAP = "95 % stratified bootstrap intervals over runs"
 
 
@@ -124,94 +122,6 @@ COMPARABILITY = (
     "CrippledHalfCheetah, seed 104). The ± of its Panda table is a spread over cells and seeds, and about 7.5 % of its "
     "Panda episodes begin with the cube at the goal."
 )
-
-
-def maps(results: Results) -> Section:
-    """Heat maps over two factors."""
-    section = Section(
-        "maps",
-        "Over two factors",
-        ["One scale for all agents; cells inside the outline were trained on."],
-    )
-    for environment, x, y, cells, value in _grids(results):
-        where = f"{environment}, over {factor_label(x, environment)} and {factor_label(y, environment)}"
-        name = f"{short(environment)}_{value}".lower()
-        of = f"episodes of all runs, {span(cells['episodes'])} per cell" if "episodes" in cells else "as published"
-        caption = f"Mean {value} on {where} ({of}); the outline holds the tasks of training."
-        section.plots.append(Plot(f"map_{name}", caption, partial(heat_maps.heat_maps, cells, x, y, value)))
-        agents = list(cells["agent"].unique())
-        if len(agents) > 1:
-            baseline = "TESAC" if "TESAC" in agents else agents[-1]
-            caption = f"By how much each agent's mean {value} exceeds that of {baseline}, on {where}."
-            draw = partial(heat_maps.heat_map_differences, cells, x, y, baseline, value)
-            section.plots.append(Plot(f"map_{name}_gain", caption, draw))
-    if not section.plots:
-        section.missing = (
-            "Left out: no environment here has tasks that differ in two factors with two or more values each. Results "
-            "of such a one (`rllib evaluate` on SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all splits) would give it."
-        )
-    return section
-
-
-def skill_rates(results: Results) -> Section:
-    """Panda: which skill was shown where."""
-    section = Section(
-        "panda",
-        "Skills over friction and mass",
-        ["Which skill the cube was moved with, failures included: a heavy cube cannot be lifted, one on a rough table "
-         "can hardly be pushed."],
-    )  # fmt: skip
-    wanted = []
-    if is_paper(results):
-        wanted.append((PANDA, "skill", paper_skill_rates(), "as published, five training seeds, the authors' label"))
-    for environment, mine in results.episodes.groupby("environment", sort=False):
-        if not {FRICTION, MASS} <= set(mine.dropna(axis="columns", how="all")):
-            continue
-        for label, whose in (("skill", "our label"), ("reference_skill", "the authors' label")):
-            rates = tables.skill_rates(mine, FRICTION, MASS, label)
-            if len(rates):
-                wanted.append((str(environment), label, rates, f"episodes of all runs, {whose}"))
-    for environment, label, rates, of_what in wanted:
-        section.plots.append(
-            Plot(f"{label}_{short(environment)}".lower(),
-                 f"Share of a cell's episodes in which each skill was shown, on {environment} ({of_what}); the outline "
-                 "holds the tasks of training.", partial(heat_maps.panda_skills, rates, FRICTION, MASS))
-        )  # fmt: skip
-    if not section.plots:
-        section.missing = (
-            "Left out: no results of a Panda environment with skills. `rllib evaluate` of an agent trained on "
-            "SaMI/PandaPush-v0 would give it."
-        )
-    return section
-
-
-def task_values(episodes: pd.DataFrame) -> dict[tuple, str]:
-    """Returns the factors' values of each (environment, split, task_id) that vary in its environment, in words."""
-    found = {}
-    for _, mine in episodes.groupby("environment", sort=False):
-        varying = tables.factors(mine)
-        for key, task in mine.groupby(["environment", "split", "task_id"], sort=False):
-            pairs = [(name.removeprefix("task_"), sorted(task[name].dropna().unique())) for name in sorted(varying)]
-            found[key] = ", ".join(
-                f"{name} {'–'.join(f'{number:g}' for number in dict.fromkeys((numbers[0], numbers[-1])))}"
-                for name, numbers in pairs
-                if numbers
-            )
-    return found
-
-
-def _grids(results: Results) -> list[tuple[str, str, str, pd.DataFrame, str]]:
-    """Returns environment, the two factors, cells and measure of every heat map there can be."""
-    found = []
-    if is_paper(results):
-        found.append((PANDA, FRICTION, MASS, paper_cells(), "success"))
-    for environment, mine in results.episodes.groupby("environment", sort=False):
-        names = tables.factors(mine)
-        if len(names) >= 2:
-            x, y = (FRICTION, MASS) if {FRICTION, MASS} <= set(names) else names[:2]
-            value = "success" if mine["success"].notna().any() else "return"
-            found.append((str(environment), x, y, tables.cells(mine, x, y, value), value))
-    return found
 
 
 def _beside_paper(results: Results) -> pd.DataFrame:
