@@ -128,12 +128,11 @@ def _dots(
     axis: Any, mine: pd.DataFrame, x: str, y: str, column: str, norm: Normalize, colour_map: str
 ) -> ScalarMappable:
     """Draws a dot per pair of values; those of training have a border."""
-    dots = axis.scatter(mine[x], mine[y], c=mine[column], norm=norm, cmap=colour_map, s=58)
     trained = mine[mine["trained"]]
-    for colour, width in (("white", 3.6), ("black", 1.6)):  # black on white: seen on every colour of both scales
-        axis.scatter(trained[x], trained[y], s=72, facecolors="none", edgecolors=colour, linewidths=width)
+    for colour, size in (("black", 120), ("white", 84)):  # both: seen on every colour of both scales
+        axis.scatter(trained[x], trained[y], s=size, color=colour)
     axis.margins(0.1)
-    return dots
+    return axis.scatter(mine[x], mine[y], c=mine[column], norm=norm, cmap=colour_map, s=60)
 
 
 def _cells(
@@ -152,7 +151,7 @@ def _cells(
     image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
     trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
     segments = list(_outline(trained.notna().to_numpy()))
-    for colour, width in (("white", 4.2), ("black", 2.0)):  # as above
+    for colour, width in (("white", 4.2), ("black", 2.0)):  # both: as above
         axis.add_collection(
             LineCollection(segments, colors=colour, linewidths=width, capstyle="round", clip_on=False, zorder=3)
         )

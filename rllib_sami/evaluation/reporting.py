@@ -49,7 +49,7 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
         sections = _sections(results, out)
         plots = {plot.name: _save(plot, out / "figures") for section in sections for plot in section.plots}
         words: dict[str, Any] = {
-            "title": title or f"Zero-shot evaluation: {_names(results, 'algorithm')}",
+            "title": title or f"Evaluation: {_names(results, 'algorithm')}",
             "lead": _lead(results),
             "facts": _facts(results),
             "sections": sections,
@@ -65,6 +65,7 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
 
 def _sections(results: Results, out: Path) -> list[Section]:
     make: list[Callable[[Results], Section]] = [
+        training.runs,
         scores.splits,
         scores.profiles,
         scores.tasks,
@@ -132,7 +133,9 @@ def _lead(results: Results) -> str:
     agents = results.episodes[["algorithm", "run"]].drop_duplicates()["algorithm"].value_counts(sort=False)
     who = ", ".join(f"{name} ({count} {'run' if count == 1 else 'runs'})" for name, count in agents.items())
     today = datetime.now(timezone.utc).date().isoformat()
-    return f"{who} on {_names(results, 'environment')}, without any training on the tasks of the evaluation. {today}"
+    splits = list(dict.fromkeys(results.episodes["split"]))
+    played = f"the split{'s' if len(splits) > 1 else ''} {', '.join(splits)}"
+    return f"{who} on {_names(results, 'environment')}: {played}, played with fixed weights. {today}"
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

@@ -15,12 +15,12 @@ from rllib_sami.cli import main
 from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.paper import paper_results
-from rllib_sami.evaluation.sections import maps, training
+from rllib_sami.evaluation.sections import maps, scores, training
 from rllib_sami.evaluation.task_words import task_values
 
 from .synthetic import cheetah, panda
 
-SECTIONS = ["splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "information",
+SECTIONS = ["runs", "splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "information",
             "learning", "panda", "provenance"]  # fmt: skip
 
 
@@ -207,6 +207,49 @@ def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):
     assert not information.missing
     for plot in (*learning.plots, *information.plots):
         assert plot.draw(style="dark").axes
+
+
+def test_real_reasons_for_missing_curves(tmp_path):
+    """A trial whose file has evaluations, but no finished training episode and no bound."""
+    columns = {"num_env_steps_sampled_lifetime": [100], "time_total_s": [1.0], "evaluation/train/return_mean": [5.0]}
+    pd.DataFrame(columns).to_csv(tmp_path / "progress.csv", index=False)
+    results = cheetah(with_contexts=False)
+    checkpoint = {"run": "SaCCM seed 0", "algorithm": "SaCCM", "path": str(tmp_path / "checkpoint_000000")}
+    results.provenance["checkpoints"] = [checkpoint]
+    learning = training.learning_curves(results)
+    assert [plot.name for plot in learning.plots] == ["learning_crippledhalfcheetah_return_mean_train_env_steps"]
+    assert "no training episode was finished (SaCCM seed 0)" in " ".join(learning.notes)
+    assert "no bound in the progress.csv of SaCCM seed 0" in training.information(results).missing
+
+
+def test_runs_show_how_long_they_were_trained_and_warn_of_differences():
+    results = cheetah(with_contexts=False)
+    section = training.runs(results)
+    assert not section.missing
+    assert len(section.tables[0].rows) == 6
+    assert "100,000" in section.tables[0].rows[0]
+    unequal = np.where(results.episodes["algorithm"] == "SaCCM", 300_000, -1)
+    assert "unknown" in training.runs(Results(results.episodes.assign(env_steps=unequal))).tables[0].rows[-1]
+    unequal = np.where(results.episodes["run"] == "SaCCM seed 1", 300_000, 100_000)
+    missing = training.runs(Results(results.episodes.assign(env_steps=unequal))).missing
+    assert "SaCCM 100,000 to 300,000, TESAC 100,000" in missing
+
+
+def test_provenance_is_in_words():
+    results = cheetah(with_contexts=False)
+    results.provenance |= {"checkpoints": [{"run": "a", "path": "b"}], "left_out": [], "max_steps": {"c": 7}}
+    first, second = training.provenance(results).tables
+    assert ["max steps: c", "7"] in first.rows
+    assert all("left" not in name for name, _ in first.rows)
+    assert (second.caption, second.columns, second.rows) == ("Checkpoints", ["run", "path"], [["a", "b"]])
+
+
+def test_a_single_run_has_a_warning_and_no_interval():
+    section = scores.splits(cheetah(seeds=(0,), with_contexts=False))
+    assert "One training run only: SaCCM, TESAC" in section.missing
+    assert "[" not in section.tables[0].rows[0][2]
+    assert "n = 1 run per agent" in section.plots[0].caption
+    assert not scores.splits(cheetah(with_contexts=False)).missing
 
 
 def test_report_of_the_paper_alone(tmp_path):
