@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from .layout import Plot, Section
-from .results import Results
+from .results import EPISODES_FILE, Results
 from .sections import contexts, gallery, maps, scores, training
 from .sections.common import is_paper, parts, short
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = ("light", "dark")
+GENERATOR = '<meta name="generator" content="rllib report">'  # by which a report is known again
+_OURS = re.compile(r"index\.html|report\.md|figures(/[^/]+\.(svg|png))?|videos(/\d{3,}_[^/]+)?")
 
 
 def report(results: Results, out: str | Path, title: str | None = None) -> Path:
@@ -32,19 +34,20 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
 
     Args:
         results: Of ``evaluate()``, ``Results.load()`` or ``paper_results()``.
-        out: The folder; made if missing, files of a former report in it are replaced.
+        out: The folder; made if missing, a former report in it is replaced.
         title: Heading of the page.
 
     Returns:
         The path of ``index.html``.
 
     Raises:
-        ValueError: There are no episodes, or the folder cannot be written.
+        ValueError: There are no episodes, or the folder holds anything but a report, or cannot be written.
     """
     if results.episodes.empty:
         raise ValueError("results: no episodes in them. Evaluate at least one task.")
     out = Path(out).expanduser()
     try:
+        _clear(out)
         (out / "figures").mkdir(parents=True, exist_ok=True)
         sections = _sections(results, out)
         plots = {plot.name: _save(plot, out / "figures") for section in sections for plot in section.plots}
@@ -61,6 +64,31 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
             f"{out}: the report cannot be written there: {error.strerror}. Give another folder."
         ) from error
     return out / "index.html"
+
+
+def _clear(out: Path) -> None:
+    """Removes a former report from a folder.
+
+    Raises:
+        ValueError: There is anything in it that no report wrote.
+    """
+    top = [file for file in out.iterdir() if not file.name.startswith(".")] if out.is_dir() else []
+    if any(file.name == EPISODES_FILE for file in top):
+        raise ValueError(f"{out}: holds results of `rllib evaluate`, which a report would be mixed with. Give another.")
+    page = out / "index.html"
+    if top and not (page.is_file() and GENERATOR in page.read_text("utf-8", "replace")[:2000]):
+        raise ValueError(f"{out}: holds {top[0].name}, but no report. Give an empty folder, or a new one.")
+    there = [file for place in top for file in (place, *place.rglob("*")) if not file.name.startswith(".")]
+    names = [file.relative_to(out).as_posix() for file in there]
+    foreign = sorted(name for name in names if not _OURS.fullmatch(name))
+    if foreign:
+        raise ValueError(
+            f"{out}: holds {foreign[0]}, which no report wrote, beside a former report. Move it away, or give another "
+            "folder."
+        )
+    for file in there:
+        if file.is_file():
+            file.unlink()
 
 
 def _sections(results: Results, out: Path) -> list[Section]:
@@ -115,6 +143,7 @@ def _render(name: str, words: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["code"] = _code
+    environment.globals["generator"] = Markup(GENERATOR)
     assets = {kind: Markup((folder / f"report.{kind}").read_text("utf-8")) for kind in ("css", "js")}
     return environment.get_template(name).render(**words, **assets)
 

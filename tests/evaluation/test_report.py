@@ -15,6 +15,7 @@ from rllib_sami.cli import main
 from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.paper import paper_results
+from rllib_sami.evaluation.reporting import GENERATOR
 from rllib_sami.evaluation.sections import maps, scores, training
 from rllib_sami.evaluation.task_words import task_values
 
@@ -125,6 +126,7 @@ def test_videos(written):
     assert "data:video/mp4;base64,c21hbGw=" in html
     assert (written / "videos" / "001_large.mp4").stat().st_size == 400_000
     assert "1 of 3 videos are left out" in html
+    assert re.search(r"^- .*large.*\n\n", (written / "report.md").read_text("utf-8"), re.MULTILINE)
     assert 'data-skill="&lt;run&gt;"' in html
     assert "<run>" not in html
     assert '<select name="skill">' in html
@@ -284,6 +286,40 @@ def test_command_writes_the_same_figures(tmp_path, of_panda):
     assert len(files) >= 6
     for file in files:
         assert file.read_bytes() == (tmp_path / "out" / "figures" / file.name).read_bytes()
+
+
+def test_a_former_report_is_replaced_and_nothing_else(tmp_path):
+    """What an earlier report drew and this one does not is gone; results and files of others are refused."""
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "old.svg").write_text("old")
+    (tmp_path / "index.html").write_text(f"<!doctype html>{GENERATOR}")
+    few = panda(episodes=1)
+    one = Results(few.episodes[(few.episodes["algorithm"] == "TESAC") & (few.episodes["split"] == "extreme")])
+    report(one, tmp_path)
+    assert not (tmp_path / "figures" / "old.svg").exists()
+    assert GENERATOR in (tmp_path / "index.html").read_text("utf-8")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds notes\.txt, which no report wrote"):
+        report(one, tmp_path)
+    assert (tmp_path / "report.md").is_file()
+    one.save(tmp_path / "results")
+    with pytest.raises(ValueError, match="holds results of `rllib evaluate`"):
+        report(one, tmp_path / "results")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "index.html").write_text("my page")
+    with pytest.raises(ValueError, match=r"holds index\.html, but no report"):
+        report(one, tmp_path / "other")
+    assert (tmp_path / "other" / "index.html").read_text() == "my page"
+
+
+def test_shortened_episodes_do_not_stand_beside_the_papers():
+    results = cheetah(with_contexts=False)
+    results.provenance["max_steps"] = {"SaMI/CrippledHalfCheetah-v0": 1000}
+    assert len(scores.tasks(results).tables) == 2
+    results.provenance["max_steps"] = {"SaMI/CrippledHalfCheetah-v0": 40}
+    section = scores.tasks(results)
+    assert len(section.tables) == 1
+    assert "end after 40 steps here and after 1,000" in section.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sections on contexts: where they lie, how fast they settle, which tasks get the same."""
+"""Sections on contexts: where they lie, how fast they settle, which tasks get similar ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def embeddings(results: Results) -> Section:
         ["The last context of each episode. A plane shows only so much of them, hence the numbers: silhouette (1: "
          "contexts of a task lie apart from all others; 0: they overlap), how often the nearest other episodes tell "
          "task, and R² of a linear probe to the true factors on tasks held out from it (1: perfect; 0 or less: "
-         "nothing). Contexts of different runs have nothing in common, so one run per agent is drawn."],
+         "nothing; far below 0: it leads astray on tasks unlike those it was fitted to). Contexts of different runs "
+         "have nothing in common, so one run per agent is drawn."],
     )  # fmt: skip
     table = contexts.describe(results)
     if table.empty:
@@ -54,6 +55,11 @@ def embeddings(results: Results) -> Section:
     columns = {"neighbour_accuracy": "task told by neighbours", "chance": "by chance", "silhouette_skill":
                "silhouette by skill", "silhouette": "silhouette by task", "episodes": "n"}  # fmt: skip
     columns |= {name: f"R² {name.removeprefix('r2_')}" for name in table if name.startswith("r2_")}
+    if (table["episodes"] < contexts.PROBE_EPISODES * table["dimensions"]).any():
+        section.notes = [
+            f"R² is left out for runs with fewer than {contexts.PROBE_EPISODES} episodes per context dimension: a "
+            "probe fitted to so few says more of chance than of the context."
+        ]
     section.tables.append(Table("Contexts in numbers", table.rename(columns=columns).dropna(axis="columns", how="all")))
     return section
 
@@ -84,13 +90,14 @@ def settling(results: Results) -> Section:
 
 
 def skills(results: Results) -> Section:
-    """Clusters of contexts: which tasks get the same skill."""
+    """Clusters of contexts: which tasks get similar ones."""
     section = Section(
         "skills",
-        "Tasks that get the same skill",
-        ["Contexts grouped by k-means, with the number of groups that has the highest silhouette. Tasks in one group "
-         "are answered with one skill; the episode named is the one nearest to the group's centre. "
-         "Where there are videos, they can be filtered by group, and to one that is typical of each."],
+        "Tasks with similar contexts",
+        ["Contexts grouped by k-means, with the number of groups that has the highest silhouette. The groups say which "
+         "tasks look alike to the agent; whether it does the same on them is to be seen in the returns, the skills and "
+         "the videos. The episode named is the one nearest to the group's centre. Where there are videos, they can be "
+         "filtered by group, and to one that is typical of each."],
     )  # fmt: skip
     for algorithm, run in _one_run_each(results):
         if (results.episodes["run"] == run).sum() < 3:

@@ -10,8 +10,8 @@ from .. import figures, tables
 from ..layout import NOTHING, Plot, Section, Table, text, with_interval
 from ..paper import paper_results
 from ..results import Results
-from ..task_words import task_values
-from .common import counted, is_paper, measures, span, unit_in_words, without_only_environment
+from ..task_words import class_of, task_values
+from .common import counted, is_paper, measures, parts, span, unit_in_words, without_only_environment
 
 BOOTSTRAP = "95 % stratified bootstrap intervals over runs"
 
@@ -101,16 +101,18 @@ def tasks(results: Results) -> Section:
             "" if is_paper(results) else f", {counted(span(table['episodes']), 'episode')} per agent and task"
         )
         section.tables.append(Table(f"Mean {value} per {of} with 95 % interval (Student's, over {over}; {n})", shown))
-    if not is_paper(results):
-        beside = _beside_paper(results)
-        if len(beside):
-            section.tables.append(Table("Mean return per split, beside the paper's (mean ± standard deviation of five "
-                                        "seeds)", beside))  # fmt: skip
-            section.notes = [COMPARABILITY]
-        else:
-            section.notes = ["The paper has no returns for these environments and algorithms to put beside these."]
-    else:
+    if is_paper(results):
         section.notes = [COMPARABILITY]
+        return section
+    shortened = _shortened(results)
+    beside = _beside_paper(results.episodes[~results.episodes["environment"].isin(list(shortened))])
+    if len(beside):
+        section.tables.append(Table("Mean return per split, beside the paper's (mean ± standard deviation of five "
+                                    "seeds)", beside))  # fmt: skip
+        section.notes = [COMPARABILITY]
+    elif not shortened:
+        section.notes = ["The paper has no returns for these environments and algorithms to put beside these."]
+    section.notes = [*section.notes, *shortened.values()]
     return section
 
 
@@ -124,9 +126,25 @@ COMPARABILITY = (
 )
 
 
-def _beside_paper(results: Results) -> pd.DataFrame:
+def _shortened(results: Results) -> dict[str, str]:
+    """Returns the environments whose episodes had another cap than their own, with a sentence on each."""
+    found = {}
+    for part in parts(results):
+        for environment, cap in (part.get("max_steps") or {}).items():
+            usual = getattr(class_of(environment), "default_max_steps", None)
+            if None not in (cap, usual) and cap != usual:
+                found[environment] = (
+                    f"The paper's returns are left out for {environment}: episodes end after {cap:,} steps here and "
+                    f"after {usual:,} in the environment as it is, so their sums of rewards do not compare."
+                )
+    return found
+
+
+def _beside_paper(episodes: pd.DataFrame) -> pd.DataFrame:
+    if episodes.empty:
+        return episodes
     published = paper_results().episodes.groupby(["environment", "split", "algorithm"])["return"].agg(["mean", "std"])
-    ours = tables.per_split(results.episodes, "return", reference=None)
+    ours = tables.per_split(episodes, "return", reference=None)
     rows = []
     for row in ours[ours["statistic"] == "mean"].itertuples(index=False):
         key = (row.environment, row.split, row.agent)
