@@ -132,7 +132,9 @@ def _dots(
     for colour, size in (("black", 120), ("white", 84)):  # both: seen on every colour of both scales
         axis.scatter(trained[x], trained[y], s=size, color=colour)
     axis.margins(0.1)
-    return axis.scatter(mine[x], mine[y], c=mine[column], norm=norm, cmap=colour_map, s=60)
+    return axis.scatter(
+        mine[x], mine[y], c=mine[column], norm=norm, cmap=colour_map, s=60, edgecolors="gray", linewidths=0.5
+    )
 
 
 def _cells(

@@ -251,6 +251,7 @@ def test_a_single_run_has_a_warning_and_no_interval():
     assert "One training run only: SaCCM, TESAC" in section.missing
     assert "[" not in section.tables[0].rows[0][2]
     assert "n = 1 run per agent" in section.plots[0].caption
+    assert "interval" not in section.plots[0].caption + section.tables[0].caption
     assert not scores.splits(cheetah(with_contexts=False)).missing
 
 

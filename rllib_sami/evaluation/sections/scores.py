@@ -13,7 +13,7 @@ from ..results import Results
 from ..task_words import class_of, task_values
 from .common import counted, is_paper, measures, parts, span, unit_in_words, without_only_environment
 
-BOOTSTRAP = "95 % stratified bootstrap intervals over runs"
+BOOTSTRAP = " with 95 % stratified bootstrap intervals over runs"
 
 
 def splits(results: Results) -> Section:
@@ -27,17 +27,18 @@ def splits(results: Results) -> Section:
     for value in measures(results):
         table = tables.per_split(results.episodes, value)
         unit = table["normalised_by"].iloc[0]
+        intervals = BOOTSTRAP if table["low"].notna().any() else ""
         runs, tasks = (span(table[name]) for name in ("runs", "tasks"))
         where = " of all environments together" if tables.ALL_ENVIRONMENTS in set(table["environment"]) else ""
         section.plots.append(
             Plot(
                 f"iqm_{value}",
-                f"IQM of the {value} per split, with {BOOTSTRAP} (n = {counted(runs, 'run')} per agent on "
+                f"IQM of the {value} per split{intervals} (n = {counted(runs, 'run')} per agent on "
                 f"{counted(tasks, 'task')} per split{where}). {unit_in_words(unit)}",
                 partial(figures.iqm_bars, table),
             )
         )
-        section.tables.append(Table(f"{value.capitalize()}: aggregates with {BOOTSTRAP}", _aggregates(table)))
+        section.tables.append(Table(f"{value.capitalize()}: aggregates{intervals}", _aggregates(table)))
         section.missing = _single_runs(table)
         improvements = tables.improvements(results.episodes, value)
         if len(improvements):
