@@ -213,13 +213,19 @@ def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):
 
 def test_real_reasons_for_missing_curves(tmp_path):
     """A trial whose file has evaluations, but no finished training episode and no bound."""
-    columns = {"num_env_steps_sampled_lifetime": [100], "time_total_s": [1.0], "evaluation/train/return_mean": [5.0]}
+    columns = {
+        "num_env_steps_sampled_lifetime": [100],
+        "time_total_s": [1.0],
+        "evaluation/super_extreme/return_mean": [5.0],
+    }
     pd.DataFrame(columns).to_csv(tmp_path / "progress.csv", index=False)
     results = cheetah(with_contexts=False)
     checkpoint = {"run": "SaCCM seed 0", "algorithm": "SaCCM", "path": str(tmp_path / "checkpoint_000000")}
     results.provenance["checkpoints"] = [checkpoint]
     learning = training.learning_curves(results)
-    assert [plot.name for plot in learning.plots] == ["learning_crippledhalfcheetah_return_mean_train_env_steps"]
+    assert [plot.name for plot in learning.plots] == [
+        "learning_crippledhalfcheetah_return_mean_super_extreme_env_steps"
+    ]
     assert "no training episode was finished (SaCCM seed 0)" in " ".join(learning.notes)
     assert "no bound in the progress.csv of SaCCM seed 0" in training.information(results).missing
 

@@ -9,7 +9,7 @@ import pandas as pd
 from .. import contexts, figures
 from ..layout import Plot, Section, Table
 from ..results import Results
-from .common import short, span
+from .common import counted, short, span
 
 HOW_TO_GET = (
     "the results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
@@ -70,7 +70,8 @@ def settling(results: Results) -> Section:
         "settling",
         "How fast the context settles",
         ["Left: mean distance to the episode's last context, in units of the mean distance between two episodes. "
-         "Right: how often the nearest other episodes tell the task from the context of that step."],
+         "The scale is logarithmic where one agent's distances would flatten another's. Right: how often the nearest "
+         "other episodes tell the task from the context of that step."],
     )  # fmt: skip
     runs = contexts.runs_with_contexts(results)
     if not runs:
@@ -81,9 +82,10 @@ def settling(results: Results) -> Section:
     if table.empty:
         section.missing = "Left out: too few episodes. Two or more per run would give it."
         return section
+    number = "one run" if len(runs) == 1 else f"mean of {len(runs)} runs"
     section.plots.append(
-        Plot("settling", f"Settling of the context over environment steps, mean of {len(runs)} runs "
-             f"({span(table['episodes'])} episodes each at a step); bands: 95 % intervals over episodes.",
+        Plot("settling", f"Settling of the context over environment steps, {number} "
+             f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over episodes.",
              partial(figures.context_settling, table))
     )  # fmt: skip
     return section
@@ -105,8 +107,9 @@ def skills(results: Results) -> Section:
         episodes, score = contexts.clusters_of(results, run)
         rows = [_cluster(number, mine) for number, mine in episodes.groupby("cluster")]
         quality = f"silhouette {score:.2f}" if score == score else "no structure that would tell two groups apart"
+        groups = f"{counted(str(len(rows)), 'group')} of {counted(str(len(episodes)), 'episode')}"
         section.tables.append(
-            Table(f"{algorithm} (run {run}): {len(rows)} groups of {len(episodes)} episodes, {quality}",
+            Table(f"{algorithm} (run {run}): {groups}, {quality}",
                   pd.DataFrame(rows).dropna(axis="columns", how="all"))
         )  # fmt: skip
     if not section.tables:

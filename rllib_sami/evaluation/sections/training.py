@@ -48,8 +48,7 @@ def learning_curves(results: Results) -> Section:
     section = Section("learning", "Learning curves")
     progress, without = _progress(results)
     environments = dict(zip(results.episodes["run"], results.episodes["environment"], strict=True))
-    known = progress[progress["run"].isin(list(environments))] if len(progress) else progress
-    for environment, mine in known.groupby(known["run"].map(environments), sort=False) if len(known) else []:
+    for environment, mine in progress.groupby(progress["run"].map(environments), sort=False):
         curves = []
         if mine["return_mean"].notna().any():
             curves.append(
@@ -57,19 +56,18 @@ def learning_curves(results: Results) -> Section:
             )
             curves.append(("seconds", "return_mean", "The same over time of training, pauses left out,"))
         for column in mine.columns[mine.notna().any()]:
-            what, _, split = column.rpartition("_")
-            if what in ("return_mean", "success_rate"):
-                name = {"return_mean": "Mean return", "success_rate": "Success rate"}[what]
-                curves.append(("env_steps", column, f"{name} on the {split} tasks, evaluated during training,"))
+            for start, what in (("return_mean_", "Mean return"), ("success_rate_", "Success rate")):
+                if column.startswith(start):
+                    split = column.removeprefix(start).replace("_", " ")
+                    curves.append(("env_steps", column, f"{what} on the {split} tasks, evaluated during training,"))
         for x, y, caption in curves:
             name = f"learning_{short(str(environment))}_{y}_{x}".lower()
             number = mine.dropna(subset=[x, y])["run"].nunique()
             of = f"on {environment} ({counted(str(number), 'run')})"
             of += ": thin lines are runs, thick ones an agent's mean" if number > 1 else ""
             section.plots.append(Plot(name, f"{caption} {of}.", partial(figures.learning_curves, mine, x, y)))
-    if len(progress):
-        silent = progress.groupby("run")["return_mean"].count()
-        without |= dict.fromkeys(silent.index[silent == 0], "no training episode was finished")
+    silent = progress.groupby("run")["return_mean"].count()
+    without |= dict.fromkeys(silent.index[silent == 0], "no training episode was finished")
     reasons = [f"{reason} ({_some(runs)})" for reason, runs in _by_reason(without).items()]
     if section.plots:
         section.notes = [f"Left out: {reason}." for reason in reasons]
@@ -91,7 +89,7 @@ def information(results: Results) -> Section:
          "much information there is."],
     )  # fmt: skip
     progress, without = _progress(results)
-    if not progress.empty and progress["sance_bound"].notna().any():
+    if progress["sance_bound"].notna().any():
         section.plots.append(
             Plot("bound_in_training", "SaNCE bound (nats) during training over environment steps, beside log K: thin "
                  "lines are runs, thick ones an agent's mean.", partial(figures.bound_in_training, progress))
@@ -153,7 +151,8 @@ def _progress(results: Results) -> tuple[pd.DataFrame, dict[str, str]]:
                 without.pop(run, None)
             else:
                 without[run] = f"an empty {PROGRESS_FILE}"
-    return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), without
+    nothing = pd.DataFrame(columns=["run", "return_mean", "sance_bound"])
+    return (pd.concat(found, ignore_index=True) if found else nothing), without
 
 
 def _by_reason(without: dict[str, str]) -> dict[str, list[str]]:
