@@ -12,7 +12,7 @@ from rllib_sami.cli.errors import UserError, one_line
 @click.command()
 @click.argument("results", nargs=-1, metavar="RESULTS…", type=click.Path(path_type=Path))
 @click.option("--out", default="report", show_default=True, type=click.Path(file_okay=False, path_type=Path),
-              help="Folder of the report.")  # fmt: skip
+              help="Folder of the report: empty, new, or of a former report, which is replaced.")  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Heading of the page.")
 @click.option("--paper", is_flag=True, help="The paper's published numbers, without RESULTS.")
 def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool) -> None:

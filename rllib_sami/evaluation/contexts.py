@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 5
 MAX_CLUSTERS = 8
+PROBE_EPISODES = 4  # per context dimension, at least, for a linear probe
 
 
 def final_contexts(values: np.ndarray) -> np.ndarray:
@@ -130,8 +131,11 @@ def probe_factors(values: np.ndarray, episodes: pd.DataFrame) -> dict[str, float
         episodes: With ``task_<key>`` columns, ``[N]``.
 
     Returns:
-        Factor to R² (1 perfect, 0 no better than the mean, negative worse); factors that do not vary are left out.
+        Factor to R² (1 perfect, 0 no better than the mean, negative worse); factors that do not vary are left out,
+        all of them with fewer than 4 episodes per dimension.
     """
+    if len(values) < PROBE_EPISODES * values.shape[1]:
+        return {}
     factors = {
         column.removeprefix("task_"): episodes[column].to_numpy(float)
         for column in episodes.columns

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from . import style as styles
 from .results import split_order
@@ -15,6 +15,8 @@ from .style import HATCHES, LINES, MARKERS, styled
 
 _MOST_IN_LEGEND = 24
 _CURVE_POINTS = 200
+_FEW_POINTS = 12
+_FLATTENING = 5.0  # a curve so many times as high as another needs an axis of powers
 
 
 @styled
@@ -73,6 +75,7 @@ def performance_profiles(table: pd.DataFrame, style: str = "light") -> Figure:
             axis.fill_between(mine["threshold"], mine["low"], mine["high"], color=colour, alpha=0.18, lw=0)
         where = f"{_title(environment)}, " if table["environment"].nunique() > 1 else ""
         axis.set(title=where + split.replace("_", " "), ylim=(0, 1.02))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"score τ: {_value(table, table['normalised_by'].iloc[0])}", size="medium")
     figure.supylabel("fraction of runs with score > τ", size="medium")
     axes[0].legend(loc="lower left")
@@ -87,13 +90,15 @@ def learning_curves(
 
     Args:
         progress: As of ``read_progress``, of several runs one after the other.
-        x: ``"env_steps"`` or ``"seconds"`` (drawn in hours).
+        x: ``"env_steps"`` or ``"seconds"`` (drawn in seconds, minutes or hours, whichever is legible).
         y: ``"return_mean"``, or one of the splits' columns such as ``"return_mean_extreme"``.
         style: ``"light"`` or ``"dark"``.
     """
     figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
-    _curves(axis, progress.dropna(subset=[x, y]), x, y, style)
-    _label_steps(axis, x)
+    rows = progress.dropna(subset=[x, y])
+    unit, scale = _time_unit(rows[x].max()) if x == "seconds" else ("", 1.0)
+    _curves(axis, rows.assign(**{x: rows[x] / scale}), x, y, style)
+    _label_steps(axis, unit)
     what, _, split = y.partition("_mean") if y.startswith("return") else y.partition("_rate")
     label = styles.value_label(what).replace("return", "mean return", 1)
     axis.set_ylabel(f"{label}\n{split[1:]} split" if split else f"{label}\ntraining episodes")
@@ -117,7 +122,7 @@ def bound_in_training(progress: pd.DataFrame, style: str = "light") -> Figure:
         axis.annotate(f"log K, K = {np.exp(level):.0f}", (1, level), xycoords=("axes fraction", "data"), ha="right",
                       va="bottom", xytext=(0, 2), textcoords="offset points", fontsize=9)  # fmt: skip
     axis.margins(y=0.12)
-    _label_steps(axis, "env_steps")
+    _label_steps(axis)
     axis.set_ylabel("SaNCE bound (nats)")
     axis.legend()
     return figure
@@ -208,7 +213,12 @@ def context_settling(table: pd.DataFrame, style: str = "light") -> Figure:
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xlabel("step within the episode")
         axis.xaxis.set_major_formatter(EngFormatter())
-    left.set_ylim(bottom=0)
+    highest = table.groupby(["agent", "step"])["distance"].mean().groupby("agent").max()
+    if highest.max() > _FLATTENING * highest.min() > 0:
+        left.set_yscale("log")
+        left.set_ylim(bottom=0.5 * table.loc[table["distance"] > 0, "distance"].min())
+    else:
+        left.set_ylim(bottom=0)
     left.set_ylabel("distance to the final context\n(unit: mean between episodes)")
     right.set(ylim=(0, 1.02), ylabel="accuracy of telling the task")
     _legend_below(figure, left, table["agent"].nunique())
@@ -216,23 +226,33 @@ def context_settling(table: pd.DataFrame, style: str = "light") -> Figure:
 
 
 def _curves(axis: Any, rows: pd.DataFrame, x: str, y: str, style: str) -> None:
-    scale = 1 / 3600 if x == "seconds" else 1.0
     for agent, (colour, variant) in styles.looks(rows["agent"], style).items():
         runs = [run.sort_values(x) for _, run in rows[rows["agent"] == agent].groupby("run")]
         line = {"color": colour, "ls": LINES[variant % len(LINES)]}
         for run in runs if len(runs) > 1 else []:
-            axis.plot(scale * run[x], run[y], **line, lw=0.8, alpha=0.45)
+            axis.plot(run[x], run[y], **line, **_marked(len(run)), lw=0.8, alpha=0.45)
         start, end = max(run[x].iloc[0] for run in runs), min(run[x].iloc[-1] for run in runs)
         # One run is drawn as it is; several are averaged where all of them have been.
-        grid = runs[0][x].to_numpy() if len(runs) == 1 else np.linspace(start, end, _CURVE_POINTS)
-        if start <= end:
-            mean = np.mean([np.interp(grid, run[x], run[y]) for run in runs], axis=0)
-            axis.plot(scale * grid, mean, **line, lw=2, label=f"{agent} ({_runs(pd.Series([len(runs)]))})")
+        grid = runs[0][x].to_numpy() if len(runs) == 1 else np.linspace(start, end, _CURVE_POINTS if start < end else 1)
+        grid = grid if start <= end else grid[:0]
+        mean = np.mean([np.interp(grid, run[x], run[y]) for run in runs], axis=0)
+        axis.plot(grid, mean, **line, **_marked(len(grid)), lw=2, label=f"{agent} ({_runs(pd.Series([len(runs)]))})")
 
 
-def _label_steps(axis: Any, x: str) -> None:
-    axis.set_xlabel("time of training (hours)" if x == "seconds" else "environment steps")
-    if x != "seconds":
+def _marked(points: int) -> dict[str, Any]:
+    """Returns a marker for lines of so few points that one alone may be all there is to see."""
+    return {"marker": "o", "ms": 4} if points <= _FEW_POINTS else {}
+
+
+def _time_unit(seconds: float) -> tuple[str, float]:
+    """Returns the unit a time is legible in, and how many seconds it has."""
+    return ("seconds", 1.0) if seconds < 180 else ("minutes", 60.0) if seconds < 10800 else ("hours", 3600.0)
+
+
+def _label_steps(axis: Any, unit: str = "") -> None:
+    axis.set_xlabel(f"time of training ({unit})" if unit else "environment steps")
+    axis.xaxis.set_major_locator(MaxNLocator(6))
+    if not unit:
         axis.xaxis.set_major_formatter(EngFormatter())
 
 

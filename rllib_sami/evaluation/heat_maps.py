@@ -1,4 +1,7 @@
-"""Figures over two factors: one panel per agent, one scale, the region of training outlined."""
+"""Figures over two factors: one panel per agent, one scale, the tasks of training outlined.
+
+A full grid is drawn as cells, a sparse one as dots where their values lie.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -15,6 +19,7 @@ from . import style as styles
 from .style import styled
 
 _MOST_NUMBERS = 80  # cells of a panel that are written out
+_FULL = 0.4  # share of cells with a value from which on a large grid is drawn as cells
 
 
 @styled
@@ -99,30 +104,70 @@ def _maps(
     every = pd.concat([mine for _, mine in labels])
     environment = styles.only(every, "environment")
     xs, ys = np.sort(every[x].unique()), np.sort(every[y].unique())
-    width, height = max(2.6, 0.5 * len(xs) + 1.0), max(2.4, 0.4 * len(ys) + 1.1)
-    figure, axes = styles.panels(len(labels), columns, width, height)
-    for axis, (label, mine) in zip(axes, labels, strict=True):
-        wide = mine.pivot(index=y, columns=x, values=column).reindex(index=ys, columns=xs).to_numpy(float)
-        image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
-        trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
-        segments = list(_outline(trained.notna().to_numpy()))
-        for colour, width in (("white", 4.2), ("black", 2.0)):  # black on white: seen on every colour of both scales
-            border = LineCollection(
-                segments, colors=colour, linewidths=width, capstyle="round", clip_on=False, zorder=3
-            )
-            axis.add_collection(border)
-        if wide.size <= _MOST_NUMBERS:
-            _write_numbers(axis, wide, norm, image.cmap)
-        axis.set_title(label)
-        axis.set_xticks(range(len(xs)), [f"{number:g}" for number in xs], rotation=90 if len(xs) > 8 else 0)
-        axis.set_yticks(range(len(ys)), [f"{number:g}" for number in ys])
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
+    share = len(every[[x, y]].drop_duplicates()) / (len(xs) * len(ys))
+    numeric = all(pd.api.types.is_numeric_dtype(every[name]) for name in (x, y))
+    if numeric and len(xs) * len(ys) > _MOST_NUMBERS and share < _FULL:
+        figure, axes = styles.panels(len(labels), columns, 3.6, 3.4)
+        for axis, (label, mine) in zip(axes, labels, strict=True):
+            image = _dots(axis, mine, x, y, column, norm, colour_map)
+            axis.set_title(label)
+    else:
+        width, height = max(2.6, 0.5 * len(xs) + 1.0), max(2.4, 0.4 * len(ys) + 1.1)
+        figure, axes = styles.panels(len(labels), columns, width, height)
+        for axis, (label, mine) in zip(axes, labels, strict=True):
+            image = _cells(axis, mine, x, y, xs, ys, column, norm, colour_map)
+            axis.set_title(label)
     figure.supxlabel(styles.factor_label(x, environment), size="medium")
     figure.supylabel(styles.factor_label(y, environment), size="medium")
     rows = -(-len(labels) // columns)
-    figure.colorbar(image, ax=axes, label=title, aspect=18 * rows, fraction=0.05)
+    figure.colorbar(image, ax=axes, label=title.replace(" (", "\n("), aspect=18 * rows, fraction=0.05)
     return figure
+
+
+def _dots(
+    axis: Any, mine: pd.DataFrame, x: str, y: str, column: str, norm: Normalize, colour_map: str
+) -> ScalarMappable:
+    """Draws a dot per pair of values; those of training have a border."""
+    trained = mine[mine["trained"]]
+    for colour, size in (("black", 120), ("white", 84)):  # both: seen on every colour of both scales
+        axis.scatter(trained[x], trained[y], s=size, color=colour)
+    axis.margins(0.1)
+    return axis.scatter(
+        mine[x], mine[y], c=mine[column], norm=norm, cmap=colour_map, s=60, edgecolors="gray", linewidths=0.5
+    )
+
+
+def _cells(
+    axis: Any,
+    mine: pd.DataFrame,
+    x: str,
+    y: str,
+    xs: np.ndarray,
+    ys: np.ndarray,
+    column: str,
+    norm: Normalize,
+    colour_map: str,
+) -> ScalarMappable:
+    """Draws a cell per pair of values of ``xs`` and ``ys``; the border of those of training is outlined."""
+    wide = mine.pivot(index=y, columns=x, values=column).reindex(index=ys, columns=xs).to_numpy(float)
+    image = axis.imshow(wide, origin="lower", aspect="auto", norm=norm, cmap=colour_map)
+    trained = mine[mine["trained"]].pivot(index=y, columns=x, values="trained").reindex(index=ys, columns=xs)
+    segments = list(_outline(trained.notna().to_numpy()))
+    for colour, width in (("white", 4.2), ("black", 2.0)):  # both: as above
+        axis.add_collection(
+            LineCollection(segments, colors=colour, linewidths=width, capstyle="round", clip_on=False, zorder=3)
+        )
+    if wide.size <= _MOST_NUMBERS:
+        _write_numbers(axis, wide, norm, image.cmap)
+    axis.set_xticks(range(len(xs)), [_tick(value) for value in xs], rotation=90 if len(xs) > 8 else 0)
+    axis.set_yticks(range(len(ys)), [_tick(value) for value in ys])
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    return image
+
+
+def _tick(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _outline(inside: np.ndarray) -> np.ndarray:

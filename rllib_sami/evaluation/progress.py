@@ -16,7 +16,7 @@ _COLUMNS = {
     "learners/default_policy/sance_bound": "sance_bound",
     "learners/default_policy/log_k": "log_k",
 }
-_NEEDED = ("env_steps", "seconds", "return_mean")
+_NEEDED = ("env_steps", "seconds")  # a run in which no episode was finished has no return
 
 
 def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
@@ -29,9 +29,9 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
 
     Returns:
         Columns ``agent, run, env_steps, seconds`` (of training, time in pauses left out), ``return_mean`` (of recent
-        training episodes), ``sance_bound`` and ``log_k`` (nats; missing where there is no contrastive objective) and
-        ``return_mean_<split>`` and ``success_rate_<split>`` of each split that was evaluated during training, missing
-        between two evaluations.
+        training episodes; missing until one was finished), ``sance_bound`` and ``log_k`` (nats; missing where there is
+        no contrastive objective) and ``return_mean_<split>`` and ``success_rate_<split>`` of each split that was
+        evaluated during training, missing between two evaluations.
 
     Raises:
         ValueError: There is no such file, or it is not one of Tune's.

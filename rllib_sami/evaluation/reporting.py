@@ -15,14 +15,16 @@ import jinja2
 from markupsafe import Markup, escape
 
 from .layout import Plot, Section
-from .results import Results
-from .sections import contexts, gallery, scores, training
+from .results import EPISODES_FILE, Results
+from .sections import contexts, gallery, maps, scores, training
 from .sections.common import is_paper, parts, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = ("light", "dark")
+GENERATOR = '<meta name="generator" content="rllib report">'  # by which a report is known again
+_OURS = re.compile(r"index\.html|report\.md|figures(/[^/]+\.(svg|png))?|videos(/\d{3,}_[^/]+)?")
 
 
 def report(results: Results, out: str | Path, title: str | None = None) -> Path:
@@ -32,24 +34,25 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
 
     Args:
         results: Of ``evaluate()``, ``Results.load()`` or ``paper_results()``.
-        out: The folder; made if missing, files of a former report in it are replaced.
+        out: The folder; made if missing, a former report in it is replaced.
         title: Heading of the page.
 
     Returns:
         The path of ``index.html``.
 
     Raises:
-        ValueError: There are no episodes, or the folder cannot be written.
+        ValueError: There are no episodes, or the folder holds anything but a report, or cannot be written.
     """
     if results.episodes.empty:
         raise ValueError("results: no episodes in them. Evaluate at least one task.")
     out = Path(out).expanduser()
     try:
+        _clear(out)
         (out / "figures").mkdir(parents=True, exist_ok=True)
         sections = _sections(results, out)
         plots = {plot.name: _save(plot, out / "figures") for section in sections for plot in section.plots}
         words: dict[str, Any] = {
-            "title": title or f"Zero-shot evaluation: {_names(results, 'algorithm')}",
+            "title": title or f"Evaluation: {_names(results, 'algorithm')}",
             "lead": _lead(results),
             "facts": _facts(results),
             "sections": sections,
@@ -63,19 +66,45 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
     return out / "index.html"
 
 
+def _clear(out: Path) -> None:
+    """Removes a former report from a folder.
+
+    Raises:
+        ValueError: There is anything in it that no report wrote.
+    """
+    top = [file for file in out.iterdir() if not file.name.startswith(".")] if out.is_dir() else []
+    if any(file.name == EPISODES_FILE for file in top):
+        raise ValueError(f"{out}: holds results of `rllib evaluate`, which a report would be mixed with. Give another.")
+    page = out / "index.html"
+    if top and not (page.is_file() and GENERATOR in page.read_text("utf-8", "replace")[:2000]):
+        raise ValueError(f"{out}: holds {top[0].name}, but no report. Give an empty folder, or a new one.")
+    there = [file for place in top for file in (place, *place.rglob("*")) if not file.name.startswith(".")]
+    names = [file.relative_to(out).as_posix() for file in there]
+    foreign = sorted(name for name in names if not _OURS.fullmatch(name))
+    if foreign:
+        raise ValueError(
+            f"{out}: holds {foreign[0]}, which no report wrote, beside a former report. Move it away, or give another "
+            "folder."
+        )
+    for file in there:
+        if file.is_file():
+            file.unlink()
+
+
 def _sections(results: Results, out: Path) -> list[Section]:
     make: list[Callable[[Results], Section]] = [
+        training.runs,
         scores.splits,
         scores.profiles,
         scores.tasks,
-        scores.maps,
+        maps.maps,
         contexts.embeddings,
         contexts.settling,
         contexts.skills,
         lambda results: gallery.gallery(results, out),
         training.information,
         training.learning_curves,
-        scores.skill_rates,
+        maps.skill_rates,
         training.provenance,
     ]
     return [section(results) for section in make]
@@ -114,6 +143,7 @@ def _render(name: str, words: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["code"] = _code
+    environment.globals["generator"] = Markup(GENERATOR)
     assets = {kind: Markup((folder / f"report.{kind}").read_text("utf-8")) for kind in ("css", "js")}
     return environment.get_template(name).render(**words, **assets)
 
@@ -132,7 +162,9 @@ def _lead(results: Results) -> str:
     agents = results.episodes[["algorithm", "run"]].drop_duplicates()["algorithm"].value_counts(sort=False)
     who = ", ".join(f"{name} ({count} {'run' if count == 1 else 'runs'})" for name, count in agents.items())
     today = datetime.now(timezone.utc).date().isoformat()
-    return f"{who} on {_names(results, 'environment')}, without any training on the tasks of the evaluation. {today}"
+    splits = list(dict.fromkeys(results.episodes["split"]))
+    played = f"the split{'s' if len(splits) > 1 else ''} {', '.join(splits)}"
+    return f"{who} on {_names(results, 'environment')}: {played}, played with fixed weights. {today}"
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

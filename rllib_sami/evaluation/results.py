@@ -250,18 +250,16 @@ def _with_absolute_videos(provenance: dict[str, Any], folder: Path) -> dict[str,
 
 def _check_grids(parts: Sequence[Results], names: Sequence[str]) -> None:
     """Refuses results that no table may compare: each run must have played the same episodes of an environment."""
-    seen: dict[Any, str] = {}
+    seen: dict[Any, tuple[str, pd.DataFrame]] = {}
     first: dict[str, tuple[str, pd.DataFrame, Any]] = {}
     for part, name in zip(parts, names, strict=True):
         for (environment, *player), mine in part.episodes.groupby(["environment", *PLAYER], sort=False):
             who = f"{player[1]} ({player[2]} context{', exploring' if player[3] else ''})"
             played = (environment, *player)
             if played in seen:
-                raise ValueError(
-                    f"{name}: {who} on {environment} is in {seen[played]} too. Leave one of them out, "
-                    "or give the checkpoints different labels."
-                )
-            seen[played] = name
+                other, episodes = seen[played]
+                raise ValueError(f"{name}: {who} on {environment} is in {other} too{_twice(mine, episodes)}")
+            seen[played] = (name, mine)
             values = mine.dropna(axis="columns", how="all")
             grid = values[[*TASK, "episode", "episode_seed", *task_columns(values)]].reset_index(drop=True)
             cap = _cap(part.provenance, environment)
@@ -272,6 +270,17 @@ def _check_grids(parts: Sequence[Results], names: Sequence[str]) -> None:
                     f"{name}, {who}: other tasks of {environment} than in {first[environment][0]}: {difference}. "
                     "Evaluate them with the same splits, episodes, seed and env_config, or report them apart."
                 )
+
+
+def _twice(mine: pd.DataFrame, other: pd.DataFrame) -> str:
+    """Returns how two sets of episodes of one run on one environment differ, and what to do."""
+    columns = [*TASK, "episode", "episode_seed"]
+    if mine[columns].reset_index(drop=True).equals(other[columns].reset_index(drop=True)):
+        return ", with the same episodes. Leave one of them out."
+    return (
+        ", with other episodes (their seeds or tasks differ), and one report shows a run once. Leave one of them out; "
+        "for more episodes of one run, evaluate it once with a larger --episodes."
+    )
 
 
 def _difference(wanted: tuple[pd.DataFrame, Any], there: tuple[pd.DataFrame, Any]) -> str | None:

@@ -121,11 +121,11 @@ def value_label(value: str, normalised_by: str = "nothing") -> str:
 
 def factor_label(column: str, environment: str) -> str:
     """Returns the axis title of a task column: ``cube mass (kg)``."""
-    from rllib_sami.envs.registration import ENVIRONMENTS
+    from .task_words import class_of
 
     key = column.removeprefix("task_")
-    cls = ENVIRONMENTS.get(environment.rpartition(":")[2])
-    unit = next((factor.unit for factor in getattr(cls, "factors", ()) if key in factor.keys), "")
+    factors = getattr(class_of(environment), "factors", ())
+    unit = next((factor.unit for factor in factors if key in (factor.name, *factor.keys)), "")
     unit = unit.partition(",")[0].partition(";")[0].replace("a multiple of the", "× the")
     return key.replace("_", " ") + (f" ({unit})" if unit else "")
 

@@ -111,8 +111,8 @@ def per_split(
 ) -> pd.DataFrame:
     """Returns IQM, mean, median and optimality gap per split with 95 % stratified bootstrap intervals.
 
-    Runs are drawn anew within each environment, all tasks of a run together. Environments are put together only where
-    scores are in units of a reference.
+    Runs are drawn anew within each environment, all tasks of a run together; a single run has no interval (NaN).
+    Environments are put together only where scores are in units of a reference.
 
     Args:
         episodes: As in ``Results``.
@@ -132,7 +132,7 @@ def per_split(
             for name, aggregate in statistics.AGGREGATES.items():
                 if name == "optimality gap" and not normalised.divided and value != "success":
                     continue  # a raw return has no target to fall short of
-                low, high = statistics.interval(aggregate(samples))
+                low, high = _interval(aggregate(samples), matrix)
                 found = {"statistic": name, "estimate": float(aggregate(matrix)), "low": low, "high": high}
                 size = {
                     "runs": matrix.shape[0],
@@ -161,11 +161,13 @@ def profiles(
     tables = []
     for group in _groups(normalised.scores, normalised.divided):
         every = np.concatenate([matrix.ravel() for matrix in group.matrices.values()])
-        lowest = min(0.0, every.min()) if normalised.divided or value == "success" else every.min()
-        thresholds = np.linspace(lowest, every.max(), _THRESHOLDS)
+        lowest, margin = every.min(), 0.02 * (np.ptp(every) or 1.0)  # so that every curve begins at 1
+        if (normalised.divided or value == "success") and lowest > 0:
+            lowest, margin = 0.0, 0.0
+        thresholds = np.linspace(lowest - margin, every.max(), _THRESHOLDS)
         for agent, matrix in group.matrices.items():
             samples = statistics.resample(matrix, group.strata, resamples, seed)
-            low, high = statistics.interval(statistics.performance_profile(samples, thresholds))
+            low, high = _interval(statistics.performance_profile(samples, thresholds), matrix)
             fraction = statistics.performance_profile(matrix, thresholds)
             columns = {"threshold": thresholds, "fraction": fraction, "low": low, "high": high}
             tables.append(
@@ -177,18 +179,18 @@ def profiles(
 def improvements(
     episodes: pd.DataFrame, value: str = "return", resamples: int = statistics.RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Returns, per split and ordered pair of agents, how likely a run of x is to beat one of y, with 95 % intervals.
+    """Returns, per split and pair of agents, how likely a run of x is to beat one of y, with 95 % intervals.
 
     Returns:
-        Columns ``environment, split, x, y, probability, low, high``.
+        Columns ``environment, split, x, y, probability, low, high``. The other direction is 1 - probability. Without
+        interval (NaN) where an agent has a single run.
     """
     rows = []
     for group in _groups(scores(episodes, value), pooled=True):
-        for x, y in itertools.permutations(group.matrices, 2):
+        for x, y in itertools.combinations(group.matrices, 2):
             first, second = group.matrices[x], group.matrices[y]
-            low, high = statistics.interval(
-                statistics.resample_improvement(first, second, group.strata, resamples, seed)
-            )
+            samples = statistics.resample_improvement(first, second, group.strata, resamples, seed)
+            low, high = _interval(samples, first, second)
             probability = statistics.probability_of_improvement(first, second)
             rows.append({**group.where, "x": x, "y": y, "probability": probability, "low": low, "high": high})
     return pd.DataFrame(rows, columns=["environment", "split", "x", "y", "probability", "low", "high"])
@@ -305,6 +307,12 @@ def _matrix(agent: str, mine: pd.DataFrame, tasks: pd.MultiIndex) -> np.ndarray:
             "Evaluate what is missing, or leave the rest out."
         )
     return wide.to_numpy()
+
+
+def _interval(samples: np.ndarray, *matrices: np.ndarray) -> np.ndarray:
+    """Returns the interval of resampled statistics; NaN where a matrix ``[R, T]`` has one run, to be drawn only."""
+    found = statistics.interval(samples)
+    return np.full_like(found, np.nan) if min(map(len, matrices)) < 2 else found
 
 
 def _in_units(episodes: pd.DataFrame, value: str, reference: str | None) -> Normalised:

@@ -49,6 +49,8 @@ def test_probe_is_judged_on_tasks_it_has_not_seen():
     episodes = pd.DataFrame({"task_id": number, "task_mass": number / 10})
     assert contexts.neighbour_accuracy(values, contexts.task_labels(episodes.assign(split="train"))) == 1.0
     assert contexts.probe_factors(values, episodes)["mass"] < 0.5
+    few = contexts.PROBE_EPISODES * values.shape[1] - 1
+    assert contexts.probe_factors(values[:few], episodes[:few]) == {}
 
 
 def test_clusters_are_found_and_ordered_by_size():

@@ -44,6 +44,13 @@ def sweep() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def sparse() -> pd.DataFrame:
+    """Twenty pairs of 20 x 20 values."""
+    values = np.linspace(0.2, 4, 20)
+    return pd.DataFrame({"agent": "SaCCM", "environment": "SaMI/PandaPush-v0", CELLS[0]: values,
+                         CELLS[1]: values[::-1], "mean": values, "trained": values < 1})  # fmt: skip
+
+
 def settling() -> pd.DataFrame:
     one = pd.DataFrame({"step": STEPS, "distance": 1.0 / (1 + STEPS), "standard_error": 0.02, "accuracy": 0.5})
     return pd.concat([one.assign(agent=agent) for agent in ("SaCCM", "CCM")])
@@ -58,9 +65,16 @@ DRAWINGS = {
     "profiles": lambda look: figures.performance_profiles(tables.profiles(PAPER, resamples=20), style=look),
     "maps": lambda look: heat_maps.heat_maps(paper_cells(), *CELLS, "success", style=look),
     "differences": lambda look: heat_maps.heat_map_differences(paper_cells(), *CELLS, "TESAC", "success", style=look),
+    "difference of two": lambda look: heat_maps.heat_map_differences(
+        paper_cells().query("agent in ('SaCCM', 'TESAC') and task_cube_mass < 5").assign(environment="own"),
+        *CELLS,
+        "TESAC",
+        style=look,
+    ),
+    "sparse map": lambda look: heat_maps.heat_maps(sparse(), *CELLS, style=look),
     "skills": lambda look: heat_maps.panda_skills(paper_skill_rates(), *CELLS, style=look),
     "curves over steps": lambda look: figures.learning_curves(progress(), style=look),
-    "curves over hours": lambda look: figures.learning_curves(progress(), "seconds", "return_mean_extreme", style=look),
+    "curves over time": lambda look: figures.learning_curves(progress(), "seconds", "return_mean_extreme", style=look),
     "bound in training": lambda look: figures.bound_in_training(progress(), style=look),
     "bound versus keys": lambda look: figures.bound_versus_keys(sweep(), style=look),
     "contexts by task": lambda look: figures.context_scatter(
@@ -148,6 +162,14 @@ def test_heat_maps_share_one_scale_and_differences_are_centred():
     )
 
 
+def test_a_sparse_map_shows_dots_where_their_values_lie():
+    axis = heat_maps.heat_maps(sparse(), *CELLS).axes[0]
+    assert not axis.images
+    *borders, dots = axis.collections
+    np.testing.assert_allclose(dots.get_offsets(), sparse()[list(CELLS)])
+    assert [len(border.get_offsets()) for border in borders] == [int(sparse()["trained"].sum())] * 2
+
+
 def test_factors_are_named_with_their_units():
     assert style.factor_label("task_cube_mass", "SaMI/PandaPush-v0") == "cube mass (kg)"
     assert style.factor_label("task_mass_scale", "SaMI/Ant-v0") == "mass scale (× the model's own value)"
@@ -161,6 +183,31 @@ def test_a_curve_is_the_mean_of_runs_as_far_as_all_of_them_go():
     x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
     assert (x[0], x[-1]) == (100, 19_100)
     assert y[-1] == pytest.approx((19_100 + 2 * 19_000) / 2)
+
+
+def test_runs_of_one_point_each_are_seen_and_named():
+    one = progress(("SaCCM",)).groupby("run").head(1)  # at different steps: no mean that both have
+    alone = one[one["run"] == "SaCCM 0"]
+    for table, names in ((alone, "SaCCM (1 run)"), (one, "SaCCM (2 runs)")):
+        axis = figures.learning_curves(table).axes[0]
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == [names]
+        assert sum(len(line.get_xdata()) == 1 and line.get_marker() == "o" for line in axis.lines) == len(table)
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(2.0, "seconds"), (600.0, "minutes"), (90_000.0, "hours")])
+def test_time_is_in_a_legible_unit(seconds, unit):
+    table = progress(("SaCCM",), runs=1)
+    table["seconds"] *= seconds / table["seconds"].max()
+    axis = figures.learning_curves(table, "seconds").axes[0]
+    assert axis.get_xlabel() == f"time of training ({unit})"
+    assert 1 < axis.lines[0].get_xdata().max() < 100
+
+
+def test_settling_of_one_agent_does_not_flatten_the_other():
+    table = settling()
+    assert figures.context_settling(table).axes[0].get_yscale() == "linear"
+    far = table.assign(distance=np.where(table["agent"] == "CCM", 100.0, 1.0) * table["distance"])
+    assert figures.context_settling(far).axes[0].get_yscale() == "log"
 
 
 def test_messages():

@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -14,11 +15,13 @@ from rllib_sami.cli import main
 from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.paper import paper_results
-from rllib_sami.evaluation.sections import training
+from rllib_sami.evaluation.reporting import GENERATOR
+from rllib_sami.evaluation.sections import maps, scores, training
+from rllib_sami.evaluation.task_words import task_values
 
 from .synthetic import cheetah, panda
 
-SECTIONS = ["splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "information",
+SECTIONS = ["runs", "splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "information",
             "learning", "panda", "provenance"]  # fmt: skip
 
 
@@ -123,6 +126,7 @@ def test_videos(written):
     assert "data:video/mp4;base64,c21hbGw=" in html
     assert (written / "videos" / "001_large.mp4").stat().st_size == 400_000
     assert "1 of 3 videos are left out" in html
+    assert re.search(r"^- .*large.*\n\n", (written / "report.md").read_text("utf-8"), re.MULTILINE)
     assert 'data-skill="&lt;run&gt;"' in html
     assert "<run>" not in html
     assert '<select name="skill">' in html
@@ -142,6 +146,39 @@ def test_numbers_stand_beside_the_papers(written):
     assert "4,583 ± 321" in tasks  # CrippledHalfCheetah, training, SaCCM
     assert "orientation and no target" in tasks
     assert "joint 3, mass_scale 1.15" in tasks
+
+
+def _crippled(**changes):
+    """Tasks of CrippledHalfCheetah: masses with joint 0 dead in training, with joints 4 and 5 elsewhere."""
+    episodes = cheetah(with_contexts=False).episodes
+    joint = episodes.pop("task_joint").to_numpy()
+    dead = {f"task_cripple_{part}": (joint == part).astype(float) for part in range(6)}
+    return Results(episodes.assign(**dead, **changes))
+
+
+def test_sets_of_parts_are_one_factor_in_words():
+    results = _crippled()
+    words = task_values(results.episodes)
+    environment = "SaMI/CrippledHalfCheetah-v0"
+    assert words[environment, "train", 0] == "dead joint 3, mass_scale 1"
+    assert words[environment, "moderate", 1] == "dead joint 1, mass_scale 1"
+    (first, _) = maps.maps(results).plots
+    assert "over mass scale (× the model's own value) and cripple (dead joints)" in first.caption or (
+        "over cripple (dead joints) and mass scale" in first.caption
+    )
+    ticks = {tick.get_text() for axis in first.draw().axes for tick in axis.get_xticklabels()}
+    assert {"0", "1", "3", "4", "5"} <= ticks
+
+
+def test_maps_leave_out_what_differs_in_a_third_factor():
+    """Damping differs with the mass on the extreme split only; a factor of unknown neutral value forbids the map."""
+    results = _crippled()
+    far = results.episodes["split"] == "extreme"
+    grid = maps.maps(Results(results.episodes.assign(task_damping_scale=np.where(far, 2.0, 1.0)))).plots[0]
+    assert "only the 108 of 144 episodes with neutral damping scale" in grid.caption
+    unknown = maps.maps(Results(results.episodes.assign(task_wind=np.where(far, 2.0, 1.0))))
+    assert not unknown.plots
+    assert "Left out" in unknown.missing
 
 
 def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):
@@ -172,6 +209,56 @@ def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):
     assert not information.missing
     for plot in (*learning.plots, *information.plots):
         assert plot.draw(style="dark").axes
+
+
+def test_real_reasons_for_missing_curves(tmp_path):
+    """A trial whose file has evaluations, but no finished training episode and no bound."""
+    columns = {
+        "num_env_steps_sampled_lifetime": [100],
+        "time_total_s": [1.0],
+        "evaluation/super_extreme/return_mean": [5.0],
+    }
+    pd.DataFrame(columns).to_csv(tmp_path / "progress.csv", index=False)
+    results = cheetah(with_contexts=False)
+    checkpoint = {"run": "SaCCM seed 0", "algorithm": "SaCCM", "path": str(tmp_path / "checkpoint_000000")}
+    results.provenance["checkpoints"] = [checkpoint]
+    learning = training.learning_curves(results)
+    assert [plot.name for plot in learning.plots] == [
+        "learning_crippledhalfcheetah_return_mean_super_extreme_env_steps"
+    ]
+    assert "no training episode was finished (SaCCM seed 0)" in " ".join(learning.notes)
+    assert "no bound in the progress.csv of SaCCM seed 0" in training.information(results).missing
+
+
+def test_runs_show_how_long_they_were_trained_and_warn_of_differences():
+    results = cheetah(with_contexts=False)
+    section = training.runs(results)
+    assert not section.missing
+    assert len(section.tables[0].rows) == 6
+    assert "100,000" in section.tables[0].rows[0]
+    unequal = np.where(results.episodes["algorithm"] == "SaCCM", 300_000, -1)
+    assert "unknown" in training.runs(Results(results.episodes.assign(env_steps=unequal))).tables[0].rows[-1]
+    unequal = np.where(results.episodes["run"] == "SaCCM seed 1", 300_000, 100_000)
+    missing = training.runs(Results(results.episodes.assign(env_steps=unequal))).missing
+    assert "SaCCM 100,000 to 300,000, TESAC 100,000" in missing
+
+
+def test_provenance_is_in_words():
+    results = cheetah(with_contexts=False)
+    results.provenance |= {"checkpoints": [{"run": "a", "path": "b"}], "left_out": [], "max_steps": {"c": 7}}
+    first, second = training.provenance(results).tables
+    assert ["max steps: c", "7"] in first.rows
+    assert all("left" not in name for name, _ in first.rows)
+    assert (second.caption, second.columns, second.rows) == ("Checkpoints", ["run", "path"], [["a", "b"]])
+
+
+def test_a_single_run_has_a_warning_and_no_interval():
+    section = scores.splits(cheetah(seeds=(0,), with_contexts=False))
+    assert "One training run only: SaCCM, TESAC" in section.missing
+    assert "[" not in section.tables[0].rows[0][2]
+    assert "n = 1 run per agent" in section.plots[0].caption
+    assert "interval" not in section.plots[0].caption + section.tables[0].caption
+    assert not scores.splits(cheetah(with_contexts=False)).missing
 
 
 def test_report_of_the_paper_alone(tmp_path):
@@ -206,6 +293,40 @@ def test_command_writes_the_same_figures(tmp_path, of_panda):
     assert len(files) >= 6
     for file in files:
         assert file.read_bytes() == (tmp_path / "out" / "figures" / file.name).read_bytes()
+
+
+def test_a_former_report_is_replaced_and_nothing_else(tmp_path):
+    """What an earlier report drew and this one does not is gone; results and files of others are refused."""
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "old.svg").write_text("old")
+    (tmp_path / "index.html").write_text(f"<!doctype html>{GENERATOR}")
+    few = panda(episodes=1)
+    one = Results(few.episodes[(few.episodes["algorithm"] == "TESAC") & (few.episodes["split"] == "extreme")])
+    report(one, tmp_path)
+    assert not (tmp_path / "figures" / "old.svg").exists()
+    assert GENERATOR in (tmp_path / "index.html").read_text("utf-8")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds notes\.txt, which no report wrote"):
+        report(one, tmp_path)
+    assert (tmp_path / "report.md").is_file()
+    one.save(tmp_path / "results")
+    with pytest.raises(ValueError, match="holds results of `rllib evaluate`"):
+        report(one, tmp_path / "results")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "index.html").write_text("my page")
+    with pytest.raises(ValueError, match=r"holds index\.html, but no report"):
+        report(one, tmp_path / "other")
+    assert (tmp_path / "other" / "index.html").read_text() == "my page"
+
+
+def test_shortened_episodes_do_not_stand_beside_the_papers():
+    results = cheetah(with_contexts=False)
+    results.provenance["max_steps"] = {"SaMI/CrippledHalfCheetah-v0": 1000}
+    assert len(scores.tasks(results).tables) == 2
+    results.provenance["max_steps"] = {"SaMI/CrippledHalfCheetah-v0": 40}
+    section = scores.tasks(results)
+    assert len(section.tables) == 1
+    assert "end after 40 steps here and after 1,000" in section.notes[0]
 
 
 @pytest.mark.parametrize(

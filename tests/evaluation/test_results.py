@@ -115,7 +115,10 @@ def test_other_caps_are_refused_and_other_environments_are_not(tmp_path):
 def test_the_same_run_twice_is_refused(tmp_path):
     for name in "ab":
         make().save(tmp_path / name)
-    with pytest.raises(ValueError, match=r"a \(learned context\) on SaMI/Ant-v0 is in .*/a too"):
+    with pytest.raises(ValueError, match=r"a \(learned context\) on SaMI/Ant-v0 is in .*/a too, with the same"):
+        Results.load([tmp_path / "a", tmp_path / "b"])
+    make(episode_seed=5).save(tmp_path / "b")
+    with pytest.raises(ValueError, match=r"is in .*/a too, with other episodes \(their seeds or tasks differ\)"):
         Results.load([tmp_path / "a", tmp_path / "b"])
     make(context="zero").save(tmp_path / "b")
     assert set(Results.load([tmp_path / "a", tmp_path / "b"]).episodes["context"]) == {"learned", "zero"}

@@ -146,13 +146,28 @@ def test_successes_are_not_divided_and_have_a_gap():
 def test_improvements_and_t_tests():
     episodes = play({"SaCCM": [1.0, 2.0, 3.0], "TESAC": [2.0, 4.0, 6.0]})
     table = tables.improvements(episodes)
-    there, back = (one(table, split="train", x=x, y=y) for x, y in [("SaCCM", "TESAC"), ("TESAC", "SaCCM")])
+    there = one(table, split="train")  # each pair once
+    assert (there["x"], there["y"]) == ("SaCCM", "TESAC")
     assert there["probability"] == pytest.approx(1.5 / 9)  # 3 beats 2, and 2 ties with 2
-    assert there["probability"] + back["probability"] == pytest.approx(1)
     assert there["low"] < there["probability"] < there["high"]
     test = one(tables.t_tests(episodes), split="train")
     assert (test["mean_x"], test["mean_y"], test["student_df"]) == (2.5, 4.5, 4)
     assert test["df"] < 4
+
+
+def test_a_single_run_has_no_interval():
+    episodes = play({"SaCCM": [50.0], "TESAC": [50.0, 60.0]})
+    table = tables.per_split(episodes, resamples=10)
+    assert table.groupby("agent")["low"].agg(lambda low: low.notna().any()).to_dict() == {"SaCCM": False, "TESAC": True}
+    assert tables.improvements(episodes, resamples=10)[["low", "high"]].isna().all(axis=None)
+    profiles = tables.profiles(episodes, resamples=10)
+    assert profiles.loc[profiles["agent"] == "SaCCM", ["low", "high"]].isna().all(axis=None)
+    assert tables.t_tests(episodes)["p"].isna().all()
+
+
+def test_profiles_begin_at_one_also_where_scores_are_not_divided():
+    table = tables.profiles(play({"SaCCM": [-5.0, 2.0], "TESAC": [3.0, 4.0]}), resamples=10)
+    assert (table.groupby(["split", "agent"])["fraction"].first() == 1).all()
 
 
 def test_profiles_fall_from_one_to_zero():

@@ -36,6 +36,19 @@ def span(numbers: pd.Series) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
+def counted(number: str, noun: str) -> str:
+    """Returns ``"1 run"``, ``"3 runs"`` or ``"1 to 3 runs"``."""
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
+
+
+def unit_in_words(normalised_by: str) -> str:
+    """Returns a sentence on what scores were divided by, as of ``tables.normalise``."""
+    reason = normalised_by.removeprefix("nothing").strip(" ()")
+    if reason != normalised_by:
+        return "Scores are as played, not divided by a reference" + (f": {reason}." if reason else ".")
+    return f"Scores are divided by {normalised_by}."
+
+
 def without_only_environment(table: pd.DataFrame) -> pd.DataFrame:
     """Returns a table with short names in its column ``environment``, or without it if all rows have the same."""
     if table["environment"].nunique() == 1:

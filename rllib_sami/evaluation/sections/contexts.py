@@ -1,4 +1,4 @@
-"""Sections on contexts: where they lie, how fast they settle, which tasks get the same."""
+"""Sections on contexts: where they lie, how fast they settle, which tasks get similar ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from .. import contexts, figures
 from ..layout import Plot, Section, Table
 from ..results import Results
-from .common import short, span
+from .common import counted, short, span
 
 HOW_TO_GET = (
     "the results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
@@ -25,7 +25,8 @@ def embeddings(results: Results) -> Section:
         ["The last context of each episode. A plane shows only so much of them, hence the numbers: silhouette (1: "
          "contexts of a task lie apart from all others; 0: they overlap), how often the nearest other episodes tell "
          "task, and R² of a linear probe to the true factors on tasks held out from it (1: perfect; 0 or less: "
-         "nothing). Contexts of different runs have nothing in common, so one run per agent is drawn."],
+         "nothing; far below 0: it leads astray on tasks unlike those it was fitted to). Contexts of different runs "
+         "have nothing in common, so one run per agent is drawn."],
     )  # fmt: skip
     table = contexts.describe(results)
     if table.empty:
@@ -54,6 +55,11 @@ def embeddings(results: Results) -> Section:
     columns = {"neighbour_accuracy": "task told by neighbours", "chance": "by chance", "silhouette_skill":
                "silhouette by skill", "silhouette": "silhouette by task", "episodes": "n"}  # fmt: skip
     columns |= {name: f"R² {name.removeprefix('r2_')}" for name in table if name.startswith("r2_")}
+    if (table["episodes"] < contexts.PROBE_EPISODES * table["dimensions"]).any():
+        section.notes = [
+            f"R² is left out for runs with fewer than {contexts.PROBE_EPISODES} episodes per context dimension: a "
+            "probe fitted to so few says more of chance than of the context."
+        ]
     section.tables.append(Table("Contexts in numbers", table.rename(columns=columns).dropna(axis="columns", how="all")))
     return section
 
@@ -64,7 +70,8 @@ def settling(results: Results) -> Section:
         "settling",
         "How fast the context settles",
         ["Left: mean distance to the episode's last context, in units of the mean distance between two episodes. "
-         "Right: how often the nearest other episodes tell the task from the context of that step."],
+         "The scale is logarithmic where one agent's distances would flatten another's. Right: how often the nearest "
+         "other episodes tell the task from the context of that step."],
     )  # fmt: skip
     runs = contexts.runs_with_contexts(results)
     if not runs:
@@ -75,22 +82,24 @@ def settling(results: Results) -> Section:
     if table.empty:
         section.missing = "Left out: too few episodes. Two or more per run would give it."
         return section
+    number = "one run" if len(runs) == 1 else f"mean of {len(runs)} runs"
     section.plots.append(
-        Plot("settling", f"Settling of the context over environment steps, mean of {len(runs)} runs "
-             f"({span(table['episodes'])} episodes each at a step); bands: 95 % intervals over episodes.",
+        Plot("settling", f"Settling of the context over environment steps, {number} "
+             f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over episodes.",
              partial(figures.context_settling, table))
     )  # fmt: skip
     return section
 
 
 def skills(results: Results) -> Section:
-    """Clusters of contexts: which tasks get the same skill."""
+    """Clusters of contexts: which tasks get similar ones."""
     section = Section(
         "skills",
-        "Tasks that get the same skill",
-        ["Contexts grouped by k-means, with the number of groups that has the highest silhouette. Tasks in one group "
-         "are answered with one skill; the episode named is the one nearest to the group's centre. "
-         "Where there are videos, they can be filtered by group, and to one that is typical of each."],
+        "Tasks with similar contexts",
+        ["Contexts grouped by k-means, with the number of groups that has the highest silhouette. The groups say which "
+         "tasks look alike to the agent; whether it does the same on them is to be seen in the returns, the skills and "
+         "the videos. The episode named is the one nearest to the group's centre. Where there are videos, they can be "
+         "filtered by group, and to one that is typical of each."],
     )  # fmt: skip
     for algorithm, run in _one_run_each(results):
         if (results.episodes["run"] == run).sum() < 3:
@@ -98,8 +107,9 @@ def skills(results: Results) -> Section:
         episodes, score = contexts.clusters_of(results, run)
         rows = [_cluster(number, mine) for number, mine in episodes.groupby("cluster")]
         quality = f"silhouette {score:.2f}" if score == score else "no structure that would tell two groups apart"
+        groups = f"{counted(str(len(rows)), 'group')} of {counted(str(len(episodes)), 'episode')}"
         section.tables.append(
-            Table(f"{algorithm} (run {run}): {len(rows)} groups of {len(episodes)} episodes, {quality}",
+            Table(f"{algorithm} (run {run}): {groups}, {quality}",
                   pd.DataFrame(rows).dropna(axis="columns", how="all"))
         )  # fmt: skip
     if not section.tables:

@@ -1,4 +1,4 @@
-"""Sections on how well agents do: per split, per task, over two factors."""
+"""Sections on how well agents do: per split and per task."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from functools import partial
 
 import pandas as pd
 
-from .. import figures, heat_maps, tables
+from .. import figures, tables
 from ..layout import NOTHING, Plot, Section, Table, text, with_interval
-from ..paper import paper_cells, paper_results, paper_skill_rates
+from ..paper import paper_results
 from ..results import Results
-from ..style import factor_label
-from .common import is_paper, measures, short, span, without_only_environment
+from ..task_words import class_of, task_values
+from .common import counted, is_paper, measures, parts, span, unit_in_words, without_only_environment
 
-PANDA = "SaMI/PandaPush-v0"
-FRICTION, MASS = "task_table_friction", "task_cube_mass"
-BOOTSTRAP = "95 % stratified bootstrap intervals over runs"
+BOOTSTRAP = " with 95 % stratified bootstrap intervals over runs"
 
 
 def splits(results: Results) -> Section:
@@ -29,22 +27,24 @@ def splits(results: Results) -> Section:
     for value in measures(results):
         table = tables.per_split(results.episodes, value)
         unit = table["normalised_by"].iloc[0]
+        intervals = BOOTSTRAP if table["low"].notna().any() else ""
         runs, tasks = (span(table[name]) for name in ("runs", "tasks"))
         where = " of all environments together" if tables.ALL_ENVIRONMENTS in set(table["environment"]) else ""
         section.plots.append(
             Plot(
                 f"iqm_{value}",
-                f"IQM of the {value} per split, with {BOOTSTRAP} (n = {runs} runs per agent on {tasks} tasks per "
-                f"split{where}). Scores are divided by {unit}.",
+                f"IQM of the {value} per split{intervals} (n = {counted(runs, 'run')} per agent on "
+                f"{counted(tasks, 'task')} per split{where}). {unit_in_words(unit)}",
                 partial(figures.iqm_bars, table),
             )
         )
-        section.tables.append(Table(f"{value.capitalize()}: aggregates with {BOOTSTRAP}", _aggregates(table)))
+        section.tables.append(Table(f"{value.capitalize()}: aggregates{intervals}", _aggregates(table)))
+        section.missing = _single_runs(table)
         improvements = tables.improvements(results.episodes, value)
         if len(improvements):
             section.tables.append(
                 Table(f"{value.capitalize()}: probability that a run of one agent beats one of another, on a task of "
-                      "the split", _improvements(improvements), folded=True)
+                      "the split (a tie counts one half)", _improvements(improvements), folded=True)
             )  # fmt: skip
         tests = tables.t_tests(results.episodes, value)
         if tests["p"].notna().any():
@@ -70,8 +70,9 @@ def profiles(results: Results) -> Section:
         section.plots.append(
             Plot(
                 f"profile_{value}",
-                f"Fraction of runs and tasks whose mean {value} exceeds the score on the horizontal axis (in units of "
-                f"{table['normalised_by'].iloc[0]}); bands: pointwise 95 % stratified bootstrap intervals over runs.",
+                f"Fraction of runs and tasks whose mean {value} exceeds the score on the horizontal axis. "
+                f"{unit_in_words(table['normalised_by'].iloc[0])} Bands: pointwise 95 % stratified bootstrap intervals "
+                "over runs, where an agent has several.",
                 partial(figures.performance_profiles, table),
             )
         )
@@ -97,20 +98,22 @@ def tasks(results: Results) -> Section:
         front = without_only_environment(front.rename(columns={"task_id": "task"}))
         shown = pd.concat([front, wide.reset_index(drop=True)], axis=1)
         of = "split" if is_paper(results) else "task"
-        n = f"n = {span(table['runs'])} runs" + (
-            "" if is_paper(results) else f", {span(table['episodes'])} episodes per agent and task"
+        n = f"n = {counted(span(table['runs']), 'run')}" + (
+            "" if is_paper(results) else f", {counted(span(table['episodes']), 'episode')} per agent and task"
         )
         section.tables.append(Table(f"Mean {value} per {of} with 95 % interval (Student's, over {over}; {n})", shown))
-    if not is_paper(results):
-        beside = _beside_paper(results)
-        if len(beside):
-            section.tables.append(Table("Mean return per split, beside the paper's (mean ± standard deviation of five "
-                                        "seeds)", beside))  # fmt: skip
-            section.notes = [COMPARABILITY]
-        else:
-            section.notes = ["The paper has no returns for these environments and algorithms to put beside these."]
-    else:
+    if is_paper(results):
         section.notes = [COMPARABILITY]
+        return section
+    shortened = _shortened(results)
+    beside = _beside_paper(results.episodes[~results.episodes["environment"].isin(list(shortened))])
+    if len(beside):
+        section.tables.append(Table("Mean return per split, beside the paper's (mean ± standard deviation of five "
+                                    "seeds)", beside))  # fmt: skip
+        section.notes = [COMPARABILITY]
+    elif not shortened:
+        section.notes = ["The paper has no returns for these environments and algorithms to put beside these."]
+    section.notes = [*section.notes, *shortened.values()]
     return section
 
 
@@ -124,97 +127,25 @@ COMPARABILITY = (
 )
 
 
-def maps(results: Results) -> Section:
-    """Heat maps over two factors."""
-    section = Section(
-        "maps",
-        "Over two factors",
-        ["One scale for all agents; cells inside the outline were trained on."],
-    )
-    for environment, x, y, cells, value in _grids(results):
-        where = f"{environment}, over {factor_label(x, environment)} and {factor_label(y, environment)}"
-        name = f"{short(environment)}_{value}".lower()
-        of = f"episodes of all runs, {span(cells['episodes'])} per cell" if "episodes" in cells else "as published"
-        caption = f"Mean {value} on {where} ({of}); the outline holds the tasks of training."
-        section.plots.append(Plot(f"map_{name}", caption, partial(heat_maps.heat_maps, cells, x, y, value)))
-        agents = list(cells["agent"].unique())
-        if len(agents) > 1:
-            baseline = "TESAC" if "TESAC" in agents else agents[-1]
-            caption = f"By how much each agent's mean {value} exceeds that of {baseline}, on {where}."
-            draw = partial(heat_maps.heat_map_differences, cells, x, y, baseline, value)
-            section.plots.append(Plot(f"map_{name}_gain", caption, draw))
-    if not section.plots:
-        section.missing = (
-            "Left out: no environment here has tasks that differ in two factors with two or more values each. Results "
-            "of such a one (`rllib evaluate` on SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all splits) would give it."
-        )
-    return section
-
-
-def skill_rates(results: Results) -> Section:
-    """Panda: which skill was shown where."""
-    section = Section(
-        "panda",
-        "Skills over friction and mass",
-        ["Which skill the cube was moved with, failures included: a heavy cube cannot be lifted, one on a rough table "
-         "can hardly be pushed."],
-    )  # fmt: skip
-    wanted = []
-    if is_paper(results):
-        wanted.append((PANDA, "skill", paper_skill_rates(), "as published, five training seeds, the authors' label"))
-    for environment, mine in results.episodes.groupby("environment", sort=False):
-        if not {FRICTION, MASS} <= set(mine.dropna(axis="columns", how="all")):
-            continue
-        for label, whose in (("skill", "our label"), ("reference_skill", "the authors' label")):
-            rates = tables.skill_rates(mine, FRICTION, MASS, label)
-            if len(rates):
-                wanted.append((str(environment), label, rates, f"episodes of all runs, {whose}"))
-    for environment, label, rates, of_what in wanted:
-        section.plots.append(
-            Plot(f"{label}_{short(environment)}".lower(),
-                 f"Share of a cell's episodes in which each skill was shown, on {environment} ({of_what}); the outline "
-                 "holds the tasks of training.", partial(heat_maps.panda_skills, rates, FRICTION, MASS))
-        )  # fmt: skip
-    if not section.plots:
-        section.missing = (
-            "Left out: no results of a Panda environment with skills. `rllib evaluate` of an agent trained on "
-            "SaMI/PandaPush-v0 would give it."
-        )
-    return section
-
-
-def task_values(episodes: pd.DataFrame) -> dict[tuple, str]:
-    """Returns the factors' values of each (environment, split, task_id) that vary in its environment, in words."""
+def _shortened(results: Results) -> dict[str, str]:
+    """Returns the environments whose episodes had another cap than their own, with a sentence on each."""
     found = {}
-    for _, mine in episodes.groupby("environment", sort=False):
-        varying = tables.factors(mine)
-        for key, task in mine.groupby(["environment", "split", "task_id"], sort=False):
-            pairs = [(name.removeprefix("task_"), sorted(task[name].dropna().unique())) for name in sorted(varying)]
-            found[key] = ", ".join(
-                f"{name} {'–'.join(f'{number:g}' for number in dict.fromkeys((numbers[0], numbers[-1])))}"
-                for name, numbers in pairs
-                if numbers
-            )
+    for part in parts(results):
+        for environment, cap in (part.get("max_steps") or {}).items():
+            usual = getattr(class_of(environment), "default_max_steps", None)
+            if None not in (cap, usual) and cap != usual:
+                found[environment] = (
+                    f"The paper's returns are left out for {environment}: episodes end after {cap:,} steps here and "
+                    f"after {usual:,} in the environment as it is, so their sums of rewards do not compare."
+                )
     return found
 
 
-def _grids(results: Results) -> list[tuple[str, str, str, pd.DataFrame, str]]:
-    """Returns environment, the two factors, cells and measure of every heat map there can be."""
-    found = []
-    if is_paper(results):
-        found.append((PANDA, FRICTION, MASS, paper_cells(), "success"))
-    for environment, mine in results.episodes.groupby("environment", sort=False):
-        names = tables.factors(mine)
-        if len(names) >= 2:
-            x, y = (FRICTION, MASS) if {FRICTION, MASS} <= set(names) else names[:2]
-            value = "success" if mine["success"].notna().any() else "return"
-            found.append((str(environment), x, y, tables.cells(mine, x, y, value), value))
-    return found
-
-
-def _beside_paper(results: Results) -> pd.DataFrame:
+def _beside_paper(episodes: pd.DataFrame) -> pd.DataFrame:
+    if episodes.empty:
+        return episodes
     published = paper_results().episodes.groupby(["environment", "split", "algorithm"])["return"].agg(["mean", "std"])
-    ours = tables.per_split(results.episodes, "return", reference=None)
+    ours = tables.per_split(episodes, "return", reference=None)
     rows = []
     for row in ours[ours["statistic"] == "mean"].itertuples(index=False):
         key = (row.environment, row.split, row.agent)
@@ -224,6 +155,18 @@ def _beside_paper(results: Results) -> pd.DataFrame:
                          f"{text(float(mean))} ± {text(float(std))}"))  # fmt: skip
     table = pd.DataFrame(rows, columns=["environment", "split", "agent", "here [95 % interval]", "paper"])
     return without_only_environment(table)
+
+
+def _single_runs(table: pd.DataFrame) -> str:
+    """Returns a warning of the agents that have one run only, or nothing."""
+    single = list(dict.fromkeys(table.loc[table["runs"] == 1, "agent"]))
+    if not single:
+        return ""
+    return (
+        f"One training run only: {', '.join(single)}. That says nothing about another seed, so intervals over runs and "
+        "t-tests are left out, and a difference between agents may be chance. Three or more seeds of each would give "
+        "them."
+    )
 
 
 def _aggregates(table: pd.DataFrame) -> pd.DataFrame:

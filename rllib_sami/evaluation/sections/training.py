@@ -1,4 +1,4 @@
-"""Sections on training, on the estimator, and on where everything comes from."""
+"""Sections on runs and their training, on the estimator, and on where everything comes from."""
 
 from __future__ import annotations
 
@@ -8,42 +8,74 @@ from typing import Any
 
 import pandas as pd
 
-from .. import figures
+from .. import figures, tables
 from ..layout import Plot, Section, Table
 from ..mutual_information import gaussian_sweep
 from ..progress import PROGRESS_FILE, read_progress
 from ..results import Results
-from .common import parts, short
+from .common import counted, is_paper, parts, short, without_only_environment
+
+
+def runs(results: Results) -> Section:
+    """Who is compared, and how long each was trained."""
+    section = Section("runs", "Runs")
+    if is_paper(results):
+        section.text = [
+            "Five training seeds per algorithm and environment. How long each was trained is not published."
+        ]
+        return section
+    columns = ["agent", "environment", "run", "seed", "env_steps"]
+    table = results.episodes.assign(agent=tables.agents(results.episodes))[columns].drop_duplicates()
+    lengths = table[table["env_steps"] >= 0].groupby(["environment", "agent"])["env_steps"].agg(["min", "max"])
+    for environment, mine in lengths.groupby("environment", sort=False):
+        if mine["min"].min() < mine["max"].max():
+            each = ", ".join(f"{agent} {_span(low, high)}" for (_, agent), low, high in mine.itertuples())
+            section.missing += (
+                f"{' ' if section.missing else ''}Runs on {environment} were not trained equally long (environment "
+                f"steps: {each}): differences between agents may come from that alone."
+            )
+    names = {"seed": "training seed", "env_steps": "trained for (environment steps)"}
+    shown = without_only_environment(table).rename(columns=names)
+    shown[list(names.values())] = shown[list(names.values())].astype(object).replace(-1, "unknown")
+    section.tables.append(
+        Table(f"{counted(str(len(table)), 'run')}, with fixed weights", shown, folded=len(table) > 12)
+    )
+    return section
 
 
 def learning_curves(results: Results) -> Section:
     """Returns during training, over steps and over wall clock."""
     section = Section("learning", "Learning curves")
-    progress = _progress(results)
-    if progress.empty:
-        section.missing = (
-            f"Left out: no {PROGRESS_FILE} beside the checkpoints. Results of checkpoints inside a folder of "
-            "`rllib train`, with that file still there, would give it."
-        )
-        return section
+    progress, without = _progress(results)
     environments = dict(zip(results.episodes["run"], results.episodes["environment"], strict=True))
     for environment, mine in progress.groupby(progress["run"].map(environments), sort=False):
-        of = f"on {environment} ({mine['run'].nunique()} runs): thin lines are runs, thick ones an agent's mean"
-        curves = [
-            ("env_steps", "return_mean", "Mean return of recent training episodes over environment steps"),
-            ("seconds", "return_mean", "The same over hours of training, pauses left out,"),
-        ]
+        curves = []
+        if mine["return_mean"].notna().any():
+            curves.append(
+                ("env_steps", "return_mean", "Mean return of recent training episodes over environment steps")
+            )
+            curves.append(("seconds", "return_mean", "The same over time of training, pauses left out,"))
         for column in mine.columns[mine.notna().any()]:
-            what, _, split = column.rpartition("_")
-            if what in ("return_mean", "success_rate"):
-                name = {"return_mean": "Mean return", "success_rate": "Success rate"}[what]
-                curves.append(("env_steps", column, f"{name} on the {split} tasks, evaluated during training,"))
+            for start, what in (("return_mean_", "Mean return"), ("success_rate_", "Success rate")):
+                if column.startswith(start):
+                    split = column.removeprefix(start).replace("_", " ")
+                    curves.append(("env_steps", column, f"{what} on the {split} tasks, evaluated during training,"))
         for x, y, caption in curves:
             name = f"learning_{short(str(environment))}_{y}_{x}".lower()
+            number = mine.dropna(subset=[x, y])["run"].nunique()
+            of = f"on {environment} ({counted(str(number), 'run')})"
+            of += ": thin lines are runs, thick ones an agent's mean" if number > 1 else ""
             section.plots.append(Plot(name, f"{caption} {of}.", partial(figures.learning_curves, mine, x, y)))
-    without = sorted(set(environments) - set(progress["run"]))
-    if without:
-        section.notes = [f"Left out: {', '.join(without)}, without {PROGRESS_FILE} beside the checkpoint."]
+    silent = progress.groupby("run")["return_mean"].count()
+    without |= dict.fromkeys(silent.index[silent == 0], "no training episode was finished")
+    reasons = [f"{reason} ({_some(runs)})" for reason, runs in _by_reason(without).items()]
+    if section.plots:
+        section.notes = [f"Left out: {reason}." for reason in reasons]
+    else:
+        section.missing = (
+            f"Left out: {'; '.join(reasons)}. Results of checkpoints inside a folder of `rllib train`, with its "
+            f"{PROGRESS_FILE}, after at least one finished episode, would give it."
+        )
     return section
 
 
@@ -56,16 +88,19 @@ def information(results: Results) -> Section:
          "number of keys each query is compared with. A bound that lies at log K says that K is too small, not how "
          "much information there is."],
     )  # fmt: skip
-    progress = _progress(results)
-    if not progress.empty and progress["sance_bound"].notna().any():
+    progress, without = _progress(results)
+    if progress["sance_bound"].notna().any():
         section.plots.append(
             Plot("bound_in_training", "SaNCE bound (nats) during training over environment steps, beside log K: thin "
                  "lines are runs, thick ones an agent's mean.", partial(figures.bound_in_training, progress))
         )  # fmt: skip
     else:
+        reasons = list(_by_reason(without))
+        if len(progress):
+            reasons.append(f"no bound in the {PROGRESS_FILE} of {', '.join(progress['run'].unique())}")
         section.missing = (
-            f"The bound during training is left out: no {PROGRESS_FILE} of a run with a contrastive objective beside "
-            "the checkpoints. Results of SaCCM, SaTESAC or CCM inside a folder of `rllib train` would give it."
+            f"The bound during training is left out: {'; '.join(reasons)}. Runs of SaCCM, SaTESAC or CCM inside a "
+            "folder of `rllib train`, trained for at least one update, would give it."
         )
     sweep = gaussian_sweep()
     section.plots.append(
@@ -81,10 +116,14 @@ def provenance(results: Results) -> Section:
     """Where everything comes from."""
     section = Section("provenance", "Provenance")
     for number, part in enumerate(parts(results)):
-        rows = [row for key, value in part.items() if key != "videos" for row in _flat(key, value)]
+        of_part = f", part {number + 1}" if len(parts(results)) > 1 else ""
+        lists = {key: value for key, value in part.items() if _is_table(value) and key != "videos"}
+        rows = [row for key, value in part.items() if key not in (*lists, "videos") for row in _flat(key, value)]
         if rows:
-            title = "Where the results come from" + (f", part {number + 1}" if len(parts(results)) > 1 else "")
+            title = f"Where the results come from{of_part}"
             section.tables.append(Table(title, pd.DataFrame(rows, columns=["what", "value"])))
+        for key, value in lists.items():
+            section.tables.append(Table(_words(key).capitalize() + of_part, pd.DataFrame(value).rename(columns=_words)))
     if not section.tables:
         section.missing = (
             "Left out: the results say nothing of where they come from. Those that `rllib evaluate --out` writes do."
@@ -92,25 +131,55 @@ def provenance(results: Results) -> Section:
     return section
 
 
-def _progress(results: Results) -> pd.DataFrame:
-    """Reads the learning curves of all runs that have some."""
-    found = []
+def _progress(results: Results) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Reads the learning curves of all runs; returns them, and the runs without one with the reason."""
+    found, without = [], dict.fromkeys(results.episodes["run"], f"no {PROGRESS_FILE} beside the checkpoint")
     for part in parts(results):
         for checkpoint in part.get("checkpoints", []):
-            try:
-                folder = Path(checkpoint["path"]).parent
-                found.append(read_progress(folder, str(checkpoint["algorithm"]), str(checkpoint["run"])))
-            except (ValueError, KeyError, TypeError):
+            if not {"path", "algorithm", "run"} <= set(checkpoint):
                 continue
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+            run, file = str(checkpoint["run"]), Path(checkpoint["path"]).parent / PROGRESS_FILE
+            if not file.is_file():
+                continue
+            try:
+                table = read_progress(file, str(checkpoint["algorithm"]), run)
+            except ValueError as error:
+                without[run] = str(error).rstrip(".")
+                continue
+            if len(table):
+                found.append(table)
+                without.pop(run, None)
+            else:
+                without[run] = f"an empty {PROGRESS_FILE}"
+    nothing = pd.DataFrame(columns=["run", "return_mean", "sance_bound"])
+    return (pd.concat(found, ignore_index=True) if found else nothing), without
+
+
+def _by_reason(without: dict[str, str]) -> dict[str, list[str]]:
+    return {reason: [run for run in without if without[run] == reason] for reason in without.values()}
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - 4
+    return ", ".join(names[:4]) + (f" and {more} more" if more > 0 else "")
+
+
+def _span(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _flat(key: str, value: Any) -> list[tuple[str, str]]:
-    """Returns a nested value as rows of two texts."""
+    """Returns a nested value as rows of two texts; what is empty says nothing."""
     if isinstance(value, dict):
-        return [row for name, inner in value.items() for row in _flat(f"{key}.{name}", inner)]
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return [row for number, item in enumerate(value) for row in _flat(f"{key}[{number}]", item)]
+        return [row for name, inner in value.items() for row in _flat(f"{key}: {name}", inner)]
     if isinstance(value, list | tuple):
-        return [(key, ", ".join(map(str, value)))]
-    return [(key, str(value))]
+        value = ", ".join(map(str, value))
+    return [(_words(key), str(value))] if value not in ("", None) else []

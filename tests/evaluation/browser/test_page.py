@@ -113,7 +113,7 @@ def test_theme_can_be_switched(open_page):
 def test_contents_lead_to_every_section(open_page):
     page = open_page()
     links = page.locator("nav a")
-    assert links.count() == page.locator("main section").count() == 12
+    assert links.count() == page.locator("main section").count() == 13
     links.last.click()
     page.wait_for_function("() => document.querySelector('#provenance').getBoundingClientRect().top < innerHeight")
 

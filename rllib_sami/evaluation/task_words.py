@@ -1,0 +1,80 @@
+"""What the environments of this package say of their tasks' columns: what is neutral, which of them are one thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from . import tables
+
+if TYPE_CHECKING:
+    from rllib_sami.envs.base import MetaTaskEnv
+    from rllib_sami.envs.factors import Factor
+
+NO_PARTS = "none"
+
+
+def class_of(environment: str) -> type[MetaTaskEnv] | None:
+    """Returns the class of one of this package's environments, None for any other."""
+    from rllib_sami.envs.registration import ENVIRONMENTS
+
+    return ENVIRONMENTS.get(environment.rpartition(":")[2])
+
+
+def neutral(environment: str) -> dict[str, float | str]:
+    """Returns the neutral value of each task column that is known, as ``with_parts`` leaves them."""
+    found: dict[str, float | str] = {}
+    for factor in _factors(environment):
+        if _is_parts(factor):
+            found[f"task_{factor.name}"] = NO_PARTS
+        else:
+            found |= dict(zip((f"task_{key}" for key in factor.keys), factor.floats(factor.neutral_value), strict=True))
+    return found
+
+
+def with_parts(episodes: pd.DataFrame, environment: str) -> pd.DataFrame:
+    """Returns episodes of one environment in which a set of parts is one column of words instead of 0 or 1 for each.
+
+    ``task_cripple_0`` to ``task_cripple_3`` become ``task_cripple``, with ``"3"``, ``"0, 2"`` or ``"none"``.
+    """
+    for factor in _factors(environment):
+        columns = [f"task_{key}" for key in factor.keys]
+        if _is_parts(factor) and set(columns) <= set(episodes):
+            dead = episodes[columns].to_numpy(float) > 0
+            words = [", ".join(str(part) for part in row.nonzero()[0]) or NO_PARTS for row in dead]
+            episodes = episodes.drop(columns=columns).assign(**{f"task_{factor.name}": words})
+    return episodes
+
+
+def task_values(episodes: pd.DataFrame) -> dict[tuple, str]:
+    """Returns what each (environment, split, task_id) is: the factors that vary in its environment, in words."""
+    found = {}
+    for environment, mine in episodes.groupby("environment", sort=False):
+        mine = with_parts(mine, str(environment))
+        varying, nouns = sorted(tables.factors(mine)), {f"task_{f.name}": f.unit for f in _factors(str(environment))}
+        for key, task in mine.groupby(["environment", "split", "task_id"], sort=False):
+            words = [_words(name, nouns.get(name, ""), sorted(task[name].dropna().unique())) for name in varying]
+            found[key] = ", ".join(word for word in words if word)
+    return found
+
+
+def _words(column: str, noun: str, values: list) -> str:
+    name = column.removeprefix("task_")
+    if not values:
+        return ""
+    if isinstance(values[0], str):
+        name = noun if noun.endswith("s") else name
+        return f"{name.removesuffix('s') if max(map(len, values)) == 1 else name} {' or '.join(values)}"
+    span = "–".join(f"{number:g}" for number in dict.fromkeys((values[0], values[-1])))
+    return f"{name} {span}"
+
+
+def _factors(environment: str) -> tuple[Factor, ...]:
+    return getattr(class_of(environment), "factors", ())
+
+
+def _is_parts(factor: Factor) -> bool:
+    from rllib_sami.envs.factors import PartsFactor
+
+    return isinstance(factor, PartsFactor)
