@@ -69,6 +69,7 @@ def evaluate(
     if env is not None:
         catalog.check_environment(env, "--env")
     from rllib_sami.evaluation.play import evaluate as play
+    from rllib_sami.evaluation.processes import WorkersLostError
 
     try:
         results = play(
@@ -82,7 +83,7 @@ def evaluate(
             video=out / "videos" if video and out is not None else None,
             env=env,
         )
-    except ValueError as error:
+    except (ValueError, WorkersLostError) as error:
         raise UserError(f"evaluate: {one_line(error)}") from error
     results.provenance["command"] = shlex.join(command or ["rllib", "evaluate", *checkpoints])
     _say(results)

@@ -48,7 +48,8 @@ def evaluate(
             for the agent's own tasks where its ``env_config`` names some.
         episodes: Of each task (or in all, where the environment chooses its tasks or has none).
         seed: Of the episodes.
-        workers: Further processes that play; 0 plays in this one.
+        workers: Further processes that play; 0 plays in this one. A script that has some needs
+            ``if __name__ == "__main__":`` around the call, since each process imports it.
         explore: Whether the agents act with noise, as in training.
         context: What the actor sees: ``"learned"`` (what the encoder makes), ``"zero"``, ``"shuffled"`` (of another
             episode, of another task where possible) or ``"frozen-after=N"`` (that of step N from there on).
@@ -62,6 +63,7 @@ def evaluate(
 
     Raises:
         ValueError: An argument is impossible; the message says which and what to do.
+        WorkersLostError: A process that played was lost.
     """
     if episodes < 1 or workers < 0 or seed < 0:
         raise ValueError(f"{episodes=}, {workers=}, {seed=}: expected at least 1, 0 and 0.")

@@ -1,0 +1,42 @@
+"""`rllib evaluate` as a terminal runs it: its processes, and what it says before anything is played."""
+
+import multiprocessing
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from rllib_sami.cli import main
+from rllib_sami.envs import ENVIRONMENTS
+
+RLLIB = Path(sysconfig.get_path("scripts"), "rllib")
+
+
+class Dies(ENVIRONMENTS["SaMI/Pendulum-v0"]):
+    """Takes its process with it, unless that is the first one."""
+
+    def __init__(self, config=None):
+        super().__init__(max_steps=5)
+
+    def reset(self, **given):
+        if multiprocessing.parent_process() is not None:
+            os._exit(1)
+        return super().reset(**given)
+
+
+def test_the_installed_command_plays_in_processes(checkpoints):
+    words = [RLLIB, "evaluate", checkpoints / "experiment/first", "--split", "train", "--workers", "2"]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "20 episodes in" in done.stdout
+
+
+def test_a_lost_process_is_told_in_one_line(checkpoints):
+    words = ["evaluate", checkpoints / "plain", "--env", f"{__name__}.Dies", "--workers", "1"]
+    done = CliRunner().invoke(main, [*map(str, words)])
+    assert done.exit_code == 2, done.output
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("Error: evaluate: workers=1: a process that played ended before its time.")
+    assert "__name__ == '__main__'" in line
