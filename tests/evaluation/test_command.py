@@ -6,6 +6,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from rllib_sami.cli import main
@@ -40,3 +41,25 @@ def test_a_lost_process_is_told_in_one_line(checkpoints):
     [line] = done.stderr.strip().splitlines()
     assert line.startswith("Error: evaluate: workers=1: a process that played ended before its time.")
     assert "__name__ == '__main__'" in line
+
+
+def test_what_becomes_of_the_folder(checkpoints, tmp_path, monkeypatch):
+    def run(*words):
+        return CliRunner().invoke(main, [*map(str, ["evaluate", checkpoints / "experiment/first", *words])])
+
+    here = ["--episodes", "1", "--out", tmp_path / "results"]
+    for more in ([], [], ["--overwrite", "--seed", "1"]):  # the same command again, another one
+        done = run(*here, *more)
+        assert done.exit_code == 0, done.output
+    before = (tmp_path / "results/results.parquet").read_bytes()
+    monkeypatch.setattr("rllib_sami.evaluation.play.evaluate", pytest.fail)
+    done = run(*here)
+    assert done.exit_code == 2
+    assert "--seed 1" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert (tmp_path / "results/results.parquet").read_bytes() == before
+    (tmp_path / "file").touch()
+    for folder in ("/proc/results", tmp_path / "file/results"):
+        done = run("--out", folder)
+        assert done.exit_code == 2
+        assert "cannot be written to" in done.stderr
