@@ -13,7 +13,7 @@ from typing import Any
 __version__ = importlib.metadata.version("rllib-sami")
 __all__ = ["__version__", "envs"]
 
-if "rllib_sami_command" in sys.modules:
+if getattr(sys.modules.get("rllib_sami_command"), "is_running", False):
 
     def __getattr__(name: str) -> Any:
         # In the process of `rllib` itself: on the first use, that is, in any command that does something.

@@ -214,6 +214,27 @@ def call_on_environment_created(runner: "SingleAgentEnvRunner") -> None:
     )
 
 
+def freeze_statistics(pipeline: "ConnectorV2") -> None:
+    """Lets connectors that keep statistics of what they see, such as ``MeanStdFilter``, only use those they have."""
+    for piece in getattr(pipeline, "connectors", []):
+        freeze_statistics(piece)
+    if hasattr(pipeline, "_update_stats"):
+        pipeline._update_stats = False
+
+
+def registered_creator(env: Any) -> Callable[[EnvContext], gym.Env] | None:
+    """What makes an environment that was registered here (RLlib, Gymnasium) by name, for processes without that entry.
+
+    None for those of this package, which are registered everywhere, and for what is no registered name.
+    """
+    if not is_registered(env) or env in ENVIRONMENTS:
+        return None
+    if _global_registry.contains(ENV_CREATOR, env):
+        return _global_registry.get(ENV_CREATOR, env)
+    spec = gym.spec(env)
+    return lambda context: gym.make(spec, **context)
+
+
 def listens_to(config: AlgorithmConfig, callback: str) -> bool:
     """Whether the user's callbacks do something at ``callback``, such as ``"on_episode_end"``."""
     classes = config.callbacks_class if isinstance(config.callbacks_class, list | tuple) else [config.callbacks_class]

@@ -208,7 +208,8 @@ def check_machine(config: "SaMIConfig") -> None:
     if not config.compile_update:
         return
     try:
-        check_compilation()
+        # Remote learners may have a GPU where this process has none.
+        check_compilation("cuda" if config.num_gpus_per_learner > 0 and torch.cuda.is_available() else "cpu")
     except RuntimeError as error:
         raise ValueError(
             f"`compile_update` is True, but torch.compile does not work here ({error}). Install a C++ compiler (g++ "

@@ -68,8 +68,9 @@ class TaskVectorEnv(SyncVectorEnv):
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._obs_shape = (self.num_envs, *flat_observation_space(space).shape)
         self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
-        alike = all(isinstance(env, MetaTaskEnv) and type(env) is type(self.envs[0]) for env in self.envs)
-        self._batch = EnvBatch(self.envs) if alike else None
+        kind: Any = type(self.envs[0])
+        alike = all(isinstance(env, MetaTaskEnv) and type(env) is kind for env in self.envs)
+        self._batch = EnvBatch(self.envs) if alike and kind.step is MetaTaskEnv.step else None
 
     def flatten(self, obs: Any) -> np.ndarray:
         """One observation as ``[O]``."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +34,7 @@ _NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success",
               "this one. Results do not depend on it.")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Write the results there, for `rllib report`.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the results of another command in FOLDER.")
 @click.option("--video", is_flag=True, help="Film the best, median and worst episode of each task, into "
               "FOLDER/videos.")  # fmt: skip
 @click.option("--stochastic/--deterministic", "--explore/--no-explore", "explore", default=False,
@@ -48,6 +52,7 @@ def evaluate(
     seed: int,
     workers: int,
     out: Path | None,
+    overwrite: bool,
     video: bool,
     explore: bool,
     context: str,
@@ -63,12 +68,14 @@ def evaluate(
 
     if video and out is None:
         raise UserError("--video: where to? Give a folder as well: --out FOLDER")
+    words = [word for word in command or ["rllib", "evaluate", *checkpoints] if word != "--overwrite"]
     if out is not None:
-        _check_writable(out)
+        _check_folder(out.expanduser(), None if overwrite else words)
     catalog.prepare(verbosity)
     if env is not None:
         catalog.check_environment(env, "--env")
     from rllib_sami.evaluation.play import evaluate as play
+    from rllib_sami.evaluation.processes import WorkersLostError
 
     try:
         results = play(
@@ -82,9 +89,9 @@ def evaluate(
             video=out / "videos" if video and out is not None else None,
             env=env,
         )
-    except ValueError as error:
+    except (ValueError, WorkersLostError) as error:
         raise UserError(f"evaluate: {one_line(error)}") from error
-    results.provenance["command"] = shlex.join(command or ["rllib", "evaluate", *checkpoints])
+    results.provenance["command"] = shlex.join(words)
     _say(results)
     if out is not None:
         try:
@@ -186,10 +193,29 @@ def _print(frame: pd.DataFrame) -> None:
     Console(highlight=False, width=None if is_terminal else 120).print(table)
 
 
-def _check_writable(folder: Path) -> None:
-    """Refuses a folder that cannot be written to, before anything is played."""
-    import os
+def _check_folder(folder: Path, words: list[str] | None) -> None:
+    """Refuses, before anything is played, a folder that cannot be written to or holds another command's results.
+
+    Args:
+        folder: The folder.
+        words: The command, whose results may be replaced; None: anybody's may.
+    """
+    from rllib_sami.evaluation.results import EPISODES_FILE, PROVENANCE_FILE
 
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"--out {folder}: {there} cannot be written to. Give another folder.")
+    try:
+        tempfile.TemporaryFile(dir=there).close()  # what else can be believed, of folders of all kinds?
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: {there} cannot be written to: {error.strerror}. Give another folder."
+        ) from error
+    if words is None or not (folder / EPISODES_FILE).exists():
+        return
+    command = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        command = json.loads((folder / PROVENANCE_FILE).read_text("utf-8")).get("command")
+    if command is None or shlex.split(command)[1:] != words[1:]:
+        raise UserError(
+            f"--out {folder}: it holds the results of another command ({command or 'not known which'}). Give another "
+            "folder, or --overwrite to replace them."
+        )

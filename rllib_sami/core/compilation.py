@@ -33,14 +33,17 @@ def compiled_loss_functions() -> LossFunctions:
     return LossFunctions(critics, fast(plain.contrast), fast(plain.actor))
 
 
-def check_compilation() -> None:
+def check_compilation(device: str = "cpu") -> None:
     """Compiles and runs something small.
+
+    Args:
+        device: Where; a GPU needs another compiler than the CPU.
 
     Raises:
         RuntimeError: If that fails, with the reason in one line.
     """
     try:
-        torch.compile(lambda x: x.sin() + 1, fullgraph=True)(torch.zeros(3))
+        torch.compile(lambda x: x.sin() + 1, fullgraph=True)(torch.zeros(3, device=device))
     except Exception as error:
         reason = " ".join(str(error).split("\n\n")[0].split())  # what follows is advice on debugging
         raise RuntimeError(f"{type(error).__name__}: {reason}") from error

@@ -16,14 +16,14 @@ LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
 class OutputLayer(nn.Linear):
-    """A linear layer that stays in full precision after hidden layers under autocast.
+    """A linear layer that stays in full precision under autocast, which hidden layers do not.
 
     Values are as large as returns, of which bfloat16 keeps three digits.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[..., O]`` of ``inputs`` ``[..., I]``."""
-        if inputs.dtype == self.weight.dtype:
+        if not torch.is_autocast_enabled(inputs.device.type):
             return super().forward(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             return super().forward(inputs.to(self.weight.dtype))

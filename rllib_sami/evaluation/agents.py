@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import gymnasium
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from torch import Tensor, nn
 
+from .. import compat
 from ..core.acting import make_policy
 from ..rl_module import SaMITorchRLModule
 from .episodes import ROWS, Slot
@@ -26,9 +29,11 @@ class Agent(Protocol):
 
     Attributes:
         contexts: ``[ROWS, D]``, what the encoder made of the episodes at the last act; None without an encoder.
+        spaces: Of the observations and actions of the environments it was trained on; None where it is not known.
     """
 
     contexts: np.ndarray | None
+    spaces: tuple[gymnasium.Space | None, gymnasium.Space | None]
 
     def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
         """Takes up new episodes, whose flat observations are in ``rows``, ``[ROWS, O]``."""
@@ -37,7 +42,9 @@ class Agent(Protocol):
         """Returns an action of the action space for each slot that is ``live``, by its number."""
 
 
-def make_agent(module: Any, checkpoint: Path | None, explore: bool, context: str = "learned") -> Agent:
+def make_agent(
+    module: Any, checkpoint: Path | None, explore: bool, context: str = "learned", env_steps: int = -1
+) -> Agent:
     """Returns the agent that acts with an RLModule.
 
     Args:
@@ -45,6 +52,7 @@ def make_agent(module: Any, checkpoint: Path | None, explore: bool, context: str
         checkpoint: Folder of the algorithm's checkpoint, whose connectors other modules than this package's need.
         explore: Whether it acts with noise, as in training.
         context: What the actor gets to see of the context: ``"learned"`` is what the encoder makes.
+        env_steps: That the agent was trained for, on which the noise of some modules depends; -1: not known.
 
     Raises:
         ValueError: ``context`` is unknown or there is none, or the connectors cannot be loaded.
@@ -55,7 +63,7 @@ def make_agent(module: Any, checkpoint: Path | None, explore: bool, context: str
         raise ValueError(f"context={context!r}: {type(module).__name__} has no context to change. Leave it at learned.")
     if checkpoint is None:
         raise ValueError(f"{type(module).__name__} needs the connectors of a checkpoint to act.")
-    return ConnectorAgent(checkpoint, module, explore)
+    return ConnectorAgent(checkpoint, module, explore, env_steps)
 
 
 class ContextAgent:
@@ -71,6 +79,7 @@ class ContextAgent:
         self._low, high = (bound.cpu().numpy() for bound in (module.action_low, module.action_high))
         self._half_range, self._shape = (high - self._low) / 2, module.action_space.shape
         self._explore = explore
+        self.spaces = (module.observation_space, module.action_space)
         self.contexts: np.ndarray | None = np.zeros((ROWS, networks.config.context_dim), np.float32)
 
     def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
@@ -82,7 +91,7 @@ class ContextAgent:
         self._reward = np.zeros((ROWS, 1), np.float32)
         self._noise: np.ndarray | None = np.zeros((ROWS, action_dim), np.float32) if self._explore else None
         # Of each episode alone; the environment's own generator has the seed itself.
-        self._rngs = [np.random.default_rng([slot.job.seed or 0, slot.job.episode]) for slot in slots]
+        self._rngs = [np.random.default_rng([slot.job.noise_seed, 1]) for slot in slots]
         if self._change is not None:
             self._change.begin([slot.job.task_id for slot in slots])
 
@@ -175,11 +184,11 @@ class _ActorElsewhere(nn.Module):
 
 
 class ConnectorAgent:
-    """Any other RLlib module, between the connectors it was trained with."""
+    """Any other RLlib module, between the connectors it was trained with; they begin each chunk as they were then."""
 
     contexts: np.ndarray | None = None
 
-    def __init__(self, checkpoint: Path, module: Any, explore: bool):
+    def __init__(self, checkpoint: Path, module: Any, explore: bool, env_steps: int = -1):
         from ray.rllib.connectors.env_to_module import EnvToModulePipeline
         from ray.rllib.connectors.module_to_env import ModuleToEnvPipeline
 
@@ -190,13 +199,22 @@ class ConnectorAgent:
         except Exception as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{checkpoint}: its connectors cannot be loaded: {reason}") from error
-        self._module, self._explore = module, explore
-        self._forward = module.forward_exploration if explore else module.forward_inference
+        self._pipelines = (self._to_module, self._to_env)
+        for pipeline in self._pipelines:
+            compat.freeze_statistics(pipeline)
+        self._as_trained = [copy.deepcopy(pipeline.get_state()) for pipeline in self._pipelines]
+        # Connectors may change the observations.
+        self.spaces = (self._to_module.input_observation_space, module.action_space)
+        self._module, self._explore, self._forward = module, explore, module.forward_inference
+        if explore:
+            self._forward = functools.partial(module.forward_exploration, t=max(0, env_steps))
 
     def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
         """Takes up new episodes."""
         # RLlib's modules draw from torch's global generator.
-        torch.manual_seed(slots[0].job.seed or slots[0].job.episode)
+        torch.manual_seed(slots[0].job.noise_seed)
+        for pipeline, state in zip(self._pipelines, self._as_trained, strict=True):
+            pipeline.set_state(copy.deepcopy(state))
         self._episodes = []
         for slot in slots:
             episode = SingleAgentEpisode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,23 @@ def find(given: str | Path) -> Path:
     inside = [mark.parent for pattern in ("*", "*/*") for mark in path.glob(f"{pattern}/{_MARK}")]
     inside = [folder for folder in inside if is_complete(folder)]
     if inside:
-        return max(inside, key=lambda folder: ((folder / _MARK).stat().st_mtime, folder.name))
+        trials = {folder.parent for folder in inside}
+        newest = [_newest([folder for folder in inside if folder.parent == trial]) for trial in trials]
+        return max(newest, key=_written)
     raise ValueError(
         f"{given} is no checkpoint of an RLlib algorithm (it has no {_MARK}), nor an exported agent. "
         "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder."
     )
+
+
+def _newest(of_trial: list[Path]) -> Path:
+    """Returns the newest of a trial's checkpoints: by number, since copies may have any time; else by time."""
+    numbered = all(re.fullmatch(r"checkpoint_\d+", folder.name) for folder in of_trial)
+    return max(of_trial, key=(lambda folder: int(folder.name.split("_")[1])) if numbered else _written)
+
+
+def _written(folder: Path) -> tuple[float, str]:
+    return (folder / _MARK).stat().st_mtime, str(folder)
 
 
 def load(given: str | Path) -> Checkpoint | ExportedAgent:

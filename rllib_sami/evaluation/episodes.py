@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import numbers
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +31,14 @@ class Job:
         task_id: Meta-task to set; None where the environment has none or chooses itself.
         episode: Number of the episode of this task.
         seed: Of the reset; None lets the environment go on from its last episode.
+        noise_seed: Of the agent's noise.
     """
 
     split: str
     task_id: int | None
     episode: int
     seed: int | None
+    noise_seed: int
 
 
 @dataclass
@@ -44,7 +48,7 @@ class Episode:
     Attributes:
         job: The job.
         task_id: As the environment told it; None if it did not.
-        task: The task's values by name.
+        task: Those of the task's values that are numbers, by name.
         total: Sum of the rewards.
         length: Steps.
         success: Whether it succeeded, where the environment knows.
@@ -63,9 +67,12 @@ class Episode:
 
 
 def seed_of(seed: int, split: str, task_id: int, episode: int) -> int:
-    """Returns the seed of an episode, which nothing else has a say in: agents can be compared episode by episode."""
+    """Returns the seed of an episode, which nothing else has a say in: agents can be compared episode by episode.
+
+    It is below 2**31: some simulators take no larger ones.
+    """
     key = (zlib.crc32(split.encode()), task_id, episode)
-    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0])
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0]) & 0x7FFFFFFF
 
 
 def jobs_of(env: gymnasium.Env, split: str, episodes: int, seed: int) -> list[Job]:
@@ -79,10 +86,11 @@ def jobs_of(env: gymnasium.Env, split: str, episodes: int, seed: int) -> list[Jo
     else:
         tasks = [None]
     chosen_by_env = chooses(env, seed)
-    return [
-        Job(split, task, number, None if chosen_by_env and number else seed_of(seed, split, task or 0, number))
-        for number, task in itertools.product(range(episodes), tasks)
-    ]
+    jobs = []
+    for number, task in itertools.product(range(episodes), tasks):
+        own_seed = seed_of(seed, split, task or 0, number)
+        jobs.append(Job(split, task, number, None if chosen_by_env and number else own_seed, own_seed))
+    return jobs
 
 
 def walks(env: gymnasium.Env) -> bool:
@@ -119,8 +127,11 @@ def kept_steps(cap: int | None) -> np.ndarray:
 def cap_of(env: gymnasium.Env) -> int | None:
     """Returns the cap on an environment's episodes in steps; None if it does not tell."""
     if env.has_wrapper_attr("max_steps"):
-        return env.get_wrapper_attr("max_steps")
-    return env.spec.max_episode_steps if env.spec is not None else None
+        cap: Any = env.get_wrapper_attr("max_steps")
+    else:
+        cap = env.spec.max_episode_steps if env.spec is not None else None
+    # Environments of others may mean much by the name.
+    return int(float(cap)) if isinstance(cap, numbers.Real) and 0 < float(cap) < math.inf else None
 
 
 class Slot:
@@ -139,7 +150,7 @@ class Slot:
         """Has the environment write its flat observations to ``row``, ``[O]`` float32."""
         self.env, self._row = env, row
         # Environments of this package, not wrapped, do without copies and infos.
-        self._bare = env if isinstance(env, MetaTaskEnv) else None
+        self._bare = env if isinstance(env, MetaTaskEnv) and type(env).step is MetaTaskEnv.step else None
         if self._bare is not None:
             self._bare.bind_observation(row)
 
@@ -187,13 +198,17 @@ class Slot:
     def result(self, contexts: np.ndarray | None) -> Episode:
         """Returns what came of the episode."""
         told = self._told
-        task_id = told.get("task_id")
+        task_id, task = told.get("task_id"), told.get("task")
         if isinstance(task_id, np.ndarray | np.generic) and task_id.size == 1:
             task_id = task_id.item()
         return Episode(
             job=self.job,
             task_id=task_id if task_id is None or isinstance(task_id, int) else str(task_id),
-            task={key: float(value) for key, value in (told.get("task") or {}).items()},
+            task={
+                str(key): float(value)
+                for key, value in (task.items() if isinstance(task, Mapping) else ())
+                if isinstance(value, numbers.Real)
+            },
             total=float(self.total),
             length=self.length,
             success=bool(told["is_success"]) if "is_success" in told else None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -35,15 +36,19 @@ class Grid:
 
     Attributes:
         split: Name of the split.
+        env: What its environments are made of, as in a config.
         env_config: Of its environments.
+        explore: Whether the agent acts with noise.
         alone: Whether one environment has to play all episodes, one after the other.
         jobs: The episodes.
     """
 
     split: str
+    env: Any
     env_config: dict[str, Any]
-    alone: bool
-    jobs: list[Job]
+    explore: bool
+    alone: bool = False
+    jobs: list[Job] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -70,23 +75,24 @@ def grids_of(config: SaMIConfig) -> list[Grid]:
     if config.evaluation_splits == [] or not config.can_evaluate_splits:
         return []
     evaluation = config.get_evaluation_config_object()
-    env = _make(evaluation, evaluation.env_config)
+    env = _make(evaluation, evaluation.env, evaluation.env_config)
     try:
-        splits = config.evaluation_splits
-        if splits is None:
-            splits = _usual_splits(config, evaluation, env)
-        if not splits:
-            return []
-        episodes = config.evaluation_duration
-        if config.evaluation_duration_unit != "episodes" or not isinstance(episodes, int):
-            raise ValueError(
-                f"`evaluation_duration` is {episodes!r} {config.evaluation_duration_unit}, but must be the number of "
-                "episodes of each meta-task. Set `evaluation_duration_unit` to 'episodes' and `evaluation_duration` to "
-                "a whole number such as 5, or `evaluation_splits` to [] for RLlib's own evaluation."
-            )
-        return [_grid(evaluation, env, split, episodes, seed_of_evaluation(config)) for split in splits]
+        seed, episodes = seed_of_evaluation(config), config.evaluation_duration
+        # Checked below, where something is played.
+        count = episodes if isinstance(episodes, int) else 1
+        if config.evaluation_splits is None:
+            grids = _usual_grids(config, evaluation, env, count, seed)
+        else:
+            grids = [_grid(evaluation, env, split, count, seed) for split in config.evaluation_splits]
     finally:
         env.close()
+    if grids and (config.evaluation_duration_unit != "episodes" or not isinstance(episodes, int)):
+        raise ValueError(
+            f"`evaluation_duration` is {episodes!r} {config.evaluation_duration_unit}, but must be the number of "
+            "episodes of each meta-task. Set `evaluation_duration_unit` to 'episodes' and `evaluation_duration` to "
+            "a whole number such as 5, or `evaluation_splits` to [] for RLlib's own evaluation."
+        )
+    return grids
 
 
 def seed_of_evaluation(config: SaMIConfig) -> int:
@@ -96,27 +102,20 @@ def seed_of_evaluation(config: SaMIConfig) -> int:
     return SEED if seed is None else seed
 
 
-def _usual_splits(config: SaMIConfig, evaluation: Any, env: gymnasium.Env) -> list[str]:
-    """Returns the splits that are played where the config names none."""
+def _usual_grids(config: SaMIConfig, evaluation: Any, env: gymnasium.Env, episodes: int, seed: int) -> list[Grid]:
+    """Returns what is played where the config names no splits."""
     if not isinstance(env.unwrapped, MetaTaskEnv):
         return []
     given = config.evaluation_config or {}
     chosen = given.get("env_config") if isinstance(given, Mapping) else given.env_config
-    if env.unwrapped.split == "custom" or "tasks" in (chosen or {}):
-        return [OWN_SPLIT]
-    if isinstance((chosen or {}).get("split"), str):
-        return [env.unwrapped.split]
     splits = [split for split in USUAL_SPLITS if split in env.unwrapped.splits]
-    return splits if splits and all(_takes(evaluation, env, split) for split in splits) else [OWN_SPLIT]
-
-
-def _takes(evaluation: Any, env: gymnasium.Env, split: str) -> bool:
-    """Returns whether the split in an ``env_config`` reaches the environment, which wrappers may not let through."""
-    try:
-        _grid(evaluation, env, split, 1, SEED)
-    except ValueError:
-        return False
-    return True
+    if isinstance((chosen or {}).get("split"), str):
+        splits = [env.unwrapped.split]
+    if env.unwrapped.split != "custom" and "tasks" not in (chosen or {}) and splits:
+        # The split in an `env_config` may not reach the environment, where wrappers do not let it through.
+        with contextlib.suppress(ValueError):
+            return [_grid(evaluation, env, split, episodes, seed) for split in splits]
+    return [_grid(evaluation, env, OWN_SPLIT, episodes, seed)]
 
 
 def _grid(evaluation: Any, env: gymnasium.Env, split: str, episodes: int, seed: int) -> Grid:
@@ -124,33 +123,32 @@ def _grid(evaluation: Any, env: gymnasium.Env, split: str, episodes: int, seed: 
     if split != OWN_SPLIT:
         env_config = env_config_of(env, env_config, split)
     try:
-        there = _make(evaluation, env_config)
-    except (TypeError, ValueError, gymnasium.error.Error) as error:
+        there = _make(evaluation, evaluation.env, env_config)
+    except Exception as error:  # whatever a simulator raises
         raise ValueError(
             f"`evaluation_splits` has {split!r}, but the environment {name_of(evaluation.env)!r} cannot be made with "
             f"it: {' '.join(str(error).split())}"
         ) from error
-    try:
+    with contextlib.closing(there):
         if split != OWN_SPLIT and isinstance(there.unwrapped, MetaTaskEnv) and there.unwrapped.split != split:
             raise ValueError(
                 f"`evaluation_splits` has {split!r}, but {name_of(evaluation.env)!r} does not hand the 'split' of its "
                 f"`env_config` on to {type(there.unwrapped).__name__}. Let it do so, or use [{OWN_SPLIT!r}]."
             )
-        return Grid(split, env_config, chooses(there, seed), jobs_of(there, split, episodes, seed))
-    finally:
-        there.close()
+        jobs = jobs_of(there, split, episodes, seed)
+        return Grid(split, evaluation.env, env_config, evaluation.explore, chooses(there, seed), jobs)
 
 
-def _make(config: Any, env_config: Mapping[str, Any], slot: int = 0) -> gymnasium.Env:
+def _make(config: Any, env: Any, env_config: Mapping[str, Any], slot: int = 0) -> gymnasium.Env:
     config = config.copy(copy_frozen=False)
-    config.env_config = dict(env_config)
+    config.env, config.env_config = env, dict(env_config)
     return compat.env_creator(config, worker_index=0, slot=slot)()
 
 
 def chunks_of_grids(grids: Sequence[Grid]) -> list[Chunk]:
     """Returns the work of one evaluation in portions, each for one runner."""
     return [
-        Chunk(Grid(grid.split, grid.env_config, grid.alone, []), jobs)
+        Chunk(dataclasses.replace(grid, jobs=[]), jobs)
         for grid in grids
         for jobs in chunks_of(grid.jobs, in_one=grid.alone)
     ]
@@ -160,21 +158,27 @@ def play_on(runner: SaMIEnvRunner, chunk: Chunk, weights: dict[str, Any]) -> lis
     """Plays a chunk in a runner's process.
 
     Args:
-        runner: The runner; its ``players`` keep the environments for the next time.
+        runner: The runner, of evaluation or of training; its ``players`` keep the environments for the next time.
         chunk: What to play.
         weights: Of encoder and actor, as ``compat.acting_weights`` has them.
     """
     split, grid = chunk.grid.split, chunk.grid
+    keep = False
     try:
         runner.set_state(weights)
         if split not in runner.players:
-            runner.players[split] = Player(lambda slot: _make(runner.config, grid.env_config, slot), grid.alone)
-        return runner.players[split].play(make_agent(runner.module, None, runner.config.explore), chunk.jobs)
+            runner.players[split] = Player(
+                lambda slot: _make(runner.config, grid.env, grid.env_config, slot), grid.alone
+            )
+        episodes = runner.players[split].play(make_agent(runner.module, None, grid.explore), chunk.jobs)
+        keep = not grid.alone  # else it would go on with other tasks
+        return episodes
     except Exception:
-        if split in runner.players:
-            with contextlib.suppress(Exception):  # it is broken already
-                runner.players.pop(split).close()
         return Failure(traceback.format_exc())
+    finally:
+        if not keep and split in runner.players:
+            with contextlib.suppress(Exception):  # it may be broken
+                runner.players.pop(split).close()
 
 
 def episodes_of(played: Sequence[list[Episode] | Failure | None]) -> list[Episode] | None:

@@ -18,7 +18,7 @@ from .episodes import Episode, Job, chunks_of, kept_steps
 from .processes import run_all
 from .provenance import provenance_of
 from .results import Contexts, Results, join
-from .stages import OWN_SPLIT, Stage, name_of, opened, pack, plan, play_packed
+from .stages import OWN_SPLIT, Stage, close, name_of, pack, plan, play_packed
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ def evaluate(
             for the agent's own tasks where its ``env_config`` names some.
         episodes: Of each task (or in all, where the environment chooses its tasks or has none).
         seed: Of the episodes.
-        workers: Further processes that play; 0 plays in this one.
+        workers: Further processes that play; 0 plays in this one. A script that has some needs
+            ``if __name__ == "__main__":`` around the call, since each process imports it.
         explore: Whether the agents act with noise, as in training.
         context: What the actor sees: ``"learned"`` (what the encoder makes), ``"zero"``, ``"shuffled"`` (of another
             episode, of another task where possible) or ``"frozen-after=N"`` (that of step N from there on).
@@ -62,6 +63,7 @@ def evaluate(
 
     Raises:
         ValueError: An argument is impossible; the message says which and what to do.
+        WorkersLostError: A process that played was lost.
     """
     if episodes < 1 or workers < 0 or seed < 0:
         raise ValueError(f"{episodes=}, {workers=}, {seed=}: expected at least 1, 0 and 0.")
@@ -87,7 +89,7 @@ def evaluate(
             "playing" if progress else None,
         )
     finally:
-        opened.cache_clear()
+        close()
     seconds = time.monotonic() - started
 
     names = _task_names([(stage, one) for (_, stage, _), found in zip(played, outcomes, strict=True) for one in found])
@@ -100,7 +102,7 @@ def evaluate(
             {"run": run, "algorithm": stage.checkpoint.algorithm.__name__, "path": str(stage.checkpoint.path)}
             for run, stage in {run: stage for run, stage, _ in played}.items()
         ],
-        max_steps={name_of(stage.config.env): stage.cap for _, stage, _ in played if stage.cap is not None},
+        max_steps={stage.name: stage.cap for _, stage, _ in played if stage.cap is not None},
         task_names=names,
         throughput={
             "seconds": round(seconds, 3),
@@ -152,21 +154,27 @@ def _stage(path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, c
                 f"{path}: its environment '{config.env}' was registered by the script that trained it and is not "
                 "known here. Give its class: --env my_module.MyEnv"
             )
-    return Stage(checkpoint, config, OWN_SPLIT, explore, context)
+    name = name_of(config.env)
+    config.env = compat.registered_creator(config.env) or config.env
+    return Stage(checkpoint, name, config, OWN_SPLIT, explore, context)
 
 
 def _task_names(episodes: Sequence[tuple[Stage, Episode]]) -> dict[str, list[str]]:
-    """Returns the tasks of environments that tell them by name, sorted; their place is the ``task_id`` then."""
-    names: dict[str, set[str]] = {}
+    """Returns the tasks of environments that tell any by name, sorted; their place is the ``task_id`` then."""
+    told: dict[str, set[int | str]] = {}
     for stage, episode in episodes:
-        if isinstance(episode.task_id, str):
-            names.setdefault(name_of(stage.config.env), set()).add(episode.task_id)
-    return {env: sorted(found) for env, found in names.items()}
+        if episode.task_id is not None:
+            told.setdefault(stage.name, set()).add(episode.task_id)
+    return {
+        env: sorted({str(task) for task in tasks})
+        for env, tasks in told.items()
+        if any(isinstance(task, str) for task in tasks)
+    }
 
 
 def _table(run: str, stage: Stage, episodes: Sequence[Episode], names: Mapping[str, list[str]]) -> Results:
     """Returns the episodes of one stage as results."""
-    environment = name_of(stage.config.env)
+    environment = stage.name
     common = {
         "algorithm": stage.checkpoint.algorithm.__name__,
         "run": run,
@@ -179,8 +187,8 @@ def _table(run: str, stage: Stage, episodes: Sequence[Episode], names: Mapping[s
     rows = []
     for episode in episodes:
         task_id = -1 if episode.task_id is None else episode.task_id
-        if isinstance(task_id, str):
-            task_id = names[environment].index(task_id)
+        if environment in names and episode.task_id is not None:
+            task_id = names[environment].index(str(task_id))
         rows.append(
             common
             | {f"task_{key}": value for key, value in episode.task.items()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
@@ -13,6 +15,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ..core.threads import set_num_threads
+
+_MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize  # that the system can wait for
+
+
+class WorkersLostError(RuntimeError):
+    """Processes ended before their work was done."""
 
 
 def run_all(
@@ -30,17 +38,21 @@ def run_all(
         sizes: How much of the progress bar each call is worth.
         workers: Processes; 0 calls in this one.
         title: Of the progress bar, which only a terminal shows; None for none.
+
+    Raises:
+        WorkersLostError: A process ended without a word.
     """
     with _bar(title, sum(sizes)) as advance:
         if workers == 0:
             results = []
-            with _single_threaded():
+            with _as_in_a_process_of_its_own():
                 for given, size in zip(arguments, sizes, strict=True):
                     results.append(function(*given))
                     advance(size)
             return results
         # A fresh interpreter each: a copy of this one would have locks that nobody opens.
-        count, log_level = max(1, min(workers, len(arguments))), logging.getLogger("ray").getEffectiveLevel()
+        count = max(1, min(workers, len(arguments), _MOST_WORKERS))
+        log_level = logging.getLogger("ray").getEffectiveLevel()
         pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(log_level,))
         try:
             futures = [pool.submit(function, *given) for given in arguments]
@@ -49,6 +61,12 @@ def run_all(
                 future.result()
                 advance(size_of[future])
             return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise WorkersLostError(
+                f"workers={workers}: a process that played ended before its time. In a script, the call must be under "
+                "`if __name__ == '__main__':`, since each process imports the script. Otherwise too little memory is "
+                "the usual cause: use fewer workers, or 0 to play in this process."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -63,12 +81,15 @@ def _begin(log_level: int) -> None:
 
 
 @contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Limits torch and numpy to one thread: with more, products would be shared out differently, and cost time."""
+def _as_in_a_process_of_its_own() -> Iterator[None]:
+    """Leaves torch's generator as it was, and limits torch and numpy to one thread.
+
+    With more, products would be shared out differently, and cost time.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(1, user_api="blas"), torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ class Stage:
 
     Attributes:
         checkpoint: The algorithm's checkpoint.
+        name: Of the environment.
         config: The algorithm's config, with the environment and the ``env_config`` of the split.
         split: Name of the split.
         explore: Whether the agent acts with noise.
@@ -37,6 +40,7 @@ class Stage:
     """
 
     checkpoint: Checkpoint | ExportedAgent
+    name: str
     config: Any
     split: str
     explore: bool
@@ -56,13 +60,14 @@ class Stage:
             config.env_config = {**config.env_config, **more}
         try:
             return compat.env_creator(config, worker_index=0, slot=slot)()
-        except (TypeError, ValueError, gymnasium.error.Error) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"the environment {name_of(config.env)} cannot be made: {reason}") from error
+        except Exception as error:  # whatever a simulator raises
+            reason = " ".join((str(error) or type(error).__name__).split())
+            raise ValueError(f"the environment {self.name} cannot be made: {reason}") from error
 
     def agent(self) -> Agent:
         """Returns the agent."""
-        return make_agent(self.checkpoint.module(), self.checkpoint.path, self.explore, self.context)
+        checkpoint = self.checkpoint
+        return make_agent(checkpoint.module(), checkpoint.path, self.explore, self.context, checkpoint.env_steps())
 
     def player(self, **more: Any) -> Player:
         """Returns a player on environments with more arguments in their ``env_config``."""
@@ -82,27 +87,27 @@ def plan(stage: Stage, splits: Sequence[str] | None, episodes: int, seed: int) -
     Raises:
         ValueError: The environment has no such split, or does not fit the agent.
     """
-    env = stage.make_env(0)
-    try:
+    with contextlib.closing(stage.make_env(0)) as env:
         _check_spaces(env, stage)
         if splits is None:
             splits = _usual_splits(env, stage.config.env_config)
         played = []
         for split in splits:
-            if split == OWN_SPLIT:
-                of_split, there = stage.config, env
-            else:
-                of_split = stage.config.copy(copy_frozen=False)
-                of_split.env_config = env_config_of(env, stage.config.env_config, split)
-                there = dataclasses.replace(stage, config=of_split).make_env(0)
-            alone, cap = chooses(there, seed), cap_of(there)
-            here = dataclasses.replace(stage, config=of_split, split=split, alone=alone, cap=cap)
-            played.append((here, jobs_of(there, split, episodes, seed)))
-            if there is not env:
-                there.close()
+            config = stage.config.copy(copy_frozen=False)
+            if split != OWN_SPLIT:
+                config.env_config = env_config_of(env, stage.config.env_config, split)
+            here = dataclasses.replace(stage, config=config, split=split)
+            with contextlib.closing(here.make_env(0)) as there:
+                alone, cap = chooses(there, seed), cap_of(there)
+                jobs = jobs_of(there, split, episodes, seed)
+            if alone and stage.context == "shuffled":
+                raise ValueError(
+                    f"context='shuffled' takes contexts of episodes played at the same time, but {stage.name} chooses "
+                    "its tasks itself, so that one environment plays all episodes, one after the other. Use zero or "
+                    "frozen-after=N, or give it the attributes num_tasks and next_task_id."
+                )
+            played.append((dataclasses.replace(here, alone=alone, cap=cap), jobs))
         return played
-    finally:
-        env.close()
 
 
 def env_config_of(env: gymnasium.Env, env_config: Mapping[str, Any], split: str) -> dict[str, Any]:
@@ -126,8 +131,8 @@ def _usual_splits(env: gymnasium.Env, env_config: Mapping[str, Any]) -> list[str
 
 
 def _check_spaces(env: gymnasium.Env, stage: Stage) -> None:
-    module = stage.checkpoint.module()
-    spaces = (module.observation_space, env.observation_space, module.action_space, env.action_space)
+    of_agent = stage.agent().spaces
+    spaces: Any = (of_agent[0], env.observation_space, of_agent[1], env.action_space)
     if any(space is None for space in spaces):
         return
     sizes = [gymnasium.spaces.flatdim(space) for space in spaces]
@@ -151,10 +156,23 @@ def play_packed(packed: bytes, jobs: Sequence[Job]) -> list[Episode]:
     return player.play(agent, jobs)
 
 
-@functools.lru_cache(maxsize=1)
+_open: dict[bytes, tuple[Agent, Player]] = {}  # the packed stage that is played on, or none
+
+
 def opened(packed: bytes) -> tuple[Agent, Player]:
-    """Returns agent and player of a packed stage."""
+    """Returns agent and player of a packed stage; they are kept until another stage is opened."""
     import cloudpickle
 
-    stage: Stage = cloudpickle.loads(packed)
-    return stage.agent(), stage.player()
+    if packed not in _open:
+        close()
+        stage: Stage = cloudpickle.loads(packed)
+        _open[packed] = stage.agent(), stage.player()
+    return _open[packed]
+
+
+@atexit.register  # of processes that only play
+def close() -> None:
+    """Closes the environments of the stage that is open, if any."""
+    while _open:
+        _, (_, player) = _open.popitem()
+        player.close()

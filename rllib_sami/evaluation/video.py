@@ -17,7 +17,7 @@ from ..envs.base import constructor_names
 from .episodes import Episode, Job, Slot
 from .processes import run_all
 from .results import Results
-from .stages import Stage, name_of, opened, pack
+from .stages import Stage, close, opened, pack
 
 SECONDS = 10  # of an episode that are filmed at most
 _USUAL_FPS = 20
@@ -42,8 +42,7 @@ def record(
     """
     left_out = []
     renders: dict[str, dict[str, Any]] = {}
-    for stage in {name_of(stage.config.env): stage for _, stage, _ in played}.values():
-        environment = name_of(stage.config.env)
+    for environment, stage in {stage.name: stage for _, stage, _ in played}.items():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             renders[environment] = _try_to_film(stage)
@@ -60,19 +59,21 @@ def record(
         mine = [(at, wanted[key]) for at, job in enumerate(jobs) if (key := _key(run, job)) in wanted]
         if mine:
             files = {at: folder / _file_name(run, row) for at, row in mine}
-            calls.append((pack(stage), jobs, files, renders[name_of(stage.config.env)]))
+            calls.append((pack(stage), jobs, files, renders[stage.name]))
             sizes.append(len(files))
             rows.append(mine)
     try:
         outcomes = run_all(_film, calls, sizes, workers, title)
     finally:
-        opened.cache_clear()
+        close()
     videos = []
     for (_, _, files, _), mine, episodes in zip(calls, rows, outcomes, strict=True):
         for at, row in mine:
             if episodes[at].total == row["return"]:
                 videos.append(row | {"file": str(files[at].absolute()), "poster": str(_poster(files[at]).absolute())})
             else:
+                for file in (files[at], _poster(files[at])):
+                    file.unlink(missing_ok=True)
                 left_out.append(
                     f"No video of {row['run']}, {row['split']} task {row['task_id']}, episode {row['episode']}: played "
                     f"again its return is {episodes[at].total:g} instead of {row['return']:g}."

@@ -21,7 +21,10 @@ def trained(iterations=2, **training):
 
 
 def test_without_a_compiler_the_setting_is_refused(monkeypatch):
-    def fails():
+    tried = []
+
+    def fails(device):
+        tried.append(device)
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
 
     monkeypatch.setattr(config_checks, "check_compilation", fails)
@@ -29,6 +32,10 @@ def test_without_a_compiler_the_setting_is_refused(monkeypatch):
     assert message.startswith("`compile_update` is True, but torch.compile does not work here (InvalidCxxCompiler: No")
     assert message.endswith("or set `compile_update` to False.")
     tiny().build_algo().stop()  # nothing is tried
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ValueError, match="does not work here"):
+        config_checks.check_machine(tiny(compile_update=True).learners(num_gpus_per_learner=1))
+    assert tried == ["cpu", "cuda"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

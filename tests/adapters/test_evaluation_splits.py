@@ -14,9 +14,12 @@ from ray import tune
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
+from rllib_sami import compat
+from rllib_sami.evaluation import in_training
 from rllib_sami.evaluation.play import evaluate
 from rllib_sami.evaluation.progress import read_progress
 
+from .envs import Point, Walker
 from .tiny import TRAINING, differences, refusal, snapshot, tiny
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -114,9 +117,13 @@ def test_a_restored_run_goes_on_with_the_same_numbers(tmp_path):
     assert restored[0][1]["evaluation"]["env_runners"]["num_episodes_lifetime"] == 20
 
 
-def test_an_evaluation_that_was_asked_for():
+def test_an_evaluation_that_was_asked_for(tmp_path):
+    """It acts without noise though RLlib hands it the runner of training."""
     algo = evaluating(None).build_algo()
     numbers = [algo.evaluate(), algo.evaluate()]
+    algo.save_to_path(tmp_path / "checkpoint")
+    table = evaluate(tmp_path / "checkpoint", "train", episodes=1, progress=False).episodes
+    assert numbers[0]["train"]["return_mean"] == pytest.approx(table["return"].mean(), rel=1e-12)
     results = [algo.train(), algo.train()]
     algo.stop()
     assert numbers[0]["train"]["return_mean"] == numbers[1]["train"]["return_mean"]
@@ -167,6 +174,31 @@ def test_a_users_environment_plays_its_own_tasks():
     assert np.isfinite(result["evaluation"]["own"]["return_mean"])
 
 
+class GoesRound(Point):
+    """Goes round its tasks by itself."""
+
+    count = -1
+
+    def reset(self, **given):
+        self.count += 1
+        obs, info = super().reset(**given)
+        return obs, {**info, "task_id": self.count % 3}
+
+
+def test_an_environment_that_chooses_its_tasks_chooses_the_same_each_time():
+    results = run(evaluating(env=GoesRound, evaluation_splits=["own"], evaluation_duration=2), 2)
+    assert [list(result["evaluation"]["own"]["return_by_task"]) for result in results] == [["0", "1"]] * 2
+
+
+def test_planning_makes_each_environment_once(monkeypatch):
+    made, make = [], compat.env_creator
+    monkeypatch.setattr(compat, "env_creator", lambda *given, **more: made.append(given) or make(*given, **more))
+    config = evaluating()
+    config.validate()
+    assert [grid.split for grid in in_training.grids_of(config)] == [*SPLITS]
+    assert len(made) == 1 + len(SPLITS)
+
+
 def test_a_failing_environment_costs_an_evaluation_and_no_more(caplog):
     # Age 30 is in the second episode of the first slot's environment; one that is made anew is young again.
     config = evaluating(env="test/Walker", evaluation_splits=["own"])
@@ -177,6 +209,15 @@ def test_a_failing_environment_costs_an_evaluation_and_no_more(caplog):
     assert of_splits(again) != of_splits(first)
     assert "the simulator broke" in caplog.text
     assert "This evaluation is skipped; training goes on." in caplog.text
+
+
+class Broken(Walker):
+    """Cannot be made with a split."""
+
+    def __init__(self, config=None):
+        if (config or {}).get("split"):
+            raise RuntimeError("no simulator here")
+        super().__init__(config)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +233,7 @@ def test_a_failing_environment_costs_an_evaluation_and_no_more(caplog):
             ["'auto'", "`evaluation_splits` to []"],
         ),
         ({"evaluation_splits": ["train"], "custom_evaluation_function": print}, ["`custom_evaluation_function`"]),
+        ({"env": Broken, "evaluation_splits": ["train"]}, ["Broken", "no simulator here"]),
     ],
 )
 def test_bad_settings_are_told_before_any_worker_starts(settings, words, monkeypatch):

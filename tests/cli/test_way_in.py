@@ -34,13 +34,16 @@ assert not hasattr(rllib_sami, "SaCMM")
 """
 
 
+RUNNING = "import rllib_sami_command; rllib_sami_command.is_running = True; import rllib_sami"
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import rllib_sami",
         # A user's own code in the process of the command.
-        "import rllib_sami_command, rllib_sami; from rllib_sami import SaCCMConfig",
-        "import rllib_sami_command, rllib_sami; from rllib_sami.cli import catalog",
+        f"{RUNNING}; from rllib_sami import SaCCMConfig",
+        f"{RUNNING}; from rllib_sami.cli import catalog",
     ],
 )
 def test_names_are_registered(code):

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rllib_sami.core import losses
 from rllib_sami.core.compilation import compiled_loss_functions
+from rllib_sami.core.networks import TwinCritics
 from rllib_sami.core.sampling import SamplingConfig, sample_updates
 from rllib_sami.core.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
 
@@ -166,14 +167,16 @@ def test_mixed_precision_touches_hidden_layers_of_actor_and_critics_alone():
     assert all(parameter.dtype == torch.float32 for parameter in parameters(agent))
 
 
-def test_values_keep_full_precision_in_the_last_layer():
-    _, training, _ = make_agent()
+@pytest.mark.parametrize("hidden", [[8], []])
+def test_values_keep_full_precision_in_the_last_layer(hidden):
+    critics = TwinCritics(3, hidden)
     with torch.no_grad():
-        for net in training.critics.nets:
+        for net in critics.nets:
             net[-1].bias.fill_(1000.5)  # bfloat16 would make it 1000
             net[-1].weight.zero_()
     with torch.autocast("cpu", torch.bfloat16):
-        q = training.critics(torch.zeros(2, OBS), torch.zeros(2, ACTIONS), torch.zeros(2, 4))
+        q = critics(*torch.zeros(3, 2, 1))
+    assert q.dtype == torch.float32
     assert (q == 1000.5).all()
 
 

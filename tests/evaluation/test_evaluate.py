@@ -1,13 +1,14 @@
 """From checkpoints on disk to saved results: the same bit by bit however it is done."""
 
 import hashlib
+import os
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from rllib_sami.evaluation import Results, evaluate
-from rllib_sami.evaluation.checkpoints import load
+from rllib_sami.evaluation.checkpoints import find, load
 from rllib_sami.evaluation.play import labels
 from rllib_sami.export import export_agent
 
@@ -105,6 +106,18 @@ def test_labels_are_as_short_as_they_can_be(tmp_path):
         trial.mkdir(parents=True)
         (trial / "params.json").write_text("{}")
     assert labels(checkpoints) == ["first", "second"]
+
+
+def test_the_newest_checkpoint_of_a_trial_is_told_by_its_number(tmp_path):
+    """Copying a folder may give its files any time."""
+    names = ("one/checkpoint_000009", "one/checkpoint_000010", "two/checkpoint_000002")
+    for age, name in enumerate(names):
+        (tmp_path / name).mkdir(parents=True)
+        mark = tmp_path / name / "rllib_checkpoint.json"
+        mark.touch()
+        os.utime(mark, (1e9 - age, 1e9 - age))
+    assert find(tmp_path / "one").name == "checkpoint_000010"
+    assert find(tmp_path) == tmp_path / names[1]  # newer than the other trial's
 
 
 def test_an_empty_list():

@@ -1,6 +1,7 @@
 """Agents on environments of all kinds, without a checkpoint on disk and without Ray."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -13,10 +14,15 @@ import torch
 
 from rllib_sami import SaCCMConfig
 from rllib_sami.cli.evaluate import summarise
+from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.evaluation import checkpoints, evaluate
 from rllib_sami.evaluation.checkpoints import Checkpoint
-from rllib_sami.evaluation.episodes import ROWS, kept_steps, seed_of
+from rllib_sami.evaluation.episodes import ROWS, Job, Slot, cap_of, kept_steps, seed_of
+from rllib_sami.evaluation.processes import run_all
 from rllib_sami.rl_module import SaMITorchRLModule
+from rllib_sami.vector_env import TaskVectorEnv
+
+Pendulum = ENVIRONMENTS["SaMI/Pendulum-v0"]
 
 
 class Plain(gymnasium.Env):
@@ -88,6 +94,58 @@ class Listed(Walks):
         return self.np_random.random(2, np.float32), 1.0, self.steps == 4 + self.task_id, False, self.info()
 
 
+class Foreign(Plain):
+    """Means other things by the names that are looked for, ends its episodes by itself, and counts itself."""
+
+    max_steps = float("inf")
+    task: ClassVar = {"mass": np.float32(2), "name": "reach", "gains": np.ones(3)}
+    alive = 0
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        if (config or {}).get("fail") == "at once":
+            raise RuntimeError("no simulator")
+        self.fail = (config or {}).get("fail")
+        Foreign.alive += 1
+
+    def step(self, action):
+        if self.fail and self.steps == 2:
+            raise RuntimeError("it broke")
+        return super().step(action)
+
+    def close(self):
+        Foreign.alive -= 1
+
+    def info(self, at_reset=False):
+        return {"task": self.task}
+
+
+class Wordy(Foreign):
+    task = "reach"
+    max_steps = "many"
+
+
+class Mixed(Chooses):
+    """Tells its tasks by number and by name, and rewards what it is given."""
+
+    max_steps = np.int64(8)
+
+    def step(self, action):
+        obs, _, *rest = super().step(action)
+        return obs, float(action[0]), *rest
+
+    def info(self, at_reset=False):
+        return {"task_id": (7, "reach", 1)[(self.episodes - 1) % 3]}
+
+
+class OtherSteps(Pendulum):
+    """Changes what a step gives."""
+
+    def step(self, action):
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, 1.0, terminated, truncated, info
+
+
 @pytest.fixture
 def play(monkeypatch):
     """Plays an agent that was never trained."""
@@ -144,6 +202,49 @@ def test_tasks_told_by_name_after_the_first_step(play):
     assert set(results.episodes["task_id"]) == {0}
 
 
+def test_environments_that_mean_other_things_by_the_names(play):
+    episodes = play(Foreign, 2).episodes
+    assert episodes["task_mass"].tolist() == [2.0, 2.0]
+    assert "task_name" not in episodes
+    assert len(play(Wordy, 2).episodes) == 2
+    assert [cap_of(env) for env in (Foreign(), Wordy(), Mixed())] == [None, None, 8]
+    results = play(Mixed, 3)
+    assert results.provenance["task_names"] == {"Mixed": ["1", "7", "reach"]}
+    assert sorted(results.episodes["task_id"]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("fail", "words"), [(None, ""), ("later", "it broke"), ("at once", "Foreign cannot be made")])
+def test_every_environment_is_closed(play, monkeypatch, fail, words):
+    monkeypatch.setattr(Foreign, "alive", 0)
+    with pytest.raises((RuntimeError, ValueError), match=words) if fail else nullcontext():
+        play(Foreign, 20, env_config={"fail": fail})
+    assert Foreign.alive == 0
+
+
+def test_a_step_of_ones_own_is_the_one_taken():
+    env = OtherSteps(max_steps=2)
+    slot = Slot(env, np.zeros(3, np.float32))
+    slot.begin(Job("own", 0, 0, 0, 0))
+    slot.step(np.zeros(1))
+    assert slot.reward == 1.0
+    both = TaskVectorEnv([lambda: OtherSteps(max_steps=2)] * 2)
+    both.reset_all([0, 1])
+    assert both.step_arrays(np.zeros((2, 1), np.float32)).rewards.tolist() == [1.0, 1.0]
+
+
+def test_noise_has_the_seed_where_one_environment_plays_all(play):
+    returns = [play(Mixed, 3, seed=seed, explore=True).episodes.set_index("episode")["return"] for seed in (0, 1)]
+    assert (returns[0] != returns[1]).all()
+
+
+def test_torch_draws_on_as_if_nothing_had_been_played():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    run_all(torch.manual_seed, [(7,)], [1])
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_an_environment_that_can_be_told_its_task(play):
     episodes = play(Walks, 6).episodes
     assert episodes["task_id"].tolist() == [0] * 6 + [1] * 6 + [2] * 6
@@ -155,6 +256,7 @@ def test_seeds_depend_on_split_task_and_episode_alone(play):
     few, many = (play(Walks, number).episodes.set_index(["task_id", "episode"]) for number in (2, 9))
     assert (many.loc[few.index, "episode_seed"] == few["episode_seed"]).all()
     assert few.loc[(1, 1), "episode_seed"] == seed_of(0, "own", 1, 1)
+    assert max(seed_of(0, "own", task, 0) for task in range(50)) < 2**31  # which C has to take
     assert len({seed_of(*key) for key in [(0, "a", 1, 1), (1, "a", 1, 1), (0, "b", 1, 1), (0, "a", 2, 1)]}) == 4
 
 
@@ -206,11 +308,12 @@ def test_the_actor_sees_another_context(play):
         ({"context": "frozen-after=-1"}, "expected learned, zero"),
         ({"context": "oracle"}, "Train an agent on the task itself"),
         ({"workers": -1}, "workers=-1"),
+        ({"context": "shuffled", "env_class": Chooses}, "Chooses chooses its tasks itself"),
     ],
 )
 def test_what_cannot_be_played(play, arguments, words):
     with pytest.raises(ValueError, match=re.escape(words)):
-        play(Plain, 2, **arguments)
+        play(arguments.pop("env_class", Plain), 2, **arguments)
 
 
 def test_success_that_only_some_tasks_tell():

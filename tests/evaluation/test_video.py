@@ -49,10 +49,10 @@ def test_an_agent_that_plays_otherwise_when_filmed_is_not_shown(filmed, monkeypa
         return agent, player
 
     monkeypatch.setattr(filming, "opened", other)
-    monkeypatch.setattr(filming.opened, "cache_clear", lambda: None, raising=False)
-    results, _ = filmed(episodes=1)
+    results, folder = filmed(episodes=1)
     assert results.provenance["videos"] == []
     assert "played again its return is" in results.provenance["left_out"][0]
+    assert [path for path in (folder / "videos").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("missing", ["pictures", "ffmpeg", "folder"])

@@ -1,0 +1,65 @@
+"""`rllib evaluate` as a terminal runs it: its processes, and what it says before anything is played."""
+
+import multiprocessing
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rllib_sami.cli import main
+from rllib_sami.envs import ENVIRONMENTS
+
+RLLIB = Path(sysconfig.get_path("scripts"), "rllib")
+
+
+class Dies(ENVIRONMENTS["SaMI/Pendulum-v0"]):
+    """Takes its process with it, unless that is the first one."""
+
+    def __init__(self, config=None):
+        super().__init__(max_steps=5)
+
+    def reset(self, **given):
+        if multiprocessing.parent_process() is not None:
+            os._exit(1)
+        return super().reset(**given)
+
+
+def test_the_installed_command_plays_in_processes(checkpoints):
+    words = [RLLIB, "evaluate", checkpoints / "experiment/first", "--split", "train", "--workers", "2"]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "20 episodes in" in done.stdout
+
+
+def test_a_lost_process_is_told_in_one_line(checkpoints):
+    words = ["evaluate", checkpoints / "plain", "--env", f"{__name__}.Dies", "--workers", "1"]
+    done = CliRunner().invoke(main, [*map(str, words)])
+    assert done.exit_code == 2, done.output
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("Error: evaluate: workers=1: a process that played ended before its time.")
+    assert "__name__ == '__main__'" in line
+
+
+def test_what_becomes_of_the_folder(checkpoints, tmp_path, monkeypatch):
+    def run(*words):
+        return CliRunner().invoke(main, [*map(str, ["evaluate", checkpoints / "experiment/first", *words])])
+
+    here = ["--episodes", "1", "--out", tmp_path / "results"]
+    for more in ([], [], ["--overwrite", "--seed", "1"]):  # the same command again, another one
+        done = run(*here, *more)
+        assert done.exit_code == 0, done.output
+    before = (tmp_path / "results/results.parquet").read_bytes()
+    monkeypatch.setattr("rllib_sami.evaluation.play.evaluate", pytest.fail)
+    done = run(*here)
+    assert done.exit_code == 2
+    assert "--seed 1" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert (tmp_path / "results/results.parquet").read_bytes() == before
+    (tmp_path / "file").touch()
+    for folder in ("/proc/results", tmp_path / "file/results"):
+        done = run("--out", folder)
+        assert done.exit_code == 2
+        assert "cannot be written to" in done.stderr
