@@ -14,6 +14,7 @@ import click
 import torch
 from evaluating import evaluation
 from messages import messages
+from nodes import nodes_command
 from sampling import sampling
 from saving import checkpoint
 from scale import scale
@@ -25,7 +26,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 @click.group(
     help=__doc__,
-    commands=[sampling, update, learner, train, buffer, checkpoint, scale, evaluation, messages],
+    commands=[sampling, update, learner, train, buffer, checkpoint, scale, evaluation, messages, nodes_command],
     context_settings={"max_content_width": 120},
 )
 def main() -> None:
