@@ -21,17 +21,16 @@ from rllib_sami.algorithm import SaMIConfig
 NUM_ENVS, FRAGMENT = 8, 25  # of each env runner: the defaults
 MOST_RUNNERS = 4
 PHASES = ("begin", "collect", "add", "sync", "result")
-SLEEPING = "benchmarks/Sleeping"
+STILL = "benchmarks/Still"
 
 
-class Sleeping(gym.Env):
-    """As wide as HalfCheetah, but computes nothing: of each vector step the first slot sleeps ``sleep_s``."""
+class Still(gym.Env):
+    """As wide as HalfCheetah, but computes nothing; an episode is as long as a fragment."""
 
     def __init__(self, context: Any):
         obs_dim, action_dim = HALF_CHEETAH
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
-        self._sleep_s = context["sleep_s"] if context.vector_index == 0 else 0.0
         self._obs, self._steps = np.zeros(obs_dim, np.float32), 0
 
     def reset(self, *, seed=None, options=None):
@@ -39,19 +38,16 @@ class Sleeping(gym.Env):
         return self._obs, {"task_id": 0}
 
     def step(self, action):
-        if self._sleep_s:
-            time.sleep(self._sleep_s)
         self._steps += 1
-        return self._obs, 0.0, False, self._steps == 200, {"task_id": 0}
+        return self._obs, 0.0, False, self._steps == FRAGMENT, {"task_id": 0}
 
 
-register_env(SLEEPING, Sleeping)
+register_env(STILL, Still)
 
 
-def sampling_config(num_env_runners: int, sleep_s: float = 0.0) -> SaMIConfig:
-    """SaCCM at its defaults on the sleeping environment, never updating; an iteration is one round of the runners."""
-    config = our_config(SaCCMConfig, SLEEPING, NUM_ENVS, FRAGMENT)
-    config.environment(env_config={"sleep_s": sleep_s})
+def sampling_config(num_env_runners: int) -> SaMIConfig:
+    """SaCCM at its defaults on that environment, never updating; an iteration is one round of the runners."""
+    config = our_config(SaCCMConfig, STILL, NUM_ENVS, FRAGMENT)
     config.training(num_steps_sampled_before_learning_starts=0, updates_per_env_step=1e-9)
     return config.env_runners(num_env_runners=num_env_runners).reporting(min_sample_timesteps_per_iteration=1)
 

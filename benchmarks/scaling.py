@@ -17,6 +17,7 @@ import click
 
 RESULTS = Path(__file__).parent / "results" / "speed"
 FIGURE = Path(__file__).parents[1] / "docs" / "scaling.svg"
+INLINE_BYTES = 100 * 1024  # Ray's limit for what travels in the reply itself; larger ones lie in the object store
 RUNNERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
 
 
@@ -117,13 +118,15 @@ def work_of(messages: dict[str, Any], *, sample_s: float, **options: Any) -> Wor
 
 
 def longer_fragments(work: Work, messages: dict[str, Any], factor: int) -> Work:
-    """The same with fragments ``factor`` times as long: only storing and bytes grow with the steps."""
+    """The same with fragments ``factor`` times as long: storing and bytes grow with the steps, the rest stays."""
     storing = messages["runner_s"]["add"]
+    in_store = factor * work.fragment_bytes > INLINE_BYTES
+    fetching = messages["messages"]["fragment_get_ms"] / 1e3 if in_store else 0.0
     return replace(
         work,
         steps=factor * work.steps,
         sample_s=factor * work.sample_s,
-        runner_s=work.runner_s + (factor - 1) * storing,
+        runner_s=work.runner_s + (factor - 1) * storing + fetching,
         fragment_bytes=factor * work.fragment_bytes,
     )
 
@@ -180,12 +183,11 @@ def draw(works: dict[str, Work], path: Path) -> None:
         for number, (name, rows) in enumerate(measured("nodes")["compared"].items()):
             runners = [row["runners"] for row in rows]
             compared.plot(runners, [row["predicted"] for row in rows], color=f"C{number}", label=f"{name}, predicted")
-            for field, marker in (("simulated", "o"),):
-                middle = [row[field]["median"] for row in rows]
-                spread = [[abs(row[field][end] - row[field]["median"]) for row in rows] for end in ("min", "max")]
-                compared.errorbar(
-                    runners, middle, yerr=spread, fmt=marker, color=f"C{number}", capsize=3, label=f"{name}, simulated"
-                )
+            simulated = [row["simulated"] for row in rows]
+            middle = [rate["median"] for rate in simulated]
+            spread = [[abs(rate[end] - rate["median"]) for rate in simulated] for end in ("min", "max")]
+            style = {"fmt": "o", "color": f"C{number}", "capsize": 3}
+            compared.errorbar(runners, middle, yerr=spread, label=f"{name}, simulated", **style)
     compared.set_title("Predicted and simulated, several Ray nodes on one machine")
     for axes in (curves, compared):
         axes.set(xscale="log", yscale="log", xlabel="env runners", ylabel="environment steps per second")

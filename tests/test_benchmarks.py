@@ -153,6 +153,8 @@ def test_the_scaling_table_and_figure_come_from_the_measured_inputs(benchmark_mo
     assert result.exit_code == 0, result.output
     rows = [line for line in result.output.splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(RUNNERS) + 3
+    guide = (BENCHMARKS.parent / "docs" / "scaling.md").read_text()
+    assert "\n".join(rows[1:]) in guide, "docs/scaling.md shows another table than benchmarks/scaling.py prints"
     assert "</svg>" in (tmp_path / "figure.svg").read_text()
     for work in scenarios(bandwidth=125e6).values():
         rates = [work.rate(runners) for runners in RUNNERS]
