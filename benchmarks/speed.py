@@ -13,6 +13,8 @@ import warnings
 import click
 import torch
 from evaluating import evaluation
+from messages import messages
+from nodes import nodes_command
 from sampling import sampling
 from saving import checkpoint
 from scale import scale
@@ -24,7 +26,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 @click.group(
     help=__doc__,
-    commands=[sampling, update, learner, train, buffer, checkpoint, scale, evaluation],
+    commands=[sampling, update, learner, train, buffer, checkpoint, scale, evaluation, messages, nodes_command],
     context_settings={"max_content_width": 120},
 )
 def main() -> None:

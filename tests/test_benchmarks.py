@@ -19,7 +19,9 @@ def benchmark_modules(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-@pytest.mark.parametrize("command", ["update", "buffer", "checkpoint", "sampling", "sampling --against rllib-sac"])
+@pytest.mark.parametrize(
+    "command", ["update", "buffer", "checkpoint", "messages", "sampling", "sampling --against rllib-sac"]
+)
 def test_a_command_prints_a_table_and_ends_with_json(command, tmp_path):
     out = tmp_path / "results" / "out.json"
     finished = subprocess.run(
@@ -110,3 +112,52 @@ def test_ratios_and_their_targets(benchmark_modules):
     times = interleave(actions, rounds=3, warm_up=1)
     assert order == list("abababab")
     assert len(times["a"].cpu) == len(times["b"].wall) == 3
+
+
+def test_predicted_throughput_of_known_work(benchmark_modules):
+    from scaling import Work
+
+    work = Work(steps=100, sample_s=0.1, round_s=0.01, runner_s=0.002, update_s=0.05, updates_per_step=0.01)
+    # One runner: 12 ms of the main process, and 100 ms of sampling beside 50 ms of updates.
+    assert work.rate(1) == pytest.approx(100 / 0.112)
+    assert work.limit(1) == "runners"
+    # Ten: 30 ms, and 500 ms of updates.
+    assert work.rate(10) == pytest.approx(1_000 / 0.53)
+    assert work.limit(10) == "learner"
+    assert work.rate(10_000) < work.ceilings["learner"] == pytest.approx(2_000)
+    assert work.ceilings["main process"] == pytest.approx(50_000)
+
+
+def test_predicted_throughput_with_a_network_and_with_few_cores(benchmark_modules):
+    from dataclasses import replace
+
+    from scaling import Work
+
+    alone = Work(steps=100, sample_s=0.1, round_s=0.0, runner_s=0.002)
+    # 20 fragments of 1,000 bytes, and the weights for each of two machines.
+    network = replace(alone, fragment_bytes=1_000, weights_bytes=15_000, runners_per_node=10, bandwidth=100_000)
+    assert network.parts(20)["network"] == pytest.approx(0.5)
+    assert network.rate(20) == pytest.approx(2_000 / (0.04 + 0.1 + 0.5))
+    assert network.limit(20) == "network"
+    assert network.ceilings["network"] == pytest.approx(100 * 100_000 / 2_500)
+    few = replace(alone, runner_cpu_s=0.05, cores=2)
+    assert few.rate(2) == alone.rate(2)
+    assert few.rate(20) == pytest.approx(2_000 / ((0.04 + 1.0) / 2))
+
+
+def test_the_scaling_table_and_figure_come_from_the_measured_inputs(benchmark_modules, tmp_path):
+    from click.testing import CliRunner
+    from scaling import RUNNERS, main, scenarios
+
+    result = CliRunner().invoke(main, ["--figure", str(tmp_path / "figure.svg")])
+    assert result.exit_code == 0, result.output
+    rows = [line for line in result.output.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(RUNNERS) + 3
+    guide = (BENCHMARKS.parent / "docs" / "scaling.md").read_text()
+    assert "\n".join(rows[1:]) in guide, "docs/scaling.md shows another table than benchmarks/scaling.py prints"
+    assert "</svg>" in (tmp_path / "figure.svg").read_text()
+    for work in scenarios(bandwidth=125e6).values():
+        rates = [work.rate(runners) for runners in RUNNERS]
+        assert rates == sorted(rates)
+        assert rates[-1] <= min(work.ceilings.values())
+    assert CliRunner().invoke(main, ["--bandwidth", "0"]).exit_code == 2
