@@ -79,6 +79,7 @@ __all__ = [
 
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
+EPISODE_CALLBACKS = ("on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end")
 
 # Keys of dict configs that are no fields: RLlib gives them a meaning of its own.
 SPECIAL_CONFIG_KEYS = {"_enable_new_api_stack", "multiagent", "class"}
@@ -221,24 +222,29 @@ def listens_to(config: AlgorithmConfig, callback: str) -> bool:
     return overridden or bool(getattr(config, f"callbacks_{callback}", None))
 
 
-def call_on_episode_end(
-    runner: "SingleAgentEnvRunner", episode: SingleAgentEpisode, earlier: list[SingleAgentEpisode], slot: int
+def listens_to_episodes(config: AlgorithmConfig) -> bool:
+    """Whether the user's callbacks do something at any point of an episode."""
+    return any(listens_to(config, callback) for callback in EPISODE_CALLBACKS)
+
+
+def call_on_episode(
+    callback: str, runner: "SingleAgentEnvRunner", episode: SingleAgentEpisode, slot: int, **kwargs: Any
 ) -> None:
-    """Calls the user's ``on_episode_end`` callbacks with the piece that ended the episode and those before it."""
+    """Calls the user's callbacks of a name in ``EPISODE_CALLBACKS`` with what RLlib's own runner hands them."""
     from ray.rllib.callbacks.utils import make_callback
 
     make_callback(
-        "on_episode_end",
+        callback,
         callbacks_objects=runner._callbacks,
-        callbacks_functions=runner.config.callbacks_on_episode_end,
+        callbacks_functions=getattr(runner.config, f"callbacks_{callback}"),
         kwargs={
             "episode": episode,
-            "prev_episode_chunks": earlier,
             "env_runner": runner,
             "metrics_logger": runner.metrics,
             "env": runner.env.unwrapped,
             "rl_module": runner.module,
-            "env_index": int(slot),
+            "env_index": slot,
+            **kwargs,
         },
     )
 

@@ -53,7 +53,6 @@ _WITHOUT_EFFECT_ON_RUNNER = {
     "_env_to_module_connector": (None, _OWN_RUNNER),
     "_module_to_env_connector": (None, _OWN_RUNNER),
 }
-_UNCALLED = ("on_episode_created", "on_episode_start", "on_episode_step")
 
 
 def check_config(config: "SaMIConfig") -> None:
@@ -111,12 +110,6 @@ def check_config(config: "SaMIConfig") -> None:
     if issubclass(runner_class, SaMIEnvRunner):
         for key, (default, advice) in _WITHOUT_EFFECT_ON_RUNNER.items():
             _has_no_effect(config, key, default, advice)
-        for callback in _UNCALLED:
-            if compat.listens_to(config, callback):
-                raise ValueError(
-                    f"The callback `{callback}` is given, but SaMIEnvRunner calls only `on_episode_end` of the "
-                    "callbacks on episodes. Use that, or set `env_runner_cls` to SingleAgentEnvRunner."
-                )
 
 
 def check_context(config: "ContextConfig") -> None:
