@@ -406,6 +406,18 @@ def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
         learner._set_optimizer_lr(optimizer, lr=rate)
 
 
+def restore_optimizer_settings(learner: "Learner", state: dict[str, Any]) -> None:
+    """Sets rates, betas and switches of optimisers to what a restored state says.
+
+    RLlib before 2.59 makes float32 tensors of them, which are other numbers, and which fused optimisers refuse.
+    """
+    for name, saved in state.items():
+        if name in learner._named_optimizers:
+            groups = learner._named_optimizers[name].param_groups
+            for group, settings in zip(groups, saved["state"]["param_groups"], strict=True):
+                group.update({key: value for key, value in settings.items() if key != "params"})
+
+
 def prepend_learner_connector(learner: "Learner", piece: "ConnectorV2") -> None:
     """Puts a piece before all others of a built learner's pipeline.
 

@@ -52,6 +52,10 @@ _OWN_RUNNER = "SaMIEnvRunner calls no connectors. Wrap the environment, or set `
 _WITHOUT_EFFECT_ON_RUNNER = {
     "_env_to_module_connector": (None, _OWN_RUNNER),
     "_module_to_env_connector": (None, _OWN_RUNNER),
+    "output": (
+        None,
+        "Write the replay buffer's episodes: `rllib_sami.offline.write_episodes(algo.replay_buffer, DIR)`",
+    ),
 }
 
 

@@ -71,6 +71,11 @@ UNCALLED = {
 }
 
 
+def test_rllibs_recording_is_refused_with_the_way_to_write_episodes():
+    message = refusal(tiny().offline_data(output="somewhere", output_write_episodes=False))
+    assert message.startswith("`output` is 'somewhere', but has no effect here. Write the replay buffer's episodes")
+
+
 @pytest.mark.parametrize("key", UNCALLED)
 def test_what_the_array_runner_does_not_call_is_refused_there_and_taken_elsewhere(key):
     message = refusal(UNCALLED[key](tiny()))
