@@ -117,10 +117,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     def _reset(self) -> None:
         slots = range(self.num_envs)
-        if self._listeners:
-            self._listeners.create_all()
         next_task_ids = self._runner_index * self.num_envs + np.arange(self.num_envs) + self._episodes_over
-        obs = self.env.reset_all(seeds=[self._seed_of("env", slot) for slot in slots], next_task_ids=next_task_ids)
+        seeds = [self._seed_of("env", slot) for slot in slots]
+        obs = self.env.reset_all(seeds, next_task_ids, self._listeners.create_all if self._listeners else None)
         if self._num_resets == 0:
             self._rng = np.random.default_rng(self._seed_of("actions"))
         self._num_resets += 1

@@ -31,7 +31,7 @@ class EpisodeCallbacks:
         self._over: dict[int, SingleAgentEpisode] = {}  # of the present step, by slot
 
     def create_all(self) -> None:
-        """New episodes everywhere; to be called before the environments are reset."""
+        """New episodes everywhere; to be called just before the environments are reset."""
         self._running = [SingleAgentEpisode() for _ in range(self._runner.num_envs)]
         self._earlier = [[] for _ in self._running]
         self._over = {}

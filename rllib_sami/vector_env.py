@@ -76,23 +76,32 @@ class TaskVectorEnv(SyncVectorEnv):
         """One observation as ``[O]``."""
         return obs if self._is_flat else np.asarray(gym.spaces.flatten(self._original_space, obs))
 
-    def reset_all(self, seeds: Sequence[int], next_task_ids: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def reset_all(
+        self,
+        seeds: Sequence[int],
+        next_task_ids: Sequence[int] | np.ndarray | None = None,
+        before_resets: Callable[[], None] | None = None,
+    ) -> np.ndarray:
         """Begins new episodes everywhere.
 
         Args:
             seeds: One for each environment.
             next_task_ids: Meta-task that each environment's walk goes on from (its ``next_task_id``), modulo its
                 ``num_tasks``; ignored by environments that lack one of these attributes.
+            before_resets: Called when the walks are set, before the first reset.
 
         Returns:
             Observations ``[n, O]``.
         """
         obs = np.empty(self._obs_shape, np.float32)
-        for index, (env, seed) in enumerate(zip(self.envs, seeds, strict=True)):
+        for index, env in enumerate(self.envs):
             walks = env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
             if next_task_ids is not None and walks:
                 num_tasks = env.get_wrapper_attr("num_tasks")
                 env.set_wrapper_attr("next_task_id", int(next_task_ids[index]) % num_tasks)
+        if before_resets is not None:
+            before_resets()
+        for index, seed in enumerate(seeds):
             obs[index] = self._begin(index, seed=int(seed))
         return obs
 
