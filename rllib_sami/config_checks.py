@@ -99,9 +99,10 @@ def check_config(config: "SaMIConfig") -> None:
         if not (key == "batch_mode" and config.in_evaluation):  # RLlib sets it there
             _has_no_effect(config, key, default, advice)
     _check_model_config(config, NetworkConfig.__dataclass_fields__.keys())
-    if config.gym_env_vectorize_mode not in ("sync", gym.VectorizeMode.SYNC):
+    mode: Any = config.gym_env_vectorize_mode
+    if str(getattr(mode, "value", mode)).lower() != gym.VectorizeMode.SYNC.value:  # RLlib before 2.51 says "SYNC"
         raise ValueError(
-            f"`gym_env_vectorize_mode` is {config.gym_env_vectorize_mode!r}, but must be 'sync': environments are "
+            f"`gym_env_vectorize_mode` is {mode!r}, but must be 'sync': environments are "
             "stepped in their runner's process. Use more env runners (`num_env_runners`) for more processes."
         )
     _check_replay_buffer(config)
