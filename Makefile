@@ -5,13 +5,26 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CONFIG ?= tuned_examples/saccm_ant.yaml
 
-.PHONY: train test lint docs install clean
+.PHONY: train test test-ray lint docs install clean
 
 train: install
 	$(BIN)/rllib train file $(CONFIG) $(ARGS)
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# `make test-ray RAY=2.59.0`: the fast tests of what touches RLlib on another release of Ray, in an environment of its
+# own. Everything is installed as pinned first, then what that release needs otherwise.
+RAY_VENV  = .venv-ray-$(RAY)
+RAY_TESTS ?= tests/adapters -m 'not slow and not learning and not gpu'
+
+test-ray:
+	@test -n "$(RAY)" || { echo "Which release of Ray? For example: make test-ray RAY=2.59.0"; exit 2; }
+	test -x $(RAY_VENV)/bin/python || $(PYTHON) -m venv $(RAY_VENV)
+	test -f $(RAY_VENV)/.installed || $(RAY_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[report,dev]'
+	test -f $(RAY_VENV)/.installed || $(RAY_VENV)/bin/pip install --quiet 'ray[rllib,tune]==$(RAY)'
+	touch $(RAY_VENV)/.installed
+	$(RAY_VENV)/bin/python -m pytest $(RAY_TESTS) $(ARGS)
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy rllib_sami && $(BIN)/mypy envs
@@ -29,4 +42,4 @@ $(STAMP): setup.py constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .venv-ray-* build *.egg-info

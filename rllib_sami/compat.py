@@ -79,6 +79,7 @@ __all__ = [
 
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
+EPISODE_CALLBACKS = ("on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end")
 
 # Keys of dict configs that are no fields: RLlib gives them a meaning of its own.
 SPECIAL_CONFIG_KEYS = {"_enable_new_api_stack", "multiagent", "class"}
@@ -242,24 +243,29 @@ def listens_to(config: AlgorithmConfig, callback: str) -> bool:
     return overridden or bool(getattr(config, f"callbacks_{callback}", None))
 
 
-def call_on_episode_end(
-    runner: "SingleAgentEnvRunner", episode: SingleAgentEpisode, earlier: list[SingleAgentEpisode], slot: int
+def listens_to_episodes(config: AlgorithmConfig) -> bool:
+    """Whether the user's callbacks do something at any point of an episode."""
+    return any(listens_to(config, callback) for callback in EPISODE_CALLBACKS)
+
+
+def call_on_episode(
+    callback: str, runner: "SingleAgentEnvRunner", episode: SingleAgentEpisode, slot: int, **kwargs: Any
 ) -> None:
-    """Calls the user's ``on_episode_end`` callbacks with the piece that ended the episode and those before it."""
+    """Calls the user's callbacks of a name in ``EPISODE_CALLBACKS`` with what RLlib's own runner hands them."""
     from ray.rllib.callbacks.utils import make_callback
 
     make_callback(
-        "on_episode_end",
+        callback,
         callbacks_objects=runner._callbacks,
-        callbacks_functions=runner.config.callbacks_on_episode_end,
+        callbacks_functions=getattr(runner.config, f"callbacks_{callback}"),
         kwargs={
             "episode": episode,
-            "prev_episode_chunks": earlier,
             "env_runner": runner,
             "metrics_logger": runner.metrics,
             "env": runner.env.unwrapped,
             "rl_module": runner.module,
-            "env_index": int(slot),
+            "env_index": slot,
+            **kwargs,
         },
     )
 
@@ -419,6 +425,18 @@ def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
     for optimizer, schedule in learner._optimizer_lr_schedules.items():
         rate = schedule.update(timestep=timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
         learner._set_optimizer_lr(optimizer, lr=rate)
+
+
+def restore_optimizer_settings(learner: "Learner", state: dict[str, Any]) -> None:
+    """Sets rates, betas and switches of optimisers to what a restored state says.
+
+    RLlib before 2.59 makes float32 tensors of them, which are other numbers, and which fused optimisers refuse.
+    """
+    for name, saved in state.items():
+        if name in learner._named_optimizers:
+            groups = learner._named_optimizers[name].param_groups
+            for group, settings in zip(groups, saved["state"]["param_groups"], strict=True):
+                group.update({key: value for key, value in settings.items() if key != "params"})
 
 
 def prepend_learner_connector(learner: "Learner", piece: "ConnectorV2") -> None:

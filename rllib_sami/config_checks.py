@@ -52,8 +52,11 @@ _OWN_RUNNER = "SaMIEnvRunner calls no connectors. Wrap the environment, or set `
 _WITHOUT_EFFECT_ON_RUNNER = {
     "_env_to_module_connector": (None, _OWN_RUNNER),
     "_module_to_env_connector": (None, _OWN_RUNNER),
+    "output": (
+        None,
+        "Write the replay buffer's episodes: `rllib_sami.offline.write_episodes(algo.replay_buffer, DIR)`",
+    ),
 }
-_UNCALLED = ("on_episode_created", "on_episode_start", "on_episode_step")
 
 
 def check_config(config: "SaMIConfig") -> None:
@@ -96,9 +99,10 @@ def check_config(config: "SaMIConfig") -> None:
         if not (key == "batch_mode" and config.in_evaluation):  # RLlib sets it there
             _has_no_effect(config, key, default, advice)
     _check_model_config(config, NetworkConfig.__dataclass_fields__.keys())
-    if config.gym_env_vectorize_mode not in ("sync", gym.VectorizeMode.SYNC):
+    mode: Any = config.gym_env_vectorize_mode
+    if str(getattr(mode, "value", mode)).lower() != gym.VectorizeMode.SYNC.value:  # RLlib before 2.51 says "SYNC"
         raise ValueError(
-            f"`gym_env_vectorize_mode` is {config.gym_env_vectorize_mode!r}, but must be 'sync': environments are "
+            f"`gym_env_vectorize_mode` is {mode!r}, but must be 'sync': environments are "
             "stepped in their runner's process. Use more env runners (`num_env_runners`) for more processes."
         )
     _check_replay_buffer(config)
@@ -113,12 +117,6 @@ def check_config(config: "SaMIConfig") -> None:
         config.merge_env_runner_states = False
         for key, (default, advice) in _WITHOUT_EFFECT_ON_RUNNER.items():
             _has_no_effect(config, key, default, advice)
-        for callback in _UNCALLED:
-            if compat.listens_to(config, callback):
-                raise ValueError(
-                    f"The callback `{callback}` is given, but SaMIEnvRunner calls only `on_episode_end` of the "
-                    "callbacks on episodes. Use that, or set `env_runner_cls` to SingleAgentEnvRunner."
-                )
 
 
 def check_context(config: "ContextConfig") -> None:

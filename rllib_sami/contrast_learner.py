@@ -115,6 +115,11 @@ class ContrastLearner(TorchLearner):
         """Keeps the module as it is: not all parameters get a gradient in each step, which torch's DDP waits for."""
 
     @override(TorchLearner)
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        super()._set_optimizer_state(state)
+        compat.restore_optimizer_settings(self, state)
+
+    @override(TorchLearner)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(RECENT_EPISODES, components, not_components):

@@ -1,5 +1,6 @@
 """The sampling loop: arrays from the environments to the replay buffer."""
 
+import functools
 import math
 import secrets
 from collections import deque
@@ -15,6 +16,7 @@ from ray.rllib.utils.annotations import override
 from . import compat
 from .core.acting import make_policy
 from .core.threads import set_num_threads
+from .episode_callbacks import EpisodeCallbacks
 from .evaluation.episodes import Player
 from .replay_buffer import SLOT, TASK_ID
 from .rl_module import SaMITorchRLModule
@@ -40,9 +42,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     The infos of an episode hold its task, the last one all that the environment said at its end. Where that has
     ``is_success``, ``success_rate`` is reported along with the returns.
 
-    It differs from RLlib's own runner in that connectors are not called and that of the per-episode callbacks only
-    ``on_episode_end`` is; ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` brings both back, at a fraction
-    of the speed.
+    It differs from RLlib's own runner in that connectors are not called;
+    ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` brings them back, at a fraction of the speed.
     """
 
     env: TaskVectorEnv
@@ -70,9 +71,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._recent_episodes: deque[EpisodeStats] = deque(maxlen=max(1, math.ceil(window)))
         self._whole_episodes: list[EpisodeStats] = []  # those that were asked for by number
         self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
-        # Pieces of each slot's present episode, for callbacks; kept only if there are any.
-        self._keep_pieces = compat.listens_to(self.config, "on_episode_end")
-        self._earlier_pieces: list[list[SingleAgentEpisode]] = [[] for _ in range(self.num_envs)]
+        self._listeners = EpisodeCallbacks(self) if compat.listens_to_episodes(self.config) else None
 
     # --- Environments -----------------------------------------------------------------------------------------------
 
@@ -119,7 +118,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     def _reset(self) -> None:
         slots = range(self.num_envs)
         next_task_ids = self._runner_index * self.num_envs + np.arange(self.num_envs) + self._episodes_over
-        obs = self.env.reset_all(seeds=[self._seed_of("env", slot) for slot in slots], next_task_ids=next_task_ids)
+        seeds = [self._seed_of("env", slot) for slot in slots]
+        obs = self.env.reset_all(seeds, next_task_ids, self._listeners.create_all if self._listeners else None)
         if self._num_resets == 0:
             self._rng = np.random.default_rng(self._seed_of("actions"))
         self._num_resets += 1
@@ -130,10 +130,14 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._previous_action = np.zeros((self.num_envs, acting.action_dim), np.float32)
         self._previous_reward = np.zeros((self.num_envs, 1), np.float32)
         self._task_ids = self.env.task_ids
-        self._episode_ids = [compat.new_episode_id() for _ in slots]
+        self._episode_ids = [self._new_episode_id(slot) for slot in slots]
         self._steps_so_far = np.zeros(self.num_envs, np.int64)
         self._return_so_far = np.zeros(self.num_envs)
-        self._earlier_pieces = [[] for _ in slots]
+        if self._listeners:
+            self._listeners.start(np.ones(self.num_envs, bool), obs)
+
+    def _new_episode_id(self, slot: int) -> str:
+        return self._listeners.id_of(slot) if self._listeners else compat.new_episode_id()
 
     # --- Sampling ---------------------------------------------------------------------------------------------------
 
@@ -161,14 +165,19 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         while num_steps < (num_timesteps or 0) if self._quota is None else self._quota.any():
             action = self._act(explore, random_actions)
             for_env = low + (np.clip(action, -1.0, 1.0) + 1.0) * half_range
-            step = self.env.step_arrays(for_env.reshape(-1, *action_shape))
+            listeners = functools.partial(self._listeners.step, action, self._quota) if self._listeners else None
+            step = self.env.step_arrays(for_env.reshape(-1, *action_shape), listeners)
             pieces.append(action, step)
             num_steps += self.num_envs
             if step.done.any() or step.restarted.any():
                 finished += self._end_episodes(step, pieces)
+                if self._listeners:
+                    self._listeners.start(step.done | step.restarted, step.obs, self._quota)
             self._remember(action, step)
         if num_episodes is None:
             pieces.close_all()
+            if self._listeners:
+                self._listeners.cut()
             self._needs_initial_reset = False  # after whole episodes the next call begins anew: the rest is left out
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
         self._increase_sampled_metrics(num_steps, finished)
@@ -207,7 +216,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             else:
                 finished += 1
                 info = step.final_infos[slot]
-                episode = pieces.close(slot, terminated=bool(step.terminated[slot]), final_info=info)
+                pieces.close(slot, terminated=bool(step.terminated[slot]), final_info=info)
                 success = float(bool(info[IS_SUCCESS])) if IS_SUCCESS in info else math.nan
                 length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
                 stats = (int(self._task_ids[slot]), total, length, success)
@@ -216,10 +225,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 else:
                     self._quota[slot] -= 1
                     self._whole_episodes.append(stats)
-                if self._keep_pieces:
-                    compat.call_on_episode_end(self, episode, self._earlier_pieces[slot], slot)
-            self._earlier_pieces[slot] = []
-            self._episode_ids[slot] = compat.new_episode_id()
+            self._episode_ids[slot] = self._new_episode_id(slot)
             self._steps_so_far[slot] = self._return_so_far[slot] = 0
             self._episodes_over[slot] += 1
         return finished
@@ -337,6 +343,8 @@ class _Pieces:
             truncated=truncated,
             t_started=int(runner._steps_so_far[slot]) - (end - first),
         )
+        if runner._listeners:
+            episode.custom_data.update(runner._listeners.of_piece(slot).custom_data)
         episode.custom_data[TASK_ID] = task_id
         episode.custom_data[SLOT] = (runner._runner_index, int(slot))
         self.episodes.append(episode)
@@ -351,6 +359,4 @@ class _Pieces:
         """Ends all open pieces, whose episodes go on in the next fragment."""
         for slot in range(self._runner.num_envs):
             if self._first[slot] < self._length:
-                piece = self.close(slot, terminated=False, truncated=False)
-                if self._runner._keep_pieces:
-                    self._runner._earlier_pieces[slot].append(piece)
+                self.close(slot, terminated=False, truncated=False)

@@ -59,6 +59,11 @@ class SaMITorchLearner(TorchLearner):
         super().set_state(state)
 
     @override(TorchLearner)
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        super()._set_optimizer_state(state)
+        compat.restore_optimizer_settings(self, state)
+
+    @override(TorchLearner)
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         # RLlib sets the rates after a call of updates only, too late for the first one after a restore.
         super().before_gradient_based_update(timesteps=timesteps)

@@ -5,7 +5,7 @@ import logging
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -68,6 +68,7 @@ class TaskVectorEnv(SyncVectorEnv):
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._obs_shape = (self.num_envs, *flat_observation_space(space).shape)
         self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
+        self._infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]  # the last ones that were given
         kind: Any = type(self.envs[0])
         alike = all(isinstance(env, MetaTaskEnv) and type(env) is kind for env in self.envs)
         self._batch = EnvBatch(self.envs) if alike and kind.step is MetaTaskEnv.step else None
@@ -76,23 +77,32 @@ class TaskVectorEnv(SyncVectorEnv):
         """One observation as ``[O]``."""
         return obs if self._is_flat else np.asarray(gym.spaces.flatten(self._original_space, obs))
 
-    def reset_all(self, seeds: Sequence[int], next_task_ids: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def reset_all(
+        self,
+        seeds: Sequence[int],
+        next_task_ids: Sequence[int] | np.ndarray | None = None,
+        before_resets: Callable[[], None] | None = None,
+    ) -> np.ndarray:
         """Begins new episodes everywhere.
 
         Args:
             seeds: One for each environment.
             next_task_ids: Meta-task that each environment's walk goes on from (its ``next_task_id``), modulo its
                 ``num_tasks``; ignored by environments that lack one of these attributes.
+            before_resets: Called when the walks are set, before the first reset.
 
         Returns:
             Observations ``[n, O]``.
         """
         obs = np.empty(self._obs_shape, np.float32)
-        for index, (env, seed) in enumerate(zip(self.envs, seeds, strict=True)):
+        for index, env in enumerate(self.envs):
             walks = env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
             if next_task_ids is not None and walks:
                 num_tasks = env.get_wrapper_attr("num_tasks")
                 env.set_wrapper_attr("next_task_id", int(next_task_ids[index]) % num_tasks)
+        if before_resets is not None:
+            before_resets()
+        for index, seed in enumerate(seeds):
             obs[index] = self._begin(index, seed=int(seed))
         return obs
 
@@ -101,8 +111,22 @@ class TaskVectorEnv(SyncVectorEnv):
         """Meta-task of each environment's present episode, ``[n]``."""
         return self._task_ids.copy()
 
-    def step_arrays(self, actions: np.ndarray) -> VectorStep:
-        """Steps every environment with its action ``[n, A]`` (in the action space, not normalised)."""
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """What each environment's info says now."""
+        return self._infos if self._batch is None else [env.episode_info() for env in self._batch.envs]
+
+    def step_arrays(self, actions: np.ndarray, before_resets: Callable[[VectorStep], None] | None = None) -> VectorStep:
+        """Steps every environment.
+
+        Args:
+            actions: ``[n, A]``, in the action space, not normalised.
+            before_resets: Called after the step, before any environment is reset or made anew; where an episode is
+                over, ``obs`` is still its last one.
+
+        Returns:
+            The step.
+        """
         rewards, ended, truncated = np.zeros(self.num_envs), *np.zeros((2, self.num_envs), bool)
         final_infos: dict[int, dict[str, Any]] = {}
         if self._batch is not None:
@@ -115,19 +139,22 @@ class TaskVectorEnv(SyncVectorEnv):
             raise next(iter(failed.values()))
         restarted = np.zeros(self.num_envs, bool)
         restarted[list(failed)] = True
+        rewards[restarted] = 0.0
         terminated, done = ended & ~restarted, (ended | truncated) & ~restarted
+        if self._batch is not None:
+            final_infos = {index: self._batch.envs[index].episode_info() for index in np.flatnonzero(done).tolist()}
         final_obs = obs.copy() if failed or done.any() else obs
-        for index, error in failed.items():
-            logger.error("Environment %d failed; it is made anew and its episode is lost.", index, exc_info=error)
-            rewards[index] = 0.0
-            obs[index] = self._make_anew(index)
-        for index in np.flatnonzero(done).tolist():
-            if self._batch is not None:
-                final_infos[index] = self._batch.envs[index].episode_info()
-            obs[index] = self._begin(index)
-        return VectorStep(
+        step = VectorStep(
             obs, final_obs, rewards.astype(np.float32), terminated, done, restarted, self.task_ids, final_infos
         )
+        if before_resets is not None:
+            before_resets(step)
+        for index, error in failed.items():
+            logger.error("Environment %d failed; it is made anew and its episode is lost.", index, exc_info=error)
+            obs[index] = self._make_anew(index)
+        for index in np.flatnonzero(done).tolist():
+            obs[index] = self._begin(index)
+        return replace(step, task_ids=self.task_ids)
 
     def _step_each(
         self,
@@ -143,6 +170,7 @@ class TaskVectorEnv(SyncVectorEnv):
         for index, env in enumerate(self.envs):
             try:
                 result, reward, ended[index], truncated[index], info = env.step(actions[index])
+                self._infos[index] = info
                 obs[index], rewards[index] = self._as_float32(index, result, reward)
                 if ended[index] or truncated[index]:
                     final_infos[index] = info
@@ -160,8 +188,12 @@ class TaskVectorEnv(SyncVectorEnv):
                 raise
             logger.exception("Environment %d could not be reset; it is made anew.", index)
             return self._make_anew(index)
-        self._task_ids[index] = task_id_of(info) or NO_TASK
+        self._note(index, info)
         return flat
+
+    def _note(self, index: int, info: dict[str, Any]) -> None:
+        self._task_ids[index] = task_id_of(info) or NO_TASK
+        self._infos[index] = info
 
     def _as_float32(self, index: int, obs: Any, reward: Any = 0.0) -> tuple[np.ndarray, np.float32]:
         """An environment's observation ``[O]`` and reward as they are kept.
@@ -184,7 +216,7 @@ class TaskVectorEnv(SyncVectorEnv):
         self.envs[index] = env
         if self._batch is not None:
             self._batch.replace(index, env)
-        self._task_ids[index] = task_id_of(info) or NO_TASK
+        self._note(index, info)
         with contextlib.suppress(Exception):  # it is broken already
             failed.close()
         return flat

@@ -184,6 +184,8 @@ class ConfigSchema:
 
     def hint(self, key: str) -> Any:
         """Returns the type of a setting: the declared one, or else that of its default."""
+        if key == "num_cpus_per_env_runner":
+            return float  # RLlib declares an int, but hands it to Ray, which shares CPUs out in fractions
         from_default = typecheck.type_of_default(self.defaults.get(key))
         declared = self.hints.get(key, from_default)
         # RLlib declares some wrongly (a bool as Optional[str]); the default itself is always right.

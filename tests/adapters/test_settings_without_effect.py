@@ -4,7 +4,6 @@ import re
 
 import pytest
 from ray import tune
-from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.connectors.module_to_env import GetActions
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
@@ -66,26 +65,15 @@ def test_one_negative_is_too_few_for_pairs_of_skills_and_tasks():
 # --- What only RLlib's own runner calls -----------------------------------------------------------------------------
 
 
-class Listener(RLlibCallback):
-    def on_episode_step(self, **kwargs):
-        """Would be called in every step."""
-
-
-class AtTheEnd(RLlibCallback):
-    def on_episode_end(self, **kwargs):
-        """Is called."""
-
-    def on_train_result(self, **kwargs):
-        """Is called too."""
-
-
 UNCALLED = {
-    "on_episode_created": lambda c: c.callbacks(on_episode_created=nothing),
-    "on_episode_start": lambda c: c.callbacks(on_episode_start=[nothing]),
-    "on_episode_step": lambda c: c.callbacks(callbacks_class=Listener),
     "env_to_module_connector": lambda c: c.env_runners(env_to_module_connector=lambda *_: FlattenObservations()),
     "module_to_env_connector": lambda c: c.env_runners(module_to_env_connector=lambda *_: GetActions()),
 }
+
+
+def test_rllibs_recording_is_refused_with_the_way_to_write_episodes():
+    message = refusal(tiny().offline_data(output="somewhere", output_write_episodes=False))
+    assert message.startswith("`output` is 'somewhere', but has no effect here. Write the replay buffer's episodes")
 
 
 @pytest.mark.parametrize("key", UNCALLED)
@@ -94,12 +82,6 @@ def test_what_the_array_runner_does_not_call_is_refused_there_and_taken_elsewher
     assert f"`{key}` is " in message
     assert "set `env_runner_cls` to SingleAgentEnvRunner" in message
     UNCALLED[key](tiny()).env_runners(env_runner_cls=SingleAgentEnvRunner).validate()
-
-
-@pytest.mark.parametrize("how", [{"callbacks_class": AtTheEnd}, {"callbacks_class": [AtTheEnd]}])
-def test_callbacks_that_are_called_are_taken(how):
-    tiny().callbacks(**how).validate()
-    tiny().callbacks(on_episode_end=nothing, on_sample_end=nothing, on_environment_created=nothing).validate()
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------

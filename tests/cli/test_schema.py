@@ -44,6 +44,7 @@ def test_whole_numbers_written_as_floats_and_the_other_way_round():
     config = plan({"train_batch_size_per_learner": 1e3, "gamma": 1, "actor_lr": [[0, 1e-3], [1e4, 1e-4]]}).config
     assert config["train_batch_size_per_learner"] == 1000
     assert isinstance(config["train_batch_size_per_learner"], int)
+    assert plan({"num_cpus_per_env_runner": 0.5}).config["num_cpus_per_env_runner"] == 0.5  # RLlib declares it an int
 
 
 def test_settings_beyond_the_obvious():
