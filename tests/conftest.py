@@ -20,6 +20,7 @@ def ray_cluster():
     import ray
 
     ray.init(
+        address="local",  # never a cluster that happens to run on this machine
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
