@@ -21,7 +21,7 @@ def runs(results: Results) -> Section:
     section = Section("runs", "Runs")
     if is_paper(results):
         section.text = [
-            "Five training seeds per algorithm and environment. How long each was trained is not published."
+            "Five training seeds per algorithm and environment; the length of each training was not published."
         ]
         return section
     columns = ["agent", "environment", "run", "seed", "env_steps"]
