@@ -62,9 +62,10 @@ def learning_curves(results: Results) -> Section:
                     curves.append(("env_steps", column, f"{what} on the {split} tasks, evaluated during training,"))
         for x, y, caption in curves:
             name = f"learning_{short(str(environment))}_{y}_{x}".lower()
-            number = mine.dropna(subset=[x, y])["run"].nunique()
+            drawn = mine.dropna(subset=[x, y])
+            number, agents = drawn["run"].nunique(), drawn["agent"].nunique()
             of = f"on {environment} ({counted(str(number), 'run')})"
-            of += ": thin lines are runs, thick ones an agent's mean" if number > 1 else ""
+            of += ": thin lines are runs, thick ones an agent's mean" if number > agents else ""
             section.plots.append(Plot(name, f"{caption} {of}.", partial(figures.learning_curves, mine, x, y)))
     silent = progress.groupby("run")["return_mean"].count()
     without |= dict.fromkeys(silent.index[silent == 0], "no training episode was finished")
