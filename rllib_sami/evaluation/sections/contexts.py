@@ -82,7 +82,8 @@ def settling(results: Results) -> Section:
     if table.empty:
         section.missing = "Left out: too few episodes. Two or more per run would give it."
         return section
-    number = "one run" if len(runs) == 1 else f"mean of {len(runs)} runs"
+    number = counted(str(len(runs)), "run")
+    number += ", mean per agent" if len(runs) > table["agent"].nunique() else ""
     section.plots.append(
         Plot("settling", f"Settling of the context over environment steps, {number} "
              f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over episodes.",

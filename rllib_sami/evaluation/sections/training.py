@@ -21,7 +21,7 @@ def runs(results: Results) -> Section:
     section = Section("runs", "Runs")
     if is_paper(results):
         section.text = [
-            "Five training seeds per algorithm and environment. How long each was trained is not published."
+            "Five training seeds per algorithm and environment; the length of each training was not published."
         ]
         return section
     columns = ["agent", "environment", "run", "seed", "env_steps"]
@@ -62,9 +62,10 @@ def learning_curves(results: Results) -> Section:
                     curves.append(("env_steps", column, f"{what} on the {split} tasks, evaluated during training,"))
         for x, y, caption in curves:
             name = f"learning_{short(str(environment))}_{y}_{x}".lower()
-            number = mine.dropna(subset=[x, y])["run"].nunique()
+            drawn = mine.dropna(subset=[x, y])
+            number, agents = drawn["run"].nunique(), drawn["agent"].nunique()
             of = f"on {environment} ({counted(str(number), 'run')})"
-            of += ": thin lines are runs, thick ones an agent's mean" if number > 1 else ""
+            of += ": thin lines are runs, thick ones an agent's mean" if number > agents else ""
             section.plots.append(Plot(name, f"{caption} {of}.", partial(figures.learning_curves, mine, x, y)))
     silent = progress.groupby("run")["return_mean"].count()
     without |= dict.fromkeys(silent.index[silent == 0], "no training episode was finished")
