@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
 
+_MOST_OF_TAG = 60  # characters of what tells trials apart
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
     ("iter", 6),
@@ -100,7 +101,8 @@ class Progress(Callback):
         )
         line = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
         if trials > 1:
-            line += f"  {trial.trial_id} {trial.experiment_tag}"
+            tag = trial.experiment_tag
+            line += f"  {trial.trial_id} {tag if len(tag) <= _MOST_OF_TAG else tag[: _MOST_OF_TAG - 3] + '...'}"
         self._console.print(line)
         for detail in _details(self._returns[key]):
             self._console.print(f"{'':8}{detail}", style="dim")

@@ -35,4 +35,8 @@ def shrink(plan: Plan) -> Plan:
             value = config.get(key, schema.defaults.get(key))
             if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
                 config[key] = most
-    return replace(with_config(plan, config), name=smoke_name(plan.name), stop={"training_iteration": ITERATIONS})
+    # In so few iterations a scheduler looks at its own times.
+    search = replace(plan.search, arguments={})
+    return replace(
+        with_config(plan, config), search=search, name=smoke_name(plan.name), stop={"training_iteration": ITERATIONS}
+    )
