@@ -8,7 +8,6 @@ import itertools
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 from rllib_sami import compat, environment_checks
@@ -45,6 +44,7 @@ def prepare(verbosity: int = 0) -> None:
     UserError.show_cause = verbosity > 1
     if not verbosity:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="Consider boosting PBT")  # by reusing processes: RLlib cannot
         warnings.filterwarnings("ignore", message=r".*WARN: ")  # Gymnasium's, seen by RLlib's own example environments
     importlib.import_module("ray.rllib")
     quiet(verbosity)  # only now: that import sets levels of its own

@@ -145,7 +145,7 @@ def _updates(result: dict[str, Any]) -> float | None:
 
 
 def _rate(before: float | None, after: float | None, seconds: float) -> float | None:
-    if before is None or after is None or seconds <= 0:
+    if before is None or after is None or seconds <= 0 or after < before:  # a trial may go on from another's checkpoint
         return None
     return (after - before) / seconds
 

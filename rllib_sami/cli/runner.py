@@ -52,6 +52,7 @@ def run_all(plans: list[Plan], session: Session) -> int:
         if session.resume:
             jobs = [(as_started(plan, run), run) for plan, run in jobs]
             check_resumable(jobs)
+        _check_given_resources(jobs, session)
         _start_ray(session)
     import ray
 
@@ -102,6 +103,17 @@ def _start_ray(session: Session) -> None:
 
 def _ray_level(verbosity: int) -> int:
     return {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
+
+
+def _check_given_resources(jobs: list[tuple[Plan, Run]], session: Session) -> None:
+    """Refuses, before Ray starts, what is more than the command line lets Ray have."""
+    given = {"CPU": session.ray.get("num_cpus"), "GPU": session.ray.get("num_gpus")}
+    known = {kind: number for kind, number in given.items() if number is not None}
+    if session.ray.get("address") or os.environ.get("RAY_ADDRESS"):
+        return
+    for plan, run in jobs:
+        needed = [{kind: number for kind, number in bundle.items() if kind in known} for bundle in plan.bundles]
+        check_resources(needed, known, plan.name, bool(run.record))
 
 
 def check_resources(

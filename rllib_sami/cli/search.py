@@ -141,8 +141,8 @@ def _check_together(search: Search, config: dict[str, Any], place: str) -> None:
         for key in searched:
             if key in _OF_NETWORKS:
                 raise UserError(
-                    f"{place}: population-based training cannot search '{key}': trials take over each other's networks, "
-                    "which it shapes. Give it one value, or take the scheduler 'asha'."
+                    f"{place}: population-based training cannot search '{key}': trials take over each other's "
+                    "networks, which it shapes. Give it one value, or take the scheduler 'asha'."
                 )
 
 
@@ -189,8 +189,8 @@ def _timing(search: Search, parameters: set[str], stop: dict[str, float], place:
     counter = search.arguments.get("time_attr") or next((name for name in COUNTERS if name in stop), None)
     if counter not in COUNTERS:
         raise UserError(
-            f"{place}, scheduler: 'time_attr' is {counter!r}, but must be one of: {', '.join(COUNTERS)}; or give one of "
-            "them as a stop criterion."
+            f"{place}, scheduler: 'time_attr' is {counter!r}, but must be one of: {', '.join(COUNTERS)}; or give one "
+            "of them as a stop criterion."
         )
     if counter not in stop:
         return {"time_attr": counter}
@@ -241,7 +241,7 @@ def create_algorithm(
         search: Checked.
         config: Checked settings; their ``seed``, if a number, is the search's too.
         bundles: Resources of one trial.
-        available: Resources of the cluster. Optuna gets as many trials at once as fit, as it learns from those that end.
+        available: Resources of the cluster. Optuna gets as many trials at once as fit: it learns from those that end.
     """
     from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 

@@ -1,5 +1,8 @@
 """`search`: what an experiment may say of it, what comes of it, and a search in earnest."""
 
+import json
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -139,6 +142,43 @@ def test_the_record_tells_spaces_apart():
     assert one != other
 
 
+def test_more_than_ray_may_use_is_refused_before_it_starts(refused):
+    message = _refused_file(refused, "--ray-num-cpus", "2", "--set", "num_env_runners=6")
+    assert "one trial needs 7 CPU, and there are 2" in message
+
+
+def _refused_file(refused, *words):
+    example = Path(__file__).parents[2] / "tuned_examples" / "search" / "asha_pendulum.yaml"
+    return refused("train", "file", example, "--local-dir", "results", *words)
+
+
+def test_options_go_before_the_files_scheduler(refused):
+    """The file's ASHA, with its grace_period, is gone where the command line names another scheduler."""
+    assert "hyperband has no 'grace'" in _refused_file(
+        refused, "--scheduler", "hyperband", "--scheduler-config", '{"grace": 3}'
+    )
+    assert "async_hyperband has no 'grace'" in _refused_file(refused, "--scheduler-config", '{"grace": 3}')
+    assert "grace_period must be <= max_t" in _refused_file(refused, "--set", "search.scheduler.grace_period=1e6")
+
+
+@pytest.mark.parametrize("name", ["asha", "optuna", "pbt"])
+def test_python_examples_search_what_the_yaml_says(name, fresh_python):
+    folder = Path(__file__).parents[2] / "tuned_examples" / "search"
+    [experiment] = load(folder / f"{name}_pendulum.yaml")
+    made = check(experiment)
+    spaces = {key: plain(value) for key, value in made.config.items() if isinstance(plain(value), str)}
+    code = """
+import sys, json, runpy
+sys.path.insert(0, sys.argv[1])
+from rllib_sami.cli.folders import plain
+module = runpy.run_path(f"{sys.argv[1]}/{sys.argv[2]}_pendulum.py")
+print(json.dumps({key: plain(value) for key, value in (module["RATES"] | module.get("SHAPE", {})).items()}))
+"""
+    found = json.loads(fresh_python(code, folder, name).splitlines()[-1])
+    assert found.items() <= spaces.items()
+    assert len(found) == (7 if name == "pbt" else 9)
+
+
 @pytest.mark.slow
 def test_population_based_training_then_the_printed_command(start, write, tmp_path):
     """A tiny search in earnest: a trial takes over another's networks, the best one is evaluated as told."""
@@ -167,4 +207,3 @@ def test_population_based_training_then_the_printed_command(start, write, tmp_pa
     checkpoint = line.split(" evaluate ")[1]
     evaluation = start("evaluate", checkpoint, "--episodes", "1")
     assert evaluation.finish(timeout=200) == 0, evaluation.output
-    assert load(path)[0].body["num_samples"] == 2
