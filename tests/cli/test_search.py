@@ -180,6 +180,7 @@ print(json.dumps({key: plain(value) for key, value in (module["RATES"] | module.
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_population_based_training_then_the_printed_command(start, write, tmp_path):
     """A tiny search in earnest: a trial takes over another's networks, the best one is evaluated as told."""
     config = {
@@ -196,7 +197,7 @@ def test_population_based_training_then_the_printed_command(start, write, tmp_pa
         "encoder_lr": {"loguniform": [1e-4, 1e-3]},
     }
     search = {"scheduler": {"type": "pbt", "perturbation_interval": 200, "quantile_fraction": 0.5}}
-    body = {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"num_env_steps_sampled_lifetime": 1200}}
+    body = {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"num_env_steps_sampled_lifetime": 800}}
     text = yaml.safe_dump({"population": {**body, "num_samples": 2, "search": search, "config": config}})
     path = write("population.yaml", text)
     command = start("train", "file", path, "--local-dir", "results", "--ray-num-cpus", "2")
