@@ -38,7 +38,7 @@ install: $(STAMP)
 
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,report,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,report,search,dev]'
 	touch $(STAMP)
 
 clean:

@@ -13,6 +13,8 @@ EXTRAS = {
     "report": ["matplotlib>=3.8", "scikit-learn>=1.4", "imageio-ffmpeg>=0.5", "Jinja2>=3.1"],
     # Tests of the report's page; they take the Chromium that is installed.
     "browser": ["playwright>=1.45"],
+    # Searches whose settings Optuna proposes.
+    "search": ["optuna>=4"],
     "docs": ["mkdocs-material>=9.5"],
     "dev": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
 }

@@ -84,6 +84,12 @@ class ContrastLearner(TorchLearner):
         return [parameter for parameter in module.parameters() if parameter.requires_grad]  # not the key encoder's
 
     @override(TorchLearner)
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        # RLlib sets the rates after a call of updates only: the first one after a restore would have the checkpoint's.
+        super().before_gradient_based_update(timesteps=timesteps)
+        compat.set_learning_rates(self, timesteps)
+
+    @override(TorchLearner)
     def compute_gradients(self, loss_per_module, **kwargs) -> dict[Any, torch.Tensor]:
         gradients = super().compute_gradients(loss_per_module, **kwargs)
         # What no loss has reached, such as the encoder before there are episodes to contrast, stays as it is.

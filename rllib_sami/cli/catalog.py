@@ -8,11 +8,11 @@ import itertools
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 from rllib_sami import compat, environment_checks
 from rllib_sami.base import CheckedAlgorithm
+from rllib_sami.cli import spaces
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
@@ -44,6 +44,7 @@ def prepare(verbosity: int = 0) -> None:
     UserError.show_cause = verbosity > 1
     if not verbosity:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="Consider boosting PBT")  # by reusing processes: RLlib cannot
         warnings.filterwarnings("ignore", message=r".*WARN: ")  # Gymnasium's, seen by RLlib's own example environments
     importlib.import_module("ray.rllib")
     quiet(verbosity)  # only now: that import sets levels of its own
@@ -125,7 +126,10 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
     cls = our_environments().get(env) if isinstance(env, str) else None
     if cls is None or not isinstance(env_config or {}, dict):
         return
-    names, alternatives = list(env_config or {}), [list(variants(item)) for item in (env_config or {}).values()]
+    names, alternatives = (
+        list(env_config or {}),
+        [list(spaces.alternatives(item)) for item in (env_config or {}).values()],
+    )
     for values in itertools.islice(itertools.product(*alternatives), 20):
         try:
             cls(**dict(zip(names, values, strict=True)))
@@ -172,11 +176,3 @@ def _import(path: str, place: str, what: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{place}: {what} '{path}' cannot be imported: {error}.") from error
-
-
-def variants(value: Any) -> Iterator[Any]:
-    """Yields the alternatives of a search-space value, or the value itself if it is none."""
-    if isinstance(value, dict) and set(value) == {"grid_search"}:
-        yield from value["grid_search"]
-    else:
-        yield value

@@ -106,6 +106,8 @@ class CheckpointNotes(Callback):
             known = Path(trial.checkpoint.path).name if trial.checkpoint else None
             if newest is None or metrics is None or newest.name == known:
                 continue
+            if trial.checkpoint and Path(trial.checkpoint.path).parent.name != newest.parent.name:
+                continue  # it has just taken over another's, which counts, however old its own are
             trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(newest)), metrics=metrics))
             # Tune counts checkpoints by one; the next one must not overwrite those that it never heard of.
             trial.storage.current_checkpoint_index = int(newest.name.rpartition("_")[2])

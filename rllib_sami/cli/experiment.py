@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from rllib_sami.cli.errors import UserError, did_you_mean, one_line
+from rllib_sami.cli.spaces import is_space
 
 # What an experiment of a file may contain, as in RLlib's historic form.
 EXPERIMENT_KEYS = {
@@ -24,6 +25,7 @@ EXPERIMENT_KEYS = {
     "stop": "result metric -> value that ends the run",
     "checkpoint_config": "fields of ray.tune.CheckpointConfig",
     "num_samples": "how often each point of the search space is tried",
+    "search": "how trials are compared, proposed and ended early: metric, mode, algorithm, scheduler",
     "max_failures": "how often a failed trial starts again from its last checkpoint",
     "time_budget_s": "wall-clock limit in seconds",
     "storage_path": "folder of the results",
@@ -118,7 +120,7 @@ def parse_json(text: str, option: str) -> dict[str, Any]:
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Returns ``base`` with ``over`` laid on top: mappings merge key by key, all else is replaced.
 
-    A search space (``grid_search: [...]``) is a value, not a mapping to merge into.
+    A search space (``grid_search: [...]``, ``uniform: [...]``) is a value, not a mapping to merge into.
     """
     merged = dict(deepcopy(base))
     for key, value in over.items():
@@ -137,7 +139,7 @@ def _is_body(content: dict[str, Any]) -> bool:
 
 
 def _is_plain_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) and "grid_search" not in value
+    return isinstance(value, Mapping) and not is_space(value)
 
 
 def load(path: str | Path) -> list[Experiment]:

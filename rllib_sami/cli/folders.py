@@ -14,6 +14,7 @@ from typing import IO, Any
 import yaml
 
 from rllib_sami.checkpoint_files import is_complete, manifest_of
+from rllib_sami.cli import spaces
 from rllib_sami.cli.errors import UserError
 
 RECORD = "experiment.yaml"
@@ -176,6 +177,8 @@ def find_runs(storage: Path, name: str) -> list[Run]:
 
 def plain(value: Any) -> Any:
     """Returns a value as YAML can hold it: classes and functions by their path, objects by their text."""
+    from ray.tune.search.sample import Domain
+
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -184,6 +187,8 @@ def plain(value: Any) -> Any:
         return plain(value.value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Domain):
+        return spaces.describe(value)
     if isinstance(value, type) or callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))

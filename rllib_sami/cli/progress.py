@@ -15,6 +15,7 @@ from rllib_sami.evaluation.in_training import ENV_STEPS
 from rllib_sami.evaluation.results import split_order
 
 EVALUATED_STEPS = f"evaluation/{ENV_STEPS}"
+_MOST_OF_TAG = 60  # characters of what tells trials apart
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
     ("iter", 6),
@@ -103,7 +104,8 @@ class Progress(Callback):
         )
         line = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
         if trials > 1:
-            line += f"  {trial.trial_id} {trial.experiment_tag}"
+            tag = trial.experiment_tag
+            line += f"  {trial.trial_id} {tag if len(tag) <= _MOST_OF_TAG else tag[: _MOST_OF_TAG - 3] + '...'}"
         self._console.print(line)
         for detail in _details(self._returns[key]):
             self._console.print(f"{'':8}{detail}", style="dim")
@@ -146,7 +148,7 @@ def _updates(result: dict[str, Any]) -> float | None:
 
 
 def _rate(before: float | None, after: float | None, seconds: float) -> float | None:
-    if before is None or after is None or seconds <= 0:
+    if before is None or after is None or seconds <= 0 or after < before:  # a trial may go on from another's checkpoint
         return None
     return (after - before) / seconds
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rllib_sami.cli.errors import UserError
@@ -10,7 +11,7 @@ from rllib_sami.cli.schema import Plan, with_config
 from rllib_sami.cli.stop import reached
 
 # What a resumed run keeps: only stop criteria may change.
-_KEPT = ("run", "config", "checkpoint_config", "num_samples")
+_KEPT = ("run", "config", "checkpoint_config", "num_samples", "search")
 # What a command line says of itself alone, not of the run.
 _FORGOTTEN = ("storage_path", "restore", "time_budget_s")
 
@@ -23,6 +24,7 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "stop": dict(plan.stop),
         "checkpoint_config": dict(plan.checkpoint_config),
         "num_samples": plan.num_samples,
+        "search": plain(asdict(plan.search)),
         "given": {key: value for key, value in plan.given.items() if key not in _FORGOTTEN},
     }
 

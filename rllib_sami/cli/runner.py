@@ -18,6 +18,7 @@ from rllib_sami.cli.errors import INTERRUPTED, UserError, one_line, starting
 from rllib_sami.cli.folders import Run, plain
 from rllib_sami.cli.resume import as_started, check_resumable, choose_run, goes_further, record_of
 from rllib_sami.cli.schema import Plan
+from rllib_sami.cli.search import PBT, create_algorithm, create_scheduler
 
 # So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
 CHECKPOINT_DEFAULTS = {"checkpoint_frequency": 10, "checkpoint_at_end": True, "num_to_keep": 2}
@@ -34,7 +35,6 @@ class Session:
         verbosity: Number of -v.
         storage: `--local-dir`.
         ray: Keyword arguments of `ray.init`.
-        scheduler: Name and arguments of a Tune scheduler.
     """
 
     command: list[str]
@@ -43,7 +43,6 @@ class Session:
     verbosity: int = 0
     storage: str | None = None
     ray: dict[str, Any] = field(default_factory=dict)
-    scheduler: tuple[str, dict[str, Any]] = ("FIFO", {})
 
 
 def run_all(plans: list[Plan], session: Session) -> int:
@@ -53,7 +52,7 @@ def run_all(plans: list[Plan], session: Session) -> int:
         if session.resume:
             jobs = [(as_started(plan, run), run) for plan, run in jobs]
             check_resumable(jobs)
-        scheduler_of = _scheduler_factory(session)
+        _check_given_resources(jobs, session)
         _start_ray(session)
     import ray
 
@@ -63,7 +62,7 @@ def run_all(plans: list[Plan], session: Session) -> int:
             if run.finished and not goes_further(plan, run):
                 click.echo(f"{plan.name}: finished already, in {run.path}")
                 continue
-            code = max(code, _run_one(plan, run, session, scheduler_of()))
+            code = max(code, _run_one(plan, run, session))
             if code == INTERRUPTED:
                 break
     finally:
@@ -71,23 +70,10 @@ def run_all(plans: list[Plan], session: Session) -> int:
     return code
 
 
-def _scheduler_factory(session: Session) -> Any:
-    from ray.tune.schedulers import SCHEDULER_IMPORT, create_scheduler
-
-    from rllib_sami.cli.errors import did_you_mean
-
-    name, arguments = session.scheduler
-    if name.lower() not in SCHEDULER_IMPORT:
-        raise UserError(f"--scheduler: unknown scheduler '{name}'. {did_you_mean(name, SCHEDULER_IMPORT, 20)}")
-
-    def create() -> Any:
-        try:
-            return create_scheduler(name, **arguments)
-        except Exception as error:
-            raise UserError(f"--scheduler-config: {name} refuses these settings: {one_line(error)}") from error
-
-    create()
-    return create
+def _checkpoint_defaults(plan: Plan) -> dict[str, Any]:
+    if plan.search.scheduler == PBT:
+        return {**CHECKPOINT_DEFAULTS, "num_to_keep": 4}  # one that another trial is about to take over has to be there
+    return CHECKPOINT_DEFAULTS
 
 
 def _start_ray(session: Session) -> None:
@@ -119,6 +105,17 @@ def _ray_level(verbosity: int) -> int:
     return {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
 
 
+def _check_given_resources(jobs: list[tuple[Plan, Run]], session: Session) -> None:
+    """Refuses, before Ray starts, what is more than the command line lets Ray have."""
+    given = {"CPU": session.ray.get("num_cpus"), "GPU": session.ray.get("num_gpus")}
+    known = {kind: number for kind, number in given.items() if number is not None}
+    if session.ray.get("address") or os.environ.get("RAY_ADDRESS"):
+        return
+    for plan, run in jobs:
+        needed = [{kind: number for kind, number in bundle.items() if kind in known} for bundle in plan.bundles]
+        check_resources(needed, known, plan.name, bool(run.record))
+
+
 def check_resources(
     bundles: list[dict[str, float]], available: dict[str, float], name: str, resumed: bool = False
 ) -> None:
@@ -138,7 +135,7 @@ def check_resources(
             raise UserError(f"{name}: one trial needs {needed:g} {kind}, and there are {there:g}. {advice}".strip())
 
 
-def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
+def _run_one(plan: Plan, run: Run, session: Session) -> int:
     import ray
     from ray import tune
     from ray.tune.experiment import Experiment as TuneExperiment
@@ -162,7 +159,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
         config=plan.config,
         num_samples=plan.num_samples,
         storage_path=str(run.path.parent),
-        checkpoint_config=tune.CheckpointConfig(**{**CHECKPOINT_DEFAULTS, **plan.checkpoint_config}),
+        checkpoint_config=tune.CheckpointConfig(**{**_checkpoint_defaults(plan), **plan.checkpoint_config}),
         max_failures=plan.max_failures,
         restore=plan.restore,
     )
@@ -178,9 +175,10 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     trials: list[Any] = []
     try:
         with graceful:
-            trials = tune.run_experiments(
-                [experiment],
-                scheduler=scheduler,
+            trials = tune.run(
+                experiment,
+                scheduler=create_scheduler(plan.search, plan.config, plan.stop, plan.name),
+                search_alg=create_algorithm(plan.search, plan.config, plan.bundles, ray.cluster_resources()),
                 verbose=session.verbosity if session.verbosity > 1 else 0,
                 callbacks=[
                     progress,
@@ -192,7 +190,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
                 ],
                 raise_on_failed_trial=False,
                 resume_config=resume_config,
-            )
+            ).trials
     except KeyboardInterrupt:
         _say_interrupted(run, session)
         return INTERRUPTED
@@ -212,7 +210,7 @@ def _run_one(plan: Plan, run: Run, session: Session, scheduler: Any) -> int:
     run.write(finished=True)
     if session.smoke and progress.lacks_return(trials):
         click.echo("There is no return yet: no episode ended within these few steps.")
-    _say_finished(trials, run, session)
+    _say_finished(trials, plan, run, session)
     return 0
 
 
@@ -246,13 +244,30 @@ def _say_interrupted(run: Run, session: Session) -> None:
     click.echo(f"  {_resume_command(session)}")
 
 
-def _say_finished(trials: list[Any], run: Run, session: Session) -> None:
+def _say_finished(trials: list[Any], plan: Plan, run: Run, session: Session) -> None:
     click.echo(f"Done. Logs and checkpoints: {run.path}")
+    if len(trials) > 1:
+        trials = _say_found(trials, plan, run)
     click.echo("Next:")
     for line in _checkpoint_lines([Path(trial.checkpoint.path) for trial in trials if trial.checkpoint], session):
         click.echo(line)
     hint = "" if shutil.which("tensorboard") else "    # after: pip install tensorboard"
     click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}{hint}")
+
+
+def _say_found(trials: list[Any], plan: Plan, run: Run) -> list[Any]:
+    """Prints the table of several trials; returns the best, or all where none has a number to be compared by."""
+    from rllib_sami.cli.best import print_table, ranking, settings_of, takeovers
+
+    print_table(trials, plan.search, plan.config)
+    for line in takeovers(run.path, plan.config):
+        click.echo(line)
+    ranked = ranking(trials, plan.search)
+    if not ranked:
+        click.echo(f"No trial has '{plan.search.metric}' yet, so none is the best.")
+        return trials
+    click.echo(f"Best trial by {plan.search.metric}: {ranked[0].trial_id}, {settings_of(ranked[0], plan.config)}")
+    return ranked[:1]
 
 
 def _say_failed(failed: list[Any], run: Run, session: Session) -> int:

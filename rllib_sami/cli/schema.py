@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Union
 
-from rllib_sami.cli import catalog, typecheck
+from rllib_sami.cli import catalog, spaces, typecheck
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.folders import plain
 from rllib_sami.cli.resources import NO_LIMITS, Limits, auto_settings, resolve_auto
+from rllib_sami.cli.search import Search, check_search
 from rllib_sami.cli.stop import check_stop
 from rllib_sami.evaluation import checkpoints
 
@@ -31,6 +32,7 @@ EXPERIMENT_TYPES = {
     "stop": dict,
     "checkpoint_config": dict,
     "num_samples": int,
+    "search": dict,
     "max_failures": int,
     "time_budget_s": float | None,
     "storage_path": str | None,
@@ -68,6 +70,7 @@ class Plan:
         config: What Tune gets: settings, search space and all.
         stop: Flat metric name -> threshold.
         checkpoint_config: Fields of `ray.tune.CheckpointConfig`.
+        search: How trials are compared, proposed and ended early.
         bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
         auto: Names of the settings that the file left to the machine; ``config`` has their numbers.
         given: What the command line said beside the file, as a part of an experiment.
@@ -78,6 +81,7 @@ class Plan:
     config: dict[str, Any]
     stop: dict[str, float]
     checkpoint_config: dict[str, Any]
+    search: Search = field(default_factory=Search)
     num_samples: int = 1
     max_failures: int = 0
     time_budget_s: float | None = None
@@ -102,7 +106,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         config["env"] = body["env"]
     base = experiment.config_object
     if base is None or base.env is None or "env" in config:
-        for env in catalog.variants(config.get("env")):
+        for env in spaces.alternatives(config.get("env")):
             catalog.check_environment(env, place)
             catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
     schema = ConfigSchema.of(algorithm)
@@ -111,12 +115,15 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         # Only what the file set: RLlib's 250 defaults belong neither into the record nor into a trial's parameters.
         of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
         config = {**of_base, **config}
+    settings = schema.evaluation_defaults | config
+    stop = check_stop(body.get("stop") or {}, f"{place}, stop", settings)
     plan = Plan(
         experiment.name,
         algorithm,
         config,
-        check_stop(body.get("stop") or {}, f"{place}, stop", schema.evaluation_defaults | config),
+        stop,
         _check_checkpoint(body.get("checkpoint_config") or {}, f"{place}, checkpoint_config"),
+        check_search(body.get("search"), config, stop, settings, f"{place}, search"),
         auto=auto_settings(given),
         given=experiment.given,
         **{
@@ -204,10 +211,9 @@ class ConfigSchema:
         raise UserError(f"{place}: {self.name} has no setting '{key}'. {hint}")
 
     def _check_value(self, key: str, value: Any, place: str) -> Any:
-        if _is_search_space(value, f"{place}.{key}"):
-            if isinstance(value, dict):
-                return {"grid_search": [self._check_value(key, item, place) for item in value["grid_search"]]}
-            return value
+        space = spaces.parse(value, f"{place}.{key}")
+        if space is not None:
+            return self._check_space(key, space, place)
         if key in ("env", "callbacks", "callbacks_class", "multiagent"):
             return value
         hint = self.hint(key)
@@ -215,6 +221,8 @@ class ConfigSchema:
         if self.defaults.get(key) is not None:
             # RLlib declares everything Optional; do not advertise null where it is not the default.
             wanted = typecheck.without_none(hint)
+        if not typecheck.fits(value, wanted):
+            spaces.refuse_misspelt(value, f"{place}.{key}")
         if value is not None or wanted is hint:
             _check_type(key, value, wanted, place)
         if isinstance(value, dict):
@@ -225,6 +233,17 @@ class ConfigSchema:
         if key.startswith("num_") and isinstance(value, int | float) and value < 0:
             raise UserError(f"{place}: '{key}' is {value}, but a number of things cannot be negative.")
         return value
+
+    def _check_space(self, key: str, space: Any, place: str) -> Any:
+        """Returns a search space of a setting, each alternative checked and cast."""
+        from ray.tune.search.sample import Categorical, Float
+
+        if isinstance(space, Float) and not typecheck.fits(0.5, self.hint(key)):
+            raise UserError(f"{place}: '{key}' must be {typecheck.describe(self.hint(key))}: search it with choice.")
+        checked = [self._check_value(key, item, place) for item in spaces.alternatives(space)]
+        if isinstance(space, Categorical):
+            return Categorical(checked).uniform()
+        return {spaces.GRID: checked} if isinstance(space, dict) else space
 
     def _check_nested(self, key: str, value: dict[str, Any], place: str) -> None:
         if key == "replay_buffer_config":
@@ -286,16 +305,6 @@ def _model_keys() -> set[str]:
     return {item.name for item in fields(DefaultModelConfig)}
 
 
-def _is_search_space(value: Any, place: str) -> bool:
-    from ray.tune.search.sample import Domain
-
-    if isinstance(value, dict) and set(value) == {"grid_search"}:
-        if not isinstance(value["grid_search"], list) or not value["grid_search"]:
-            raise UserError(f"{place}: grid_search: a list of alternatives is needed, not {value['grid_search']!r}.")
-        return True
-    return isinstance(value, Domain)
-
-
 def _check_keys(mapping: dict[str, Any], known: Any, place: str) -> None:
     for key in mapping:
         if key not in known:
@@ -327,17 +336,18 @@ def _validate(plan: Plan, place: str) -> list[dict[str, float]]:
 
     Returns the resources that one trial needs (the most that any alternative asks for).
     """
-    from ray.tune.search.sample import Domain
+    from ray.tune.search.sample import Function
 
-    settings = {key: value for key, value in plan.config.items() if not isinstance(value, Domain)}
+    # What a function gives may depend on the other settings of a trial.
+    settings = {key: value for key, value in plan.config.items() if not isinstance(value, Function)}
     if "model_config" in settings:
         # AlgorithmConfig has this one as a read-only property; the settable name has an underscore.
         plan.config["_model_config"] = settings["_model_config"] = plan.config.pop("model_config")
         settings.pop("model_config")
-    first = {key: next(catalog.variants(value)) for key, value in settings.items()}
+    first = {key: next(spaces.alternatives(value)) for key, value in settings.items()}
     points = [first]
     for key, value in settings.items():
-        points += [{**first, key: item} for item in list(catalog.variants(value))[1:]]
+        points += [{**first, key: item} for item in list(spaces.alternatives(value))[1:]]
     bundles: list[dict[str, float]] = []
     for point in points:
         try:
@@ -350,6 +360,11 @@ def _validate(plan: Plan, place: str) -> list[dict[str, float]]:
         except Exception as error:
             # Making the environment runs the user's code, which may raise anything.
             raise UserError(f"{place}: {one_line(error)}") from error
-        if len(request.bundles) > len(bundles):
+        if _total(request.bundles) > _total(bundles):
             bundles = [dict(bundle) for bundle in request.bundles]
     return bundles
+
+
+def _total(bundles: list[dict[str, float]]) -> tuple[float, float]:
+    """Returns how much a trial asks for, GPUs before all else, to be compared."""
+    return sum(bundle.get("GPU", 0) for bundle in bundles), sum(bundle.get("CPU", 0) for bundle in bundles)

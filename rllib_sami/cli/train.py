@@ -36,7 +36,8 @@ def run_options(command: Callable) -> Callable:
         click.option("--keep-checkpoints-num", type=click.IntRange(1), help="Checkpoints kept.  [default: 2]"),
         click.option("--checkpoint-score-attr", metavar="METRIC", help="Keep the best by this metric (min-METRIC for "
                      "the lowest) instead of the newest."),
-        click.option("--scheduler", default="FIFO", show_default=True, help="Tune's trial scheduler."),
+        click.option("--scheduler", metavar="NAME", help="What ends or replaces trials early: asha, pbt, or another of "
+                     "Tune's.  [default: the file's, or none]"),
         click.option("--scheduler-config", metavar="JSON", help="Its arguments."),
         click.option("--ray-address", metavar="ADDRESS", help="Use a running Ray cluster."),
         click.option("--ray-num-cpus", type=click.IntRange(1), help="CPUs Ray may use.  [default: all]"),
@@ -144,9 +145,11 @@ def _checked(
         parse_json(options[name], f"--{name.replace('_', '-')}") if options[name] else {}
         for name in ("stop", "config", "scheduler_config")
     )
-    given = _given(stop, config, options)
+    if options["scheduler"]:
+        scheduler["type"] = options["scheduler"]
+    given = _given(stop, config, scheduler, options)
     for experiment in experiments:
-        _replace(experiment, algo, env)
+        _replace(experiment, algo, env, scheduler.get("type"))
         experiment.given = given
     if options["experiment_name"]:
         if len(experiments) > 1:
@@ -183,13 +186,12 @@ def _checked(
             "num_cpus": options["ray_num_cpus"],
             "num_gpus": options["ray_num_gpus"],
         },
-        scheduler=(options["scheduler"], scheduler),
     )
     return plans, session
 
 
-def _replace(experiment: Any, algo: str | None, env: str | None) -> None:
-    """Gives an experiment another algorithm or environment."""
+def _replace(experiment: Any, algo: str | None, env: str | None, scheduler: str | None) -> None:
+    """Gives an experiment another algorithm or environment, and takes a scheduler away that gets replaced."""
     from rllib_sami.cli.experiment import merge
 
     body = experiment.body
@@ -200,10 +202,15 @@ def _replace(experiment: Any, algo: str | None, env: str | None) -> None:
         body = merge(body, {"run": algo})
     if env is not None:
         body = merge(body, {"env": env})
+    search = body.get("search")
+    if scheduler is not None and isinstance(search, dict):
+        body = {**body, "search": {key: value for key, value in search.items() if key != "scheduler"}}
+    elif isinstance(search, dict) and isinstance(search.get("scheduler"), str):
+        body = {**body, "search": {**search, "scheduler": {"type": search["scheduler"]}}}  # to be merged into
     experiment.body = body
 
 
-def _given(stop: dict, config: dict, options: dict[str, Any]) -> dict[str, Any]:
+def _given(stop: dict, config: dict, scheduler: dict, options: dict[str, Any]) -> dict[str, Any]:
     """Returns what the options say, in the form of an experiment: the file is weakest, `--set` strongest."""
     from rllib_sami.cli.experiment import apply_settings
 
@@ -217,6 +224,7 @@ def _given(stop: dict, config: dict, options: dict[str, Any]) -> dict[str, Any]:
         "stop": stop,
         "config": config if options["seed"] is None else {**config, "seed": options["seed"]},
         "checkpoint_config": {key: value for key, value in checkpoint.items() if value is not None},
+        "search": {"scheduler": scheduler} if scheduler else {},
     }
     for key, value in (("num_samples", options["num_samples"]), ("restore", options["restore"])):
         if value is not None:
