@@ -36,7 +36,7 @@ class EpisodeCallbacks:
         self._earlier = [[] for _ in self._running]
         self._over = {}
         for slot in range(len(self._running)):
-            self._create(slot)
+            self._call("on_episode_created", slot)
 
     def start(self, begun: np.ndarray, obs: np.ndarray, quota: np.ndarray | None = None) -> None:
         """Tells of resets.
