@@ -23,8 +23,10 @@ class OutputLayer(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[..., O]`` of ``inputs`` ``[..., I]``."""
-        if not torch.is_autocast_enabled(inputs.device.type):
-            return super().forward(inputs)
+        if inputs.dtype == self.weight.dtype:
+            outputs = super().forward(inputs)
+            if outputs.dtype == inputs.dtype:  # else there is autocast, and no hidden layer before this one
+                return outputs
         with torch.autocast(inputs.device.type, enabled=False):
             return super().forward(inputs.to(self.weight.dtype))
 
