@@ -182,12 +182,14 @@ def draw(works: dict[str, Work], path: Path) -> None:
     if (RESULTS / "nodes.json").is_file():
         for number, (name, rows) in enumerate(measured("nodes")["compared"].items()):
             runners = [row["runners"] for row in rows]
-            compared.plot(runners, [row["predicted"] for row in rows], color=f"C{number}", label=f"{name}, predicted")
+            compared.plot(
+                runners, [row["predicted"] for row in rows], color=f"C{number}", label=f"fragments {name}, predicted"
+            )
             simulated = [row["simulated"] for row in rows]
             middle = [rate["median"] for rate in simulated]
             spread = [[abs(rate[end] - rate["median"]) for rate in simulated] for end in ("min", "max")]
             style = {"fmt": "o", "color": f"C{number}", "capsize": 3}
-            compared.errorbar(runners, middle, yerr=spread, label=f"{name}, simulated", **style)
+            compared.errorbar(runners, middle, yerr=spread, label=f"fragments {name}, simulated", **style)
     compared.set_title("Predicted and simulated, several Ray nodes on one machine")
     for axes in (curves, compared):
         axes.set(xscale="log", yscale="log", xlabel="env runners", ylabel="environment steps per second")
