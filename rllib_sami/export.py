@@ -4,6 +4,7 @@ An exported agent is a folder with ``model.safetensors`` (encoder and actor), ``
 checkpoint, which training goes on from, is read with pickle instead: load only those that you trust.
 """
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def export_agent(
         "environment": {"name": _plain(config.env), "config": _plain(dict(config.env_config))},
         "observation_space": _space_as_json(module.observation_space),
         "action_space": _space_as_json(module.action_space),
-        "network": _plain({key: module.model_config[key] for key in NetworkConfig.__dataclass_fields__}),
+        "network": _plain(dataclasses.asdict(module.network_config)),
         "progress": _plain(progress or {}),
         "training": _settings(config),
         "command": command,

@@ -49,8 +49,9 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
     @override(TorchRLModule)
     def setup(self):
         check_flat_boxes(self)
-        fields = NetworkConfig.__dataclass_fields__
-        self.network_config = NetworkConfig(**{key: self.model_config[key] for key in fields})
+        # Modules saved by an earlier version lack what has been added since.
+        known = {key: self.model_config[key] for key in NetworkConfig.__dataclass_fields__ if key in self.model_config}
+        self.network_config = NetworkConfig(**known)
         self.acting = ActorNetworks(
             int(np.prod(self.observation_space.shape)), int(np.prod(self.action_space.shape)), self.network_config
         )

@@ -239,3 +239,10 @@ def test_with_rllibs_own_runner_a_task_that_is_told_at_resets_only_is_the_whole_
     assert len({episode.task_id for episode in episodes}) > 2
     for episode in episodes:
         np.testing.assert_allclose(episode.rewards, reward_of(episode.obs[1:], episode.task_id), atol=TOLERANCE)
+
+
+def test_a_module_of_an_earlier_version_lacks_later_settings():
+    now = make_module()
+    then = {key: value for key, value in now.model_config.items() if key != "key_encoder"}
+    before = type(now)(observation_space=now.observation_space, action_space=now.action_space, model_config=then)
+    assert before.network_config == now.network_config
