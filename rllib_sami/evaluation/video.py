@@ -16,7 +16,7 @@ from ..envs import MetaTaskEnv
 from ..envs.base import constructor_names
 from .episodes import Episode, Job, Slot
 from .processes import run_all
-from .results import Results
+from .results import Results, split_order
 from .stages import Stage, close, opened, pack
 
 SECONDS = 10  # of an episode that are filmed at most
@@ -79,7 +79,7 @@ def record(
                     f"again its return is {episodes[at].total:g} instead of {row['return']:g}."
                 )
     order = {"best": 0, "median": 1, "worst": 2}
-    videos.sort(key=lambda video: (video["run"], video["split"], video["task_id"], order[video["kind"]]))
+    videos.sort(key=lambda video: (video["run"], split_order(video["split"]), video["task_id"], order[video["kind"]]))
     return videos, left_out
 
 
