@@ -179,9 +179,8 @@ class Recording:
 
     def _noting(self, name: str, method: Any) -> Any:
         def noted(*arguments, **keywords):
-            # Copies: the runner may use its arrays again.
-            copies = tuple(np.array(argument) for argument in arguments)
-            self._calls.append((name, copies, {key: np.array(value) for key, value in keywords.items()}))
+            copies = tuple(_kept(argument) for argument in arguments)
+            self._calls.append((name, copies, {key: _kept(value) for key, value in keywords.items()}))
             self._result = method(*arguments, **keywords)
             return self._result
 
@@ -201,6 +200,11 @@ class Recording:
         if not np.array_equal(result.obs, self._result.obs):
             raise RuntimeError("The raw environments went another way than the runner's.")
         return steps
+
+
+def _kept(argument: Any) -> np.ndarray | None:
+    """A copy, as the runner may use its arrays again; what is to be called back is the runner's own affair."""
+    return None if argument is None or callable(argument) else np.array(argument)
 
 
 @contextlib.contextmanager
