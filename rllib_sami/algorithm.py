@@ -12,7 +12,7 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.typing import LearningRateOrSchedule
 from ray.util.debug import log_once
 
-from . import array_files, compat
+from . import array_files, checkpoint_files, compat
 from .base import CheckedAlgorithm, ContextConfig
 from .config_checks import check_config, check_machine
 from .core.networks import NetworkConfig
@@ -348,7 +348,10 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
     @override(CheckedAlgorithm)
     def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
         super()._read_checkpoint(folder, *args, **kwargs)
-        if (folder / REPLAY_BUFFER).is_dir():
+        manifest = checkpoint_files.manifest_of(folder)
+        # Of an earlier checkpoint in the same place there may be one that is none of this one's files.
+        listed = manifest is None or any(name.startswith(f"{REPLAY_BUFFER}/") for name in manifest["files"])
+        if listed and (folder / REPLAY_BUFFER).is_dir():
             self._restore_buffer(array_files.read_state(folder / REPLAY_BUFFER))
 
     @override(Algorithm)

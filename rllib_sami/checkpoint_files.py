@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
 import uuid
@@ -45,8 +47,9 @@ def written_aside(path: str | Path, filesystem: fs.FileSystem | None, facts: dic
             fs.copy_files(temporary, name, destination_filesystem=target)
         return
     local.parent.mkdir(parents=True, exist_ok=True)
-    _tidy(local)
-    aside = local.with_name(f".{local.name}.{uuid.uuid4().hex}.writing")
+    _bring_back(local)
+    _clear_away(local)
+    aside = local.with_name(f".{local.name}.{uuid.uuid4().hex}.{platform.node()}-{os.getpid()}.writing")
     try:
         aside.mkdir()
         yield aside
@@ -71,7 +74,7 @@ def as_local(path: str | Path, filesystem: fs.FileSystem | None = None) -> Itera
     """Gives the local folder of a checkpoint, fetched for the time being if it is elsewhere."""
     local, place = _resolve(path, filesystem)
     if local is not None:
-        _tidy(local)
+        _bring_back(local)
         yield local
         return
     with tempfile.TemporaryDirectory() as temporary:
@@ -134,17 +137,22 @@ def _neighbours(folder: Path) -> list[Path]:
 def _resolve(path: str | Path, filesystem: fs.FileSystem | None) -> tuple[Path | None, Any]:
     """The local folder, or None with the filesystem and the path in it."""
     if filesystem is None and "://" not in str(path):
-        return Path(path).absolute(), None
+        return _behind_links(path), None
     filesystem, name = (filesystem, str(path)) if filesystem is not None else fs.FileSystem.from_uri(str(path))
     if isinstance(filesystem, fs.LocalFileSystem):
-        return Path(name).absolute(), None
+        return _behind_links(name), None
     return None, (filesystem, name)
+
+
+def _behind_links(path: str | Path) -> Path:
+    """The folder itself: a link stays, and what it leads to is replaced."""
+    return Path(path).resolve() if Path(path).is_symlink() else Path(path).absolute()
 
 
 def _put_in_place(aside: Path, path: Path) -> None:
     if path.is_dir() and any(path.iterdir()):
         former = path.with_name(f".{path.name}.{uuid.uuid4().hex}.former")
-        path.rename(former)  # killed here, `_tidy` brings it back
+        path.rename(former)  # killed here, `_bring_back` does so
         aside.rename(path)
         ours = {Path(name).parts[0] for name in (manifest_of(former) or {"files": {}})["files"]} | {MANIFEST}
         for entry in former.iterdir():
@@ -157,15 +165,37 @@ def _put_in_place(aside: Path, path: Path) -> None:
         aside.rename(path)
 
 
-def _tidy(path: Path) -> None:
-    """Clears away what a killed process left of writing ``path``."""
-    for former in path.parent.glob(f".{path.name}.*.former"):
-        if path.exists():
-            shutil.rmtree(former, ignore_errors=True)
-        else:
+def _bring_back(path: Path) -> None:
+    """Puts back the former checkpoint if a process was killed between the two moves that replace it."""
+    for former in _beside(path, "former"):
+        if not path.exists():
             former.rename(path)
-    for aside in path.parent.glob(f".{path.name}.*.writing"):
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear_away(path: Path) -> None:
+    """Deletes what killed processes of this machine left of writing ``path``."""
+    for former in _beside(path, "former"):
+        shutil.rmtree(former, ignore_errors=True)
+    for aside in _beside(path, "writing"):
+        host, _, process = aside.name.removesuffix(".writing").partition(".")[2].rpartition("-")
+        if host.endswith(f".{platform.node()}") and process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(path: Path, kind: str) -> list[Path]:
+    """Folders that writing ``path`` has made beside it."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}(\..+)?\.{kind}")
+    return [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)] if path.parent.is_dir() else []
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
 
 
 def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:

@@ -474,6 +474,16 @@ def sync_weights(algorithm: "Algorithm") -> None:
         )
 
 
+def force_weights(algorithm: "Algorithm") -> None:
+    """Sends the weights to all env runners, older ones too: by itself RLlib's runner takes only newer ones."""
+    algorithm.env_runner_group.foreach_env_runner(_forget_weights)
+    sync_weights(algorithm)
+
+
+def _forget_weights(runner: Any) -> None:
+    runner._weights_seq_no = 0
+
+
 def available_memory() -> int:
     """Bytes of memory that this process can still have, within its container's limit."""
     return int(estimate_available_memory())

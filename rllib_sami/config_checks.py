@@ -113,8 +113,6 @@ def check_config(config: "SaMIConfig") -> None:
         raise ValueError(f"`env_runner_cls` is {config.env_runner_cls!r}, but must be a SingleAgentEnvRunner.")
     _check_evaluation_splits(config)
     if issubclass(runner_class, SaMIEnvRunner):
-        # There is nothing to merge, and asking for it would wait for runners that have begun to sample already.
-        config.merge_env_runner_states = False
         for key, (default, advice) in _WITHOUT_EFFECT_ON_RUNNER.items():
             _has_no_effect(config, key, default, advice)
 

@@ -1,18 +1,22 @@
 """The contrast for learners of one's own: a store of recent episodes and one more term in the loss."""
 
+import logging
 from typing import Any
 
 import torch
 from ray.rllib.connectors.connector_v2 import ConnectorV2
+from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.annotations import override
+from ray.util.debug import log_once
 
 from . import compat
 from .core.sampling import ContrastSampling, SamplingConfig
-from .learner import average_gradients
+from .learner import average_gradients, broadcast_weights
 from .replay_buffer import TaskEpisodeReplayBuffer
 
+logger = logging.getLogger(__name__)
 RECENT_EPISODES = "recent_episodes"
 
 
@@ -119,6 +123,9 @@ class ContrastLearner(TorchLearner):
     @override(TorchLearner)
     def _make_modules_ddp_if_necessary(self) -> None:
         """Keeps the module as it is: not all parameters get a gradient in each step, which torch's DDP waits for."""
+        if self.config.num_learners > 1:
+            for module in self.module.values():
+                broadcast_weights(module)
 
     @override(TorchLearner)
     def _set_optimizer_state(self, state: dict[str, Any]) -> None:
@@ -134,6 +141,8 @@ class ContrastLearner(TorchLearner):
 
     @override(TorchLearner)
     def set_state(self, state: dict[str, Any]) -> None:
+        if COMPONENT_RL_MODULE in state:
+            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
         super().set_state(state)
         if RECENT_EPISODES in state:
             self.recent_episodes.set_state(state[RECENT_EPISODES])
@@ -148,6 +157,14 @@ class _Remember(ConnectorV2):
 
     @override(ConnectorV2)
     def __call__(self, *, batch: dict[str, Any], episodes: list[SingleAgentEpisode], **kwargs) -> dict[str, Any]:
-        self._recent_episodes.add(sorted(episodes, key=lambda episode: episode.t_started))
+        capacity = self._recent_episodes.store.capacity
+        short = [episode for episode in episodes if episode.t_started + len(episode) < capacity]
+        if len(short) < len(episodes) and log_once("contrast-capacity"):
+            logger.warning(
+                "Episodes of %d steps and more are not contrasted. Raise `contrast_capacity`, or let the environment "
+                "end its episodes.",
+                capacity,
+            )
+        self._recent_episodes.add(sorted(short, key=lambda episode: episode.t_started))
         self._recent_episodes.drop_all_but(episodes)  # an environment sends something in every round, or is lost
         return batch

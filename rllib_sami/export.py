@@ -113,7 +113,7 @@ def export_agent(
         "format": FORMAT,
         "package": f"rllib-sami {rllib_sami.__version__}",
         "algorithm": algorithm,
-        "environment": {"name": _plain(config.env), "config": _plain(dict(config.env_config))},
+        "environment": {"name": _plain(config.env), "config": _exactly(dict(config.env_config), "env_config")},
         "observation_space": _space_as_json(module.observation_space),
         "action_space": _space_as_json(module.action_space),
         "network": _plain(dataclasses.asdict(module.network_config)),
@@ -196,6 +196,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     return str(value)
+
+
+def _exactly(value: Any, name: str) -> Any:
+    """A value as JSON holds it without loss (arrays and tuples become lists).
+
+    Raises:
+        ValueError: It cannot; the environment would be another one.
+    """
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _exactly(item, f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _exactly(value.tolist(), name)
+    if isinstance(value, list | tuple):
+        return [_exactly(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(
+        f"`{name}` is {value!r}, which the exported settings cannot hold. Train with numbers, text and lists in "
+        "`env_config`, or keep the checkpoint instead."
+    )
 
 
 def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:

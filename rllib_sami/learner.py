@@ -30,6 +30,13 @@ def average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tenso
     ]
 
 
+@torch.no_grad()
+def broadcast_weights(module: torch.nn.Module) -> None:
+    """Gives all learners the first one's weights, as torch's DDP does: without a seed each has drawn its own."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        torch.distributed.broadcast(tensor.data, 0)
+
+
 class SaMITorchLearner(TorchLearner):
     """Runs :func:`rllib_sami.core.update.update` ``U`` times on the arrays of one replay-buffer sample."""
 
@@ -126,6 +133,9 @@ class SaMITorchLearner(TorchLearner):
     @override(TorchLearner)
     def _make_modules_ddp_if_necessary(self) -> None:
         """Keeps the modules as they are: gradients are averaged update by update, see :func:`average_gradients`."""
+        if self.config.num_learners > 1:
+            for module in self.module.values():
+                broadcast_weights(module)
 
     @override(TorchLearner)
     def _log_steps_trained_metrics(self, batch) -> None:

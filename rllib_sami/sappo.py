@@ -1,5 +1,6 @@
 """``SaPPO``: RLlib's PPO with a context encoder and the contrastive loss."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
+from . import compat
 from .base import CheckedAlgorithm, ContextConfig
 from .config_checks import check_sappo
 from .context_module import ENCODER_SETTINGS, ContextTorchRLModule
@@ -160,3 +162,13 @@ class SaPPO(CheckedAlgorithm, PPO):
     @override(PPO)
     def get_default_config(cls) -> SaPPOConfig:
         return SaPPOConfig()
+
+    @override(CheckedAlgorithm)
+    def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
+        super()._read_checkpoint(folder, *args, **kwargs)
+        compat.force_weights(self)
+
+    @override(PPO)
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        compat.force_weights(self)

@@ -73,7 +73,10 @@ def takeovers(folder: Path, config: dict[str, Any]) -> list[str]:
         return []
     lines = []
     for note in file.read_text(encoding="utf-8").splitlines():
-        target, source, _, iteration, before, after = json.loads(note)
+        try:
+            target, source, _, iteration, before, after = json.loads(note)
+        except ValueError:  # cut off by a kill
+            continue
         changed = [
             f"{key} {_short(before.get(key))} -> {_short(after[key])}"
             for key, value in config.items()

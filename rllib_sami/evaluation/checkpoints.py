@@ -58,8 +58,13 @@ def find_all(given: str | Path) -> list[Path]:
     """
     newest = find(given)
     path = Path(given).expanduser().absolute()
-    trials = sorted({mark.parent.parent for mark in path.glob(f"*/*/{_MARK}")})
+    trials = sorted({mark.parent.parent for mark in path.glob(f"*/*/{_MARK}") if not _is_hidden(mark.parent, path)})
     return [find(trial) for trial in trials] if newest != path and trials else [newest]
+
+
+def _is_hidden(folder: Path, within: Path) -> bool:
+    """Returns whether it is one that is being written, or another that nobody is meant to see."""
+    return any(part.startswith(".") for part in folder.relative_to(within).parts)
 
 
 def find(given: str | Path) -> Path:
@@ -74,7 +79,7 @@ def find(given: str | Path) -> Path:
     if (path / _MARK).is_file() or is_exported(path):
         return path
     inside = [mark.parent for pattern in ("*", "*/*") for mark in path.glob(f"{pattern}/{_MARK}")]
-    inside = [folder for folder in inside if is_complete(folder)]
+    inside = [folder for folder in inside if not _is_hidden(folder, path) and is_complete(folder)]
     if inside:
         trials = {folder.parent for folder in inside}
         newest = [_newest([folder for folder in inside if folder.parent == trial]) for trial in trials]

@@ -205,14 +205,3 @@ def test_a_plain_dict_configures_everything():
     assert result["env_runners"]["episode_len_mean"] == 10
     assert "critic_loss" in algo.train()["learners"]["default_policy"]
     algo.stop()
-
-
-def test_only_runners_that_call_connectors_are_asked_for_their_states():
-    # Asking waits for every runner that has begun to sample.
-    from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
-
-    own, rllibs = tiny(), tiny().env_runners(env_runner_cls=SingleAgentEnvRunner)
-    own.validate()
-    rllibs.validate()
-    assert own.merge_env_runner_states is False
-    assert rllibs.merge_env_runner_states == "training_only"

@@ -221,3 +221,15 @@ def test_another_module_is_refused_with_what_to_use():
     message = refusal(config_of().rl_module(rl_module_spec=spec))
     assert "SaPPOTorchLearner needs a ContextTorchRLModule" in message
     assert "got DefaultPPOTorchRLModule" in message
+
+
+def test_an_earlier_checkpoint_takes_the_place_of_newer_weights(tmp_path):
+    algo = config_of(contrast_capacity=15).build_algo()  # shorter than an episode: these are left out
+    algo.train()
+    algo.save_to_path(tmp_path)
+    saved = {name: value.clone() for name, value in algo.get_module().state_dict().items()}
+    algo.train()
+    assert any(not torch.equal(value, saved[name]) for name, value in algo.get_module().state_dict().items())
+    algo.restore_from_path(tmp_path)
+    assert all(torch.equal(value, saved[name]) for name, value in algo.get_module().state_dict().items())
+    algo.stop()

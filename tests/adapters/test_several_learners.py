@@ -50,6 +50,13 @@ def build(num_learners):
     return tiny(**SETTINGS).learners(num_learners=num_learners).build_algo()
 
 
+def test_without_a_seed_two_learners_begin_alike():
+    two = tiny(seed=None, **SETTINGS).learners(num_learners=2).build_algo()
+    first, second = weights_of_each(two)
+    two.stop()
+    assert differences(first, second) == []
+
+
 def stop_averaging(_):
     learner.average_gradients = lambda gradients: gradients  # in the process of the learner
 

@@ -32,9 +32,13 @@ def file_size_limit(size):
 def save(path, number, **facts):
     """A checkpoint whose files begin with a number."""
     with written_aside(path, None, {"number": number, **facts}) as folder:
-        for name, content in FILES.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(bytes([number]) + content)
+        fill(folder, number)
+
+
+def fill(folder, number):
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(bytes([number]) + content)
 
 
 def number_of(path):
@@ -110,17 +114,42 @@ def test_a_kill_at_any_moment_leaves_a_complete_one(tmp_path, wait):
     process.join()
     with as_local(path) as folder:  # brings back what was just being replaced
         assert 1 <= number_of(folder) <= 200
+    save(path, 1)
     assert os.listdir(tmp_path) == ["checkpoint"]
 
 
 def test_a_kill_between_the_two_moves_is_mended(tmp_path):
     path = tmp_path / "checkpoint"
     save(path, 1)
-    path.rename(tmp_path / ".checkpoint.0.former")
-    (tmp_path / ".checkpoint.1.writing").mkdir()
+    former = f".checkpoint.{'0' * 32}.former"
+    path.rename(tmp_path / former)
+    (tmp_path / f".checkpoint.v2.{'0' * 32}.former").mkdir()  # another's
     with as_local(path) as folder:
         assert number_of(folder) == 1
-    assert os.listdir(tmp_path) == ["checkpoint"]
+    assert not (tmp_path / former).exists()
+    save(path, 2)
+    assert sorted(os.listdir(tmp_path)) == [f".checkpoint.v2.{'0' * 32}.former", "checkpoint"]
+
+
+def test_reading_and_writing_the_same_place_at_once(tmp_path):
+    """Two writers too: the last one's stands, and nothing is left over."""
+    path = tmp_path / "latest"
+    with written_aside(path, None, {"number": 1}) as first:
+        fill(first, 1)
+        with as_local(path):
+            save(path, 2)
+    with as_local(path) as folder:
+        assert number_of(folder) == 1
+    assert os.listdir(tmp_path) == ["latest"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    link, folder = tmp_path / "link", tmp_path / "folder"
+    link.symlink_to(folder)
+    for number in (1, 2):
+        save(link, number)
+        assert link.is_symlink()
+        assert number_of(folder) == number
 
 
 def cut(file):
