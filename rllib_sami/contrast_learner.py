@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from ray.rllib.connectors.connector_v2 import ConnectorV2
-from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.annotations import override
@@ -13,14 +12,14 @@ from ray.util.debug import log_once
 
 from . import compat
 from .core.sampling import ContrastSampling, SamplingConfig
-from .learner import average_gradients, broadcast_weights
+from .learner import RestorableLearner, average_gradients
 from .replay_buffer import TaskEpisodeReplayBuffer
 
 logger = logging.getLogger(__name__)
 RECENT_EPISODES = "recent_episodes"
 
 
-class ContrastLearner(TorchLearner):
+class ContrastLearner(RestorableLearner):
     """Adds the contrastive loss to the learner that it is mixed into.
 
     .. code-block:: python
@@ -88,12 +87,6 @@ class ContrastLearner(TorchLearner):
         return [parameter for parameter in module.parameters() if parameter.requires_grad]  # not the key encoder's
 
     @override(TorchLearner)
-    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        # RLlib sets the rates after a call of updates only: the first one after a restore would have the checkpoint's.
-        super().before_gradient_based_update(timesteps=timesteps)
-        compat.set_learning_rates(self, timesteps)
-
-    @override(TorchLearner)
     def compute_gradients(self, loss_per_module, **kwargs) -> dict[Any, torch.Tensor]:
         gradients = super().compute_gradients(loss_per_module, **kwargs)
         # What no loss has reached, such as the encoder before there are episodes to contrast, stays as it is.
@@ -121,18 +114,6 @@ class ContrastLearner(TorchLearner):
             self.metrics.log_value((compat.DEFAULT_MODULE_ID, name), mean, window=1)
 
     @override(TorchLearner)
-    def _make_modules_ddp_if_necessary(self) -> None:
-        """Keeps the module as it is: not all parameters get a gradient in each step, which torch's DDP waits for."""
-        if self.config.num_learners > 1:
-            for module in self.module.values():
-                broadcast_weights(module)
-
-    @override(TorchLearner)
-    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
-        super()._set_optimizer_state(state)
-        compat.restore_optimizer_settings(self, state)
-
-    @override(TorchLearner)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(RECENT_EPISODES, components, not_components):
@@ -141,8 +122,6 @@ class ContrastLearner(TorchLearner):
 
     @override(TorchLearner)
     def set_state(self, state: dict[str, Any]) -> None:
-        if COMPONENT_RL_MODULE in state:
-            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
         super().set_state(state)
         if RECENT_EPISODES in state:
             self.recent_episodes.set_state(state[RECENT_EPISODES])

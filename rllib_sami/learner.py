@@ -30,14 +30,41 @@ def average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tenso
     ]
 
 
-@torch.no_grad()
-def broadcast_weights(module: torch.nn.Module) -> None:
-    """Gives all learners the first one's weights, as torch's DDP does: without a seed each has drawn its own."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        torch.distributed.broadcast(tensor.data, 0)
+class RestorableLearner(TorchLearner):
+    """What our learners need of RLlib's: restored states that hold at once, and gradients averaged by themselves."""
+
+    @override(TorchLearner)
+    def set_state(self, state: dict[str, Any]) -> None:
+        if COMPONENT_RL_MODULE in state:
+            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
+        super().set_state(state)
+
+    @override(TorchLearner)
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        super()._set_optimizer_state(state)
+        compat.restore_optimizer_settings(self, state)
+
+    @override(TorchLearner)
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        # RLlib sets the rates after a call of updates only, too late for the first one after a restore.
+        super().before_gradient_based_update(timesteps=timesteps)
+        compat.set_learning_rates(self, timesteps)
+
+    @override(TorchLearner)
+    @torch.no_grad()
+    def _make_modules_ddp_if_necessary(self) -> None:
+        """Gives all learners the first one's weights, as torch's DDP does: without a seed each has drawn its own.
+
+        The modules stay as they are: gradients are averaged step by step, see :func:`average_gradients`. DDP would wait
+        for those of parameters that get none in a step.
+        """
+        if self.config.num_learners > 1:
+            for module in self.module.values():
+                for tensor in (*module.parameters(), *module.buffers()):
+                    torch.distributed.broadcast(tensor.data, 0)
 
 
-class SaMITorchLearner(TorchLearner):
+class SaMITorchLearner(RestorableLearner):
     """Runs :func:`rllib_sami.core.update.update` ``U`` times on the arrays of one replay-buffer sample."""
 
     @override(TorchLearner)
@@ -58,23 +85,6 @@ class SaMITorchLearner(TorchLearner):
                 params=parameters,
                 lr_or_lr_schedule=getattr(config, LEARNING_RATE_OF[name]),
             )
-
-    @override(TorchLearner)
-    def set_state(self, state: dict[str, Any]) -> None:
-        if COMPONENT_RL_MODULE in state:
-            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
-        super().set_state(state)
-
-    @override(TorchLearner)
-    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
-        super()._set_optimizer_state(state)
-        compat.restore_optimizer_settings(self, state)
-
-    @override(TorchLearner)
-    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        # RLlib sets the rates after a call of updates only, too late for the first one after a restore.
-        super().before_gradient_based_update(timesteps=timesteps)
-        compat.set_learning_rates(self, timesteps)
 
     @override(TorchLearner)
     def _convert_batch_type(self, batch, to_device=True, pin_memory=False, use_stream=False):
@@ -129,13 +139,6 @@ class SaMITorchLearner(TorchLearner):
 
     def _action_dim(self) -> int:
         return next(iter(self._module.values())).acting.action_dim
-
-    @override(TorchLearner)
-    def _make_modules_ddp_if_necessary(self) -> None:
-        """Keeps the modules as they are: gradients are averaged update by update, see :func:`average_gradients`."""
-        if self.config.num_learners > 1:
-            for module in self.module.values():
-                broadcast_weights(module)
 
     @override(TorchLearner)
     def _log_steps_trained_metrics(self, batch) -> None:
