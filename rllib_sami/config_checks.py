@@ -195,7 +195,7 @@ def _check_contrast_interval(config: "SaMIConfig") -> None:
         )
     if config.loss_timesteps is None:
         raise ValueError(
-            f"`contrast_interval` is {config.contrast_interval}, but `loss_timesteps` is None (all steps): these cannot "
+            f"`contrast_interval` is {config.contrast_interval}, but `loss_timesteps` is None (all steps): they cannot "
             "be shared out among updates. Set `loss_timesteps` to a number such as 256, or `contrast_interval` to 1."
         )
 

@@ -118,6 +118,15 @@ OTHER_MISTAKES = {
     ),
     "old stack": (lambda c: c.api_stack(False, False), "old API stack"),
     "no environment": (lambda c: c.environment(env=None), "`env` is not set.*SaMI/Ant-v0"),
+    "contrast interval": (lambda c: c.training(contrast_interval=0), "`contrast_interval` is 0.*at least 1"),
+    "contrast interval with critics": (
+        lambda c: c.training(contrast_interval=2, encoder_critic_gradient=True),
+        "`contrast_interval` is 2, but `encoder_critic_gradient` is True.*Set",
+    ),
+    "contrast interval with all steps": (
+        lambda c: c.training(contrast_interval=2, encoder_critic_gradient=False, loss_timesteps=None),
+        "`contrast_interval` is 2, but `loss_timesteps` is None.*Set",
+    ),
     "nothing trains the encoder": (
         lambda c: c.training(encoder_critic_gradient=False, contrast_coeff=0),
         "`encoder_critic_gradient` is False.*nothing would train the context encoder",
