@@ -77,6 +77,7 @@ class SaMIConfig(ContextConfig):
         self.train_episodes = 6
         self.loss_timesteps: int | None = 256
         self.updates_per_env_step = 0.1
+        self.updates_per_batch = 1
         self.overlap_sampling = True
         self.num_steps_sampled_before_learning_starts = 5_000
         self.replay_buffer_config = {"type": "TaskEpisodeReplayBuffer", "capacity": 400_000}
@@ -111,6 +112,7 @@ class SaMIConfig(ContextConfig):
         train_episodes: int | None = NotProvided,
         loss_timesteps: int | None = NotProvided,
         updates_per_env_step: float | None = NotProvided,
+        updates_per_batch: int | None = NotProvided,
         overlap_sampling: bool | None = NotProvided,
         num_steps_sampled_before_learning_starts: int | None = NotProvided,
         replay_buffer_config: dict[str, Any] | None = NotProvided,
@@ -123,9 +125,8 @@ class SaMIConfig(ContextConfig):
 
         Args:
             encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
-            contrast_interval: Updates of actor and critics for each one of the encoder. Above 1 they share the episodes
-                that were read, and their contexts; that is faster by up to three times, and only possible if the
-                contrast alone trains the encoder. 1 to 10.
+            contrast_interval: Updates of actor and critics for each one of the encoder; above 1 only where the contrast
+                alone trains it. Divides ``updates_per_batch``. 1 to 8.
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.
             key_encoder: Whether there is a key encoder, a moving average of the encoder: the contrast's keys and the
                 target critics' contexts come from it. Without one the target critics read the encoder's own.
@@ -136,11 +137,14 @@ class SaMIConfig(ContextConfig):
             encoder_lr: Learning rate (or schedule) of the context encoder.
             initial_alpha: Entropy coefficient at the start.
             target_entropy: Entropy that the coefficient is tuned for; ``"auto"`` is minus the action dimension.
-            train_episodes: Whole episodes read by one update (for each learner).
-            loss_timesteps: How many of their steps, drawn at random, enter the losses; None takes all. Contexts come
-                from whole episodes all the same.
-            updates_per_env_step: Gradient updates for each environment step, whatever the number of env runners.
-                0.1 is one update every ten steps.
+            train_episodes: Whole episodes in a batch (for each learner).
+            loss_timesteps: How many of their steps, drawn at random, enter the losses of an update; None takes all.
+                Contexts come from whole episodes all the same.
+            updates_per_env_step: Gradient updates of actor and critics for each environment step, whatever the number
+                of env runners. 0.1 is one update every ten steps.
+            updates_per_batch: Updates of actor and critics that share one batch of ``train_episodes``, encoded once:
+                each then learns from steps of many more episodes, for less. Above 1 only where the contrast alone
+                trains the encoder.
             overlap_sampling: Whether remote env runners go on sampling while the learners update. They act with weights
                 that are one round older then; the ratio of updates to steps stays exact. Without remote env runners
                 it changes nothing.
@@ -290,10 +294,10 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
 
         # A credit keeps the ratio of updates to environment steps the same for any number of runners.
         self._update_credit += config.updates_per_env_step * sum(len(episode) for episode in episodes)
-        num_updates = int(self._update_credit / config.contrast_interval)
+        num_updates = int(self._update_credit / config.updates_per_batch)
         if num_updates == 0:
             return
-        self._update_credit -= num_updates * config.contrast_interval
+        self._update_credit -= num_updates * config.updates_per_batch
         with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
             samples = [self.replay_buffer.sample(num_updates) for _ in range(max(1, config.num_learners))]
         self._warn_without_contrast(samples[0])

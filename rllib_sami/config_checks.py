@@ -70,7 +70,7 @@ def check_config(config: "SaMIConfig") -> None:
     _number(config, "train_episodes", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     if config.loss_timesteps is not None:
         _number(config, "loss_timesteps", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
-    _check_contrast_interval(config)
+    _check_batches(config)
     for key in ("initial_alpha", "updates_per_env_step"):
         _number(config, key, "a number above 0", lambda x: x > 0)
     _number(config, "num_steps_sampled_before_learning_starts", "a number of at least 0", lambda x: x >= 0)
@@ -184,19 +184,24 @@ def check_sappo(config: "SaPPOConfig") -> None:
         )
 
 
-def _check_contrast_interval(config: "SaMIConfig") -> None:
-    _number(config, "contrast_interval", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
-    if config.contrast_interval == 1:
-        return
-    if config.encoder_critic_gradient:
+def _check_batches(config: "SaMIConfig") -> None:
+    for key in ("updates_per_batch", "contrast_interval"):
+        _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+    number, interval = config.updates_per_batch, config.contrast_interval
+    if number % interval:
         raise ValueError(
-            f"`contrast_interval` is {config.contrast_interval}, but `encoder_critic_gradient` is True: every update "
-            "trains the encoder. Set `contrast_interval` to 1 or `encoder_critic_gradient` to False."
+            f"`contrast_interval` is {interval}, but must divide `updates_per_batch`, which is {number}. Set "
+            f"`updates_per_batch` to {interval} or a multiple of it."
         )
-    if config.loss_timesteps is None:
+    if number > 1 and config.encoder_critic_gradient:
         raise ValueError(
-            f"`contrast_interval` is {config.contrast_interval}, but `loss_timesteps` is None (all steps): they cannot "
-            "be shared out among updates. Set `loss_timesteps` to a number such as 256, or `contrast_interval` to 1."
+            f"`updates_per_batch` is {number}, but `encoder_critic_gradient` is True: every update trains the encoder "
+            "and needs contexts of its own. Set `updates_per_batch` to 1 or `encoder_critic_gradient` to False."
+        )
+    if number > 1 and config.loss_timesteps is None:
+        raise ValueError(
+            f"`updates_per_batch` is {number}, but `loss_timesteps` is None (all steps): they cannot be shared out "
+            "among updates. Set `loss_timesteps` to a number such as 256, or `updates_per_batch` to 1."
         )
 
 

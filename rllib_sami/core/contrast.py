@@ -20,6 +20,8 @@ from . import losses
 from .context_encoder import ContextEncoder
 
 OBJECTIVES = ("sance", "binary_nce")
+# What a contrast is made of; see `sampling.sample_contrast`.
+CONTRAST_ARRAYS = ("positive_rows", "low_rows", "query_index", "positive_index", "negative_index", "return_gap")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def contrast_terms(
 
 def contrast_loss(
     encoder: ContextEncoder,
-    keys: Tensor,
+    key_encoder: ContextEncoder,
     batch: dict[str, Tensor],
     config: ContrastConfig,
     similarity_map: Tensor,
@@ -88,7 +90,7 @@ def contrast_loss(
 
     Args:
         encoder: The context encoder, which gives the queries and gets the gradient.
-        keys: Contexts ``[E, R, D]`` that the key encoder makes of ``positive_rows`` and then ``low_rows``.
+        key_encoder: Its moving average, which gives the keys, from ``positive_rows`` and ``low_rows``.
         batch: One update of ``sampling.sample_contrast`` (without the leading ``U``), as tensors.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
@@ -98,7 +100,9 @@ def contrast_loss(
         The loss, and scalar tensors by metric name, without gradient.
     """
     query_context = encoder(batch["positive_rows"][..., : encoder.input_dim]).flatten(0, 1)  # [G P R, D]
-    keys = keys.flatten(0, 1)  # [E R, D]
+    with torch.no_grad():
+        rows = torch.cat([batch["positive_rows"], batch["low_rows"]])
+        keys = key_encoder(rows[..., : encoder.input_dim]).flatten(0, 1)  # [E R, D]
     loss, metrics = terms(
         query_context[batch["query_index"]],
         keys[batch["positive_index"]],
@@ -132,10 +136,7 @@ class SkillContrast(nn.Module):
 
     def forward(self, encoder: ContextEncoder, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss and its metrics; see :func:`contrast_loss`."""
-        with torch.no_grad():
-            rows = torch.cat([batch["positive_rows"], batch["low_rows"]])
-            keys = self.key_encoder(rows[..., : encoder.input_dim])
-        return contrast_loss(encoder, keys, batch, self.config, self.similarity_map)
+        return contrast_loss(encoder, self.key_encoder, batch, self.config, self.similarity_map)
 
     @torch.no_grad()
     def follow(self, encoder: ContextEncoder) -> None:

@@ -34,14 +34,15 @@ class SamplingConfig(ContrastSampling):
     Attributes:
         train_episodes: Episodes ``B`` that the critic and the actor learn from.
         loss_timesteps: Steps ``N`` of these that enter their losses; None takes every step.
-        contrast_interval: How many updates of actor and critics, each with ``N`` steps of its own, share these episodes
-            and one step of the encoder.
+        updates_per_batch: How many updates of actor and critics, each with ``N`` steps of its own, share them.
+        contrast_interval: How many of them go with one contrast; divides ``updates_per_batch``.
         whole_episodes: Whether the update reads these episodes from their start on, to make contexts of them. Else it
             gets the drawn steps alone, each as an "episode" of one step.
     """
 
     train_episodes: int = 6
     loss_timesteps: int | None = 256
+    updates_per_batch: int = 1
     contrast_interval: int = 1
     whole_episodes: bool = True
 
@@ -57,8 +58,8 @@ def sample_updates(
     Args:
         store: Must hold at least one step.
         config: What to draw.
-        num_updates: ``U``; with a ``contrast_interval`` each stands for so many updates of actor and critics, and has
-            so many times the steps.
+        num_updates: ``U``; each is one of ``updates_per_batch`` updates of actor and critics, with as many times the
+            steps.
         rng: Source of randomness.
 
     Returns:
@@ -70,15 +71,17 @@ def sample_updates(
         * ``noise`` ``[U, 2, N, A]``, standard normal, for the next action of the target and for the actor's,
         * if there is a contrast: ``positive_rows`` ``[U, G P, R, F]`` and ``low_rows`` ``[U, G Q, R, F]`` (together
           the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
-          ``negative_index`` ``[U, G, K-1]`` and ``return_gap`` ``[U]``.
+          ``negative_index`` ``[U, G, K-1]`` and ``return_gap`` ``[U]``; with several contrasts to a batch there is an
+          axis of these after ``U``.
     """
     table, finished = store.episodes, store.finished
     chosen = table[_balanced_episodes(table["task_id"], num_updates, config.train_episodes, rng)]  # [U, B]
-    pairs = _draw_pairs(finished, config, num_updates, rng)
+    num_contrasts = config.updates_per_batch // config.contrast_interval
+    pairs = _draw_pairs(finished, config, num_updates * num_contrasts, rng)
     lengths = [chosen["length"], *([] if pairs is None else [finished["length"][pairs.episodes]])]
     num_rows = int(max(length.max() for length in lengths)) + 1
 
-    num_steps = config.loss_timesteps and config.loss_timesteps * config.contrast_interval
+    num_steps = config.loss_timesteps and config.loss_timesteps * config.updates_per_batch
     episode, step = _draw_steps(chosen["length"], num_steps, rng)  # [U, N] each
     lines = np.take_along_axis(chosen, episode, axis=1)
     terminated = lines["terminated"] & (step == lines["length"] - 1)
@@ -95,7 +98,10 @@ def sample_updates(
     }
     if pairs is None:
         return batch
-    return batch | _contrast_arrays(store, pairs, num_rows)
+    contrasts = _contrast_arrays(store, pairs, num_rows)
+    if num_contrasts > 1:
+        contrasts = {name: of.reshape(num_updates, num_contrasts, *of.shape[1:]) for name, of in contrasts.items()}
+    return batch | contrasts
 
 
 def sample_contrast(

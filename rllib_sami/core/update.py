@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import losses
-from .contrast import ContrastConfig, average_towards, contrast_loss, contrast_terms
+from .contrast import CONTRAST_ARRAYS, ContrastConfig, average_towards, contrast_loss, contrast_terms
 from .networks import ActorNetworks, TrainingNetworks
 
 Batch = dict[str, Tensor]
@@ -25,6 +25,7 @@ class UpdateConfig(ContrastConfig):
     tau: float = 0.005
     target_entropy: float = -1.0
     encoder_critic_gradient: bool = True
+    updates_per_batch: int = 1
     contrast_interval: int = 1
     grad_clip: float | None = None
     mixed_precision: bool = False
@@ -84,9 +85,9 @@ def update(
 ) -> dict[str, Tensor]:
     """Takes one step of every optimiser and moves the averaged networks.
 
-    With a ``contrast_interval`` above 1, actor and critics take so many steps, each on a part of the batch's steps, for
-    one of the encoder, whose contexts all of them read: the encoder changes little from one to the next, and encoding
-    and contrast cost as much as the rest together.
+    With ``updates_per_batch`` above 1, actor and critics take so many steps, each on a part of the batch's steps, and
+    the encoder one for every ``contrast_interval`` of them. Contexts are those of the beginning: in a few steps the
+    encoder changes little, and encoding and contrast would cost more than all the rest.
 
     The update has no randomness of its own: all of it comes in the batch. On a GPU nothing in it waits for the device.
 
@@ -105,23 +106,18 @@ def update(
     loss_functions = loss_functions or LossFunctions()
     input_dim = acting.encoder_input_dim
     groups = parameter_groups(acting, training)
-    has_contrast = "positive_rows" in batch and config.contrast_coeff > 0.0
 
     # --- Contexts: every episode is encoded once --------------------------------------------------------------------
-    rows = batch["rows"]  # [B, R, F]
-    num_episodes = rows.shape[0]
+    inputs = batch["rows"][..., :input_dim]  # [B, R, I]
     with torch.set_grad_enabled(config.encoder_critic_gradient):
-        context = acting.encoder(rows[..., :input_dim]).flatten(0, 1)  # [B R, D]
-    if training.key_encoder is None:  # nor is there a contrast; target critics read the encoder's own contexts
-        target_context = context.detach()
-    else:
+        context = acting.encoder(inputs).flatten(0, 1)  # [B R, D]
+    target_context = context.detach()  # that of the key encoder, where there is one
+    if training.key_encoder is not None:
         with torch.no_grad():
-            key_rows = [rows, batch["positive_rows"], batch["low_rows"]] if has_contrast else [rows]
-            key_context = training.key_encoder(torch.cat([some[..., :input_dim] for some in key_rows]))  # [B + E, R, D]
-        target_context = key_context[:num_episodes].flatten(0, 1)
+            target_context = training.key_encoder(inputs).flatten(0, 1)
 
     now = batch["step_index"]  # [N]
-    flat = rows.flatten(0, 1)
+    flat = batch["rows"].flatten(0, 1)
     steps = Transitions(
         row=flat[now],
         next_row=flat[now + 1],
@@ -131,23 +127,25 @@ def update(
         target_next_context=target_context[now + 1],
         noise=batch["noise"],
     )
-    found: list[dict[str, Tensor]] = []  # metrics of each part
-    for part in steps.parts(config.contrast_interval):
-        # --- Critics, and with the first part encoder and contrast: one backward ------------------------------------
+    contrasts = _contrasts(batch) if config.contrast_coeff > 0.0 else []
+    found: list[dict[str, Tensor]] = []
+    for index, part in enumerate(steps.parts(config.updates_per_batch)):
+        # --- Critics, encoder and contrast: one backward ------------------------------------------------------------
         alpha = training.log_alpha.exp().detach()
         loss, metrics = loss_functions.critics(acting, training, part, alpha, config)
-        trained = ["critic", "encoder"] if config.encoder_critic_gradient else ["critic"]
-        if has_contrast and not found:
+        has_contrast = bool(contrasts) and index % config.contrast_interval == 0
+        if has_contrast and training.key_encoder is not None:
             weighted_loss, contrast_metrics = contrast_loss(
                 acting.encoder,
-                key_context[num_episodes:],
-                batch,
+                training.key_encoder,
+                contrasts[index // config.contrast_interval],
                 config,
                 training.similarity_map,
                 loss_functions.contrast,
             )
             loss = loss + weighted_loss
-            trained = ["critic", "encoder"]
+            metrics |= contrast_metrics
+        trained = ["critic", "encoder"] if has_contrast or config.encoder_critic_gradient else ["critic"]
         _step(optimizers, groups, trained, loss, config.grad_clip, average_gradients)
 
         # --- Actor and entropy coefficient: contexts are given, no gradient into the encoder --------------------------
@@ -155,18 +153,27 @@ def update(
         _step(optimizers, groups, ["actor"], actor_loss, config.grad_clip, average_gradients)
         alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, config.target_entropy)
         _step(optimizers, groups, ["alpha"], alpha_loss, None, average_gradients)
-        metrics |= {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
-        found.append(metrics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()})
 
-        # --- Averages: target critics (Polyak) and, once, key encoder (EMA) -------------------------------------------
+        # --- Averages: target critics (Polyak) and, after the encoder, key encoder (EMA) ------------------------------
         with torch.no_grad():
             average_towards(training.target_critics, training.critics, config.tau)
-    if training.key_encoder is not None:
-        with torch.no_grad():
-            average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
+            if training.key_encoder is not None and index % config.contrast_interval == 0:
+                average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
+        metrics |= {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
+        found.append(metrics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()})
+    # The first part has all metrics: where there is a contrast, it has one.
+    return {name: torch.stack([one[name] for one in found if name in one]).mean() for name in found[0]}
 
-    means = {name: torch.stack([metrics[name] for metrics in found]).mean() for name in found[0]}
-    return means | contrast_metrics if has_contrast else means
+
+def _contrasts(batch: Batch) -> list[Batch]:
+    """The contrasts of a batch: none, one, or those along a leading axis."""
+    arrays = {name: batch[name] for name in CONTRAST_ARRAYS if name in batch}
+    if not arrays:
+        return []
+    index = arrays["query_index"]  # [G, n], or [J, G, n]
+    if index.dim() == 2:
+        return [arrays]
+    return [{name: values[number] for name, values in arrays.items()} for number in range(len(index))]
 
 
 def _precision(config: UpdateConfig, device: torch.device) -> AbstractContextManager:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from core_helpers import as_tensors, make_agent, random_episode, random_store
 
+from rllib_sami.core.contrast import CONTRAST_ARRAYS
 from rllib_sami.core.losses import binary_nce_from_scores, sance_bound, similarity_scores
 from rllib_sami.core.sampling import SamplingConfig, sample_updates
 from rllib_sami.core.task_store import TaskStore
@@ -346,13 +347,13 @@ def test_same_batch_gives_the_same_update():
 
 # --- Several steps of actor and critics for one of the encoder ------------------------------------------------------
 
-TWO = replace(SAMPLING, contrast_interval=2)
+TWO = replace(SAMPLING, updates_per_batch=2, contrast_interval=2)
 
 
 def halves(batch: dict) -> list[dict]:
     """The two updates that share a batch's episodes; the second one without contrast."""
     size = SAMPLING.loss_timesteps
-    shared = {name: batch[name] for name in batch if name not in ("step_index", "terminated", "noise")}
+    shared = {name: batch[name] for name in ("rows", *CONTRAST_ARRAYS)}
     parts_of = [
         {name: batch[name][at] for name in ("step_index", "terminated")} | {"noise": batch["noise"][:, at]}
         for at in (slice(0, size), slice(size, None))
@@ -360,14 +361,14 @@ def halves(batch: dict) -> list[dict]:
     return [shared | parts_of[0], {"rows": batch["rows"]} | parts_of[1]]
 
 
-def test_an_interval_of_two_is_two_updates_on_episodes_encoded_once():
+def test_a_batch_of_two_updates_is_two_updates_on_episodes_encoded_once():
     batch = make_batch(sampling=TWO)
     assert batch["step_index"].shape == (2 * SAMPLING.loss_timesteps,)
     agent, other = make_agent(), make_agent()
     for group in (agent[2].encoder, other[2].encoder):  # contexts stay as they are
         group.param_groups[0]["lr"] = 0.0
     config = replace(CONFIG, key_encoder_tau=1e-12)
-    metrics = update(*agent, batch, replace(config, contrast_interval=2))
+    metrics = update(*agent, batch, replace(config, updates_per_batch=2, contrast_interval=2))
     found = [update(*other, half, config) for half in halves(batch)]
     assert differing(snapshot(agent), snapshot(other)) == set()
     assert metrics["critic_loss"] == pytest.approx(torch.stack([one["critic_loss"] for one in found]).mean())
@@ -376,10 +377,23 @@ def test_an_interval_of_two_is_two_updates_on_episodes_encoded_once():
 
 def test_an_interval_of_two_takes_one_step_of_the_encoder_and_its_average():
     batch = make_batch(sampling=TWO)
-    _, before, after = run(batch, replace(CONFIG, contrast_interval=2))
+    _, before, after = run(batch, replace(CONFIG, updates_per_batch=2, contrast_interval=2))
     _, _, expected = run(halves(batch)[0], CONFIG)
     for name in ("encoder", "key_encoder"):
         assert name in differing(before, after)
         for value, wanted in zip(after[name], expected[name], strict=True):
             torch.testing.assert_close(value, wanted)
     assert {"actor", "critics", "target_critics"} <= differing(after, expected)
+
+
+def test_a_batch_of_two_updates_may_have_two_contrasts():
+    batch = make_batch(sampling=replace(TWO, contrast_interval=1))
+    assert batch["return_gap"].shape == (2,)
+    first, second = ({name: batch[name][index] for name in CONTRAST_ARRAYS} for index in range(2))
+    agent, other = make_agent(), make_agent()
+    metrics = update(*agent, batch, replace(CONFIG, updates_per_batch=2))
+    found = [update(*other, half | one, CONFIG) for half, one in zip(halves(batch), (first, second), strict=True)]
+    after, expected = snapshot(agent), snapshot(other)
+    assert differing(after, expected) & {"encoder", "key_encoder"} == set()
+    assert "critics" in differing(after, expected)  # the second update has read contexts of the encoder as it was
+    assert metrics["sance_bound"] == pytest.approx(torch.stack([one["sance_bound"] for one in found]).mean())
