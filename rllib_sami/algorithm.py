@@ -47,7 +47,7 @@ class SaMIConfig(ContextConfig):
 
     The presets ``TESACConfig``, ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing`` and in
     how the encoder is trained (``encoder_critic_gradient``, ``normalize_context``); ``RecurrentSACConfig`` does without
-    tasks and key encoder.
+    tasks and key encoder, ``PlainSACConfig`` without encoder.
     """
 
     def __init__(self, algo_class=None):
@@ -223,8 +223,9 @@ class SaMIConfig(ContextConfig):
 
     def get_sampling_config(self) -> SamplingConfig:
         """What one gradient update draws from the replay buffer."""
-        own = {key: getattr(self, key) for key in SamplingConfig.__dataclass_fields__}
-        return SamplingConfig(**own | {"pairing": self.pairing if self.has_contrast else None})
+        own = {key: getattr(self, key) for key in SamplingConfig.__dataclass_fields__ if hasattr(self, key)}
+        pairing = self.pairing if self.has_contrast else None
+        return SamplingConfig(**own | {"pairing": pairing, "whole_episodes": self.context_dim > 0})
 
 
 class SaMI(CheckedAlgorithm, EvaluatesSplits):

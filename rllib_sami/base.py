@@ -73,7 +73,7 @@ class ContextConfig(AlgorithmConfig):
         """Sets the configuration of context encoder and contrast.
 
         Args:
-            context_dim: Width of the context. 2 to 20; the paper uses 6.
+            context_dim: Width of the context. 2 to 20; the paper uses 6. SaMI takes 0 too: no encoder, no memory.
             encoder_hidden_dim: Hidden units of the context encoder. 32 to 256.
             encoder_type: Recurrent layer of the encoder, ``"lstm"`` or ``"gru"``.
             normalize_context: Whether contexts are put on the unit sphere.

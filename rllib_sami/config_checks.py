@@ -66,6 +66,7 @@ def check_config(config: "SaMIConfig") -> None:
         ValueError: Naming the field, its value, what was expected and what to do.
     """
     check_context(config)
+    _number(config, "context_dim", "a whole number of at least 0", lambda x: is_int(x) and x >= 0)
     _number(config, "train_episodes", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     if config.loss_timesteps is not None:
         _number(config, "loss_timesteps", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
@@ -77,12 +78,15 @@ def check_config(config: "SaMIConfig") -> None:
         _check_rate(config, key)
     for key in _SWITCHES:
         _switch(config, key)
+    if config.context_dim == 0:
+        _check_no_context(config)
+    else:
+        _check_encoder_is_trained(config, "encoder_critic_gradient")
     if config.has_contrast and not config.key_encoder:
         raise ValueError(
             f"`pairing` is {config.pairing!r}, but `key_encoder` is False, and a contrast needs its keys. Set "
             "`pairing` to None, or `key_encoder` to True (as SaCCM, SaTESAC and CCM have it)."
         )
-    _check_encoder_is_trained(config, "encoder_critic_gradient")
     if config.target_entropy != "auto" and not _is_number(config.target_entropy):
         raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")
     if config.lr is not None:
@@ -123,7 +127,7 @@ def check_context(config: "ContextConfig") -> None:
     Raises:
         ValueError: Naming the field, its value, what was expected and what to do.
     """
-    for key in ("context_dim", "encoder_hidden_dim", "contrast_timesteps", "num_negatives"):
+    for key in ("encoder_hidden_dim", "contrast_timesteps", "num_negatives"):
         _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     _number(config, "contrast_episodes", "a whole number of at least 4", lambda x: is_int(x) and x >= 4)
     if config.num_torch_threads is not None:
@@ -163,6 +167,7 @@ def check_sappo(config: "SaPPOConfig") -> None:
         ValueError: Naming the field, its value, what was expected and what to do.
     """
     check_context(config)
+    _number(config, "context_dim", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     _switch(config, "encoder_ppo_gradient")
     _check_encoder_is_trained(config, "encoder_ppo_gradient")
     _number(config, "contrast_capacity", "a whole number of at least 2", lambda x: is_int(x) and x >= 2)
@@ -176,6 +181,16 @@ def check_sappo(config: "SaPPOConfig") -> None:
         raise ValueError(
             "`env_runner_cls` is SaMIEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
         )
+
+
+def _check_no_context(config: "SaMIConfig") -> None:
+    for key in ("encoder_critic_gradient", "encoder_reward", "has_contrast", "key_encoder"):
+        if getattr(config, key):
+            setting, value = ("pairing", "None") if key == "has_contrast" else (key, "False")
+            raise ValueError(
+                f"`context_dim` is 0, so there is no context encoder, but `{setting}` is {getattr(config, setting)!r}. "
+                f"Set `{setting}` to {value} (as PlainSAC has it), or `context_dim` to at least 1."
+            )
 
 
 def _check_encoder_is_trained(config: "ContextConfig", switch: str) -> None:

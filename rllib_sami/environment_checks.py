@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 TASK_ID_HINT = (
     "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
-    "..., and `step()` may do so too. RecurrentSAC, TESAC and SAC need none."
+    "..., and `step()` may do so too. PlainSAC, RecurrentSAC and TESAC need none."
 )
 
 

@@ -28,7 +28,9 @@ from .rl_module import SaMITorchRLModule
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-ALGORITHMS = {name: getattr(rllib_sami, name) for name in ("SaMI", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")}
+ALGORITHMS = {
+    name: getattr(rllib_sami, name) for name in ("SaMI", "PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
+}
 
 
 @dataclass(frozen=True)

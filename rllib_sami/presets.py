@@ -1,4 +1,4 @@
-"""The family's members: SaCCM, SaTESAC, CCM and TESAC are ``SaMI`` with a pairing each, RecurrentSAC has no tasks."""
+"""The family's members: SaCCM, SaTESAC, CCM and TESAC are ``SaMI`` with a pairing each, the others do with less."""
 
 from ray.rllib.utils.annotations import override
 
@@ -30,6 +30,26 @@ class RecurrentSACConfig(SaMIConfig):
         super().__init__(algo_class=algo_class or RecurrentSAC)
         self.key_encoder = False
         self.context_dim = 32  # memory of any kind, not the name of a task
+
+    @override(SaMIConfig)
+    def reads_task_ids(self) -> bool:
+        return False
+
+
+class PlainSACConfig(SaMIConfig):
+    """Soft actor-critic without context: the baseline that says what the context is worth.
+
+    It shares learner, replay buffer and env runners with the others and differs in nothing but the context; each of its
+    transitions may come from another episode, as no episode has to be read. With ``env_config={"observe_task": True}``
+    it is the oracle, which is told the task.
+    """
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or PlainSAC)
+        self.context_dim = 0
+        self.encoder_critic_gradient = False
+        self.key_encoder = False
+        self.train_episodes = 256
 
     @override(SaMIConfig)
     def reads_task_ids(self) -> bool:
@@ -85,6 +105,15 @@ class RecurrentSAC(SaMI):
     @override(SaMI)
     def get_default_config(cls) -> RecurrentSACConfig:
         return RecurrentSACConfig()
+
+
+class PlainSAC(SaMI):
+    """See :class:`PlainSACConfig`."""
+
+    @classmethod
+    @override(SaMI)
+    def get_default_config(cls) -> PlainSACConfig:
+        return PlainSACConfig()
 
 
 class CCM(SaMI):

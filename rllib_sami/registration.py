@@ -6,10 +6,12 @@ from ray.tune.registry import register_env, register_trainable
 
 from . import envs  # installed from envs/
 from .algorithm import SaMI
-from .presets import CCM, TESAC, RecurrentSAC, SaCCM, SaTESAC
+from .presets import CCM, TESAC, PlainSAC, RecurrentSAC, SaCCM, SaTESAC
 from .sappo import SaPPO
 
-ALGORITHMS = {algorithm.__name__: algorithm for algorithm in (SaMI, TESAC, CCM, SaTESAC, SaCCM, RecurrentSAC, SaPPO)}
+ALGORITHMS = {
+    algorithm.__name__: algorithm for algorithm in (SaMI, TESAC, CCM, SaTESAC, SaCCM, PlainSAC, RecurrentSAC, SaPPO)
+}
 
 
 def _make_env(env_id: str, context: dict):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .context_encoder import ContextEncoder
+from .context_encoder import ContextEncoder, NoContext
 from .networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
 
 NORM_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
@@ -34,8 +34,9 @@ class Policy(Protocol):
 
 def make_policy(networks: ActorNetworks) -> Policy:
     """The fastest policy for ``networks``: numpy for ours, torch for networks of one's own."""
-    parts = (type(networks), type(networks.encoder), type(networks.actor))
-    return ArrayPolicy(networks) if parts == (ActorNetworks, ContextEncoder, Actor) else TorchPolicy(networks)
+    is_ours = type(networks) is ActorNetworks and type(networks.actor) is Actor
+    is_ours = is_ours and type(networks.encoder) in (ContextEncoder, NoContext)
+    return ArrayPolicy(networks) if is_ours else TorchPolicy(networks)
 
 
 class TorchPolicy:
@@ -72,24 +73,19 @@ class ArrayPolicy:
     def __init__(self, networks: ActorNetworks):
         self._networks = networks
         encoder = networks.encoder
-        self._is_lstm, self._hidden_dim = encoder.encoder_type == "lstm", encoder.hidden_dim
-        # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so that one tanh serves all gates (LSTM: i, f, g, o; GRU: r, z, n).
-        halves = [0.5, 0.5, 1.0, 0.5] if self._is_lstm else [0.5, 0.5, 1.0]
-        self._gate_scale = torch.tensor(halves).repeat_interleave(self._hidden_dim)[:, None]
+        self._encoder: ContextEncoder | None = None if isinstance(encoder, NoContext) else encoder
+        if self._encoder is not None:
+            self._is_lstm, self._hidden_dim = encoder.encoder_type == "lstm", encoder.hidden_dim
+            # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so that one tanh serves all gates (LSTM: i, f, g, o; GRU: r, z, n).
+            halves = [0.5, 0.5, 1.0, 0.5] if self._is_lstm else [0.5, 0.5, 1.0]
+            self._gate_scale = torch.tensor(halves).repeat_interleave(self._hidden_dim)[:, None]
         self._layers = [layer for layer in networks.actor.net if isinstance(layer, nn.Linear)]
         self.refresh()
 
     def refresh(self) -> None:
         """Takes the networks' present weights."""
-        rnn: Any = self._networks.encoder.recurrent
-        head = self._networks.encoder.head
-        if self._is_lstm:
-            bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
-            self._gates = _product([rnn.weight_hh_l0, rnn.weight_ih_l0], bias, self._gate_scale)
-        else:  # the new gate keeps its two halves apart
-            self._from_input = _product([rnn.weight_ih_l0], rnn.bias_ih_l0, self._gate_scale)
-            self._from_hidden = _product([rnn.weight_hh_l0], rnn.bias_hh_l0, self._gate_scale)
-        self._head = _product([head.weight], head.bias)
+        if self._encoder is not None:
+            self._refresh_encoder(self._encoder)
         *self._hidden, self._output = (_product([layer.weight], layer.bias) for layer in self._layers)
 
     def act(
@@ -102,14 +98,16 @@ class ArrayPolicy:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`Policy.act`."""
         ones = np.ones((len(obs), 1), np.float32)
-        inputs = [obs, previous_action, ones]
-        if self._networks.config.encoder_reward:
-            inputs.insert(2, previous_reward)
-        hidden, next_state = self._lstm(inputs, state) if self._is_lstm else self._gru(inputs, state, ones)
-        context = np.concatenate([np.maximum(hidden, 0.0), ones], axis=1) @ self._head
-        if self._networks.encoder.normalize_context:
-            norm = np.sqrt(np.einsum("bd,bd->b", context, context))
-            context /= np.maximum(norm, NORM_EPSILON)[:, None]
+        context, next_state = np.zeros((len(obs), 0), np.float32), state
+        if self._encoder is not None:
+            inputs = [obs, previous_action, ones]
+            if self._networks.config.encoder_reward:
+                inputs.insert(2, previous_reward)
+            hidden, next_state = self._lstm(inputs, state) if self._is_lstm else self._gru(inputs, state, ones)
+            context = np.concatenate([np.maximum(hidden, 0.0), ones], axis=1) @ self._head
+            if self._encoder.normalize_context:
+                norm = np.sqrt(np.einsum("bd,bd->b", context, context))
+                context /= np.maximum(norm, NORM_EPSILON)[:, None]
 
         units = np.concatenate([obs, context, ones], axis=1)
         for weights in self._hidden:
@@ -121,6 +119,16 @@ class ArrayPolicy:
         if noise is not None:
             raw = raw + np.exp(output[:, size:].clip(LOG_STD_MIN, LOG_STD_MAX)) * noise
         return np.tanh(raw), context, next_state
+
+    def _refresh_encoder(self, encoder: ContextEncoder) -> None:
+        rnn: Any = encoder.recurrent
+        if self._is_lstm:
+            bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
+            self._gates = _product([rnn.weight_hh_l0, rnn.weight_ih_l0], bias, self._gate_scale)
+        else:  # the new gate keeps its two halves apart
+            self._from_input = _product([rnn.weight_ih_l0], rnn.bias_ih_l0, self._gate_scale)
+            self._from_hidden = _product([rnn.weight_hh_l0], rnn.bias_hh_l0, self._gate_scale)
+        self._head = _product([encoder.head.weight], encoder.head.bias)
 
     def _lstm(self, inputs: list[np.ndarray], state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Hidden units ``[B, H]`` and the next state, hidden units and cell ``[B, 2 H]``."""

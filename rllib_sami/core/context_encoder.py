@@ -94,3 +94,17 @@ class ContextEncoder(nn.Module):
     def _context(self, hidden: Tensor) -> Tensor:
         context = self.head(F.relu(hidden))
         return F.normalize(context, dim=-1) if self.normalize_context else context
+
+
+class NoContext(nn.Module):
+    """Stands in for the encoder of an agent without memory: contexts of width 0, an empty state, no parameters."""
+
+    state_dim = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[B, T, 0]`` of ``inputs`` ``[B, T, I]``."""
+        return inputs[..., :0]
+
+    def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, 0]`` of ``inputs`` ``[B, I]``, and the state as it was."""
+        return inputs[..., :0], state

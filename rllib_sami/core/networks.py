@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .context_encoder import ContextEncoder
+from .context_encoder import ContextEncoder, NoContext
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
@@ -94,7 +94,7 @@ class NetworkConfig:
     """Sizes and kinds of the networks.
 
     Attributes:
-        context_dim: Width of the context.
+        context_dim: Width of the context; 0 for an agent without encoder.
         encoder_hidden_dim: Hidden units of the context encoder.
         encoder_type: ``"lstm"`` or ``"gru"``.
         encoder_reward: Whether the encoder reads the previous reward too.
@@ -124,13 +124,15 @@ class ActorNetworks(nn.Module):
         super().__init__()
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         self.encoder_input_dim = obs_dim + action_dim + int(config.encoder_reward)
-        self.encoder = ContextEncoder(
-            self.encoder_input_dim,
-            config.encoder_hidden_dim,
-            config.context_dim,
-            config.encoder_type,
-            config.normalize_context,
-        )
+        self.encoder: ContextEncoder | NoContext = NoContext()
+        if config.context_dim > 0:
+            self.encoder = ContextEncoder(
+                self.encoder_input_dim,
+                config.encoder_hidden_dim,
+                config.context_dim,
+                config.encoder_type,
+                config.normalize_context,
+            )
         self.actor = Actor(obs_dim + config.context_dim, action_dim, config.actor_hidden)
 
     @torch.no_grad()

@@ -34,10 +34,13 @@ class SamplingConfig(ContrastSampling):
     Attributes:
         train_episodes: Episodes ``B`` that the critic and the actor learn from.
         loss_timesteps: Steps ``N`` of these that enter their losses; None takes every step.
+        whole_episodes: Whether the update reads these episodes from their start on, to make contexts of them. Else it
+            gets the drawn steps alone, each as an "episode" of one step.
     """
 
     train_episodes: int = 6
     loss_timesteps: int | None = 256
+    whole_episodes: bool = True
 
 
 def sample_updates(
@@ -58,7 +61,8 @@ def sample_updates(
         Arrays with a leading ``U``. ``F`` is a row ``[o_t, a_{t-1}, r_{t-1}]``, ``R`` the longest drawn episode plus
         one; ``*_index`` arrays count rows within ``[B * R]`` (``rows``) or ``[E * R]`` (contrast).
 
-        * ``rows`` ``[U, B, R, F]``, ``step_index`` ``[U, N]`` of a transition's first row, ``terminated`` ``[U, N]``,
+        * ``rows`` ``[U, B, R, F]`` (without whole episodes ``[U, N, 2, F]``), ``step_index`` ``[U, N]`` of a transition's
+          first row, ``terminated`` ``[U, N]``,
         * ``noise`` ``[U, 2, N, A]``, standard normal, for the next action of the target and for the actor's,
         * if there is a contrast: ``positive_rows`` ``[U, G P, R, F]`` and ``low_rows`` ``[U, G Q, R, F]`` (together
           the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
@@ -72,10 +76,16 @@ def sample_updates(
 
     episode, step = _draw_steps(chosen["length"], config.loss_timesteps, rng)  # [U, N] each
     lines = np.take_along_axis(chosen, episode, axis=1)
+    terminated = lines["terminated"] & (step == lines["length"] - 1)
+    if not config.whole_episodes:
+        chosen, num_rows = lines.copy(), 2
+        chosen["start"] += step
+        chosen["length"] = 1
+        episode, step = np.broadcast_to(np.arange(step.shape[1]), step.shape), np.zeros_like(step)
     batch = {
         "rows": store.gather(chosen, num_rows),
         "step_index": episode * num_rows + step,
-        "terminated": (lines["terminated"] & (step == lines["length"] - 1)).astype(np.float32),
+        "terminated": terminated.astype(np.float32),
         "noise": rng.standard_normal((num_updates, 2, step.shape[1], store.action_dim), dtype=np.float32),
     }
     if pairs is None:

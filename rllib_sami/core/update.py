@@ -169,8 +169,10 @@ def _critics(
         q = training.critics(obs, action, steps.context)
     target = losses.td_target(reward, steps.terminated, next_q, next_log_prob, alpha, config.gamma)
     loss = losses.critic_loss(q, target)
-    context_std = steps.context.detach().std(dim=0).mean()
-    return loss, {"critic_loss": loss.detach(), "q_mean": q.detach().mean(), "context_std": context_std}
+    metrics = {"critic_loss": loss.detach(), "q_mean": q.detach().mean()}
+    if steps.context.shape[-1] > 0:
+        metrics["context_std"] = steps.context.detach().std(dim=0).mean()
+    return loss, metrics
 
 
 def _actor(

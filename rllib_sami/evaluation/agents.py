@@ -72,6 +72,8 @@ class ContextAgent:
     def __init__(self, module: SaMITorchRLModule, explore: bool, context: str = "learned"):
         networks, self._change = module.acting, ContextChange.parse(context)
         if self._change is not None:
+            if networks.config.context_dim == 0:
+                raise ValueError(f"context={context!r}: this agent has no context to change. Leave it at learned.")
             networks = copy.deepcopy(networks)
             networks.actor = _ActorElsewhere(networks.actor, self._change)  # type: ignore[assignment]
         self._policy = make_policy(networks)
@@ -80,7 +82,9 @@ class ContextAgent:
         self._half_range, self._shape = (high - self._low) / 2, module.action_space.shape
         self._explore = explore
         self.spaces = (module.observation_space, module.action_space)
-        self.contexts: np.ndarray | None = np.zeros((ROWS, networks.config.context_dim), np.float32)
+        self.contexts: np.ndarray | None = None
+        if networks.config.context_dim > 0:
+            self.contexts = np.zeros((ROWS, networks.config.context_dim), np.float32)
 
     def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
         """Takes up new episodes."""
@@ -101,9 +105,9 @@ class ContextAgent:
             self._reward[index] = slots[index].reward
             if self._noise is not None:
                 self._noise[index] = self._rngs[index].standard_normal(self._noise.shape[1], np.float32)
-        action, self.contexts, state = self._policy.act(
-            self._rows, self._action, self._reward, self._state, self._noise
-        )
+        action, contexts, state = self._policy.act(self._rows, self._action, self._reward, self._state, self._noise)
+        if self.contexts is not None:
+            self.contexts = contexts
         if len(live) == len(slots):
             self._action, self._state = action, state
         else:
