@@ -75,7 +75,7 @@ class ArrayPolicy:
         encoder = networks.encoder
         self._encoder: ContextEncoder | None = None if isinstance(encoder, NoContext) else encoder
         if self._encoder is not None:
-            self._is_lstm, self._hidden_dim = encoder.encoder_type == "lstm", encoder.hidden_dim
+            self._is_lstm, self._hidden_dim = self._encoder.encoder_type == "lstm", self._encoder.hidden_dim
             # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so that one tanh serves all gates (LSTM: i, f, g, o; GRU: r, z, n).
             halves = [0.5, 0.5, 1.0, 0.5] if self._is_lstm else [0.5, 0.5, 1.0]
             self._gate_scale = torch.tensor(halves).repeat_interleave(self._hidden_dim)[:, None]

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -124,7 +125,7 @@ class ActorNetworks(nn.Module):
         super().__init__()
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         self.encoder_input_dim = obs_dim + action_dim + int(config.encoder_reward)
-        self.encoder: ContextEncoder | NoContext = NoContext()
+        self.encoder: Any = NoContext()
         if config.context_dim > 0:
             self.encoder = ContextEncoder(
                 self.encoder_input_dim,

@@ -61,7 +61,7 @@ def sample_updates(
         Arrays with a leading ``U``. ``F`` is a row ``[o_t, a_{t-1}, r_{t-1}]``, ``R`` the longest drawn episode plus
         one; ``*_index`` arrays count rows within ``[B * R]`` (``rows``) or ``[E * R]`` (contrast).
 
-        * ``rows`` ``[U, B, R, F]`` (without whole episodes ``[U, N, 2, F]``), ``step_index`` ``[U, N]`` of a transition's
+        * ``rows`` ``[U, B, R, F]`` (without whole episodes ``[U, N, 2, F]``), ``step_index`` ``[U, N]`` of each step's
           first row, ``terminated`` ``[U, N]``,
         * ``noise`` ``[U, 2, N, A]``, standard normal, for the next action of the target and for the actor's,
         * if there is a contrast: ``positive_rows`` ``[U, G P, R, F]`` and ``low_rows`` ``[U, G Q, R, F]`` (together

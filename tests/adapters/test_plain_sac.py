@@ -23,7 +23,8 @@ def test_it_trains_without_encoder_contrast_or_state():
     algo, result = trained()
     module = algo.learner_group._learner.module["default_policy"]
     learned = result["learners"]["default_policy"]
-    assert list(module.acting.encoder.parameters()) == [] and module.learning.key_encoder is None
+    assert list(module.acting.encoder.parameters()) == []
+    assert module.learning.key_encoder is None
     assert module.acting.actor.net[0].in_features == module.acting.obs_dim
     assert np.isfinite(learned["critic_loss"])
     assert not {"sance_bound", "context_std"} & learned.keys()
@@ -43,7 +44,8 @@ def test_its_steps_come_with_what_came_of_them():
     store = algo.replay_buffer.store
     batch = algo.replay_buffer.sample(3)
     rows, index = batch["rows"], batch["step_index"]
-    assert rows.shape[2] == 2 and index.shape == rows.shape[:2]
+    assert rows.shape[2] == 2
+    assert index.shape == rows.shape[:2]
     flat = rows.reshape(3, -1, store.row_dim)
     stored = {store.rows[i].tobytes() + store.rows[i + 1].tobytes() for i in range(len(store.rows) - 1)}
     for update in range(3):
