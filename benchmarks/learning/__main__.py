@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from rllib_sami.cli import catalog
 from rllib_sami.cli.errors import INTERRUPTED, UserError
 
 from .job import CHECKPOINT_INTERVAL_S
@@ -39,6 +40,7 @@ def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None
 
     An interrupted job goes on from its newest checkpoint, replay buffer and all; a finished one is never run again.
     """
+    catalog.prepare()
     jobs = load_jobs(find_suite(suite), only)
     if dry_run:
         for job in check_jobs(jobs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import io
 import json
 import os
 import time
@@ -108,8 +109,7 @@ class Curve:
 def read_curve(path: Path) -> pd.DataFrame:
     """Reads a ``curve.csv``, a last line that was cut short left out."""
     text = path.read_text("utf-8")
-    whole = text[: text.rfind("\n") + 1].splitlines()
-    return pd.DataFrame(csv.DictReader(whole), columns=list(FIELDS)).apply(pd.to_numeric)
+    return pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]))
 
 
 def checkpoint_steps(folder: Path) -> int:

@@ -107,9 +107,7 @@ def _row(result: dict[str, Any], spent: dict[str, float]) -> dict[str, float]:
 
 def _evaluate(job: Job, folder: Path) -> Results:
     """Plays all splits of the environment, and writes the results under the names that the suite gives."""
-    results = evaluate(
-        folder / CHECKPOINT, episodes=job.episodes, progress=False, env_config=job.evaluation_env_config
-    )
+    results = evaluate(folder / CHECKPOINT, episodes=job.episodes, progress=False, env_config=job.evaluation_env_config)
     results.episodes["algorithm"], results.episodes["run"] = job.algorithm, job.id
     (environment,) = results.episodes["environment"].unique()
     results.episodes["environment"] = job.environment  # the same id may stand for several, of different physics
