@@ -41,23 +41,23 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
     Raises:
         UserError: A folder is of a job with other settings.
     """
-    changed = {}
+    changed: list[tuple[Job, str]] = []
     left = []
     for job in jobs:
         folder = folder_of(out, job)
         record = read_json(folder / DONE) or read_json(folder / STARTED)
         if record is not None and record["fingerprint"] != job.fingerprint:
-            changed[job] = differences(record["settings"], job.settings)
+            changed.append((job, "; ".join(differences(record["settings"], job.settings))))
             left.append(job)
         elif not (folder / DONE).exists():
             left.append(job)
     if changed and not overwrite:
-        lines = [f"  {job.id}: {'; '.join(what)}" for job, what in list(changed.items())[:10]]
+        lines = [f"  {job.id}: {what}" for job, what in changed[:10]]
         raise UserError(
             f"{out}: {len(changed)} of its jobs have other settings now:\n" + "\n".join(lines) + "\n"
             "Give another --out, or --overwrite to remove what these jobs have done and run them anew."
         )
-    for job in changed:
+    for job, _ in changed:
         shutil.rmtree(folder_of(out, job))
     return left
 
@@ -93,6 +93,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float
     catalog.quiet(0)
     by_id = {job.id: job for job in jobs}
     out = out.absolute()
+    shutil.rmtree(out / _TUNE, ignore_errors=True)  # of a run that was killed
     progress = _progress(len(jobs))
     try:
         results = tune.Tuner(
