@@ -1,7 +1,7 @@
 """Meta-task environments: Gymnasium only, no Ray. Importing this package registers them with Gymnasium."""
 
 from .base import MetaTaskEnv
-from .classic import CartPole, Pendulum
+from .classic import CartPole, Pendulum, PointGoal
 from .factors import Factor, PartsFactor, VectorFactor
 from .mujoco import (
     Ant,
@@ -52,6 +52,7 @@ __all__ = [
     "PandaPush",
     "PartsFactor",
     "Pendulum",
+    "PointGoal",
     "SlimHumanoid",
     "Task",
     "VectorFactor",

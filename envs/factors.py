@@ -164,6 +164,19 @@ class VectorFactor(Factor):
         return tuple(map(self._feature, value, self.neutral_value))  # type: ignore[arg-type]
 
 
+class DirectionFactor(VectorFactor):
+    """A direction in the plane: a vector of length one, continuous where an angle would jump."""
+
+    def parse(self, value: Any) -> FactorValue:
+        """Returns the vector, scaled to length one; raises ValueError for one without a direction."""
+        vector: tuple[float, ...] = super().parse(value)  # type: ignore[assignment]
+        length = math.hypot(*vector)
+        if length == 0.0:
+            raise ValueError(f"{self.name}={value!r} is not possible: expected {self.expected}.")
+        # One of length one stays as it is to the last bit, so that what info reports reads back the same.
+        return vector if abs(length - 1.0) < 1e-9 else tuple(part / length for part in vector)
+
+
 @dataclass(frozen=True)
 class PartsFactor(Factor):
     """A set of parts of the robot (dead joints or legs, flipped motors): a value is a tuple of indices, ``()`` is none.

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 
 from .base import MetaTaskEnv
-from .classic import CartPole, Pendulum
+from .classic import CartPole, Pendulum, PointGoal
 from .factors import suggest
 from .mujoco import (
     Ant,
@@ -36,7 +36,7 @@ ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
         *(Ant, CrippledAnt, HalfCheetah, CrippledHalfCheetah, Hopper, CrippledHopper, Walker, CrippledWalker),
         *(SlimHumanoid, HumanoidStandup),
         *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HopperRandParams, WalkerRandParams, HalfCheetahFlipped),
-        *(CartPole, Pendulum),
+        *(CartPole, Pendulum, PointGoal),
         *(PandaPush, PandaPickAndPlace),
     )
 }

@@ -10,6 +10,7 @@ Three nouns, each a small frozen class:
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,6 +157,12 @@ def grid(**pools: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     Example: ``grid(mass_scale=[(0.75, 0.85), (1.0,)], damping_scale=[(1.0,), (1.15, 1.25)])`` gives four meta-tasks.
     """
     return tuple(dict(zip(pools, sets, strict=True)) for sets in itertools.product(*pools.values()))
+
+
+def polar(radius: float, degrees: float) -> tuple[float, float]:
+    """Returns x and y of a point in the plane, rounded to 12 digits so that the axes' zeros are zeros."""
+    angle = math.radians(degrees)
+    return round(radius * math.cos(angle), 12) + 0.0, round(radius * math.sin(angle), 12) + 0.0
 
 
 def _from_floats(factor: Factor, given: Mapping[str, Any]) -> FactorValue:

@@ -57,6 +57,7 @@ class SaMIConfig(ContextConfig):
         self.encoder_reward = False
 
         # Contrast.
+        self.contrast_interval = 1
         self.encoder_critic_gradient = True
         self.key_encoder = True
 
@@ -97,6 +98,7 @@ class SaMIConfig(ContextConfig):
         self,
         *,
         encoder_reward: bool | None = NotProvided,
+        contrast_interval: int | None = NotProvided,
         encoder_critic_gradient: bool | None = NotProvided,
         key_encoder: bool | None = NotProvided,
         tau: float | None = NotProvided,
@@ -121,6 +123,9 @@ class SaMIConfig(ContextConfig):
 
         Args:
             encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
+            contrast_interval: Updates of actor and critics for each one of the encoder. Above 1 they share the episodes
+                that were read, and their contexts; that is faster by up to three times, and only possible if the
+                contrast alone trains the encoder. 1 to 10.
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.
             key_encoder: Whether there is a key encoder, a moving average of the encoder: the contrast's keys and the
                 target critics' contexts come from it. Without one the target critics read the encoder's own.
@@ -285,10 +290,10 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
 
         # A credit keeps the ratio of updates to environment steps the same for any number of runners.
         self._update_credit += config.updates_per_env_step * sum(len(episode) for episode in episodes)
-        num_updates = int(self._update_credit)
+        num_updates = int(self._update_credit / config.contrast_interval)
         if num_updates == 0:
             return
-        self._update_credit -= num_updates
+        self._update_credit -= num_updates * config.contrast_interval
         with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
             samples = [self.replay_buffer.sample(num_updates) for _ in range(max(1, config.num_learners))]
         self._warn_without_contrast(samples[0])

@@ -70,6 +70,7 @@ def check_config(config: "SaMIConfig") -> None:
     _number(config, "train_episodes", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     if config.loss_timesteps is not None:
         _number(config, "loss_timesteps", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
+    _check_contrast_interval(config)
     for key in ("initial_alpha", "updates_per_env_step"):
         _number(config, key, "a number above 0", lambda x: x > 0)
     _number(config, "num_steps_sampled_before_learning_starts", "a number of at least 0", lambda x: x >= 0)
@@ -180,6 +181,22 @@ def check_sappo(config: "SaPPOConfig") -> None:
     if isinstance(config.env_runner_cls, type) and issubclass(config.env_runner_cls, SaMIEnvRunner):
         raise ValueError(
             "`env_runner_cls` is SaMIEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
+        )
+
+
+def _check_contrast_interval(config: "SaMIConfig") -> None:
+    _number(config, "contrast_interval", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+    if config.contrast_interval == 1:
+        return
+    if config.encoder_critic_gradient:
+        raise ValueError(
+            f"`contrast_interval` is {config.contrast_interval}, but `encoder_critic_gradient` is True: every update "
+            "trains the encoder. Set `contrast_interval` to 1 or `encoder_critic_gradient` to False."
+        )
+    if config.loss_timesteps is None:
+        raise ValueError(
+            f"`contrast_interval` is {config.contrast_interval}, but `loss_timesteps` is None (all steps): they cannot "
+            "be shared out among updates. Set `loss_timesteps` to a number such as 256, or `contrast_interval` to 1."
         )
 
 

@@ -118,7 +118,7 @@ class SaMITorchLearner(RestorableLearner):
             self._check_finite(dict(zip(names, means.tolist(), strict=True)))
             self.metrics.log_dict(dict(zip(names, means.tolist(), strict=True)), key=module_id, window=1)
             # Summed over the learners, which make every update together.
-            share = num_updates / max(1, self.config.num_learners)
+            share = num_updates * self.config.contrast_interval / max(1, self.config.num_learners)
             self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
         return {}, {}, {}  # there is no one loss: each optimiser has its own
 

@@ -12,32 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..factors import Factor, FactorValue, VectorFactor
-from ..tasks import Splits, Task
+from ..factors import DirectionFactor, Factor, VectorFactor
+from ..tasks import Splits, Task, polar
 from .ant import Ant
 from .base import DAMPING_SCALE, MASS_SCALE
 from .half_cheetah import EXTREME, MODERATE, HalfCheetah
 
 ANYTHING = (-math.inf, math.inf)
-
-
-class DirectionFactor(VectorFactor):
-    """A direction in the plane: a vector of length one, continuous where an angle would jump."""
-
-    def parse(self, value: Any) -> FactorValue:
-        """Returns the vector, scaled to length one; raises ValueError for one without a direction."""
-        vector: tuple[float, ...] = super().parse(value)  # type: ignore[assignment]
-        length = math.hypot(*vector)
-        if length == 0.0:
-            raise ValueError(f"{self.name}={value!r} is not possible: expected {self.expected}.")
-        # One of length one stays as it is to the last bit, so that what info reports reads back the same.
-        return vector if abs(length - 1.0) < 1e-9 else tuple(part / length for part in vector)
-
-
-def polar(radius: float, degrees: float) -> tuple[float, float]:
-    """Returns x and y of a point in the plane, rounded to 12 digits so that the axes' zeros are zeros."""
-    angle = math.radians(degrees)
-    return round(radius * math.cos(angle), 12) + 0.0, round(radius * math.sin(angle), 12) + 0.0
 
 
 def _cross(name: str, values: Iterable[Any], physics: Iterable[Any]) -> tuple[dict[str, Any], ...]:

@@ -34,19 +34,22 @@ class SamplingConfig(ContrastSampling):
     Attributes:
         train_episodes: Episodes ``B`` that the critic and the actor learn from.
         loss_timesteps: Steps ``N`` of these that enter their losses; None takes every step.
+        contrast_interval: How many updates of actor and critics, each with ``N`` steps of its own, share these episodes
+            and one step of the encoder.
         whole_episodes: Whether the update reads these episodes from their start on, to make contexts of them. Else it
             gets the drawn steps alone, each as an "episode" of one step.
     """
 
     train_episodes: int = 6
     loss_timesteps: int | None = 256
+    contrast_interval: int = 1
     whole_episodes: bool = True
 
 
 def sample_updates(
     store: TaskStore, config: SamplingConfig, num_updates: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draws everything that ``U`` updates need; the updates themselves are deterministic.
+    """Draws everything that ``U`` calls of ``update`` need; the updates themselves are deterministic.
 
     Episodes are drawn evenly over tasks (a different order each update, so leftovers even out too), evenly within a
     task; then steps evenly over all steps of these episodes.
@@ -54,7 +57,8 @@ def sample_updates(
     Args:
         store: Must hold at least one step.
         config: What to draw.
-        num_updates: ``U``.
+        num_updates: ``U``; with a ``contrast_interval`` each stands for so many updates of actor and critics, and has
+            so many times the steps.
         rng: Source of randomness.
 
     Returns:
@@ -74,7 +78,8 @@ def sample_updates(
     lengths = [chosen["length"], *([] if pairs is None else [finished["length"][pairs.episodes]])]
     num_rows = int(max(length.max() for length in lengths)) + 1
 
-    episode, step = _draw_steps(chosen["length"], config.loss_timesteps, rng)  # [U, N] each
+    num_steps = config.loss_timesteps and config.loss_timesteps * config.contrast_interval
+    episode, step = _draw_steps(chosen["length"], num_steps, rng)  # [U, N] each
     lines = np.take_along_axis(chosen, episode, axis=1)
     terminated = lines["terminated"] & (step == lines["length"] - 1)
     if not config.whole_episodes:

@@ -25,6 +25,7 @@ class UpdateConfig(ContrastConfig):
     tau: float = 0.005
     target_entropy: float = -1.0
     encoder_critic_gradient: bool = True
+    contrast_interval: int = 1
     grad_clip: float | None = None
     mixed_precision: bool = False
 
@@ -49,6 +50,11 @@ class Transitions(NamedTuple):
     next_context: Tensor  # [N, D]
     target_next_context: Tensor  # [N, D], that the target critics read
     noise: Tensor  # [2, N, A]
+
+    def parts(self, number: int) -> list["Transitions"]:
+        """Splits the steps into so many equal parts."""
+        of_each = [tensor.chunk(number) for tensor in self[:-1]]
+        return [Transitions(*part) for part in zip(*of_each, self.noise.chunk(number, dim=1), strict=True)]
 
     def split(self, acting: ActorNetworks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Observations, next observations ``[N, O]``, actions ``[N, A]`` and rewards ``[N]``."""
@@ -78,6 +84,10 @@ def update(
 ) -> dict[str, Tensor]:
     """Takes one step of every optimiser and moves the averaged networks.
 
+    With a ``contrast_interval`` above 1, actor and critics take so many steps, each on a part of the batch's steps, for
+    one of the encoder, whose contexts all of them read: the encoder changes little from one to the next, and encoding
+    and contrast cost as much as the rest together.
+
     The update has no randomness of its own: all of it comes in the batch. On a GPU nothing in it waits for the device.
 
     Args:
@@ -95,7 +105,6 @@ def update(
     loss_functions = loss_functions or LossFunctions()
     input_dim = acting.encoder_input_dim
     groups = parameter_groups(acting, training)
-    alpha = training.log_alpha.exp().detach()
     has_contrast = "positive_rows" in batch and config.contrast_coeff > 0.0
 
     # --- Contexts: every episode is encoded once --------------------------------------------------------------------
@@ -111,7 +120,6 @@ def update(
             key_context = training.key_encoder(torch.cat([some[..., :input_dim] for some in key_rows]))  # [B + E, R, D]
         target_context = key_context[:num_episodes].flatten(0, 1)
 
-    # --- Critics, encoder and contrast: one backward ----------------------------------------------------------------
     now = batch["step_index"]  # [N]
     flat = rows.flatten(0, 1)
     steps = Transitions(
@@ -123,33 +131,42 @@ def update(
         target_next_context=target_context[now + 1],
         noise=batch["noise"],
     )
-    loss, metrics = loss_functions.critics(acting, training, steps, alpha, config)
-    trained = ["critic"]
-    if has_contrast:
-        keys = key_context[num_episodes:]
-        weighted_loss, contrast_metrics = contrast_loss(
-            acting.encoder, keys, batch, config, training.similarity_map, loss_functions.contrast
-        )
-        loss = loss + weighted_loss
-        metrics = metrics | contrast_metrics
-    if has_contrast or config.encoder_critic_gradient:
-        trained.append("encoder")
-    _step(optimizers, groups, trained, loss, config.grad_clip, average_gradients)
+    found: list[dict[str, Tensor]] = []  # metrics of each part
+    for part in steps.parts(config.contrast_interval):
+        # --- Critics, and with the first part encoder and contrast: one backward ------------------------------------
+        alpha = training.log_alpha.exp().detach()
+        loss, metrics = loss_functions.critics(acting, training, part, alpha, config)
+        trained = ["critic", "encoder"] if config.encoder_critic_gradient else ["critic"]
+        if has_contrast and not found:
+            weighted_loss, contrast_metrics = contrast_loss(
+                acting.encoder,
+                key_context[num_episodes:],
+                batch,
+                config,
+                training.similarity_map,
+                loss_functions.contrast,
+            )
+            loss = loss + weighted_loss
+            trained = ["critic", "encoder"]
+        _step(optimizers, groups, trained, loss, config.grad_clip, average_gradients)
 
-    # --- Actor and entropy coefficient: contexts are given, no gradient into the encoder ------------------------------
-    actor_loss, log_prob = loss_functions.actor(acting, training, steps, alpha, config)
-    _step(optimizers, groups, ["actor"], actor_loss, config.grad_clip, average_gradients)
-    alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, config.target_entropy)
-    _step(optimizers, groups, ["alpha"], alpha_loss, None, average_gradients)
+        # --- Actor and entropy coefficient: contexts are given, no gradient into the encoder --------------------------
+        actor_loss, log_prob = loss_functions.actor(acting, training, part, alpha, config)
+        _step(optimizers, groups, ["actor"], actor_loss, config.grad_clip, average_gradients)
+        alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, config.target_entropy)
+        _step(optimizers, groups, ["alpha"], alpha_loss, None, average_gradients)
+        metrics |= {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
+        found.append(metrics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()})
 
-    # --- Averages: target critics (Polyak) and key encoder (EMA) ----------------------------------------------------
-    with torch.no_grad():
-        average_towards(training.target_critics, training.critics, config.tau)
-        if training.key_encoder is not None:
+        # --- Averages: target critics (Polyak) and, once, key encoder (EMA) -------------------------------------------
+        with torch.no_grad():
+            average_towards(training.target_critics, training.critics, config.tau)
+    if training.key_encoder is not None:
+        with torch.no_grad():
             average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
 
-    metrics = metrics | {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
-    return metrics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()}
+    means = {name: torch.stack([metrics[name] for metrics in found]).mean() for name in found[0]}
+    return means | contrast_metrics if has_contrast else means
 
 
 def _precision(config: UpdateConfig, device: torch.device) -> AbstractContextManager:

@@ -24,7 +24,7 @@ WHOLE, RATE, SIZES = (
 MISTAKES = [
     *[
         (key, value, WHOLE)
-        for key in ("context_dim", "encoder_hidden_dim", "contrast_timesteps", "num_negatives", "train_episodes")
+        for key in ("contrast_interval", "encoder_hidden_dim", "contrast_timesteps", "num_negatives", "train_episodes")
         for value in (0, -1, 1.5, "6", True, None)
     ],
     *[("contrast_episodes", value, "a whole number of at least 4") for value in (3, -1, 8.5, "16")],
@@ -118,6 +118,16 @@ OTHER_MISTAKES = {
     ),
     "old stack": (lambda c: c.api_stack(False, False), "old API stack"),
     "no environment": (lambda c: c.environment(env=None), "`env` is not set.*SaMI/Ant-v0"),
+    "context width": (lambda c: c.training(context_dim=-1), "`context_dim` is -1, but must be a whole number"),
+    "contrast without context": (lambda c: c.training(context_dim=0), "`context_dim` is 0.*Set `pairing` to None"),
+    "contrast interval with critics": (
+        lambda c: c.training(contrast_interval=2, encoder_critic_gradient=True),
+        "`contrast_interval` is 2, but `encoder_critic_gradient` is True.*Set",
+    ),
+    "contrast interval with all steps": (
+        lambda c: c.training(contrast_interval=2, encoder_critic_gradient=False, loss_timesteps=None),
+        "`contrast_interval` is 2, but `loss_timesteps` is None.*Set",
+    ),
     "nothing trains the encoder": (
         lambda c: c.training(encoder_critic_gradient=False, contrast_coeff=0),
         "`encoder_critic_gradient` is False.*nothing would train the context encoder",

@@ -342,3 +342,44 @@ def test_same_batch_gives_the_same_update():
         twin_metrics, _, twin_after = run(make_batch(seed), CONFIG, twin)
         assert metrics == twin_metrics
         assert not differing(after, twin_after)
+
+
+# --- Several steps of actor and critics for one of the encoder ------------------------------------------------------
+
+TWO = replace(SAMPLING, contrast_interval=2)
+
+
+def halves(batch: dict) -> list[dict]:
+    """The two updates that share a batch's episodes; the second one without contrast."""
+    size = SAMPLING.loss_timesteps
+    shared = {name: batch[name] for name in batch if name not in ("step_index", "terminated", "noise")}
+    parts_of = [
+        {name: batch[name][at] for name in ("step_index", "terminated")} | {"noise": batch["noise"][:, at]}
+        for at in (slice(0, size), slice(size, None))
+    ]
+    return [shared | parts_of[0], {"rows": batch["rows"]} | parts_of[1]]
+
+
+def test_an_interval_of_two_is_two_updates_on_episodes_encoded_once():
+    batch = make_batch(sampling=TWO)
+    assert batch["step_index"].shape == (2 * SAMPLING.loss_timesteps,)
+    agent, other = make_agent(), make_agent()
+    for group in (agent[2].encoder, other[2].encoder):  # contexts stay as they are
+        group.param_groups[0]["lr"] = 0.0
+    config = replace(CONFIG, key_encoder_tau=1e-12)
+    metrics = update(*agent, batch, replace(config, contrast_interval=2))
+    found = [update(*other, half, config) for half in halves(batch)]
+    assert differing(snapshot(agent), snapshot(other)) == set()
+    assert metrics["critic_loss"] == pytest.approx(torch.stack([one["critic_loss"] for one in found]).mean())
+    assert metrics["sance_bound"] == found[0]["sance_bound"]
+
+
+def test_an_interval_of_two_takes_one_step_of_the_encoder_and_its_average():
+    batch = make_batch(sampling=TWO)
+    _, before, after = run(batch, replace(CONFIG, contrast_interval=2))
+    _, _, expected = run(halves(batch)[0], CONFIG)
+    for name in ("encoder", "key_encoder"):
+        assert name in differing(before, after)
+        for value, wanted in zip(after[name], expected[name], strict=True):
+            torch.testing.assert_close(value, wanted)
+    assert {"actor", "critics", "target_critics"} <= differing(after, expected)

@@ -1,4 +1,4 @@
-"""Pendulum and CartPole against hand-evaluated numbers and Gymnasium's own."""
+"""Pendulum and CartPole against hand-evaluated numbers and Gymnasium's own, PointGoal against geometry."""
 
 import math
 
@@ -143,3 +143,122 @@ def test_cart_pole_starts_near_upright():
     assert (states.min(axis=0) < -0.049).all()
     assert (states.max(axis=0) > 0.049).all()
     assert np.abs(states).max() <= 0.05
+
+
+def test_point_goal_by_hand():
+    env = envs.PointGoal()
+    env.reset(options={"task": {"direction": (0.6, 0.8)}})
+    env.position = (0.1, -0.2)
+    observation, reward, *_ = env.step(np.array([0.5, -1.0]))
+    np.testing.assert_allclose(observation, [0.2, -0.4], rtol=1e-6)
+    assert reward == pytest.approx(-math.hypot(0.6 - 0.2, 0.8 + 0.4))
+    observation, reward, *_ = env.step(np.array([-7.0, 3.0]))  # clipped to ±1
+    np.testing.assert_allclose(observation, [0.0, -0.2], atol=1e-7)
+    assert reward == pytest.approx(-math.hypot(0.6, 1.0))
+
+
+def test_point_goal_starts_near_the_origin():
+    env = envs.PointGoal()
+    env.reset(seed=0)
+    starts = np.array([env.reset()[0] for _ in range(500)])
+    assert (starts.min(axis=0) < -0.195).all()
+    assert (starts.max(axis=0) > 0.195).all()
+    assert np.abs(starts).max() <= 0.2
+
+
+def test_point_goal_splits_lie_on_the_circle():
+    degrees = {"train": range(0, 181, 30), "moderate": range(15, 166, 30), "extreme": range(210, 331, 30)}
+    assert set(envs.PointGoal.splits) == set(degrees)
+    for split, expected in degrees.items():
+        allowed = [task["direction"] for task in envs.PointGoal(split=split).tasks]
+        assert {len(values) for values in allowed} == {1}
+        angles = np.radians(np.array(expected))
+        np.testing.assert_allclose([v for (v,) in allowed], np.stack([np.cos(angles), np.sin(angles)], 1), atol=1e-11)
+
+
+def test_point_goal_observes_nothing_of_the_goal_and_is_paid_by_it():
+    observations, rewards = [], []
+    for direction in ((0.0, 1.0), (1.0, 0.0)):
+        env = envs.PointGoal(direction=direction)
+        steps = [(env.reset(seed=0)[0], 0.0)]
+        steps += [env.step(np.array([math.sin(k), math.cos(k)]))[:2] for k in range(25)]
+        observations.append([observation for observation, _ in steps])
+        rewards.append([reward for _, reward in steps[1:]])
+    np.testing.assert_array_equal(*observations)
+    assert (np.array(rewards[0]) != rewards[1]).all()
+    assert envs.PointGoal.reward_tells_task
+
+
+def test_point_goal_oracle_sees_directions_without_a_jump():
+    env = envs.PointGoal(observe_task=True)
+    angles = np.radians(np.arange(0, 361))
+    seen = [env.reset(options={"task": {"direction": (np.cos(a), np.sin(a))}})[0][2:] for a in angles]
+    np.testing.assert_allclose(seen, np.stack([np.cos(angles), np.sin(angles) - 1.0], axis=1), atol=1e-6)
+
+
+def test_point_goal_succeeds_only_by_where_the_last_step_ends():
+    env = envs.PointGoal(direction=(1.0, 0.0), max_steps=2)
+    for first, last, expected in [
+        ((1.0, 0.0), (1.19, 0.0), True),
+        ((0.0, 0.0), (0.9, -0.17), True),
+        ((1.0, 0.0), (1.21, 0.0), False),
+        ((1.0, 0.0), (0.85, 0.15), False),
+    ]:
+        _, info = env.reset()
+        assert "is_success" not in info
+        for position in (first, last):
+            env.position = position
+            *_, truncated, info = env.step(np.zeros(2))
+            assert ("is_success" in info) == truncated
+        assert info["is_success"] is expected
+
+
+def point_goal_returns(split, target_of):
+    """Returns of 20 episodes of each meta-task of who goes straight to ``target_of(goal)``, ``[episodes]``."""
+    env, returns = envs.PointGoal(split=split), []
+    for episode in range(20 * env.num_tasks):
+        position, info = env.reset(seed=episode, options={"task_id": episode % env.num_tasks})
+        target = target_of(np.array([info["task"]["direction_x"], info["task"]["direction_y"]]))
+        rewards = []
+        for _ in range(env.max_steps):
+            position, reward, *_, info = env.step((target - position) / 0.2)
+            rewards.append(reward)
+        assert rewards[6:] == pytest.approx([rewards[-1]] * 19, abs=1e-6)  # it is there in six steps
+        assert info["is_success"] == (rewards[-1] >= -0.2)
+        returns.append(sum(rewards))
+    return returns
+
+
+@pytest.mark.parametrize(("split", "knows"), [("train", -1.8), ("moderate", -1.7), ("extreme", -1.7)])
+def test_what_who_knows_the_goal_of_point_goal_gets(split, knows):
+    assert np.mean(point_goal_returns(split, lambda goal: goal)) == pytest.approx(knows, abs=0.1)
+
+
+def test_what_the_best_who_reads_no_rewards_gets_on_point_goal():
+    goals = np.array([task["direction"][0] for task in envs.PointGoal().tasks])
+    # Goals lie symmetrically about the y axis, so on it lies the point with the least mean distance from them.
+    heights = np.linspace(0, 1, 101)
+    distances = [np.linalg.norm(goals - (0.0, y), axis=1).mean() for y in heights]
+    best = np.array([0.0, heights[np.argmin(distances)]])
+    assert np.mean(point_goal_returns("train", lambda goal: best)) == pytest.approx(-20.1, abs=0.2)
+
+
+@pytest.mark.parametrize("direction", [(0, 0), (3, 4), 0.5])
+def test_point_goal_names_impossible_directions(direction):
+    with pytest.raises(ValueError, match="direction="):
+        envs.PointGoal(direction=direction)
+
+
+def test_point_goal_pictures_show_point_and_goal():
+    env = envs.PointGoal(render_mode="rgb_array")
+
+    def picture(direction, position):
+        env.reset(options={"task": {"direction": direction}})
+        env.position = position
+        return env.render()
+
+    start = picture((1.0, 0.0), (0.0, 0.0))
+    for other in (picture((0.0, 1.0), (0.0, 0.0)), picture((1.0, 0.0), (0.5, 0.5))):
+        assert (other != start).any()
+    far = picture((1.0, 0.0), (9.0, -9.0))
+    np.testing.assert_array_equal(far, picture((1.0, 0.0), (1.5, -1.5)))  # at the edge, but not lost

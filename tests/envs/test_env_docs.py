@@ -77,7 +77,7 @@ def test_tables_of_splits_and_baselines_are_up_to_date(page, env_id):
         assert f"\n| `{split}` |" in section(page, "Baselines"), "run: python benchmarks/baselines.py"
 
 
-@pytest.mark.parametrize("name", ["CartPole", "Pendulum"])  # the quick ones
+@pytest.mark.parametrize("name", ["CartPole", "Pendulum", "PointGoal"])  # the quick ones
 @pytest.mark.parametrize("policy", ["zero", "random"])
 def test_recorded_baselines_can_be_measured_again(name, policy, monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))

@@ -1,6 +1,7 @@
 """What every environment promises: which task comes, what info says, when an episode ends, that seeds repeat."""
 
 import copy
+import math
 import pickle
 import re
 
@@ -10,6 +11,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 
 from rllib_sami import envs
+from rllib_sami.envs.factors import DirectionFactor
 
 IDS = envs.list_environments()
 CAPS = {  # the others' episodes have 1000 steps
@@ -18,6 +20,7 @@ CAPS = {  # the others' episodes have 1000 steps
     **dict.fromkeys(("CartPole", "Pendulum"), 200),
     **dict.fromkeys(("HalfCheetahDir", "HalfCheetahVel", "AntDir", "AntGoal"), 200),
     **dict.fromkeys(("HopperRandParams", "WalkerRandParams"), 200),
+    "PointGoal": 25,
     **dict.fromkeys(("PandaPush", "PandaPickAndPlace"), 50),
 }
 
@@ -30,8 +33,10 @@ def env(request):
 
 
 def unseen_task(env, number=1.8):
-    """The first factor at ``number`` (all its components, if it has several), the others neutral."""
+    """The first factor at ``number`` (all its components, if it has several; its angle), the others neutral."""
     factor = env.factors[0]
+    if isinstance(factor, DirectionFactor):
+        return {factor.name: (math.cos(number), math.sin(number))}
     return {factor.name: number if len(factor.keys) == 1 else (number,) * len(factor.keys)}
 
 

@@ -20,7 +20,7 @@ NAMES = {
     *("Ant", "CrippledAnt", "HalfCheetah", "CrippledHalfCheetah", "Hopper", "CrippledHopper", "Walker"),
     *("CrippledWalker", "SlimHumanoid", "HumanoidStandup", "CartPole", "Pendulum", "PandaPush", "PandaPickAndPlace"),
     *("HalfCheetahDir", "HalfCheetahVel", "AntDir", "AntGoal", "HopperRandParams", "WalkerRandParams"),
-    "HalfCheetahFlipped",
+    *("HalfCheetahFlipped", "PointGoal"),
 }
 
 

@@ -1,0 +1,90 @@
+"""A point in the plane that only the reward tells where to go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from ..base import MetaTaskEnv
+from ..factors import DirectionFactor, Factor
+from ..tasks import Splits, Task, polar
+from .drawing import Canvas
+
+SPEED, START, GOAL_RADIUS = 0.2, 0.2, 0.2
+
+# Confidence: P PEARL's code (sparse-point-robot), N our proposal.
+
+
+class PointGoal(MetaTaskEnv):
+    """Finds a goal on the unit circle and stays there: reward minus the distance to it after the step.
+
+    Observation ``[2]``: x and y of the point. Action ``[2]`` in ±1: 0.2 times it is the way along x and y.
+    The info of an episode's last step has ``is_success``: whether the point is within 0.2 of the goal.
+    """
+
+    reward_tells_task = True
+    factors: ClassVar[tuple[Factor, ...]] = (
+        DirectionFactor(
+            "direction",
+            neutral=(0.0, 1.0),
+            spread=1.0,
+            unit="a direction other than (0, 0)",
+            bounds=(-1.0, 1.0),
+            closed=True,
+            components=("x", "y"),
+        ),
+    )
+    splits: ClassVar[Splits] = {
+        "train": tuple({"direction": polar(1.0, degrees)} for degrees in range(0, 181, 30)),  # P; seven of them is N
+        "moderate": tuple({"direction": polar(1.0, degrees)} for degrees in range(15, 180, 30)),  # N: between
+        "extreme": tuple({"direction": polar(1.0, degrees)} for degrees in range(210, 331, 30)),  # N: the other half
+    }
+    default_max_steps = 25
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}  # type: ignore[misc]
+
+    def __init__(
+        self,
+        split: str | None = None,
+        tasks: Sequence[Mapping[str, Any]] | None = None,
+        max_steps: int | None = None,
+        observe_task: bool = False,
+        render_mode: str | None = None,
+        **factors: Any,
+    ):
+        """Builds the environment; see ``MetaTaskEnv`` for the arguments."""
+        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
+        self.position, self.goal = (0.0, 0.0), (0.0, 1.0)
+        bound = np.full(2, np.inf)
+        self._build_spaces(-bound, bound, gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32))
+
+    def _begin_episode(self, task: Task) -> None:
+        self.goal = task["direction"]  # type: ignore[assignment]
+        self.position = tuple(self.np_random.uniform(-START, START, 2).tolist())
+
+    def _advance(self, action: np.ndarray) -> tuple[float, bool]:
+        x, y = self.position
+        along_x, along_y = (SPEED * min(max(float(part), -1.0), 1.0) for part in action)
+        self.position = (x + along_x, y + along_y)
+        return -math.dist(self.position, self.goal), False
+
+    def _write_observation(self) -> None:
+        self._buffer[:2] = self.position
+
+    def episode_info(self) -> dict[str, Any]:
+        """Returns what ``info`` says at the first and last step of an episode; at the last, whether it succeeded."""
+        info = super().episode_info()
+        return info if self._steps_left > 0 else info | {"is_success": self._at_goal()}
+
+    def _at_goal(self) -> bool:
+        return math.dist(self.position, self.goal) <= GOAL_RADIUS
+
+    def _draw(self) -> np.ndarray:
+        canvas = Canvas(1.6)
+        canvas.rod(self.goal, self.goal, GOAL_RADIUS, (150, 210, 150))
+        x, y = (min(max(part, -1.5), 1.5) for part in self.position)  # far out, it is shown at the edge
+        canvas.rod((x, y), (x, y), 0.06, (204, 77, 77))
+        return canvas.image
