@@ -133,7 +133,6 @@ def test_changed_settings_are_an_error_that_names_them(benchmark, suite_file, tm
     from benchmarks.learning.files import DONE, write_json
     from benchmarks.learning.running import folder_of, left_to_do
     from benchmarks.learning.suite import load_jobs
-
     from rllib_sami.cli.errors import UserError
 
     jobs = load_jobs(suite_file)
