@@ -53,6 +53,7 @@ def train_job(job: Job, folder: Path, interval_s: float = CHECKPOINT_INTERVAL_S)
     with locked(folder, _PATIENCE_S):
         if (done := read_json(folder / DONE)) is not None:
             return done
+        provenance = provenance_of()  # of the code that is running, whatever is checked out meanwhile
         try:
             write(folder / STARTED, {"fingerprint": job.fingerprint, "settings": job.settings})
             curve = Curve(folder / CURVE, checkpoint_steps(folder))
@@ -66,7 +67,7 @@ def train_job(job: Job, folder: Path, interval_s: float = CHECKPOINT_INTERVAL_S)
             (folder / ERROR).write_text(traceback.format_exc(), "utf-8")
             raise
         (folder / ERROR).unlink(missing_ok=True)
-        done = _done(job, curve, results)
+        done = _done(job, curve, results) | provenance
         write(folder / DONE, done)
         return done
 
@@ -133,5 +134,4 @@ def _done(job: Job, curve: Curve, results: Results) -> dict[str, Any]:
         **{key: curve.last[key] for key in ("env_steps", "updates", "cpu_s", "wall_s")},
         "return": float(of_training.groupby("task_id")["return"].mean().mean()),
         "split": str(of_training["split"].iloc[0]),
-        **provenance_of(),
     }
