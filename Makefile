@@ -1,17 +1,24 @@
-# Two commands do everything on a fresh machine: `make train` and `make test`.
+# Three commands do everything on a fresh machine: `make train`, `make test` and `make benchmark`.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CONFIG ?= tuned_examples/saccm_ant.yaml
 
-.PHONY: train test test-ray lint docs install clean
+.PHONY: train test benchmark test-ray lint docs install clean
 
 train: install
 	$(BIN)/rllib train file $(CONFIG) $(ARGS)
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# `make benchmark SUITE=quick`: trains, evaluates and reports; again, it goes on where it was interrupted.
+SUITE         ?= quick
+BENCHMARK_OUT ?= results/benchmark-$(SUITE)
+
+benchmark: install
+	$(BIN)/python -m benchmarks.learning run $(SUITE) --out $(BENCHMARK_OUT) $(ARGS)
 
 # `make test-ray RAY=2.59.0`: the fast tests of what touches RLlib on another release of Ray, in an environment of its
 # own. Everything is installed as pinned first, then what that release needs otherwise.

@@ -148,7 +148,7 @@ def load(path: str | Path) -> list[Experiment]:
     if path.suffix == ".py":
         _require_file(path)
         return [_load_python(path)]
-    content = _read_mapping(path)
+    content = read_mapping(path)
     shared = content.pop("extends", None)
     if _is_body(content):
         content = {path.stem: content}
@@ -165,15 +165,22 @@ def load(path: str | Path) -> list[Experiment]:
             )
         if shared is not None:
             body = {"extends": shared, **body}
-        experiments.append(Experiment(str(name), _inherit(body, path, (path.resolve(),)), str(path)))
+        experiments.append(Experiment(str(name), inherit(body, path), str(path)))
     if not experiments:
         raise UserError(f"{path}: no experiment in it (keys that begin with '.' or 'x-' are templates).")
     return experiments
 
 
-def _inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """Lays an experiment over the files its ``extends`` names, and moves keys of older files to their place."""
+def inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Lays an experiment over the files its ``extends`` names, and moves keys of older files to their place.
+
+    Args:
+        body: The experiment, as it stands in ``path``.
+        path: The file, which ``extends`` is relative to.
+        chain: The files that were gone through on the way here, ``path`` last; none for the first.
+    """
     body = dict(body)
+    chain = chain or (path.resolve(),)
     bases = body.pop("extends", None) or []
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -190,7 +197,7 @@ def _inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...]) -> dict[
 
 
 def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> dict[str, Any]:
-    content = _read_mapping(path, place=f"{place} ")
+    content = read_mapping(path, place=f"{place} ")
     shared = content.pop("extends", None)
     if not _is_body(content):
         named = {str(name): body for name, body in content.items() if isinstance(body, dict)}
@@ -202,7 +209,7 @@ def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> 
         content = named[wanted]
     if shared is not None:
         content = {"extends": shared, **content}
-    return _inherit(content, path, (*chain, path.resolve()))
+    return inherit(content, path, (*chain, path.resolve()))
 
 
 def _modernise(body: dict[str, Any], place: str) -> dict[str, Any]:
@@ -258,7 +265,8 @@ def _require_file(path: Path, place: str = "") -> None:
     raise UserError(f"{place}{path}: {what}. {hint}".strip())
 
 
-def _read_mapping(path: Path, place: str = "") -> dict[str, Any]:
+def read_mapping(path: Path, place: str = "") -> dict[str, Any]:
+    """Reads a .yaml, .yml or .json file that holds a mapping; ``place`` comes before its name in messages."""
     _require_file(path, place)
     if path.suffix not in {".yaml", ".yml", ".json"}:
         raise UserError(f"{place}{path}: the file must end in .yaml, .yml, .json or .py.")

@@ -1,0 +1,99 @@
+r"""The learning benchmark: trains every algorithm on every environment with every seed, and reports.
+
+    python -m benchmarks.learning run quick --out results/quick     # the same command goes on after any interruption
+    python -m benchmarks.learning run paper --out results/paper --only 'SaCCM-Ant-*' --dry-run
+    python -m benchmarks.learning report results/quick
+    python -m benchmarks.learning time-to-return results/quick --env Pendulum --return -300
+
+A suite is a YAML file: one of benchmarks/learning/suites by its name, or your own by its path.
+"""
+
+from pathlib import Path
+
+import click
+
+from rllib_sami.cli import catalog
+from rllib_sami.cli.errors import INTERRUPTED, UserError
+
+from .job import CHECKPOINT_INTERVAL_S
+from .running import folder_of, hold, left_to_do, run_jobs
+from .suite import check_jobs, find_suite, load_jobs
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Runs and reads learning benchmarks."""
+
+
+@main.command()
+@click.argument("suite")
+@click.option("--out", type=FOLDER, required=True, help="Folder of jobs, results and report; one for each suite.")
+@click.option("--cpus", type=click.IntRange(1), help="Jobs at a time.  [default: all CPUs]")
+@click.option("--only", multiple=True, metavar="GLOB", help="Jobs whose id fits, such as 'SaCCM-*'; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Check every job's settings and list them; train nothing.")
+@click.option("--overwrite", is_flag=True, help="Run jobs anew whose settings have changed since they were run.")
+@click.option("--checkpoint-interval", default=CHECKPOINT_INTERVAL_S, show_default=True, help="In seconds.")
+def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None:
+    """Train and evaluate what is left of SUITE, then report.
+
+    An interrupted job goes on from its newest checkpoint, replay buffer and all; a finished one is never run again.
+    """
+    catalog.prepare()
+    jobs = load_jobs(find_suite(suite), only)
+    if dry_run:
+        for job in check_jobs(jobs):
+            click.echo(f"{job.id}: {job.run} on {job.env}, {job.env_steps:,} steps, {job.config}")
+        click.echo(f"{len(jobs)} jobs, {len(left_to_do(jobs, out))} of them to do. Nothing was trained.")
+        return
+    for _ in check_jobs(jobs):
+        pass
+    try:
+        with hold(out):
+            left = left_to_do(jobs, out, overwrite)
+            click.echo(f"{len(jobs)} jobs, {len(left)} of them to do, in {out}")
+            failed = run_jobs(left, out, cpus, checkpoint_interval) if left else {}
+    except TimeoutError as error:
+        raise UserError(f"--out: {error}") from error
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted. The same command goes on.", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    by_id = {job.id: job for job in jobs}
+    for name, message in failed.items():
+        click.echo(f"failed: {name}: {message} ({folder_of(out, by_id[name]) / 'error.txt'})", err=True)
+    if len(failed) < len(jobs):
+        _report(out, None)
+    if failed:
+        click.echo(f"{len(failed)} of {len(jobs)} jobs failed. The same command tries them again.", err=True)
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--out", type=FOLDER, help="Folder of results and report.  [default: FOLDER]")
+def report(folder, out) -> None:
+    """Join the results of all finished jobs in FOLDER: results, curves, tables and a page."""
+    _report(folder, out)
+
+
+@main.command("time-to-return")
+@click.argument("folder", type=FOLDER)
+@click.option("--env", "environment", required=True, help="Name of the environment in the suite.")
+@click.option("--return", "goal", type=float, required=True, help="Mean training return to be reached.")
+def time_to_return(folder, environment, goal) -> None:
+    """Print what each algorithm needed until its training return, over five iterations, was there."""
+    from .tables import markdown, time_to_return_table
+
+    click.echo(markdown(time_to_return_table(folder, environment, goal)))
+
+
+def _report(folder: Path, out: Path | None) -> None:
+    from .reporting import write_report
+
+    for path in write_report(folder, out or folder):
+        click.echo(f"Written: {path}")
+
+
+if __name__ == "__main__":
+    main()

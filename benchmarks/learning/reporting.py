@@ -1,0 +1,107 @@
+"""Joins what the jobs left: results, curves, tables and a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rllib_sami.cli.errors import UserError
+from rllib_sami.evaluation.progress import PROGRESS_FILE
+from rllib_sami.evaluation.reporting import report
+from rllib_sami.evaluation.results import Results
+
+from .files import CHECKPOINT, CURVE, DONE, EPISODES, read_curve, read_json
+from .tables import write_tables
+
+# Names in a job's curve, and in the files of Tune that the page reads.
+_AS_TUNE = {
+    "env_steps": "num_env_steps_sampled_lifetime",
+    "wall_s": "time_total_s",
+    "return_mean": "env_runners/episode_return_mean",
+    "sance_bound": "learners/default_policy/sance_bound",
+    "log_k": "learners/default_policy/log_k",
+}
+
+
+def finished(folder: Path) -> list[dict[str, Any]]:
+    """Returns the ``done.json`` of each finished job, with its ``folder``.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = [
+        {**content, "folder": file.parent}
+        for file in sorted((folder / "jobs").glob(f"*/{DONE}"))
+        if (content := read_json(file)) is not None
+    ]
+    if not found:
+        raise UserError(f"{folder}: no finished job in it. `python -m benchmarks.learning run SUITE --out {folder}`.")
+    return found
+
+
+def curves(jobs: list[dict[str, Any]]) -> pd.DataFrame:
+    """Returns the curves of finished jobs: columns ``job, algorithm, environment, seed`` and those of ``curve.csv``."""
+    return pd.concat(
+        [
+            read_curve(job["folder"] / CURVE).assign(
+                job=job["id"], **{key: job["settings"][key] for key in ("algorithm", "environment", "seed")}
+            )
+            for job in jobs
+        ],
+        ignore_index=True,
+    )
+
+
+def write_report(folder: Path, out: Path) -> list[Path]:
+    """Writes ``results.parquet`` (and what goes with it), ``curves.parquet``, ``tables.md`` and ``report/``.
+
+    Args:
+        folder: Of the benchmark.
+        out: Where to.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: There is nothing to report on, or results that no table may compare.
+    """
+    jobs = finished(folder)
+    for job in jobs:  # for the page, which knows Tune's names
+        curve = read_curve(job["folder"] / CURVE)[list(_AS_TUNE)].rename(columns=_AS_TUNE)
+        curve.to_csv(job["folder"] / PROGRESS_FILE, index=False)
+    try:
+        results = Results.load([job["folder"] / EPISODES for job in jobs])
+    except ValueError as error:
+        raise UserError(f"report: {error}") from error
+    results.provenance = _one_provenance(results.provenance, jobs)
+    results.save(out)
+    table = curves(jobs)
+    table.to_parquet(out / "curves.parquet", index=False)
+    tables = write_tables(results.episodes, jobs, out / "tables.md")
+    page = report(results, out / "report", title=f"Learning benchmark: {folder.name}")
+    return [out / "results.parquet", out / "curves.parquet", tables, page]
+
+
+def _one_provenance(provenance: dict[str, Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the provenance of many jobs as one: what all share once, and each checkpoint where it lies now."""
+    parts = provenance.get("parts", [provenance])
+    merged = {key: sorted({str(job[key]) for job in jobs}) for key in ("commit", "versions", "hardware")}
+    one: dict[str, Any] = {
+        "date": f"{min(job['date'] for job in jobs)} to {max(job['date'] for job in jobs)}",
+        **{key: values[0] if len(values) == 1 else "; ".join(values) for key, values in merged.items()},
+    }
+    for key in ("seed", "episodes_per_task"):
+        one[key] = ", ".join(sorted({str(part[key]) for part in parts}))
+    for key in ("max_steps", "task_names"):
+        one[key] = {name: value for part in parts for name, value in part[key].items()}
+    one["checkpoints"] = [
+        {
+            "run": job["id"],
+            "algorithm": job["settings"]["algorithm"],
+            "path": str(job["folder"].absolute() / CHECKPOINT),
+        }
+        for job in jobs
+    ]
+    return one

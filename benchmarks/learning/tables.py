@@ -1,0 +1,187 @@
+"""Tables of a benchmark: how well each algorithm did, against the others, and for how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rllib_sami.cli.errors import UserError, did_you_mean
+from rllib_sami.evaluation import statistics, tables
+
+ORACLE, PLAIN = "oracle", "SAC"
+PAIRS = (("SaCCM", "CCM"), ("SaTESAC", "TESAC"), ("SaCCM", "SAC"))  # does the first beat the second?
+DIFFERENCE = ("SaCCM", "SAC")  # what the context is worth
+SMOOTHED_OVER = 5  # iterations
+_LEGEND = f"""\
+Of each split: interquartile mean over runs (training seeds) and tasks, with its 95 % bootstrap interval over seeds.
+Share of {ORACLE}: return divided by that of the agent that is told the task, where both are positive. Environment steps
+and CPU seconds are the median of training, evaluation left out."""
+
+
+def write_tables(episodes: pd.DataFrame, jobs: list[dict[str, Any]], path: Path) -> Path:
+    """Writes ``tables.md``.
+
+    Args:
+        episodes: Of all jobs, as in ``Results``.
+        jobs: The ``done.json`` of each.
+        path: The file.
+
+    Returns:
+        The file.
+    """
+    cost = pd.DataFrame([{**job["settings"], "env_steps": job["env_steps"], "cpu_s": job["cpu_s"]} for job in jobs])
+    text = ["# Learning benchmark", _said(jobs), _LEGEND]
+    for environment, mine in episodes.groupby("environment", sort=False):
+        text += [f"## {environment}", markdown(score_table(mine, cost[cost["environment"] == environment]))]
+        compared = comparisons(mine)
+        if len(compared):
+            text.append(markdown(compared))
+    path.write_text("\n\n".join(text) + "\n", "utf-8")
+    return path
+
+
+def score_table(episodes: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per split and algorithm of one environment.
+
+    Args:
+        episodes: Of the environment.
+        cost: Columns ``algorithm, env_steps, cpu_s``, a row per job.
+    """
+    spent = cost.groupby("algorithm")[["env_steps", "cpu_s"]].median()
+    returns = _iqm(episodes, "return")
+    successes = _iqm(episodes, "success") if episodes["success"].notna().any() else {}
+    rows = []
+    for (split, algorithm), (estimate, low, high, runs) in returns.items():
+        row = {"split": split, "algorithm": algorithm, "seeds": runs, "return": _span(estimate, low, high)}
+        if successes:
+            row["success"] = _span(*successes[split, algorithm][:3])
+        oracle = returns.get((split, ORACLE), (np.nan,))[0]
+        if ORACLE in spent.index:
+            row[f"share of {ORACLE}"] = f"{estimate / oracle:.2f}" if min(estimate, oracle) > 0 else "–"
+        row["env steps"] = f"{spent.loc[algorithm, 'env_steps']:,.0f}"
+        row["CPU s"] = f"{spent.loc[algorithm, 'cpu_s']:,.0f}"
+        rows.append(row)
+    table, share = pd.DataFrame(rows), f"share of {ORACLE}"
+    says_nothing = share in table and (table[share] == "–").all()  # returns are costs
+    return table.drop(columns=share) if says_nothing else table
+
+
+def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Returns, per split of one environment, how likely one algorithm's run beats another's, and differences of IQMs.
+
+    Returns:
+        Columns ``split, comparison, estimate``; empty where the algorithms to be compared are not there.
+    """
+    rows = []
+    for split, mine in episodes.groupby("split", sort=False):
+        scores = _matrices(mine)
+        for x, y in PAIRS:
+            if x in scores and y in scores:
+                first, second = scores[x], scores[y]
+                one = np.zeros(first.shape[1], int)  # tasks of one run go together
+                samples = statistics.resample_improvement(first, second, one)
+                said = _span(statistics.probability_of_improvement(first, second), *_interval(samples, first, second))
+                rows.append({"split": split, "comparison": f"P({x} > {y})", "estimate": said})
+        x, y = DIFFERENCE
+        if x in scores and y in scores:
+            one = np.zeros(scores[x].shape[1], int)
+            # Seeds of their own: the runs of the two are independent, and so must be what is drawn of them.
+            drawn = [statistics.iqm(statistics.resample(scores[name], one, seed=i)) for i, name in enumerate((x, y))]
+            gap = float(statistics.iqm(scores[x]) - statistics.iqm(scores[y]))
+            said = _span(gap, *_interval(drawn[0] - drawn[1], scores[x], scores[y]))
+            rows.append({"split": split, "comparison": f"return of {x} less that of {y}", "estimate": said})
+    return pd.DataFrame(rows, columns=["split", "comparison", "estimate"])
+
+
+def time_to_return_table(folder: Path, environment: str, goal: float) -> pd.DataFrame:
+    """Returns what each algorithm needed until its training return was there.
+
+    Args:
+        folder: Of the benchmark.
+        environment: Name in the suite.
+        goal: The return, a mean over ``SMOOTHED_OVER`` iterations.
+
+    Returns:
+        A row per algorithm: seeds that got there, and the median (range) of environment steps and CPU seconds of those.
+
+    Raises:
+        UserError: There are no finished jobs on that environment.
+    """
+    from .reporting import curves, finished
+
+    every = curves(finished(folder))
+    table = every[every["environment"] == environment]
+    if table.empty:
+        raise UserError(f"--env {environment}: no job of it is done. {did_you_mean(environment, every['environment'])}")
+    rows = []
+    for algorithm, mine in table.groupby("algorithm", sort=False):
+        reached = []
+        for _, curve in mine.groupby("job"):
+            smooth = curve["return_mean"].rolling(SMOOTHED_OVER).mean()
+            if (smooth >= goal).any():
+                reached.append(curve.loc[(smooth >= goal).idxmax()])
+        there = pd.DataFrame(reached)
+        rows.append(
+            {
+                "algorithm": algorithm,
+                "seeds there": f"{len(reached)} of {mine['job'].nunique()}",
+                "env steps": _range(there["env_steps"]) if reached else "–",
+                "CPU s": _range(there["cpu_s"]) if reached else "–",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Returns a table as Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _said(jobs: list[dict[str, Any]]) -> str:
+    commits = sorted({job["commit"] for job in jobs})
+    processors = sorted({job["hardware"]["processor"] for job in jobs})
+    said = f"{len(jobs)} jobs on {_and(processors)}, of commit {_and(commits)}."
+    return said if len(commits) == 1 else f"{said} They are of different code: compare with care."
+
+
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(names)
+
+
+def _iqm(episodes: pd.DataFrame, value: str) -> dict[tuple[str, str], tuple[float, float, float, int]]:
+    """Returns estimate, interval and number of runs by split and algorithm."""
+    table = tables.per_split(episodes, value, reference=None)
+    table = table[table["statistic"] == "IQM"]
+    return {(row.split, row.agent): (row.estimate, row.low, row.high, row.runs) for row in table.itertuples()}
+
+
+def _matrices(episodes: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Returns scores ``[R, T]`` of each algorithm on one split."""
+    scores = tables.scores(episodes)
+    return {
+        str(agent): mine.pivot(index="run", columns="task_id", values="score").to_numpy()
+        for agent, mine in scores.groupby("agent", sort=False)
+    }
+
+
+def _interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
+    """Returns the interval of resampled statistics, NaN where a single run leaves nothing to draw from."""
+    if min(len(matrix) for matrix in scores) < 2:
+        return np.nan, np.nan
+    low, high = statistics.interval(samples)
+    return float(low), float(high)
+
+
+def _span(estimate: float, low: float, high: float) -> str:
+    digits = 2 if max(abs(estimate), abs(low), abs(high)) < 10 else 1
+    said = f"{estimate:,.{digits}f}"
+    return said if np.isnan(low) else f"{said} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+def _range(values: pd.Series) -> str:
+    return f"{values.median():,.0f} ({values.min():,.0f} to {values.max():,.0f})"
