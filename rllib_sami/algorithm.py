@@ -54,6 +54,7 @@ class SaMIConfig(ContextConfig):
         super().__init__(algo_class=algo_class or SaMI)
 
         # Networks.
+        self.encoder_hidden_dim = 64
         self.encoder_reward = False
 
         # Contrast.

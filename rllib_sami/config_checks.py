@@ -196,12 +196,14 @@ def _check_batches(config: "SaMIConfig") -> None:
     if number > 1 and config.encoder_critic_gradient:
         raise ValueError(
             f"`updates_per_batch` is {number}, but `encoder_critic_gradient` is True: every update trains the encoder "
-            "and needs contexts of its own. Set `updates_per_batch` to 1 or `encoder_critic_gradient` to False."
+            "and needs contexts of its own. Set `updates_per_batch` and `contrast_interval` to 1 (and `train_episodes` "
+            "to 6 or so), or `encoder_critic_gradient` to False."
         )
     if number > 1 and config.loss_timesteps is None:
         raise ValueError(
             f"`updates_per_batch` is {number}, but `loss_timesteps` is None (all steps): they cannot be shared out "
-            "among updates. Set `loss_timesteps` to a number such as 256, or `updates_per_batch` to 1."
+            "among updates. Set `loss_timesteps` to a number such as 256, or `updates_per_batch` and "
+            "`contrast_interval` to 1."
         )
 
 

@@ -29,6 +29,7 @@ class RecurrentSACConfig(SaMIConfig):
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or RecurrentSAC)
         self.key_encoder = False
+        self.encoder_hidden_dim = 128
         self.context_dim = 32  # memory of any kind, not the name of a task
 
     @override(SaMIConfig)
@@ -57,12 +58,20 @@ class PlainSACConfig(SaMIConfig):
 
 
 class _ContrastiveConfig(SaMIConfig):
-    """What the contrastive algorithms share: an encoder trained by the contrast alone, contexts on the sphere."""
+    """What the contrastive algorithms share: an encoder trained by the contrast alone, contexts on the sphere.
+
+    So actor and critics need no new contexts for every update, and make 32 of them on one batch of 128 episodes. With
+    ``encoder_critic_gradient`` set ``updates_per_batch`` and ``contrast_interval`` to 1 and ``train_episodes`` to 6.
+    """
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class)
         self.encoder_critic_gradient = False
         self.normalize_context = True
+        self.encoder_lr = 3e-4
+        self.train_episodes = 128
+        self.updates_per_batch = 32
+        self.contrast_interval = 4
 
 
 class CCMConfig(_ContrastiveConfig):

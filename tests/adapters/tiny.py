@@ -20,6 +20,8 @@ TRAINING = {
     "actor_hidden": [16],
     "critic_hidden": [16],
     "train_episodes": 4,
+    "updates_per_batch": 1,
+    "contrast_interval": 1,
     "loss_timesteps": 32,
     "contrast_episodes": 8,
     "contrast_timesteps": 4,
