@@ -29,7 +29,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Sizes of one update: ``B`` episodes of ``R`` rows, ``N`` of their transitions in the losses."""
+    """Sizes of one batch: ``B`` episodes of ``R`` rows, and for each of its updates ``N`` transitions in the losses."""
 
     episodes: int
     rows: int
@@ -43,6 +43,8 @@ class Shapes:
     actor_hidden: tuple[int, ...]
     critic_hidden: tuple[int, ...]
     encoder_gradient: bool
+    updates: int
+    contrast_interval: int
     contrast: Contrast | None
 
     @classmethod
@@ -53,15 +55,15 @@ class Shapes:
         contrast = None
         if with_contrast and "positive_rows" in batch and config.contrast_coeff > 0:
             contrast = Contrast(
-                len(batch["positive_rows"]),
-                len(batch["low_rows"]),
-                *batch["query_index"].shape,
+                batch["positive_rows"].shape[-3],
+                batch["low_rows"].shape[-3],
+                *batch["query_index"].shape[-2:],
                 batch["negative_index"].shape[-1],
             )
         networks = acting.config
         return cls(
             *batch["rows"].shape[:2],
-            len(batch["step_index"]),
+            len(batch["step_index"]) // config.updates_per_batch,
             acting.obs_dim,
             acting.action_dim,
             acting.encoder_input_dim,
@@ -71,6 +73,8 @@ class Shapes:
             tuple(networks.actor_hidden),
             tuple(networks.critic_hidden),
             config.encoder_critic_gradient,
+            config.updates_per_batch,
+            config.contrast_interval,
             contrast,
         )
 
@@ -86,15 +90,13 @@ class Floor:
         # Two products are faster than one batched product of two.
         self.critics, self.targets = ([_weights(critic_sizes) for _ in range(2)] for _ in range(2))
 
-        key_episodes = s.episodes
         if s.contrast:
             c = s.contrast
-            key_episodes += c.positive_episodes + c.low_episodes
             self.query_rows = torch.randn(c.positive_episodes, s.rows, s.input_dim)
+            self.key_rows = torch.randn(c.positive_episodes + c.low_episodes, s.rows, s.input_dim)
             self.positive_score = torch.ones(c.groups, c.queries)
             self.negative_score = torch.ones(c.groups, c.queries, c.negatives)
         self.rows = torch.randn(s.episodes, s.rows, s.input_dim)
-        self.key_rows = torch.randn(key_episodes, s.rows, s.input_dim)
         self.actor_inputs = torch.randn(s.transitions, s.obs_dim + s.context_dim)
         self.critic_inputs = torch.randn(s.transitions, critic_sizes[0])
         self.q_gradients = [torch.ones(s.transitions, 1)] * 2
@@ -102,12 +104,20 @@ class Floor:
     def __call__(self) -> None:
         s = self.shapes
         # Contexts of a transition's two ends; where all steps are used, they are mostly the same rows.
-        used = min(2 * s.transitions, s.episodes * s.rows)
+        used = min(2 * s.transitions * s.updates, s.episodes * s.rows)
         with torch.set_grad_enabled(s.encoder_gradient):
             context = self.encoder(self.rows, used)
         with torch.no_grad():
-            keys = s.contrast.groups * (s.contrast.queries + s.contrast.negatives) if s.contrast else 0
-            key_context = self.key_encoder(self.key_rows, s.transitions + keys)
+            self.key_encoder(self.rows, s.transitions * s.updates)
+        for index in range(s.updates):
+            self._update(context)
+            if s.contrast and index % s.contrast_interval == 0:
+                self._contrast(s.contrast)
+
+    def _update(self, context: Tensor) -> None:
+        """Products of critics and actor."""
+        s = self.shapes
+        with torch.no_grad():
             _product(self.actor_inputs, self.actor)  # the target's actions
             for target in self.targets:
                 _product(self.critic_inputs, target)
@@ -122,9 +132,6 @@ class Floor:
             context_gradient = torch.zeros_like(context)
             context_gradient[: s.transitions] = gradients[-1][:, -s.context_dim :]
             torch.autograd.grad(context, self.encoder.trained, context_gradient)
-        if s.contrast:
-            self._contrast(s.contrast, key_context[s.transitions :])
-
         output = _product(self.actor_inputs, self.actor)
         critic_inputs = self.critic_inputs.detach().requires_grad_()
         values = [_product(critic_inputs, critic) for critic in self.critics]
@@ -132,7 +139,9 @@ class Floor:
         action_gradient = gradient[:, s.obs_dim : s.obs_dim + s.action_dim]
         torch.autograd.grad(output, self.actor, torch.cat([action_gradient, action_gradient], dim=1))
 
-    def _contrast(self, c: Contrast, keys: Tensor) -> None:
+    def _contrast(self, c: Contrast) -> None:
+        with torch.no_grad():
+            keys = self.key_encoder(self.key_rows, c.groups * (c.queries + c.negatives))
         queries = self.encoder(self.query_rows, c.groups * c.queries).view(c.groups, c.queries, -1)
         positive_keys = keys[: c.groups * c.queries].view_as(queries)
         negative_keys = keys[c.groups * c.queries :].view(c.groups, c.negatives, -1)

@@ -15,6 +15,8 @@ _AT_MOST = {
     "min_train_timesteps_per_iteration": 0,
     "num_steps_sampled_before_learning_starts": 100,
     "train_batch_size_per_learner": 400,
+    "updates_per_batch": 1,  # there are hardly as many updates as go with a usual batch
+    "contrast_interval": 1,
     "num_env_runners": 1,
     "evaluation_duration": 2,
     "evaluation_num_env_runners": 0,

@@ -296,7 +296,7 @@ def test_the_actor_sees_another_context(play):
     for seed, actions in learned.items():
         assert zero[seed] != actions
         assert shuffled[seed] != actions
-        assert frozen[seed][:3] == actions[:3]
+        assert frozen[seed][:3] == pytest.approx(actions[:3], abs=1e-5)  # torch plays it, numpy the others
         assert frozen[seed][3] != actions[3]
     assert play(Listed, 1, context="zero").episodes["context"].tolist() == ["zero"] * 3
 
