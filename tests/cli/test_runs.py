@@ -21,6 +21,8 @@ TINY = {
     "min_sample_timesteps_per_iteration": 200,
     "num_steps_sampled_before_learning_starts": 400,
     "train_episodes": 2,
+    "updates_per_batch": 1,
+    "contrast_interval": 1,
     "loss_timesteps": 32,
     "updates_per_env_step": 0.01,
     "env_config": {"max_steps": 50},

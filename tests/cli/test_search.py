@@ -190,6 +190,8 @@ def test_population_based_training_then_the_printed_command(start, write, tmp_pa
         "min_sample_timesteps_per_iteration": 100,
         "num_steps_sampled_before_learning_starts": 200,
         "train_episodes": 2,
+        "updates_per_batch": 1,
+        "contrast_interval": 1,
         "loss_timesteps": 16,
         "updates_per_env_step": 0.02,
         "evaluation_interval": 1,
