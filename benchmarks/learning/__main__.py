@@ -3,6 +3,8 @@ r"""The learning benchmark: trains every algorithm on every environment with eve
     python -m benchmarks.learning run quick --out results/quick     # the same command goes on after any interruption
     python -m benchmarks.learning run paper --out results/paper --only 'SaCCM-Ant-*' --dry-run
     python -m benchmarks.learning report results/quick
+    python -m benchmarks.learning contexts results/quick        # the same agents without what they know of the task
+    python -m benchmarks.learning figure results/quick --out figure.svg
     python -m benchmarks.learning time-to-return results/quick --env Pendulum --return -300
 
 A suite is a YAML file: one of benchmarks/learning/suites by its name, or your own by its path.
@@ -20,6 +22,7 @@ from .running import folder_of, hold, left_to_do, run_jobs
 from .suite import check_jobs, find_suite, load_jobs
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(help=__doc__)
@@ -77,15 +80,52 @@ def report(folder, out) -> None:
     _report(folder, out)
 
 
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--only", multiple=True, metavar="GLOB", help="Play jobs whose id fits, such as 'SaCCM-*'; repeatable.")
+def contexts(folder, only) -> None:
+    """Play the agents of all finished jobs in FOLDER again, with zeros and with other episodes' contexts, and compare.
+
+    A job that was played is not played again; the tables are of all that were.
+    """
+    from .contexts import play_contexts, write_contexts
+
+    catalog.prepare()
+    try:
+        for name in play_contexts(folder, only):
+            click.echo(f"Played: {name}")
+    except TimeoutError as error:
+        raise UserError(f"contexts: {error}") from error
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted. The same command goes on.", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    for path in write_contexts(folder):
+        click.echo(f"Written: {path}")
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--out", type=FILE, required=True, help="The figure, such as docs/results.svg; or a .png.")
+def figure(folder, out) -> None:
+    """Draw the returns of all finished jobs in FOLDER, a panel per environment."""
+    from .figure import write_figure
+
+    click.echo(f"Written: {write_figure(folder, out)}")
+
+
 @main.command("time-to-return")
 @click.argument("folder", type=FOLDER)
 @click.option("--env", "environment", required=True, help="Name of the environment in the suite.")
 @click.option("--return", "goal", type=float, required=True, help="Mean training return to be reached.")
-def time_to_return(folder, environment, goal) -> None:
+@click.option("--per-step", is_flag=True, help="--return is a mean reward per step: episodes of other lengths compare.")
+@click.option("--reference", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Curve of another "
+              "implementation: a CSV with env_steps, cpu_s, return_last100 (and length_last100).")  # fmt: skip
+def time_to_return(folder, environment, goal, per_step, reference) -> None:
     """Print what each algorithm needed until its training return, over five iterations, was there."""
-    from .tables import markdown, time_to_return_table
+    from .tables import markdown
+    from .time_to_return import time_to_return_table
 
-    click.echo(markdown(time_to_return_table(folder, environment, goal)))
+    click.echo(markdown(time_to_return_table(folder, environment, goal, per_step, reference)))
 
 
 def _report(folder: Path, out: Path | None) -> None:

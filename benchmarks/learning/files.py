@@ -18,10 +18,11 @@ import pandas as pd
 from rllib_sami import checkpoint_files
 
 FIELDS = ("env_steps", "updates", "cpu_s", "wall_s", "return_mean", "sance_bound", "log_k", "context_std")
-CURVE, CHECKPOINT, EPISODES, STARTED, DONE, ERROR = (
+CURVE, CHECKPOINT, EPISODES, CONTEXTS, STARTED, DONE, ERROR = (
     "curve.csv",
     "checkpoint",
     "episodes",
+    "contexts",
     "started.json",
     "done.json",
     "error.txt",

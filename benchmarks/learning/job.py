@@ -7,6 +7,7 @@ The folder of a job, in the order in which files come to be:
 - ``checkpoint/``: the newest, with the replay buffer. The final one is without, which makes it small.
 - ``episodes/``: what the evaluation found, as ``Results`` saves it.
 - ``done.json``: last of all.
+- ``contexts/``: the same episodes with other contexts, where ``contexts`` was asked for.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def train_job(job: Job, folder: Path, interval_s: float = CHECKPOINT_INTERVAL_S)
                     _train(job, folder, curve, interval_s)
             finally:
                 curve.close()
-            results = _evaluate(job, folder)
+            results = play(job, folder)
+            save(results, folder / EPISODES)
         except Exception:
             (folder / ERROR).write_text(traceback.format_exc(), "utf-8")
             raise
@@ -106,9 +108,21 @@ def _row(result: dict[str, Any], spent: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _evaluate(job: Job, folder: Path) -> Results:
-    """Plays all splits of the environment, and writes the results under the names that the suite gives."""
-    results = evaluate(folder / CHECKPOINT, episodes=job.episodes, progress=False, env_config=job.evaluation_env_config)
+def play(job: Job, folder: Path, context: str = "learned") -> Results:
+    """Plays all splits of the environment with the final checkpoint; the results have the names that the suite gives.
+
+    Args:
+        job: The job.
+        folder: Its own.
+        context: What the actor sees of the context, as in ``evaluate``.
+    """
+    results = evaluate(
+        folder / CHECKPOINT,
+        episodes=job.episodes,
+        context=context,
+        progress=False,
+        env_config=job.evaluation_env_config,
+    )
     results.episodes["algorithm"], results.episodes["run"] = job.algorithm, job.id
     (environment,) = results.episodes["environment"].unique()
     results.episodes["environment"] = job.environment  # the same id may stand for several, of different physics
@@ -118,11 +132,15 @@ def _evaluate(job: Job, folder: Path) -> Results:
             job.environment if name == environment else name: value for name, value in provenance[key].items()
         }
     provenance["checkpoints"] = [{"run": job.id, "algorithm": job.algorithm, "path": str(folder / CHECKPOINT)}]
-    aside = folder / f".{EPISODES}"
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(folder / EPISODES, ignore_errors=True)  # of an evaluation whose job was killed before `done.json`
-    results.save(aside).rename(folder / EPISODES)
     return results
+
+
+def save(results: Results, folder: Path) -> None:
+    """Writes results to a folder that is there as a whole or not at all; a former one goes."""
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    results.save(aside).rename(folder)
 
 
 def _done(job: Job, curve: Curve, results: Results) -> dict[str, Any]:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rllib_sami.cli.errors import UserError, did_you_mean
 from rllib_sami.evaluation import statistics, tables
 
 ORACLE, PLAIN = "oracle", "SAC"
 PAIRS = (("SaCCM", "CCM"), ("SaTESAC", "TESAC"), ("SaCCM", "SAC"))  # does the first beat the second?
 DIFFERENCE = ("SaCCM", "SAC")  # what the context is worth
-SMOOTHED_OVER = 5  # iterations
 _LEGEND = f"""\
 Of each split: interquartile mean over runs (training seeds) and tasks, with its 95 % bootstrap interval over seeds.
 Share of {ORACLE}: return divided by that of the agent that is told the task, where both are positive. Environment steps
@@ -34,7 +32,7 @@ def write_tables(episodes: pd.DataFrame, jobs: list[dict[str, Any]], path: Path)
         The file.
     """
     cost = pd.DataFrame([{**job["settings"], "env_steps": job["env_steps"], "cpu_s": job["cpu_s"]} for job in jobs])
-    text = ["# Learning benchmark", _said(jobs), _LEGEND]
+    text = ["# Learning benchmark", whence(jobs), _LEGEND]
     for environment, mine in episodes.groupby("environment", sort=False):
         text += [f"## {environment}", markdown(score_table(mine, cost[cost["environment"] == environment]))]
         compared = comparisons(mine)
@@ -52,13 +50,13 @@ def score_table(episodes: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
         cost: Columns ``algorithm, env_steps, cpu_s``, a row per job.
     """
     spent = cost.groupby("algorithm")[["env_steps", "cpu_s"]].median()
-    returns = _iqm(episodes, "return")
-    successes = _iqm(episodes, "success") if episodes["success"].notna().any() else {}
+    returns = iqms(episodes, "return")
+    successes = iqms(episodes, "success") if episodes["success"].notna().any() else {}
     rows = []
     for (split, algorithm), (estimate, low, high, runs) in returns.items():
-        row = {"split": split, "algorithm": algorithm, "seeds": runs, "return": _span(estimate, low, high)}
+        row = {"split": split, "algorithm": algorithm, "seeds": runs, "return": span(estimate, low, high)}
         if successes:
-            row["success"] = _span(*successes[split, algorithm][:3])
+            row["success"] = span(*successes[split, algorithm][:3])
         oracle = returns.get((split, ORACLE), (np.nan,))[0]
         if ORACLE in spent.index:
             row[f"share of {ORACLE}"] = f"{estimate / oracle:.2f}" if min(estimate, oracle) > 0 else "–"
@@ -78,13 +76,13 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for split, mine in episodes.groupby("split", sort=False):
-        scores = _matrices(mine)
+        scores = matrices(mine)
         for x, y in PAIRS:
             if x in scores and y in scores:
                 first, second = scores[x], scores[y]
                 one = np.zeros(first.shape[1], int)  # tasks of one run go together
                 samples = statistics.resample_improvement(first, second, one)
-                said = _span(statistics.probability_of_improvement(first, second), *_interval(samples, first, second))
+                said = span(statistics.probability_of_improvement(first, second), *interval(samples, first, second))
                 rows.append({"split": split, "comparison": f"P({x} > {y})", "estimate": said})
         x, y = DIFFERENCE
         if x in scores and y in scores:
@@ -92,48 +90,9 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
             # Seeds of their own: the runs of the two are independent, and so must be what is drawn of them.
             drawn = [statistics.iqm(statistics.resample(scores[name], one, seed=i)) for i, name in enumerate((x, y))]
             gap = float(statistics.iqm(scores[x]) - statistics.iqm(scores[y]))
-            said = _span(gap, *_interval(drawn[0] - drawn[1], scores[x], scores[y]))
+            said = span(gap, *interval(drawn[0] - drawn[1], scores[x], scores[y]))
             rows.append({"split": split, "comparison": f"return of {x} less that of {y}", "estimate": said})
     return pd.DataFrame(rows, columns=["split", "comparison", "estimate"])
-
-
-def time_to_return_table(folder: Path, environment: str, goal: float) -> pd.DataFrame:
-    """Returns what each algorithm needed until its training return was there.
-
-    Args:
-        folder: Of the benchmark.
-        environment: Name in the suite.
-        goal: The return, a mean over ``SMOOTHED_OVER`` iterations.
-
-    Returns:
-        A row per algorithm: seeds that got there, and the median (range) of environment steps and CPU seconds of those.
-
-    Raises:
-        UserError: There are no finished jobs on that environment.
-    """
-    from .reporting import curves, finished
-
-    every = curves(finished(folder))
-    table = every[every["environment"] == environment]
-    if table.empty:
-        raise UserError(f"--env {environment}: no job of it is done. {did_you_mean(environment, every['environment'])}")
-    rows = []
-    for algorithm, mine in table.groupby("algorithm", sort=False):
-        reached = []
-        for _, curve in mine.groupby("job"):
-            smooth = curve["return_mean"].rolling(SMOOTHED_OVER).mean()
-            if (smooth >= goal).any():
-                reached.append(curve.loc[(smooth >= goal).idxmax()])
-        there = pd.DataFrame(reached)
-        rows.append(
-            {
-                "algorithm": algorithm,
-                "seeds there": f"{len(reached)} of {mine['job'].nunique()}",
-                "env steps": _range(there["env_steps"]) if reached else "–",
-                "CPU s": _range(there["cpu_s"]) if reached else "–",
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -142,7 +101,8 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _said(jobs: list[dict[str, Any]]) -> str:
+def whence(jobs: list[dict[str, Any]]) -> str:
+    """Returns a sentence on the machines and the code that jobs (their ``done.json``) were run with."""
     commits = sorted({job["commit"] for job in jobs})
     processors = sorted({job["hardware"]["processor"] for job in jobs})
     said = f"{len(jobs)} jobs on {_and(processors)}, of commit {_and(commits)}."
@@ -153,14 +113,14 @@ def _and(names: Iterable[str]) -> str:
     return " and ".join(names)
 
 
-def _iqm(episodes: pd.DataFrame, value: str) -> dict[tuple[str, str], tuple[float, float, float, int]]:
+def iqms(episodes: pd.DataFrame, value: str) -> dict[tuple[str, str], tuple[float, float, float, int]]:
     """Returns estimate, interval and number of runs by split and algorithm."""
     table = tables.per_split(episodes, value, reference=None)
     table = table[table["statistic"] == "IQM"]
     return {(row.split, row.agent): (row.estimate, row.low, row.high, row.runs) for row in table.itertuples()}
 
 
-def _matrices(episodes: pd.DataFrame) -> dict[str, np.ndarray]:
+def matrices(episodes: pd.DataFrame) -> dict[str, np.ndarray]:
     """Returns scores ``[R, T]`` of each algorithm on one split."""
     scores = tables.scores(episodes)
     return {
@@ -169,7 +129,7 @@ def _matrices(episodes: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def _interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
+def interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
     """Returns the interval of resampled statistics, NaN where a single run leaves nothing to draw from."""
     if min(len(matrix) for matrix in scores) < 2:
         return np.nan, np.nan
@@ -177,11 +137,8 @@ def _interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _span(estimate: float, low: float, high: float) -> str:
+def span(estimate: float, low: float, high: float) -> str:
+    """Returns an estimate with its interval, if it has one, in words."""
     digits = 2 if max(abs(estimate), abs(low), abs(high)) < 10 else 1
     said = f"{estimate:,.{digits}f}"
     return said if np.isnan(low) else f"{said} ({low:,.{digits}f} to {high:,.{digits}f})"
-
-
-def _range(values: pd.Series) -> str:
-    return f"{values.median():,.0f} ({values.min():,.0f} to {values.max():,.0f})"

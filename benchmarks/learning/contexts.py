@@ -1,0 +1,113 @@
+"""What the context is worth to the agents that have one: they play again with another in its place."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rllib_sami.cli.errors import UserError
+from rllib_sami.evaluation import statistics
+from rllib_sami.evaluation.results import Results, join
+
+from .files import CONTEXTS, EPISODES, locked
+from .job import play, save
+from .reporting import finished
+from .suite import Job
+from .tables import interval, markdown, matrices, span, whence
+
+LEARNED, ZERO, CHANGED = "learned", "zero", ("zero", "shuffled")
+WITHOUT_CONTEXT = "PlainSAC"
+_LEGEND = """\
+The same agents play the same episodes with the context that their encoder makes, with zeros in its place, and with the
+context of another episode. Return: interquartile mean over runs (training seeds) and tasks, with its 95 % bootstrap
+interval over seeds. The difference is drawn in pairs: both sides of it are of the same seeds."""
+
+
+def with_context(folder: Path) -> list[dict[str, Any]]:
+    """Returns the ``done.json`` of each finished job whose agent has a context.
+
+    Raises:
+        UserError: There is none.
+    """
+    jobs = [job for job in finished(folder) if job["settings"]["run"] != WITHOUT_CONTEXT]
+    if not jobs:
+        raise UserError(f"{folder}: no finished job in it whose agent has a context.")
+    return jobs
+
+
+def play_contexts(folder: Path, only: Iterable[str] = ()) -> Iterator[str]:
+    """Plays finished jobs with changed contexts, as often as they were evaluated; yields the id of each that it played.
+
+    Args:
+        folder: Of the benchmark.
+        only: Patterns such as ``SaCCM-*``, of the ids of jobs; none: all.
+
+    Raises:
+        UserError: No job fits.
+    """
+    jobs, patterns = with_context(folder), list(only)
+    kept = [job for job in jobs if not patterns or any(fnmatch.fnmatchcase(job["id"], each) for each in patterns)]
+    if not kept:
+        names = ", ".join(job["id"] for job in jobs[:3])
+        raise UserError(f"--only {' '.join(patterns)}: none of the {len(jobs)} finished jobs fits, such as {names}.")
+    for done in kept:
+        job, place = Job(**done["settings"]), done["folder"]
+        with locked(place, patience_s=0.0):
+            if (place / CONTEXTS).exists():
+                continue
+            results = join([play(job, place, context) for context in CHANGED])
+            results.contexts = None  # what the encoder made of episodes in which nobody listened to it
+            save(results, place / CONTEXTS)
+        yield job.id
+
+
+def write_contexts(folder: Path) -> list[Path]:
+    """Writes ``contexts.parquet`` and ``contexts.md`` of all jobs that have been played so far.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: Jobs differ in their episodes, so that no table may compare them.
+    """
+    jobs = [job for job in with_context(folder) if (job["folder"] / CONTEXTS).exists()]
+    try:
+        results = Results.load([job["folder"] / part for job in jobs for part in (EPISODES, CONTEXTS)])
+    except ValueError as error:
+        raise UserError(f"contexts: {error}") from error
+    text = ["# Learned contexts, and others in their place", whence(jobs), _LEGEND]
+    for environment, mine in results.episodes.groupby("environment", sort=False):
+        text += [f"## {environment}", markdown(context_table(mine))]
+    table, page = folder / "contexts.parquet", folder / "contexts.md"
+    results.episodes.to_parquet(table, index=False)
+    page.write_text("\n\n".join(text) + "\n", "utf-8")
+    return [table, page]
+
+
+def context_table(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per split and algorithm of one environment.
+
+    Args:
+        episodes: Of the environment, each run with learned, zero and shuffled contexts.
+    """
+    rows = []
+    for split, of_split in episodes.groupby("split", sort=False):
+        for algorithm, mine in of_split.groupby("algorithm", sort=False):
+            found, drawn = {}, {}
+            row = {"split": split, "algorithm": algorithm, "seeds": mine["run"].nunique()}
+            for context in (LEARNED, *CHANGED):
+                (scores,) = matrices(mine[mine["context"] == context]).values()
+                one = np.zeros(scores.shape[1], int)  # tasks of one run go together
+                found[context] = float(statistics.iqm(scores))
+                # One seed for all contexts: the same runs are drawn of each.
+                drawn[context] = statistics.iqm(statistics.resample(scores, one, seed=0))
+                row[context] = span(found[context], *interval(drawn[context], scores))
+            gap = found[LEARNED] - found[ZERO]
+            row[f"{LEARNED} less {ZERO}"] = span(gap, *interval(drawn[LEARNED] - drawn[ZERO], scores))
+            rows.append(row)
+    return pd.DataFrame(rows)
