@@ -87,7 +87,7 @@ def command(*words: object) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "seeds", "environments"), [("quick", range(3), 3), ("cpu", range(5), 6), ("paper", range(100, 105), 22)]
+    ("name", "seeds", "environments"), [("quick", range(3), 3), ("cpu", range(5), 7), ("paper", range(100, 105), 22)]
 )
 def test_a_suite_is_algorithms_times_environments_times_seeds(benchmark, name, seeds, environments):
     from benchmarks.learning.suite import find_suite, load_jobs
