@@ -45,9 +45,9 @@ class SaMIConfig(ContextConfig):
         algo = config.build_algo()
         algo.train()
 
-    The presets ``TESACConfig``, ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing`` and in
-    how the encoder is trained (``encoder_critic_gradient``, ``normalize_context``); ``RecurrentSACConfig`` does without
-    tasks and key encoder, ``PlainSACConfig`` without encoder.
+    The presets ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing``. In ``TESACConfig`` the
+    critics train the encoder (``encoder_critic_gradient``), for every update anew, and contexts are not on the sphere;
+    ``RecurrentSACConfig`` does without tasks and key encoder, ``PlainSACConfig`` without encoder.
     """
 
     def __init__(self, algo_class=None):
@@ -138,14 +138,16 @@ class SaMIConfig(ContextConfig):
             encoder_lr: Learning rate (or schedule) of the context encoder.
             initial_alpha: Entropy coefficient at the start.
             target_entropy: Entropy that the coefficient is tuned for; ``"auto"`` is minus the action dimension.
-            train_episodes: Whole episodes in a batch (for each learner).
+            train_episodes: Whole episodes in a batch (for each learner). Lower it where episodes have thousands of
+                steps: a batch is held in memory as a whole.
             loss_timesteps: How many of their steps, drawn at random, enter the losses of an update; None takes all.
                 Contexts come from whole episodes all the same.
             updates_per_env_step: Gradient updates of actor and critics for each environment step, whatever the number
                 of env runners. 0.1 is one update every ten steps.
             updates_per_batch: Updates of actor and critics that share one batch of ``train_episodes``, encoded once:
-                each then learns from steps of many more episodes, for less. Above 1 only where the contrast alone
-                trains the encoder.
+                each then learns from steps of many more episodes, for less. They are made together, once for every
+                ``updates_per_batch / updates_per_env_step`` steps. Above 1 only where the contrast alone trains the
+                encoder.
             overlap_sampling: Whether remote env runners go on sampling while the learners update. They act with weights
                 that are one round older then; the ratio of updates to steps stays exact. Without remote env runners
                 it changes nothing.
@@ -224,6 +226,12 @@ class SaMIConfig(ContextConfig):
         own_runner = isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, SaMIEnvRunner)
         return own_runner and self.custom_evaluation_function is None
 
+    @classmethod
+    @override(AlgorithmConfig)
+    def from_state(cls, state: dict[str, Any]) -> "SaMIConfig":
+        # Those of before batches were shared lack what now has another default.
+        return super().from_state({"updates_per_batch": 1, "contrast_interval": 1} | state)
+
     def get_update_config(self, action_dim: int) -> UpdateConfig:
         """Constants of one gradient update for ``action_dim`` actions."""
         own = {key: getattr(self, key) for key in UpdateConfig.__dataclass_fields__ if hasattr(self, key)}
@@ -233,9 +241,9 @@ class SaMIConfig(ContextConfig):
 
     def get_sampling_config(self) -> SamplingConfig:
         """What one gradient update draws from the replay buffer."""
-        own = {key: getattr(self, key) for key in SamplingConfig.__dataclass_fields__ if hasattr(self, key)}
+        own = {key: getattr(self, key) for key in SamplingConfig.__dataclass_fields__.keys() - {"whole_episodes"}}
         pairing = self.pairing if self.has_contrast else None
-        return SamplingConfig(**own | {"pairing": pairing, "whole_episodes": self.context_dim > 0})
+        return SamplingConfig(**own | {"pairing": pairing}, whole_episodes=self.context_dim > 0)
 
 
 class SaMI(CheckedAlgorithm, EvaluatesSplits):

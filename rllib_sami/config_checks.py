@@ -188,22 +188,22 @@ def _check_batches(config: "SaMIConfig") -> None:
     for key in ("updates_per_batch", "contrast_interval"):
         _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     number, interval = config.updates_per_batch, config.contrast_interval
-    if number % interval:
+    one_each = "`updates_per_batch` and `contrast_interval` to 1 (and `train_episodes` to 6 or so)"
+    if max(number, interval) > 1 and config.encoder_critic_gradient:
+        key = "updates_per_batch" if number > 1 else "contrast_interval"
         raise ValueError(
-            f"`contrast_interval` is {interval}, but must divide `updates_per_batch`, which is {number}. Set "
-            f"`updates_per_batch` to {interval} or a multiple of it."
-        )
-    if number > 1 and config.encoder_critic_gradient:
-        raise ValueError(
-            f"`updates_per_batch` is {number}, but `encoder_critic_gradient` is True: every update trains the encoder "
-            "and needs contexts of its own. Set `updates_per_batch` and `contrast_interval` to 1 (and `train_episodes` "
-            "to 6 or so), or `encoder_critic_gradient` to False."
+            f"`{key}` is {getattr(config, key)}, but `encoder_critic_gradient` is True: every update trains the "
+            f"encoder and needs contexts of its own. Set {one_each}, or `encoder_critic_gradient` to False."
         )
     if number > 1 and config.loss_timesteps is None:
         raise ValueError(
             f"`updates_per_batch` is {number}, but `loss_timesteps` is None (all steps): they cannot be shared out "
-            "among updates. Set `loss_timesteps` to a number such as 256, or `updates_per_batch` and "
-            "`contrast_interval` to 1."
+            f"among updates. Set `loss_timesteps` to a number such as 256, or {one_each}."
+        )
+    if number % interval:
+        raise ValueError(
+            f"`contrast_interval` is {interval}, but must divide `updates_per_batch`, which is {number}. Set "
+            f"`updates_per_batch` to {interval} or a multiple of it, or `contrast_interval` to 1."
         )
 
 

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+_ABOUT = {  # with an encoder?
+    True: "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context.",
+    False: "An actor acts on the observation alone.",
+}
 _CARD = """---
 library_name: rllib-sami
 tags: [reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-information]
@@ -65,7 +69,7 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         algorithm=content["algorithm"],
         environment=environment["name"],
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
-        about="A recurrent encoder turns the episode so far into a context, an actor acts on observation and context. "
+        about=f"{_ABOUT[content['network']['context_dim'] > 0]} "
         "Returns in training are of the tasks it was trained on, with exploration; `rllib evaluate` plays others too.",
         training=f"{training}All settings: `training` in `config.json`.",
     )

@@ -40,9 +40,9 @@ class RecurrentSACConfig(SaMIConfig):
 class PlainSACConfig(SaMIConfig):
     """Soft actor-critic without context: the baseline that says what the context is worth.
 
-    It shares learner, replay buffer and env runners with the others and differs in nothing but the context; each of its
-    transitions may come from another episode, as no episode has to be read. With ``env_config={"observe_task": True}``
-    it is the oracle, which is told the task.
+    It shares learner, replay buffer and env runners with the others. No episode has to be read for a context, so each
+    of its transitions may come from another one. With ``env_config={"observe_task": True}`` it is the oracle, which is
+    told the task.
     """
 
     def __init__(self, algo_class=None):

@@ -22,6 +22,7 @@ from .context_encoder import ContextEncoder
 OBJECTIVES = ("sance", "binary_nce")
 # What a contrast is made of; see `sampling.sample_contrast`.
 CONTRAST_ARRAYS = ("positive_rows", "low_rows", "query_index", "positive_index", "negative_index", "return_gap")
+CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy")
 
 
 @dataclass(frozen=True)

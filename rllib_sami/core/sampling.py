@@ -37,7 +37,7 @@ class SamplingConfig(ContrastSampling):
         updates_per_batch: How many updates of actor and critics, each with ``N`` steps of its own, share them.
         contrast_interval: How many of them go with one contrast; divides ``updates_per_batch``.
         whole_episodes: Whether the update reads these episodes from their start on, to make contexts of them. Else it
-            gets the drawn steps alone, each as an "episode" of one step.
+            gets the drawn steps alone, each as an "episode" of one step, and there can be no ``pairing``.
     """
 
     train_episodes: int = 6
@@ -73,7 +73,12 @@ def sample_updates(
           the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
           ``negative_index`` ``[U, G, K-1]`` and ``return_gap`` ``[U]``; with several contrasts to a batch there is an
           axis of these after ``U``.
+
+    Raises:
+        ValueError: For a ``pairing`` without whole episodes.
     """
+    if config.pairing is not None and not config.whole_episodes:
+        raise ValueError(f"`pairing` is {config.pairing!r}, but a contrast needs `whole_episodes`.")
     table, finished = store.episodes, store.finished
     chosen = table[_balanced_episodes(table["task_id"], num_updates, config.train_episodes, rng)]  # [U, B]
     num_contrasts = config.updates_per_batch // config.contrast_interval

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import losses
-from .contrast import CONTRAST_ARRAYS, ContrastConfig, average_towards, contrast_loss, contrast_terms
+from .contrast import CONTRAST_ARRAYS, CONTRAST_METRICS, ContrastConfig, average_towards, contrast_loss, contrast_terms
 from .networks import ActorNetworks, TrainingNetworks
 
 Batch = dict[str, Tensor]
@@ -53,7 +53,15 @@ class Transitions(NamedTuple):
     noise: Tensor  # [2, N, A]
 
     def parts(self, number: int) -> list["Transitions"]:
-        """Splits the steps into so many equal parts."""
+        """Splits the steps into so many equal parts.
+
+        Raises:
+            ValueError: If they cannot be shared out evenly.
+        """
+        if len(self.row) % number:
+            raise ValueError(
+                f"`step_index` has {len(self.row)} steps, which {number} `updates_per_batch` cannot share."
+            )
         of_each = [tensor.chunk(number) for tensor in self[:-1]]
         return [Transitions(*part) for part in zip(*of_each, self.noise.chunk(number, dim=1), strict=True)]
 
@@ -128,7 +136,7 @@ def update(
         noise=batch["noise"],
     )
     contrasts = _contrasts(batch) if config.contrast_coeff > 0.0 else []
-    found: list[dict[str, Tensor]] = []
+    totals: dict[str, Tensor] = {}
     for index, part in enumerate(steps.parts(config.updates_per_batch)):
         # --- Critics, encoder and contrast: one backward ------------------------------------------------------------
         alpha = training.log_alpha.exp().detach()
@@ -160,9 +168,13 @@ def update(
             if training.key_encoder is not None and index % config.contrast_interval == 0:
                 average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
         metrics |= {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
-        found.append(metrics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()})
-    # The first part has all metrics: where there is a contrast, it has one.
-    return {name: torch.stack([one[name] for one in found if name in one]).mean() for name in found[0]}
+        metrics |= {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()}
+        # Summed at once: what compiled functions return is overwritten by the next part.
+        totals |= {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
+    return {
+        name: total / (len(contrasts) if name in CONTRAST_METRICS else config.updates_per_batch)
+        for name, total in totals.items()
+    }
 
 
 def _contrasts(batch: Batch) -> list[Batch]:

@@ -60,10 +60,11 @@ except RuntimeError as error:
 
 
 @pytest.mark.slow
-def test_a_compiled_run_is_the_eager_one():
+@pytest.mark.parametrize("batches", [{}, {"updates_per_batch": 4, "contrast_interval": 2}], ids=["one", "four"])
+def test_a_compiled_run_is_the_eager_one(batches):
     results = {}
     for is_compiled in (False, True):
-        algo, learned = trained(compile_update=is_compiled)
+        algo, learned = trained(compile_update=is_compiled, **batches)
         results[is_compiled] = (weights_of(algo), learned)
         algo.stop()
     weights, learned = results[False]

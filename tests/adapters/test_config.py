@@ -122,11 +122,15 @@ OTHER_MISTAKES = {
     "contrast without context": (lambda c: c.training(context_dim=0), "`context_dim` is 0.*Set `pairing` to None"),
     "contrast interval": (
         lambda c: c.training(updates_per_batch=4, contrast_interval=3),
-        "`contrast_interval` is 3, but must divide `updates_per_batch`, which is 4.*Set",
+        "`contrast_interval` is 3, but must divide `updates_per_batch`, which is 4.*or `contrast_interval` to 1",
     ),
     "batches with critics": (
         lambda c: c.training(updates_per_batch=2, encoder_critic_gradient=True),
         "`updates_per_batch` is 2, but `encoder_critic_gradient` is True.*Set",
+    ),
+    "contrast interval with critics": (
+        lambda c: c.training(updates_per_batch=1, contrast_interval=4, encoder_critic_gradient=True),
+        "`contrast_interval` is 4, but `encoder_critic_gradient` is True.*Set `updates_per_batch` and",
     ),
     "batches of all steps": (
         lambda c: c.training(updates_per_batch=2, encoder_critic_gradient=False, loss_timesteps=None),

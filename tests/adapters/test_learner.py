@@ -119,6 +119,36 @@ def test_updates_for_each_step_keep_their_ratio(runners, slots, fragment, ratio)
     assert 0 <= credit <= 1
 
 
+BATCHES = {"updates_per_batch": 4, "contrast_interval": 2}
+
+
+@pytest.mark.parametrize("learners", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_batches_of_four_updates_and_two_contrasts(learners):
+    algo = tiny(env="test/Point", updates_per_env_step=0.15, **BATCHES).learners(num_learners=learners).build_algo()
+    before = copied(weights_of(algo))
+    for _ in range(4):
+        result = algo.train()
+    learned, credit, steps = result["learners"]["default_policy"], algo._update_credit, len(algo.replay_buffer)
+    sample, same = algo.replay_buffer.sample(3), unchanged(before, weights_of(algo))
+    algo.stop()
+    assert sample["step_index"].shape == (3, 4 * 32)
+    assert sample["query_index"].shape[:2] == (3, 2)
+    assert learned["num_updates_lifetime"] + credit == pytest.approx(0.15 * (steps - 105))  # 105: random, whole rounds
+    assert learned["num_updates_lifetime"] % 4 == 0
+    assert 0 <= credit < 4
+    assert same == {"/default_policy/learning.similarity_map"}  # of the bilinear similarity alone
+    assert learned["sance_bound"] <= learned["log_k"] == pytest.approx(math.log(8))
+
+
+def test_settings_of_before_batches_were_shared_stay_as_they_were():
+    state = SaCCMConfig().training(train_episodes=6, encoder_critic_gradient=True, loss_timesteps=None).get_state()
+    older = {key: value for key, value in state.items() if key not in BATCHES}
+    config = SaCCMConfig.from_state(older).environment("SaMI/Pendulum-v0")
+    config.validate()
+    assert (config.updates_per_batch, config.contrast_interval) == (1, 1)
+    assert SaCCMConfig.from_state(SaCCMConfig().get_state()).updates_per_batch == 32
+
+
 def test_no_update_before_learning_starts_and_actions_are_random_until_then():
     algo = tiny(env="test/Point", num_steps_sampled_before_learning_starts=210).build_algo()
     before = copied(weights_of(algo))

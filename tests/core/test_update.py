@@ -397,3 +397,13 @@ def test_a_batch_of_two_updates_may_have_two_contrasts():
     assert differing(after, expected) & {"encoder", "key_encoder"} == set()
     assert "critics" in differing(after, expected)  # the second update has read contexts of the encoder as it was
     assert metrics["sance_bound"] == pytest.approx(torch.stack([one["sance_bound"] for one in found]).mean())
+
+
+def test_steps_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(ValueError, match="has 20 steps, which 3 `updates_per_batch` cannot share"):
+        run(make_batch(), replace(CONFIG, updates_per_batch=3))
+
+
+def test_a_contrast_without_whole_episodes_is_refused():
+    with pytest.raises(ValueError, match="`pairing` is 'skill_task', but a contrast needs `whole_episodes`"):
+        make_batch(sampling=replace(SAMPLING, whole_episodes=False))
