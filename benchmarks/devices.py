@@ -18,7 +18,7 @@ MODES: dict[str, dict[str, bool]] = {
     "bfloat16": {"mixed_precision": True},
     "compiled, bfloat16": {"compile_update": True, "mixed_precision": True},
 }
-WARM_UP = 4  # updates that compile and record CUDA graphs
+WARM_UP = 4  # batches in which it compiles and records CUDA graphs
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,17 @@ class Shape:
     goal_ms: float | None
 
 
-ALL_STEPS = {"train_episodes": 256, "loss_timesteps": None}
+_DEFAULTS = SaCCMConfig()
+ALL_STEPS = {"train_episodes": 256, "loss_timesteps": None, "updates_per_batch": 1, "contrast_interval": 1}
 SHAPES = {
-    "default": Shape("Defaults: 6 episodes x 200 steps, 256 of them in the losses", {}, HALF_CHEETAH, 200, None),
+    "default": Shape(
+        f"Defaults: {_DEFAULTS.updates_per_batch} updates share {_DEFAULTS.train_episodes} episodes x 200 steps, "
+        f"{_DEFAULTS.loss_timesteps} of them in the losses of each",
+        {},
+        HALF_CHEETAH,
+        200,
+        None,
+    ),
     "batch": Shape(
         "256 episodes x 64 steps, all steps, LSTM 128, nets 256x256",
         ALL_STEPS,
@@ -95,7 +103,7 @@ def _cases(name: str, shape: Shape, device: str, times: dict[str, Times]) -> lis
 
 
 def _measure(shape: Shape, device: str, options: Options) -> tuple[int, dict[str, Times]]:
-    """Transitions of an update and the times of every mode, which have the same batch."""
+    """Transitions of an update of actor and critics and its times in every mode, all of the same batch."""
     length = shape.length // 8 if options.quick else shape.length
     arrays = batch_of(SaCCMConfig().training(**shape.training), noise_store(shape.sizes, 500 * length, length=length))
     batch = {name: values.to(device) for name, values in arrays.items()}
@@ -105,17 +113,18 @@ def _measure(shape: Shape, device: str, options: Options) -> tuple[int, dict[str
         for _ in range(WARM_UP):
             agent.update(batch)
         actions[mode] = _updates(agent, batch, count=20 if device == "cuda" else 1)
-    return len(batch["step_index"]), interleave(actions, options.rounds if device == "cuda" else min(options.rounds, 5))
+    transitions = len(batch["step_index"]) // agent.config.updates_per_batch
+    return transitions, interleave(actions, options.rounds if device == "cuda" else min(options.rounds, 5))
 
 
 def _updates(agent: Agent, batch: Batch, count: int) -> Action:
-    """That many updates in a row, to the end of the last one."""
+    """All updates on the batch, that many times in a row, to the end of the last one."""
 
     def run() -> int:
         for _ in range(count):
             agent.update(batch)
         if batch["rows"].is_cuda:
             torch.cuda.synchronize()
-        return count
+        return count * agent.config.updates_per_batch
 
     return run

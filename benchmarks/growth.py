@@ -13,7 +13,7 @@ from rllib_sami import SaCCMConfig
 from rllib_sami.core.sampling import sample_updates
 from rllib_sami.core.task_store import TaskStore
 
-UPDATES = 10  # of one sample: what a fragment of the default configuration leads to
+BATCHES = 1  # of one sample: a round of the default configuration leads to no more
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Learning:
         self.sample()
 
     def sample(self) -> int:
-        """Draws the batches of several updates; returns how many."""
-        self._batches = tensors_of(sample_updates(self.store, self._sampling, UPDATES, self._rng))
-        return UPDATES
+        """Draws batches; returns for how many updates of actor and critics."""
+        self._batches = tensors_of(sample_updates(self.store, self._sampling, BATCHES, self._rng))
+        return BATCHES * self.agent.config.updates_per_batch
 
     def update(self) -> int:
-        """One update."""
+        """All updates on a batch; returns how many."""
         self.agent.update(self._batches[0])
-        return 1
+        return self.agent.config.updates_per_batch
 
     def actions(self) -> tuple[Action, Action]:
         """Sampling and updating."""
@@ -60,7 +60,7 @@ class Learning:
 
 
 def peak_memory(load: Load) -> float:
-    """MiB beyond those of the store that sampling and one update take at most, measured in a process of its own."""
+    """MiB beyond those of the store that a batch and its updates take at most, measured in a process of its own."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_peak_memory, args=(load, sender))

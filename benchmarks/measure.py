@@ -120,13 +120,13 @@ def _cpu_of_others() -> float:
     return (busy - sum(ticks.get(pid, 0) for pid in ours)) / tick
 
 
-def repeat(action: Callable[[], Any], count: int) -> Action:
-    """The action, ``count`` times, each being one item."""
+def repeat(action: Callable[[], Any], count: int, items: int = 1) -> Action:
+    """The action, ``count`` times, each being so many items."""
 
     def run() -> int:
         for _ in range(count):
             action()
-        return count
+        return count * items
 
     return run
 

@@ -110,4 +110,4 @@ def _growth(options: Options) -> tuple[Table, list[Case], dict]:
         }
         for load, peak in peaks.items()
     }
-    return table_of("Per update", columns, rows), cases, {"growth": fields}
+    return table_of("Per update of actor and critics", columns, rows), cases, {"growth": fields}

@@ -33,7 +33,7 @@ def _train_against_parts(options: Options) -> None:
     def parts() -> int:
         nonlocal done
         steps, before, done = recording.replay(), done, _num_updates(algorithm)
-        for index in range(done - before):
+        for index in range((done - before) // config.updates_per_batch):
             agent.update(batches[index % len(batches)])
         return steps
 
@@ -90,6 +90,6 @@ def _train_against_sac(options: Options) -> None:
 
 
 def _num_updates(algorithm: Any) -> int:
-    """Updates made so far."""
+    """Updates of actor and critics made so far."""
     key = (compat.LEARNER_RESULTS, compat.DEFAULT_MODULE_ID, NUM_UPDATES_LIFETIME)
     return int(algorithm.metrics.peek(key, default=0))

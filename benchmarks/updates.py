@@ -1,4 +1,8 @@
-"""Commands about gradient updates: ``update``, ``learner`` and ``buffer``."""
+"""Commands about gradient updates: ``update``, ``learner`` and ``buffer``.
+
+All times are of one update of actor and critics, with its share of what a batch's updates have in common: drawing it,
+encoding it, the contrasts.
+"""
 
 import click
 import numpy as np
@@ -25,6 +29,8 @@ from rllib_sami import SaCCMConfig, compat
 from rllib_sami.core.update import average_towards
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
+BATCHES = 1  # drawn at once: a round of the default configuration leads to no more
+
 
 @click.command()
 @click.option("--paper", is_flag=True, help="The authors' Ant shape: 16 + 16 episodes of 1,000 steps, every step used.")
@@ -48,8 +54,9 @@ def _default_update(options: Options) -> None:
     for name, config_class in CONFIGS.items():
         config = config_class()
         agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, store)
-        actions[name] = repeat(lambda agent=agent, batch=batch: agent.update(batch), calls)
-        actions[f"{name} floor"] = repeat(Floor(Shapes.of(agent.acting, batch, agent.config)), calls)
+        updates = config.updates_per_batch
+        actions[name] = repeat(lambda agent=agent, batch=batch: agent.update(batch), calls, updates)
+        actions[f"{name} floor"] = repeat(Floor(Shapes.of(agent.acting, batch, agent.config)), calls, updates)
         parts[name] = _update_parts(Agent.of(config, *HALF_CHEETAH), batch, calls)
     times = interleave(actions, options.rounds)
     part_times = {name: interleave(some, options.rounds) for name, some in parts.items()}
@@ -79,26 +86,33 @@ def _default_update(options: Options) -> None:
             ]
         )
     columns = ["", "update", "wall", "floor", "optimisers", "averages", "rest", "÷ floor"]
-    title = "CPU-ms per update: default configuration, HalfCheetah, episodes of 200 steps"
+    title = "CPU-ms per update of actor and critics: default configuration, HalfCheetah, episodes of 200 steps"
     table = table_of(title, columns, rows)
     case = Case("SaCCM ÷ floor", times["SaCCM"].cpu / times["SaCCM floor"].cpu, target=1.35)
     report("update", [table], [case], options, algorithms=algorithms)
 
 
 def _update_parts(agent: Agent, batch: dict[str, torch.Tensor], calls: int) -> dict:
-    """What an update does beside losses and products, each on its own."""
+    """What the updates on a batch do beside losses and products, each on its own."""
     agent.update(batch)  # makes the gradients
+    config, optimizers = agent.config, agent.optimizers
 
     def optimisers() -> None:
-        for optimizer in vars(agent.optimizers).values():
-            optimizer.step()
+        for index in range(config.updates_per_batch):
+            for optimizer in (optimizers.critic, optimizers.actor, optimizers.alpha):
+                optimizer.step()
+            if config.encoder_critic_gradient or index % config.contrast_interval == 0:
+                optimizers.encoder.step()
 
     def averages() -> None:
         with torch.no_grad():
-            average_towards(agent.learning.target_critics, agent.learning.critics, agent.config.tau)
-            average_towards(agent.learning.key_encoder, agent.acting.encoder, agent.config.key_encoder_tau)
+            for index in range(config.updates_per_batch):
+                average_towards(agent.learning.target_critics, agent.learning.critics, config.tau)
+                if index % config.contrast_interval == 0:
+                    average_towards(agent.learning.key_encoder, agent.acting.encoder, config.key_encoder_tau)
 
-    return {"optimisers": repeat(optimisers, calls), "averages": repeat(averages, calls)}
+    parts = {"optimisers": optimisers, "averages": averages}
+    return {name: repeat(part, calls, config.updates_per_batch) for name, part in parts.items()}
 
 
 def _paper_update(options: Options) -> None:
@@ -132,13 +146,13 @@ def _paper_update(options: Options) -> None:
 @click.command()
 @options(rounds=9, quick_rounds=2)
 def learner(options: Options) -> None:
-    """LearnerGroup.update with U = 16 ÷ 16 x core.update on the same arrays."""
-    num_updates = 4 if options.quick else 16
+    """LearnerGroup.update ÷ core.update on the same arrays: a batch and all its updates."""
     config = our_config(SaCCMConfig, "SaMI/HalfCheetah-v0", 8, 25, max_steps=200)
     with ray_cluster():
         algorithm = config.build_algo()
         fill(algorithm.replay_buffer.store, 50_000)
-        sample = algorithm.replay_buffer.sample(num_updates)
+        num_updates = BATCHES * config.updates_per_batch
+        sample = algorithm.replay_buffer.sample(BATCHES)
         agent, batches = Agent.of(config, *HALF_CHEETAH), tensors_of(sample)
 
         def grouped() -> int:
@@ -153,7 +167,8 @@ def learner(options: Options) -> None:
         times = interleave({"LearnerGroup.update": grouped, "core.update": bare}, options.rounds)
         algorithm.stop()
     rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
-    table = table_of(f"SaCCM, HalfCheetah, U = {num_updates}", ["ms per update", "CPU", "wall"], rows)
+    title = f"SaCCM, HalfCheetah, {num_updates} updates of actor and critics in a call"
+    table = table_of(title, ["ms per update", "CPU", "wall"], rows)
     case = Case("LearnerGroup ÷ core", times["LearnerGroup.update"].cpu / times["core.update"].cpu, target=1.10)
     cpu_ms = {name: figures(some.cpu, 1e3) for name, some in times.items()}
     report("learner", [table], [case], options, updates_per_call=num_updates, cpu_ms=cpu_ms)
@@ -172,16 +187,17 @@ def buffer(options: Options) -> None:
     num_bytes = sum(values.nbytes for values in vars(store).values() if isinstance(values, np.ndarray))
     size = num_bytes / store.num_steps / (4 * (obs_dim + action_dim + 1))
 
-    updates = 16
+    updates = BATCHES * config.updates_per_batch
     agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, store)
 
     def sample() -> int:
-        replay_buffer.sample(updates)
+        replay_buffer.sample(BATCHES)
         return updates
 
-    times = interleave({"sample": sample, "update": repeat(lambda: agent.update(batch), 2)}, options.rounds)
+    learn = repeat(lambda: agent.update(batch), BATCHES, config.updates_per_batch)
+    times = interleave({"sample": sample, "update": learn}, options.rounds)
     rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
-    title = f"{store.num_steps:,} steps stored in episodes of 200, {updates} updates drawn at once, SaCCM"
+    title = f"{store.num_steps:,} steps stored in episodes of 200, SaCCM, {updates} updates of actor and critics drawn"
     cases = [
         Case("bytes per transition ÷ raw", np.array([size]), target=1.1),
         Case("sample ÷ update", times["sample"].cpu / times["update"].cpu, target=0.03),

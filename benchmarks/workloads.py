@@ -27,6 +27,8 @@ NUM_TASKS = 4  # of both, in training
 EPISODE_LENGTH = 200  # as the tuned examples have it
 TRAINED = "HalfCheetah, 8 environments, fragments of 25, episodes of 200 steps"
 PAPER = {  # the authors' settings for MuJoCo, as far as they make an update's work
+    "updates_per_batch": 1,
+    "contrast_interval": 1,
     "train_episodes": 16,
     "loss_timesteps": None,
     "contrast_episodes": 16,
@@ -66,7 +68,7 @@ class Agent:
         return cls(acting, learning, Optimizers(**optimizers), config.get_update_config(action_dim), loss_functions)
 
     def update(self, batch: Batch) -> None:
-        """One update, as the learner calls it."""
+        """All updates on one batch, as the learner makes them: ``config.updates_per_batch`` of actor and critics."""
         update(self.acting, self.learning, self.optimizers, batch, self.config, None, self.loss_functions)
 
 
@@ -108,13 +110,13 @@ def noise_store(sizes: tuple[int, int], num_steps: int = 50_000, **options: int)
 
 
 def tensors_of(arrays: dict[str, np.ndarray]) -> list[Batch]:
-    """The batches of a sample, one for each update."""
+    """The batches of a sample, one for each call of ``Agent.update``."""
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     return [{name: values[index] for name, values in tensors.items()} for index in range(len(arrays["step_index"]))]
 
 
 def batch_of(config: SaMIConfig, store: TaskStore) -> Batch:
-    """One update's batch."""
+    """A single batch, for one call of ``Agent.update``."""
     return tensors_of(sample_updates(store, config.get_sampling_config(), 1, np.random.default_rng(0)))[0]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ def test_a_command_prints_a_table_and_ends_with_json(command, tmp_path):
     assert written["command"] == f"python benchmarks/speed.py {command} --quick --rounds 1"
 
 
+def small(shape):
+    """A shape with less of everything but of what decides how its updates share batches and steps."""
+    sizes = {"actor_hidden": [8], "critic_hidden": [8], "encoder_hidden_dim": 8}
+    episodes = {"train_episodes": 4, "contrast_episodes": 8, "num_negatives": 7}
+    return replace(shape, length=64, training={**shape.training, **sizes, **episodes})
+
+
 @pytest.mark.parametrize("command", ["update --device cuda", "update --device cpu", "update --paper --device cpu"])
 def test_updates_on_a_device(benchmark_modules, command, monkeypatch):
     import devices
@@ -56,7 +64,7 @@ def test_updates_on_a_device(benchmark_modules, command, monkeypatch):
     from updates import update
 
     monkeypatch.setattr(devices, "MODES", {mode: devices.MODES[mode] for mode in ("eager", "bfloat16")})
-    monkeypatch.setattr(devices, "SHAPES", dict.fromkeys(devices.SHAPES, devices.SHAPES["default"]))
+    monkeypatch.setattr(devices, "SHAPES", {name: small(shape) for name, shape in devices.SHAPES.items()})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = CliRunner().invoke(update, [*command.split()[1:], "--quick", "--rounds", "1"])
     if "cuda" in command:
@@ -68,6 +76,54 @@ def test_updates_on_a_device(benchmark_modules, command, monkeypatch):
     assert [case["case"] for case in line["cases"]] == [
         f"{name}: bfloat16 ÷ eager" for name in (["paper"] if "paper" in command else devices.SHAPES)
     ]
+
+
+@pytest.mark.parametrize(("name", "updates", "transitions"), [("default", 32, 256), ("batch", 1, 32), ("paper", 1, 32)])
+def test_updates_of_a_shape_are_counted_one_by_one(benchmark_modules, name, updates, transitions, monkeypatch):
+    import devices
+    from floor import Floor, Shapes
+    from measure import Options
+    from workloads import Agent, batch_of, noise_store
+
+    from rllib_sami import SaCCMConfig
+
+    shape = small(devices.SHAPES[name])  # as `quick` has it: episodes of 8 steps
+    monkeypatch.setattr(devices, "MODES", {"eager": {}})
+    assert devices._measure(shape, "cpu", Options(quick=True, rounds=1, out=None))[0] == transitions
+    config = SaCCMConfig().environment("SaMI/Ant-v0").training(**shape.training)
+    config.validate()
+    agent, batch = Agent.of(config, *shape.sizes), batch_of(config, noise_store(shape.sizes, 4_000, length=8))
+    assert devices._updates(agent, batch, count=2)() == 2 * updates
+    assert all(optimizer.state for optimizer in (agent.optimizers.encoder, agent.optimizers.critic))
+    (steps,) = {int(state["step"]) for state in agent.optimizers.actor.state.values()}
+    assert steps == 2 * updates
+    for with_contrast in (True, False):
+        Floor(Shapes.of(agent.acting, batch, agent.config, with_contrast))()
+
+
+@pytest.mark.parametrize("name", ["TESAC", "SaCCM"])
+def test_optimisers_and_averages_are_those_of_an_update(benchmark_modules, name, monkeypatch):
+    import updates
+    from workloads import CONFIGS, HALF_CHEETAH, Agent, batch_of, noise_store
+
+    import rllib_sami.core.update as core
+
+    config = CONFIGS[name]()
+    batch = batch_of(config, noise_store(HALF_CHEETAH, 1_600, length=8))
+    agent, averages = Agent.of(config, *HALF_CHEETAH), []
+    for module in (core, updates):
+        monkeypatch.setattr(module, "average_towards", lambda averaged, *rest: averages.append(type(averaged)))
+
+    def steps() -> list[int]:
+        """Steps taken so far, by optimiser."""
+        return [max(int(s["step"]) for s in one.state.values()) for one in vars(agent.optimizers).values()]
+
+    parts = updates._update_parts(agent, batch, calls=1)  # makes the updates on one batch
+    of_update, averaged = steps(), list(averages)
+    averages.clear()
+    assert parts["optimisers"]() == parts["averages"]() == config.updates_per_batch
+    assert [after - before for before, after in zip(of_update, steps(), strict=True)] == of_update
+    assert averages == averaged
 
 
 @pytest.mark.parametrize("name", ["TESAC", "CCM", "SaTESAC", "SaCCM"])
@@ -129,8 +185,6 @@ def test_predicted_throughput_of_known_work(benchmark_modules):
 
 
 def test_predicted_throughput_with_a_network_and_with_few_cores(benchmark_modules):
-    from dataclasses import replace
-
     from scaling import Work
 
     alone = Work(steps=100, sample_s=0.1, round_s=0.0, runner_s=0.002)

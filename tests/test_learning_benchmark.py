@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pandas as pd
 import pytest
@@ -82,6 +83,13 @@ def finished_jobs(benchmark, suite_file, tmp_path):
     return tmp_path / "out", jobs
 
 
+def saved_steps(checkpoint: Path) -> int:
+    """Environment steps of a checkpoint that another process may be exchanging; 0 if none is there just now."""
+    from rllib_sami.checkpoint_files import manifest_of
+
+    return (manifest_of(checkpoint) or {}).get("num_env_steps_sampled_lifetime", 0)
+
+
 def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "benchmarks.learning", *map(str, words)]
 
@@ -152,6 +160,20 @@ def test_a_suite_lays_its_settings_over_files_and_single_ones_over_all(benchmark
         ("encoder_hidden_dim", "encoder_hiden_dim", "encoder_hidden_dim"),
         ("num_env_steps_sampled_lifetime", "training_iteration", "'stop' must be"),
         ("SaMI/Pendulum-v0", "SaMI/Pendulum-v9", "unknown environment"),
+        ("seeds: [3]", "seeds: 3", "'seeds' must be a list of whole numbers, such as [0, 1, 2], not 3."),
+        ("seeds: [3]", "seeds: [3, a]", "not [3, 'a']"),
+        ("seeds: [3]", "seeds: [3, 3]", "2 of its jobs would be 'SAC-Pendulum-seed3'"),
+        ("episodes: 1", "episodes: many", "'episodes' must be a whole number of at least 1, not 'many'"),
+        ("  SAC: {run: PlainSAC}", "  SAC: PlainSAC", "algorithm 'SAC' must be a mapping"),
+        ("  SAC: {run: PlainSAC}", "  SAC: {run: PlainSAC, config: [a]}", "'config' must be a mapping"),
+        ("  SAC: {run: PlainSAC}", "  plain/SAC: {run: PlainSAC}", "'plain/SAC' cannot name an algorithm"),
+        ("  Pendulum: {", "  3: {", "3 cannot name an algorithm or an environment"),
+        ("stop: {num_env_steps_sampled_lifetime: 6_000}", "stop: 6_000", "'stop' must be a mapping"),
+        (
+            "environments:",
+            "  SAC-A: {run: PlainSAC}\nenvironments:\n  A-Pendulum: {stop: {num_env_steps_sampled_lifetime: 1}}",
+            "2 of its jobs would be 'SAC-A-Pendulum-seed3'",
+        ),
     ],
 )
 def test_a_mistake_in_a_suite_is_told_before_anything_runs(benchmark, suite_file, tmp_path, old, new, said):
@@ -182,8 +204,75 @@ def test_changed_settings_are_an_error_that_names_them(benchmark, suite_file, tm
         left_to_do(changed, tmp_path)
     assert (folder_of(tmp_path, jobs[0]) / DONE).exists()
     assert left_to_do(changed, tmp_path, overwrite=True) == changed[:1]
-    assert not folder_of(tmp_path, jobs[0]).exists()
+    assert [path.name for path in folder_of(tmp_path, jobs[0]).iterdir()] == [".lock"]
     assert left_to_do([jobs[1]], tmp_path) == []
+
+
+def test_a_job_that_runs_is_not_overwritten(benchmark, suite_file, tmp_path, monkeypatch):
+    from benchmarks.learning import running
+    from benchmarks.learning.__main__ import main
+    from benchmarks.learning.files import CHECKPOINT, STARTED, locked, write_json
+    from benchmarks.learning.suite import load_jobs
+
+    job = load_jobs(suite_file)[0]
+    folder = running.folder_of(tmp_path / "out", job)
+    (folder / CHECKPOINT).mkdir(parents=True)
+    write_json(folder / STARTED, {"fingerprint": "another", "settings": job.settings})
+    monkeypatch.setattr(running, "PATIENCE_S", 0.0)
+    words = ["run", str(suite_file), "--out", str(tmp_path / "out"), "--overwrite"]
+    with locked(folder, 0.0):
+        result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert f"--out: {folder} is in use by another process" in result.output
+    assert (folder / CHECKPOINT).exists()
+
+
+def test_only_folders_in_use_are_told_as_such(benchmark, suite_file, tmp_path, monkeypatch):
+    from benchmarks.learning import __main__ as command_line
+
+    def run_jobs(*given):
+        raise TimeoutError("Ray did not start")
+
+    monkeypatch.setattr(command_line, "run_jobs", run_jobs)
+    result = CliRunner().invoke(command_line.main, ["run", str(suite_file), "--out", str(tmp_path)])
+    assert isinstance(result.exception, TimeoutError)
+    assert "--out" not in result.output.replace(str(tmp_path), "")
+
+
+def test_a_traceback_is_named_only_where_there_is_one(benchmark, suite_file, tmp_path, monkeypatch):
+    from benchmarks.learning import __main__ as command_line
+
+    def run_jobs(jobs, out, *given):
+        (out / "jobs" / jobs[0].id).mkdir(parents=True)
+        (out / "jobs" / jobs[0].id / "error.txt").write_text("traceback")
+        return {job.id: "no result" for job in jobs}
+
+    monkeypatch.setattr(command_line, "run_jobs", run_jobs)
+    result = CliRunner().invoke(command_line.main, ["run", str(suite_file), "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    first, *others = [line for line in result.output.splitlines() if line.startswith("failed: ")]
+    assert first == f"failed: SAC-Pendulum-seed3: no result ({tmp_path}/jobs/SAC-Pendulum-seed3/error.txt)"
+    assert others == ["failed: SaCCM-Pendulum-seed3: no result", "failed: CCM-Pendulum-seed3: no result"]
+
+
+def test_a_job_tells_all_commits_that_it_was_trained_with(benchmark, suite_file, tmp_path):
+    from benchmarks.learning.files import STARTED, read_json, write_json
+    from benchmarks.learning.job import start
+    from benchmarks.learning.suite import load_jobs
+    from benchmarks.learning.tables import whence
+
+    job = load_jobs(suite_file)[0]
+    assert start(job, tmp_path, "first") == ["first"]
+    assert start(job, tmp_path, "second") == ["second"]  # nothing of the first had been saved
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "manifest.json").write_text('{"num_env_steps_sampled_lifetime": 400}')
+    assert start(job, tmp_path, "third") == start(job, tmp_path, "third") == ["second", "third"]
+    assert read_json(tmp_path / STARTED)["commits"] == ["second", "third"]
+    write_json(tmp_path / STARTED, {"fingerprint": job.fingerprint, "settings": job.settings})
+    assert start(job, tmp_path, "third") == ["unknown", "third"]
+    hardware = {"hardware": {"processor": "p"}}
+    said = whence([{"commit": "b", "commits": ["a", "b"], **hardware}, {"commit": "c", **hardware}])
+    assert said.startswith("2 jobs on p, of commit a and b and c. They are of different code")
 
 
 def test_a_curve_goes_on_from_the_checkpoint(benchmark, tmp_path):
@@ -201,8 +290,27 @@ def test_a_curve_goes_on_from_the_checkpoint(benchmark, tmp_path):
     assert curve.last["env_steps"] == 200
     curve.close()
     assert list(read_curve(path)["env_steps"]) == [100, 200]
-    with pytest.raises(ValueError, match="ends before the checkpoint"):
+    with pytest.raises(ValueError, match=f"ends before the checkpoint.* Remove {tmp_path} and the job begins anew"):
         Curve(path, 300)
+
+
+def test_a_checkpoint_that_is_refused_says_how_to_begin_anew(benchmark, suite_file, tmp_path, monkeypatch):
+    from benchmarks.learning import job as jobs
+    from benchmarks.learning.files import FIELDS, Curve
+    from benchmarks.learning.suite import load_jobs
+
+    curve = Curve(tmp_path / "curve.csv", 0)
+    curve.append({**dict.fromkeys(FIELDS, 1.0), "env_steps": 400})
+    curve.close()
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "manifest.json").write_text('{"num_env_steps_sampled_lifetime": 400}')
+    algorithm = MagicMock()
+    made = algorithm.get_default_config().environment().update_from_dict().build_algo()
+    made.restore_from_path.side_effect = ValueError("made with 64,\nbut this has 128.")
+    monkeypatch.setattr(jobs, "ALGORITHMS", {"PlainSAC": algorithm})
+    with pytest.raises(RuntimeError, match=f"made with 64, but this has 128. .*remove {tmp_path} and"):
+        jobs.train_job(load_jobs(suite_file)[0], tmp_path)
+    assert f"remove {tmp_path} and the job begins anew" in (tmp_path / "error.txt").read_text()
 
 
 def test_a_folder_in_use_is_refused(benchmark, suite_file, tmp_path):
@@ -280,12 +388,18 @@ def test_contexts_are_played_once_and_compared_seed_by_seed(benchmark, finished_
         return (folder / "contexts.md").read_text()
 
     monkeypatch.setattr(contexts, "play", play)
+    for seed, run, width in ((3, "PlainSAC", None), (4, "SaMI", 0)):
+        file = folder / "jobs" / f"SAC-Pendulum-seed{seed}" / "done.json"
+        done = json.loads(file.read_text())
+        done["settings"]["run"] = run
+        done["settings"]["config"]["context_dim"] = width
+        file.write_text(json.dumps(done))
     (folder / "jobs" / "CCM-Pendulum-seed3" / ".contexts").mkdir()  # of a process that was killed
     assert "| SaCCM |" not in contexts_of("--only", "CCM-*")
     first = [(f"CCM-Pendulum-seed{seed}", context) for seed in (3, 4) for context in ("zero", "shuffled")]
     assert played == first
     page = contexts_of()
-    assert played == first + [(f"Sa{name}", context) for name, context in first]  # and SAC, without context, never
+    assert played == first + [(f"Sa{name}", context) for name, context in first]  # and those without context never
     assert contexts_of() == page
     assert len(played) == 8
     # Seeds differ by 100, contexts by 4 and 1 for each: the difference in pairs has no spread.
@@ -343,7 +457,8 @@ def test_a_killed_run_goes_on_and_repeats_nothing_and_a_failure_ends_no_other_jo
     running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **where)
     try:
         until = time.monotonic() + 240
-        while not (second / "checkpoint" / "manifest.json").exists():
+        # With whole episodes in it: a buffer without any would first have to fill, and updates be fewer.
+        while (kept := saved_steps(second / "checkpoint")) < 2_000:
             assert running.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -352,10 +467,9 @@ def test_a_killed_run_goes_on_and_repeats_nothing_and_a_failure_ends_no_other_jo
         running.wait()
     assert not (second / "done.json").exists()
     written = (first / "done.json").stat().st_mtime_ns
-    kept = json.loads((second / "checkpoint" / "manifest.json").read_text())["num_env_steps_sampled_lifetime"]
     before = pd.read_csv(second / "curve.csv", on_bad_lines="skip")
     before = before[before["env_steps"] <= kept]
-    assert 0 < kept < 6_000
+    assert len(before) == kept / 200 < 30
 
     (third / "checkpoint").mkdir(parents=True)  # without a curve: somebody has meddled with it
     (third / "checkpoint" / "manifest.json").write_text('{"num_env_steps_sampled_lifetime": 400}')
@@ -367,12 +481,15 @@ def test_a_killed_run_goes_on_and_repeats_nothing_and_a_failure_ends_no_other_jo
     assert "ends before the checkpoint at 400" in (third / "error.txt").read_text()
     assert not (third / "done.json").exists()
     assert (first / "done.json").stat().st_mtime_ns == written
-    for folder in (first, second):
+    for folder, updates in ((first, 560), (second, 544)):  # 28 x 200 steps of learning / 10; 17 x 32 of those
         curve = pd.read_csv(folder / "curve.csv")
         assert list(curve["env_steps"]) == list(range(200, 6_001, 200))
         assert curve["cpu_s"].is_monotonic_increasing
         assert curve["updates"].is_monotonic_increasing
-        assert json.loads((folder / "done.json").read_text())["env_steps"] == 6_000
+        assert curve["updates"].iloc[-1] == updates
+        done = json.loads((folder / "done.json").read_text())
+        assert done["env_steps"] == 6_000
+        assert done["commits"] == [done["commit"]]
         assert not (folder / "checkpoint" / "replay_buffer").exists()
     pd.testing.assert_frame_equal(before, pd.read_csv(second / "curve.csv").iloc[: len(before)])
     assert (out / "report" / "index.html").exists()

@@ -17,6 +17,7 @@ import click
 from rllib_sami.cli import catalog
 from rllib_sami.cli.errors import INTERRUPTED, UserError
 
+from .files import ERROR, InUse
 from .job import CHECKPOINT_INTERVAL_S
 from .running import folder_of, hold, left_to_do, run_jobs
 from .suite import check_jobs, find_suite, load_jobs
@@ -57,14 +58,15 @@ def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None
             left = left_to_do(jobs, out, overwrite)
             click.echo(f"{len(jobs)} jobs, {len(left)} of them to do, in {out}")
             failed = run_jobs(left, out, cpus, checkpoint_interval) if left else {}
-    except TimeoutError as error:
+    except InUse as error:
         raise UserError(f"--out: {error}") from error
     except KeyboardInterrupt:
         click.echo("\nInterrupted. The same command goes on.", err=True)
         raise SystemExit(INTERRUPTED) from None
     by_id = {job.id: job for job in jobs}
     for name, message in failed.items():
-        click.echo(f"failed: {name}: {message} ({folder_of(out, by_id[name]) / 'error.txt'})", err=True)
+        file = folder_of(out, by_id[name]) / ERROR
+        click.echo(f"failed: {name}: {message}" + f" ({file})" * file.exists(), err=True)
     if len(failed) < len(jobs):
         _report(out, None)
     if failed:
@@ -94,7 +96,7 @@ def contexts(folder, only) -> None:
     try:
         for name in play_contexts(folder, only):
             click.echo(f"Played: {name}")
-    except TimeoutError as error:
+    except InUse as error:
         raise UserError(f"contexts: {error}") from error
     except KeyboardInterrupt:
         click.echo("\nInterrupted. The same command goes on.", err=True)

@@ -13,19 +13,21 @@ import pandas as pd
 from rllib_sami.cli.errors import UserError
 from rllib_sami.evaluation import statistics
 from rllib_sami.evaluation.results import Results, join
+from rllib_sami.registration import ALGORITHMS
 
 from .files import CONTEXTS, EPISODES, locked
 from .job import play, save
 from .reporting import finished
 from .suite import Job
-from .tables import interval, markdown, matrices, span, whence
+from .tables import TOO_NARROW, interval, markdown, matrices, span, whence
 
 LEARNED, ZERO, CHANGED = "learned", "zero", ("zero", "shuffled")
-WITHOUT_CONTEXT = "PlainSAC"
-_LEGEND = """\
+_LEGEND = f"""\
 The same agents play the same episodes with the context that their encoder makes, with zeros in its place, and with the
 context of another episode. Return: interquartile mean over runs (training seeds) and tasks, with its 95 % bootstrap
-interval over seeds. The difference is drawn in pairs: both sides of it are of the same seeds."""
+interval over seeds. The difference is drawn in pairs: both sides of it are of the same seeds.
+
+{TOO_NARROW}"""
 
 
 def with_context(folder: Path) -> list[dict[str, Any]]:
@@ -34,10 +36,16 @@ def with_context(folder: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: There is none.
     """
-    jobs = [job for job in finished(folder) if job["settings"]["run"] != WITHOUT_CONTEXT]
+    jobs = [job for job in finished(folder) if _context_dim(job["settings"]) > 0]
     if not jobs:
         raise UserError(f"{folder}: no finished job in it whose agent has a context.")
     return jobs
+
+
+def _context_dim(settings: dict[str, Any]) -> int:
+    """Returns the width of a job's context: its own, else its algorithm's default."""
+    width = settings["config"].get("context_dim")
+    return ALGORITHMS[settings["run"]].get_default_config().context_dim if width is None else width
 
 
 def play_contexts(folder: Path, only: Iterable[str] = ()) -> Iterator[str]:
@@ -49,6 +57,7 @@ def play_contexts(folder: Path, only: Iterable[str] = ()) -> Iterator[str]:
 
     Raises:
         UserError: No job fits.
+        InUse: Another process is playing one.
     """
     jobs, patterns = with_context(folder), list(only)
     kept = [job for job in jobs if not patterns or any(fnmatch.fnmatchcase(job["id"], each) for each in patterns)]

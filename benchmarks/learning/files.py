@@ -8,6 +8,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ import pandas as pd
 from rllib_sami import checkpoint_files
 
 FIELDS = ("env_steps", "updates", "cpu_s", "wall_s", "return_mean", "sance_bound", "log_k", "context_std")
+LOCK = ".lock"
+PATIENCE_S = 60.0  # a process whose `run` was killed lives on for a moment; it is waited for
 CURVE, CHECKPOINT, EPISODES, CONTEXTS, STARTED, DONE, ERROR = (
     "curve.csv",
     "checkpoint",
@@ -47,6 +50,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
+class InUse(TimeoutError):
+    """Another process has a folder."""
+
+
 @contextlib.contextmanager
 def locked(folder: Path, patience_s: float) -> Iterator[None]:
     """Holds a folder for this process, whose death frees it.
@@ -56,20 +63,39 @@ def locked(folder: Path, patience_s: float) -> Iterator[None]:
         patience_s: How long to wait for another process, in seconds.
 
     Raises:
-        TimeoutError: Another process has it still.
+        InUse: Another process has it still.
     """
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + patience_s
-    with (folder / ".lock").open("w") as handle:
+    with (folder / LOCK).open("w") as handle:
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= until:
-                    raise TimeoutError(f"{folder} is in use by another process.") from None
+                    raise InUse(f"{folder} is in use by another process.") from None
                 time.sleep(0.2)
         yield
+
+
+def empty(folder: Path, patience_s: float) -> None:
+    """Removes what a job has done; the lock stays and is held, so that no process writes there meanwhile.
+
+    Args:
+        folder: Of the job.
+        patience_s: As of ``locked``.
+
+    Raises:
+        InUse: Another process has it still.
+    """
+    with locked(folder, patience_s):
+        # Of a folder that a kill left half empty its records still say that it is of other settings.
+        for path in sorted(folder.iterdir(), key=lambda path: path.name in (STARTED, DONE)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 class Curve:
@@ -84,7 +110,10 @@ class Curve:
         rows = read_curve(path) if env_steps and path.exists() else pd.DataFrame(columns=list(FIELDS))
         rows = rows[rows["env_steps"] <= env_steps]
         if env_steps and (rows.empty or rows["env_steps"].iloc[-1] != env_steps):
-            raise ValueError(f"{path} ends before the checkpoint at {env_steps} environment steps: it was changed.")
+            raise ValueError(
+                f"{path} ends before the checkpoint at {env_steps} environment steps: it was changed. Remove "
+                f"{path.parent} and the job begins anew."
+            )
         aside = path.with_name(f".{path.name}")
         rows.to_csv(aside, index=False)
         aside.replace(path)

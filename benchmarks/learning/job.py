@@ -2,7 +2,8 @@
 
 The folder of a job, in the order in which files come to be:
 
-- ``started.json``: the job's settings; a folder of other settings is never gone on with.
+- ``started.json``: the job's settings; a folder of other settings is never gone on with. And the commits that its
+  training was part of, one after the other.
 - ``curve.csv``: a row per iteration.
 - ``checkpoint/``: the newest, with the replay buffer. The final one is without, which makes it small.
 - ``episodes/``: what the evaluation found, as ``Results`` saves it.
@@ -22,18 +23,18 @@ from typing import Any
 from rllib_sami import compat
 from rllib_sami.algorithm import REPLAY_BUFFER
 from rllib_sami.cli import catalog
+from rllib_sami.cli.errors import one_line
 from rllib_sami.evaluation.play import evaluate
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Results
 from rllib_sami.registration import ALGORITHMS
 
-from .files import CHECKPOINT, CURVE, DONE, EPISODES, ERROR, STARTED, Curve, checkpoint_steps, locked, read_json
+from .files import CHECKPOINT, CURVE, DONE, EPISODES, ERROR, PATIENCE_S, STARTED, Curve, checkpoint_steps, locked
+from .files import read_json as read
 from .files import write_json as write
 from .suite import Job
 
 CHECKPOINT_INTERVAL_S = 60.0
-# A process whose `run` was killed lives on for a moment; it is waited for.
-_PATIENCE_S = 60.0
 
 
 def train_job(job: Job, folder: Path, interval_s: float = CHECKPOINT_INTERVAL_S) -> dict[str, Any]:
@@ -51,12 +52,13 @@ def train_job(job: Job, folder: Path, interval_s: float = CHECKPOINT_INTERVAL_S)
         Exception: Whatever stopped it; ``error.txt`` has the traceback.
     """
     catalog.quiet(0)
-    with locked(folder, _PATIENCE_S):
-        if (done := read_json(folder / DONE)) is not None:
+    with locked(folder, PATIENCE_S):
+        if (done := read(folder / DONE)) is not None:
             return done
         provenance = provenance_of()  # of the code that is running, whatever is checked out meanwhile
+        (folder / ERROR).unlink(missing_ok=True)  # of another attempt
         try:
-            write(folder / STARTED, {"fingerprint": job.fingerprint, "settings": job.settings})
+            commits = start(job, folder, provenance["commit"])
             curve = Curve(folder / CURVE, checkpoint_steps(folder))
             try:
                 if curve.last["env_steps"] < job.env_steps:
@@ -68,10 +70,18 @@ def train_job(job: Job, folder: Path, interval_s: float = CHECKPOINT_INTERVAL_S)
         except Exception:
             (folder / ERROR).write_text(traceback.format_exc(), "utf-8")
             raise
-        (folder / ERROR).unlink(missing_ok=True)
-        done = _done(job, curve, results) | provenance
+        done = _done(job, curve, results) | provenance | {"commits": commits}
         write(folder / DONE, done)
         return done
+
+
+def start(job: Job, folder: Path, commit: str) -> list[str]:
+    """Writes ``started.json`` and returns its commits: those of work that is gone on with, and the one at hand."""
+    before = read(folder / STARTED)
+    commits = before.get("commits", ["unknown"]) if before and checkpoint_steps(folder) else []
+    commits = [*commits, *[commit] * (commit not in commits)]
+    write(folder / STARTED, {"fingerprint": job.fingerprint, "settings": job.settings, "commits": commits})
+    return commits
 
 
 def _train(job: Job, folder: Path, curve: Curve, interval_s: float) -> None:
@@ -79,7 +89,12 @@ def _train(job: Job, folder: Path, curve: Curve, interval_s: float) -> None:
     config = ALGORITHMS[job.run].get_default_config().environment(job.env).update_from_dict(job.config)
     algorithm = config.build_algo()
     if curve.last["env_steps"]:
-        algorithm.restore_from_path(folder / CHECKPOINT)
+        try:
+            algorithm.restore_from_path(folder / CHECKPOINT)
+        except Exception as error:  # such as a network that is another by default now
+            raise RuntimeError(
+                f"{one_line(error)} If the same command does not help, remove {folder} and the job begins anew."
+            ) from error
     saved = time.monotonic()
     while curve.last["env_steps"] < job.env_steps:
         cpu, wall = time.process_time(), time.perf_counter()

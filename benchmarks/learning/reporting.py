@@ -13,7 +13,7 @@ from rllib_sami.evaluation.reporting import report
 from rllib_sami.evaluation.results import Results
 
 from .files import CHECKPOINT, CURVE, DONE, EPISODES, read_curve, read_json
-from .tables import write_tables
+from .tables import commits_of, write_tables
 
 # Names in a job's curve, and in the files of Tune that the page reads.
 _AS_TUNE = {
@@ -87,7 +87,8 @@ def write_report(folder: Path, out: Path) -> list[Path]:
 def _one_provenance(provenance: dict[str, Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns the provenance of many jobs as one: what all share once, and each checkpoint where it lies now."""
     parts = provenance.get("parts", [provenance])
-    merged = {key: sorted({str(job[key]) for job in jobs}) for key in ("commit", "versions", "hardware")}
+    merged = {"commit": commits_of(jobs)}
+    merged |= {key: sorted({str(job[key]) for job in jobs}) for key in ("versions", "hardware")}
     one: dict[str, Any] = {
         "date": f"{min(job['date'] for job in jobs)} to {max(job['date'] for job in jobs)}",
         **{key: values[0] if len(values) == 1 else "; ".join(values) for key, values in merged.items()},

@@ -18,7 +18,7 @@ from rllib_sami.cli import catalog
 from rllib_sami.cli.errors import UserError, one_line
 from rllib_sami.cli.folders import differences
 
-from .files import DONE, STARTED, locked, read_json
+from .files import DONE, PATIENCE_S, STARTED, empty, locked, read_json
 from .suite import Job
 
 ROOT = Path(__file__).parents[2]
@@ -36,9 +36,10 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
     Args:
         jobs: Of the suite.
         out: Folder of the benchmark.
-        overwrite: Whether jobs whose settings have changed since are done anew; their folders are removed.
+        overwrite: Whether jobs whose settings have changed since are done anew; their folders are emptied.
 
     Raises:
+        InUse: Another process works on a job that would be done anew.
         UserError: A folder is of a job with other settings.
     """
     changed: list[tuple[Job, str]] = []
@@ -58,7 +59,7 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
             "Give another --out, or --overwrite to remove what these jobs have done and run them anew."
         )
     for job, _ in changed:
-        shutil.rmtree(folder_of(out, job))
+        empty(folder_of(out, job), PATIENCE_S)
     return left
 
 
@@ -72,7 +73,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float
         interval_s: Wall seconds between a job's checkpoints.
 
     Returns:
-        Id to message of each job that failed; ``error.txt`` in its folder has the traceback.
+        Id to message of each job that failed; ``error.txt`` in its folder has the traceback, unless it was killed.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the same command goes on.

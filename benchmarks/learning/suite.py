@@ -5,6 +5,8 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ SUITES = Path(__file__).parent / "suites"
 ENV_STEPS = "num_env_steps_sampled_lifetime"  # what ends a job
 # One process is one job: what the machine has decides how many run at once, not how one of them runs.
 LOCAL = {"num_env_runners": 0, "num_gpus_per_learner": 0}
+_NAME = re.compile(r"[\w .=+-]+")  # what a folder and a table take
 _SUITE_KEYS = ("seeds", "episodes", "config", "algorithms", "environments")
 _ALGORITHM_KEYS = ("run", "config")
 _ENVIRONMENT_KEYS = ("extends", "env", "stop", "config", "episodes", "evaluation_env_config", "algorithms")
@@ -96,6 +99,7 @@ def load_jobs(path: Path, only: Iterable[str] = ()) -> list[Job]:
     for key in ("seeds", "algorithms", "environments"):
         if not suite.get(key):
             raise UserError(f"{path}: '{key}' is missing or empty.")
+    _check_types(suite, str(path))
     environments = {name: _environment(suite, name, body, path) for name, body in suite["environments"].items()}
     jobs = [
         _job(suite, algorithm, name, seed, body, path)
@@ -103,6 +107,10 @@ def load_jobs(path: Path, only: Iterable[str] = ()) -> list[Job]:
         for name, body in environments.items()
         for algorithm in suite["algorithms"]
     ]
+    name, times = Counter(job.id for job in jobs).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{path}: {times} of its jobs would be '{name}'. Rename algorithms or environments, or take a "
+                        "seed away that is there twice.")  # fmt: skip
     patterns = list(only)
     kept = [job for job in jobs if not patterns or any(fnmatch.fnmatchcase(job.id, pattern) for pattern in patterns)]
     if not kept:
@@ -135,7 +143,11 @@ def _environment(suite: dict[str, Any], name: str, body: Any, path: Path) -> dic
     _check_keys(body, _ENVIRONMENT_KEYS, f"{path}, environment '{name}'")
     base = inherit({"extends": body["extends"]}, path) if "extends" in body else {}
     own = {key: value for key, value in body.items() if key != "extends"}
-    return merge(merge(base, {"config": suite.get("config") or {}}), own)
+    merged = merge(merge(base, {"config": suite.get("config") or {}}), own)
+    for key in ("stop", "config", "evaluation_env_config", "algorithms"):
+        _check_mapping(merged.get(key), f"{path}, environment '{name}': '{key}'")
+    _check_episodes(merged, f"{path}, environment '{name}'")
+    return merged
 
 
 def _job(suite: dict[str, Any], algorithm: str, name: str, seed: int, environment: dict[str, Any], path: Path) -> Job:
@@ -143,8 +155,10 @@ def _job(suite: dict[str, Any], algorithm: str, name: str, seed: int, environmen
     chosen = suite["algorithms"][algorithm] or {}
     special = (environment.get("algorithms") or {}).get(algorithm) or {}
     _check_keys(environment.get("algorithms") or {}, tuple(suite["algorithms"]), f"{place}, algorithms")
-    for body in (chosen, special):
-        _check_keys(body, _ALGORITHM_KEYS, f"{path}, algorithm '{algorithm}'")
+    for body, where in ((chosen, f"{path}, algorithm '{algorithm}'"), (special, f"{place}, algorithm '{algorithm}'")):
+        _check_mapping(body, where)
+        _check_keys(body, _ALGORITHM_KEYS, where)
+        _check_mapping(body.get("config"), f"{where}: 'config'")
     body = merge(merge({key: environment.get(key) for key in EXPERIMENT_KEYS}, chosen), special)
     steps = (body["stop"] or {}).get(ENV_STEPS)
     if not isinstance(steps, int) or steps < 1 or len(body["stop"]) > 1:
@@ -160,6 +174,33 @@ def _job(suite: dict[str, Any], algorithm: str, name: str, seed: int, environmen
         episodes=environment.get("episodes") or suite.get("episodes") or 5,
         evaluation_env_config=environment.get("evaluation_env_config") or {},
     )
+
+
+def _check_types(suite: dict[str, Any], place: str) -> None:
+    """Checks what is said of all jobs, and the names of algorithms and environments."""
+    seeds = suite["seeds"]
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        raise UserError(f"{place}: 'seeds' must be a list of whole numbers, such as [0, 1, 2], not {seeds!r}.")
+    for key in ("config", "algorithms", "environments"):
+        _check_mapping(suite.get(key), f"{place}: '{key}'")
+    _check_episodes(suite, place)
+    for name in (*suite["algorithms"], *suite["environments"]):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(
+                f"{place}: {name!r} cannot name an algorithm or an environment, as folders have these names: take "
+                "letters, digits, spaces and _ . = + - alone."
+            )
+
+
+def _check_mapping(value: Any, place: str) -> None:
+    if value is not None and not isinstance(value, dict):
+        raise UserError(f"{place} must be a mapping, such as {{name: ...}}, not {value!r}.")
+
+
+def _check_episodes(mapping: dict[str, Any], place: str) -> None:
+    episodes = mapping.get("episodes")
+    if episodes is not None and (type(episodes) is not int or episodes < 1):
+        raise UserError(f"{place}: 'episodes' must be a whole number of at least 1, not {episodes!r}.")
 
 
 def _check_keys(mapping: dict[str, Any], known: tuple[str, ...], place: str) -> None:

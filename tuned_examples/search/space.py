@@ -15,7 +15,7 @@ STEPS = "num_env_steps_sampled_lifetime"
 RATES: dict[str, Any] = {
     "contrast_coeff": tune.loguniform(0.01, 1.0),
     "temperature": tune.loguniform(0.05, 0.5),
-    "encoder_lr": tune.loguniform(1e-4, 1e-3),
+    "encoder_lr": tune.loguniform(1e-5, 1e-3),
     "critic_lr": tune.loguniform(1e-4, 1e-3),
     "actor_lr": tune.loguniform(1e-4, 1e-3),
     "updates_per_env_step": tune.loguniform(0.05, 0.5),
