@@ -1,0 +1,29 @@
+"""The exported agents of ``models/``: small, with a card, and still able to do what they were trained for."""
+
+from pathlib import Path
+
+import pytest
+
+from rllib_sami.evaluation import evaluate
+
+MODELS = Path(__file__).parents[1] / "models"
+# Return of two episodes of each training task that none without its skill gets; see the environments' pages.
+AT_LEAST = {
+    "saccm_point_goal": -12.0,  # not knowing the goal: -20
+    "saccm_pendulum": -500.0,  # hanging: about -1,600
+    "saccm_crippled_half_cheetah": 350.0,  # standing: 0
+}
+
+
+def test_every_model_is_tested():
+    assert {folder.name for folder in MODELS.iterdir() if folder.is_dir()} == AT_LEAST.keys()
+
+
+@pytest.mark.parametrize("name", AT_LEAST)
+def test_a_model_is_small_and_does_what_it_was_trained_for(name):
+    folder = MODELS / name
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
+    assert "# SaCCM on SaMI/" in (folder / "README.md").read_text("utf-8")
+    results = evaluate(folder, splits=["train"], episodes=2, progress=False)
+    assert results.episodes["return"].mean() > AT_LEAST[name]
+    assert results.contexts is not None
