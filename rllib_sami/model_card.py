@@ -29,7 +29,7 @@ rllib evaluate DIR
 from rllib_sami.export import load_exported
 
 module = load_exported("DIR").module()
-state = module.get_initial_state()   # of one episode; add a batch axis
+state = module.get_initial_state()  # of one episode; add a batch axis
 out = module.forward_inference({{"obs": obs, "state_in": state}})
 out["actions_for_env"], out["state_out"]
 ```
