@@ -56,6 +56,7 @@ class SaMIConfig(ContextConfig):
         # Networks.
         self.encoder_hidden_dim = 64
         self.encoder_reward = False
+        self.normalize_inputs = True
 
         # Contrast.
         self.contrast_interval = 1
@@ -100,6 +101,7 @@ class SaMIConfig(ContextConfig):
         self,
         *,
         encoder_reward: bool | None = NotProvided,
+        normalize_inputs: bool | None = NotProvided,
         contrast_interval: int | None = NotProvided,
         encoder_critic_gradient: bool | None = NotProvided,
         key_encoder: bool | None = NotProvided,
@@ -126,6 +128,8 @@ class SaMIConfig(ContextConfig):
 
         Args:
             encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
+            normalize_inputs: Whether the encoder standardises what it reads, by mean and standard deviation of the steps
+                that were learned from. Contexts tell tasks apart several times sooner.
             contrast_interval: Updates of actor and critics for each one of the encoder; above 1 only where the contrast
                 alone trains it. Divides ``updates_per_batch``. 1 to 8.
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.
@@ -229,8 +233,9 @@ class SaMIConfig(ContextConfig):
     @classmethod
     @override(AlgorithmConfig)
     def from_state(cls, state: dict[str, Any]) -> "SaMIConfig":
-        # Those of before batches were shared lack what now has another default.
-        return super().from_state({"updates_per_batch": 1, "contrast_interval": 1} | state)
+        # Those of earlier versions lack what now has another default.
+        former = {"updates_per_batch": 1, "contrast_interval": 1, "normalize_inputs": False}
+        return super().from_state(former | state)
 
     def get_update_config(self, action_dim: int) -> UpdateConfig:
         """Constants of one gradient update for ``action_dim`` actions."""

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .context_encoder import ContextEncoder, NoContext
+from .context_encoder import NORM_EPSILON, NORM_LIMIT, ContextEncoder, NoContext
 from .networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
 
-NORM_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
+SPHERE_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
 
 
 class Policy(Protocol):
@@ -100,14 +100,18 @@ class ArrayPolicy:
         ones = np.ones((len(obs), 1), np.float32)
         context, next_state = np.zeros((len(obs), 0), np.float32), state
         if self._encoder is not None:
-            inputs = [obs, previous_action, ones]
+            inputs = [obs, previous_action]
             if self._networks.config.encoder_reward:
-                inputs.insert(2, previous_reward)
+                inputs.append(previous_reward)
+            if self._encoder.norm is not None:
+                standardized = (np.concatenate(inputs, axis=1) - self._mean) * self._inverse_deviation
+                inputs = [standardized.clip(-NORM_LIMIT, NORM_LIMIT, out=standardized)]
+            inputs.append(ones)
             hidden, next_state = self._lstm(inputs, state) if self._is_lstm else self._gru(inputs, state, ones)
             context = np.concatenate([np.maximum(hidden, 0.0), ones], axis=1) @ self._head
             if self._encoder.normalize_context:
                 norm = np.sqrt(np.einsum("bd,bd->b", context, context))
-                context /= np.maximum(norm, NORM_EPSILON)[:, None]
+                context /= np.maximum(norm, SPHERE_EPSILON)[:, None]
 
         units = np.concatenate([obs, context, ones], axis=1)
         for weights in self._hidden:
@@ -121,6 +125,9 @@ class ArrayPolicy:
         return np.tanh(raw), context, next_state
 
     def _refresh_encoder(self, encoder: ContextEncoder) -> None:
+        if encoder.norm is not None:
+            self._mean = encoder.norm.mean.cpu().numpy().copy()
+            self._inverse_deviation = (encoder.norm.variance + NORM_EPSILON).rsqrt().cpu().numpy()
         rnn: Any = encoder.recurrent
         if self._is_lstm:
             bias = rnn.bias_ih_l0 + rnn.bias_hh_l0

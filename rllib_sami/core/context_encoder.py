@@ -13,6 +13,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ENCODER_TYPES = ("lstm", "gru")
+NORM_EPSILON = 1e-8
+NORM_LIMIT = 10.0  # in standard deviations: what hardly ever varied in training must not drown all else
+
+
+class RunningNorm(nn.Module):
+    """Standardises inputs by mean and standard deviation of all that it was shown.
+
+    Until it is shown any, it changes nothing but what lies beyond ``NORM_LIMIT``.
+
+    Args:
+        dim: Width ``I`` of the inputs.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("variance", torch.ones(dim))
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[..., I]`` of ``inputs`` ``[..., I]``, within ``NORM_LIMIT`` of 0."""
+        return ((inputs - self.mean) * (self.variance + NORM_EPSILON).rsqrt()).clamp(-NORM_LIMIT, NORM_LIMIT)
+
+    @torch.no_grad()
+    def show(self, moments: Tensor) -> None:
+        """Takes in one more batch; all of them weigh the same.
+
+        Args:
+            moments: Mean and variance of the batch's inputs, ``[2, I]``.
+        """
+        mean, variance = moments
+        self.count += 1.0
+        difference = mean - self.mean
+        self.mean += difference / self.count
+        # The first batch replaces the variance of 1, the others add what lies between the means.
+        between = difference * (mean - self.mean)
+        self.variance += (variance + between - self.variance) / self.count
 
 
 class ContextEncoder(nn.Module):
@@ -27,6 +68,8 @@ class ContextEncoder(nn.Module):
         context_dim: Width ``D`` of the context.
         encoder_type: ``"lstm"`` or ``"gru"``.
         normalize_context: Put every context on the unit sphere.
+        normalize_inputs: Standardise inputs by what ``norm`` was shown. Tasks differ in small effects, which inputs of
+            other sizes would hide for long.
 
     Raises:
         ValueError: If ``encoder_type`` is unknown.
@@ -39,6 +82,7 @@ class ContextEncoder(nn.Module):
         context_dim: int = 6,
         encoder_type: str = "lstm",
         normalize_context: bool = True,
+        normalize_inputs: bool = False,
     ):
         super().__init__()
         if encoder_type not in ENCODER_TYPES:
@@ -46,6 +90,7 @@ class ContextEncoder(nn.Module):
         self.encoder_type = encoder_type
         self.normalize_context = normalize_context
         self.input_dim, self.hidden_dim = input_dim, hidden_dim
+        self.norm = RunningNorm(input_dim) if normalize_inputs else None
         recurrent_class = nn.LSTM if encoder_type == "lstm" else nn.GRU
         self.recurrent = recurrent_class(input_dim, hidden_dim, batch_first=True)
         self.head = nn.Linear(hidden_dim, context_dim)
@@ -65,6 +110,7 @@ class ContextEncoder(nn.Module):
         Returns:
             Contexts ``[B, T, D]``.
         """
+        inputs = inputs if self.norm is None else self.norm(inputs)
         initial: Any = None
         if state is not None:  # torch wants a leading axis of layers
             parts = tuple(part.contiguous() for part in state[None].split(self.hidden_dim, dim=-1))
@@ -82,6 +128,7 @@ class ContextEncoder(nn.Module):
         Returns:
             Context ``[B, D]`` and the next state ``[B, S]``.
         """
+        inputs = inputs if self.norm is None else self.norm(inputs)
         rnn = self.recurrent
         weights: Any = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
         if self.encoder_type == "lstm":

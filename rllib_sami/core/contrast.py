@@ -55,16 +55,19 @@ def contrast_terms(
     Args:
         query: ``[G, n, D]``.
         positive_keys: ``[G, n, D]``.
-        negative_keys: ``[G, K-1, D]``.
+        negative_keys: ``[G, S, K-1, D]``, ``S`` sets with a bound each; the loss is of their mean.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
 
     Returns:
         The loss, and scalar tensors by metric name, without gradient.
     """
+    num_sets, num_negatives = negative_keys.shape[1:3]
     positive, negative = losses.similarity_scores(
-        query, positive_keys, negative_keys, config.similarity, similarity_map
+        query, positive_keys, negative_keys.flatten(1, 2), config.similarity, similarity_map
     )
+    negative = negative.unflatten(-1, (num_sets, num_negatives))  # [G, n, S, K-1]
+    positive = positive.unsqueeze(-1).expand(negative.shape[:-1])
     bound = losses.sance_bound_from_scores(positive, negative, config.temperature)
     if config.objective == "sance":
         loss = -bound
@@ -146,5 +149,7 @@ class SkillContrast(nn.Module):
 
 
 def average_towards(average: nn.Module, source: nn.Module, rate: float) -> None:
-    """``average <- (1 - rate) average + rate source``, for all parameters in one call."""
+    """``average <- (1 - rate) average + rate source``, for all parameters in one call; buffers are copied."""
     torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
+    for mine, theirs in zip(average.buffers(), source.buffers(), strict=True):
+        mine.copy_(theirs)

@@ -100,6 +100,7 @@ class NetworkConfig:
         encoder_type: ``"lstm"`` or ``"gru"``.
         encoder_reward: Whether the encoder reads the previous reward too.
         normalize_context: Whether contexts lie on the unit sphere.
+        normalize_inputs: Whether the encoder standardises what it reads.
         actor_hidden: Hidden layer sizes of the actor.
         critic_hidden: Hidden layer sizes of each critic.
         initial_alpha: Entropy coefficient at the start.
@@ -112,6 +113,7 @@ class NetworkConfig:
     encoder_type: str = "lstm"
     encoder_reward: bool = False
     normalize_context: bool = True
+    normalize_inputs: bool = False
     actor_hidden: tuple[int, ...] = (256, 256)
     critic_hidden: tuple[int, ...] = (256, 256)
     initial_alpha: float = 1.0
@@ -133,6 +135,7 @@ class ActorNetworks(nn.Module):
                 config.context_dim,
                 config.encoder_type,
                 config.normalize_context,
+                config.normalize_inputs,
             )
         self.actor = Actor(obs_dim + config.context_dim, action_dim, config.actor_hidden)
 

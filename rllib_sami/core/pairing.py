@@ -4,7 +4,10 @@
 |---|---|---|---|
 | ``task`` | CCM | same task | other tasks |
 | ``skill`` | SaTESAC | same task, high return (the good skill) | same task, low return (bad skills) |
-| ``skill_task`` | SaCCM | same task, high return | half same task, low return; half other tasks |
+| ``skill_task`` | SaCCM | same task, high return | a set of the same task, low return; a set of other tasks |
+
+With two sets of negatives there are two bounds, one of skills and one of tasks. In one softmax the task's own episodes,
+which are hard to tell apart as long as all skills are poor, would leave nothing to learn of the others.
 
 High and low are ranks *within* a task, so a task that is hard for everybody still has its good skills. Equal returns
 are ranked at random, anew at each draw, so that they carry no lesson.
@@ -54,8 +57,8 @@ class Pairs:
         positive_episode: ``[U, G, N]``: another positive episode of the same group, if it has one; with
             ``positive_step``.
         positive_step: ``[U, G, N]``.
-        negative_episode: ``[U, G, K-1]``; with ``negative_step``.
-        negative_step: ``[U, G, K-1]``.
+        negative_episode: ``[U, G, S, K-1]``, in ``S`` sets, of skills and of tasks; with ``negative_step``.
+        negative_step: ``[U, G, S, K-1]``.
         return_gap: Mean reward per step of the high-return episodes less that of the low-return ones (1 without
             skills), ``[U]``.
     """
@@ -92,7 +95,7 @@ def draw_pairs(
         num_episodes: Episodes ``E`` of one update, shared by its groups (a few less if they do not divide evenly; more
             if they are too few for one group, or for two where other tasks give negatives).
         queries_per_episode: Queries from each positive episode.
-        num_negatives: ``K - 1``.
+        num_negatives: ``K - 1``, in each set.
         positive_fraction: Share of a task's episodes that counts as high return; at least one is high, one low.
 
     Returns:
@@ -147,17 +150,22 @@ def draw_pairs(
     positive_episode = group * num_p + (differs + rng.random(differs.shape)).argmax(axis=-1)
 
     # Negatives: the group's own ones, and everything of the other groups.
-    own_negative = num_groups * num_p + group * num_q + rng.integers(max(1, num_q), size=(*shape, num_negatives))
-    other_group = (group + 1 + rng.integers(max(1, num_groups - 1), size=own_negative.shape)) % num_groups
-    member = rng.integers(group_size, size=own_negative.shape)
-    other = np.where(
-        member < num_p,
-        other_group * num_p + member,
-        num_groups * num_p + other_group * num_q + member - num_p,
-    )
-    use_others = strategy.other_tasks and num_groups > 1
-    from_others = np.arange(num_negatives) % 2 == 1 if num_q else np.ones(num_negatives, bool)
-    negative_episode = np.where(from_others, other, own_negative) if use_others else own_negative
+    size = (*shape, num_negatives)
+    sets = []
+    if strategy.by_skill:
+        sets.append(num_groups * num_p + group * num_q + rng.integers(num_q, size=size))
+    if strategy.other_tasks and num_groups > 1:
+        other_group = (group + 1 + rng.integers(num_groups - 1, size=size)) % num_groups
+        member = rng.integers(group_size, size=size)
+        is_positive = member < num_p
+        sets.append(
+            np.where(
+                is_positive,
+                other_group * num_p + member,
+                num_groups * num_p + other_group * num_q + member - num_p,
+            )
+        )
+    negative_episode = np.stack(sets, axis=2)  # [U, G, S, K-1]
 
     return Pairs(
         episodes=episodes,

@@ -115,6 +115,14 @@ def update(
     input_dim = acting.encoder_input_dim
     groups = parameter_groups(acting, training)
 
+    # --- What the encoder reads is standardised by what it has read so far ----------------------------------------
+    flat, now = batch["rows"].flatten(0, 1), batch["step_index"]  # [B R, F], [N]
+    norm = getattr(acting.encoder, "norm", None)
+    if norm is not None:
+        variance, mean = torch.var_mean(flat[now][:, :input_dim], dim=0, correction=0)
+        moments = torch.stack([mean, variance])
+        norm.show(moments if average_gradients is None else average_gradients([moments])[0])
+
     # --- Contexts: every episode is encoded once --------------------------------------------------------------------
     inputs = batch["rows"][..., :input_dim]  # [B, R, I]
     with torch.set_grad_enabled(config.encoder_critic_gradient):
@@ -124,8 +132,6 @@ def update(
         with torch.no_grad():
             target_context = training.key_encoder(inputs).flatten(0, 1)
 
-    now = batch["step_index"]  # [N]
-    flat = batch["rows"].flatten(0, 1)
     steps = Transitions(
         row=flat[now],
         next_row=flat[now + 1],
