@@ -6,6 +6,7 @@ backward pass, started from arrays that lie ready too.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class Shapes:
                 batch["positive_rows"].shape[-3],
                 batch["low_rows"].shape[-3],
                 *batch["query_index"].shape[-2:],
-                batch["negative_index"].shape[-1],
+                math.prod(batch["negative_index"].shape[-2:]),
             )
         networks = acting.config
         return cls(

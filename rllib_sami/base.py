@@ -92,8 +92,8 @@ class ContextConfig(AlgorithmConfig):
                 long. Shared out among tasks, at least four to each (two with ``"task"``); with more tasks than that,
                 every update takes some of them.
             contrast_timesteps: Queries from each positive episode.
-            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. At least 2 with
-                ``"skill_task"``, which takes half of them from other tasks.
+            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. ``"skill_task"`` has so
+                many of either kind.
             positive_fraction: Share of a task's episodes that counts as high return. 0.2 to 0.8.
             key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
             num_torch_threads: Threads of torch and numpy in each process (env runner or learner); None leaves their

@@ -151,8 +151,6 @@ def check_context(config: "ContextConfig") -> None:
     _one_of(config, "similarity", SIMILARITIES)
     if config.pairing is not None:
         _one_of(config, "pairing", PAIRINGS)
-        if PAIRINGS[config.pairing] == PAIRINGS["skill_task"]:
-            _number(config, "num_negatives", "at least 2, half of them from other tasks", lambda x: x >= 2)
     if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
         raise ValueError(
             "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."

@@ -16,7 +16,7 @@ class ContrastSampling:
         pairing: Name in ``pairing.PAIRINGS``; None for no contrast.
         contrast_episodes: Episodes ``E`` of the contrast.
         contrast_timesteps: Queries from each positive episode of the contrast.
-        num_negatives: ``K - 1``.
+        num_negatives: ``K - 1``, in each set of negatives.
         positive_fraction: Share of a task's episodes that counts as high return.
     """
 
@@ -71,7 +71,7 @@ def sample_updates(
         * ``noise`` ``[U, 2, N, A]``, standard normal, for the next action of the target and for the actor's,
         * if there is a contrast: ``positive_rows`` ``[U, G P, R, F]`` and ``low_rows`` ``[U, G Q, R, F]`` (together
           the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
-          ``negative_index`` ``[U, G, K-1]`` and ``return_gap`` ``[U]``; with several contrasts to a batch there is an
+          ``negative_index`` ``[U, G, S, K-1]`` and ``return_gap`` ``[U]``; with several contrasts to a batch there is an
           axis of these after ``U``.
 
     Raises:

@@ -193,7 +193,7 @@ def test_weights_sent_to_runners_hold_no_episodes_and_no_learning_parts(trained)
         ({"pairing": None}, "`encoder_ppo_gradient` is False and there is no contrast .* nothing would train"),
         ({"contrast_capacity": 1}, "`contrast_capacity` is 1, but must be a whole number of at least 2"),
         ({"encoder_ppo_gradient": 1}, "`encoder_ppo_gradient` is 1, but must be True or False"),
-        ({"num_negatives": 1}, "`num_negatives` is 1, but must be at least 2, half of them from other tasks"),
+        ({"num_negatives": 0}, "`num_negatives` is 0, but must be a whole number of at least 1"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

@@ -8,7 +8,7 @@ from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.connectors.module_to_env import GetActions
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami import SaCCM, SaCCMConfig, SaTESACConfig
+from rllib_sami import SaCCM, SaCCMConfig
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
 from .tiny import TRAINING, refusal, tiny
@@ -53,13 +53,6 @@ def test_network_sizes_in_the_model_config_say_where_they_belong():
         == "`model_config` has the key 'context_dim', which is a setting of its own: `training(context_dim=...)`."
     )
     tiny().rl_module(model_config={"mine": 4}).validate()
-
-
-def test_one_negative_is_too_few_for_pairs_of_skills_and_tasks():
-    message = refusal(tiny(SaCCMConfig, num_negatives=1))
-    assert message == "`num_negatives` is 1, but must be at least 2, half of them from other tasks."
-    tiny(SaCCMConfig, num_negatives=2).validate()
-    tiny(SaTESACConfig, num_negatives=1).validate()
 
 
 # --- What only RLlib's own runner calls -----------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def test_contrast_indices_point_at_the_steps_of_the_pairs(store, pairing):
     assert samples["query_index"].shape[-1] % 5 == 0
     assert samples["negative_index"].shape[-1] == 11
     if pairing == "task":
-        assert (np.vectorize(TASKS.get)(negative[0]) != tasks[..., :1]).all()
+        assert (np.vectorize(TASKS.get)(negative[0]) != tasks[..., :1, None]).all()
         assert set(query[0].flat) == {1, 2, 3, 4, 5}
         assert samples["low_rows"].shape[1] == 0
     else:  # only task 0 has several finished episodes; rewards are negative, so the longest has the lowest return

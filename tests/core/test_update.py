@@ -222,7 +222,7 @@ def test_actors_loss_reaches_neither_the_encoder_nor_the_critics():
     config = replace(CONFIG, encoder_critic_gradient=True, similarity="bilinear")
     batch = make_batch()
     noise = batch["noise"].clone()
-    noise[1] += 1.0  # the actor's own
+    noise[1] *= 3.0  # the actor's own: enough to turn the sign of what trains the entropy coefficient
     _, _, after = run(batch, config)
     _, _, other_after = run({**batch, "noise": noise}, config)
     assert differing(after, other_after) == {"actor", "log_alpha"}
@@ -265,21 +265,25 @@ def test_reported_contrast_is_that_of_the_sampled_contexts(similarity, objective
         rows, num_rows = torch.cat([batch["positive_rows"], batch["low_rows"]]), batch["rows"].shape[1]
         queries, keys = acting.encoder(rows[..., :5]), training.key_encoder(rows[..., :5])
 
-        def pick(contexts: torch.Tensor, name: str) -> torch.Tensor:
-            index = batch[name]
+        def pick(contexts: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
             return torch.stack([torch.stack([contexts[i // num_rows, i % num_rows] for i in line]) for line in index])
 
-        query, positive = pick(queries, "query_index"), pick(keys, "positive_index")
-        negative = pick(keys, "negative_index")
-        scores = similarity_scores(query, positive, negative, similarity, training.similarity_map.clone())
-        bound = sance_bound(query, positive, negative, 0.2, similarity, training.similarity_map.clone())
-        loss = -bound if objective == "sance" else -binary_nce_from_scores(*scores, 0.2)
+        query, positive = pick(queries, batch["query_index"]), pick(keys, batch["positive_index"])
+        # A bound for each set of negatives: episodes of the task's other skill, and of other tasks.
+        bounds, losses, accuracies = [], [], []
+        for index in range(2):
+            negative = pick(keys, batch["negative_index"][:, index])
+            scores = similarity_scores(query, positive, negative, similarity, training.similarity_map.clone())
+            bounds.append(sance_bound(query, positive, negative, 0.2, similarity, training.similarity_map.clone()))
+            losses.append(-bounds[-1] if objective == "sance" else -binary_nce_from_scores(*scores, 0.2))
+            accuracies.append((scores[0] > scores[1].max(dim=-1).values).float().mean())
+        bound, loss, accuracy = (sum(of) / 2 for of in (bounds, losses, accuracies))
+        assert abs(bounds[0] - bounds[1]).item() > 1e-3
     config = replace(CONFIG, temperature=0.2, similarity=similarity, objective=objective)
     metrics = update(acting, training, optimizers, batch, config)
     assert metrics["sance_bound"].item() == pytest.approx(bound.item(), abs=1e-5)
     assert metrics["contrast_loss"].item() == pytest.approx(loss.item(), abs=1e-5)
-    accuracy = (scores[0] > scores[1].max(dim=-1).values).float().mean().item()
-    assert metrics["contrast_accuracy"].item() == pytest.approx(accuracy)
+    assert metrics["contrast_accuracy"].item() == pytest.approx(accuracy.item())
     assert metrics["log_k"].item() == pytest.approx(math.log(10))
     assert abs(bound.item()) > 1e-3
 
