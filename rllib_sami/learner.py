@@ -81,7 +81,9 @@ class SaMITorchLearner(RestorableLearner):
             self.register_optimizer(
                 module_id=module_id,
                 optimizer_name=name,
-                optimizer=torch.optim.Adam(parameters, fused=True),
+                # Once contexts tell tasks apart, the contrast's gradient fades. Adam alone would forget how large it was
+                # and go on in steps of the same size, away from what actor and critics have learned to read.
+                optimizer=torch.optim.Adam(parameters, fused=True, amsgrad=name == "encoder"),
                 params=parameters,
                 lr_or_lr_schedule=getattr(config, LEARNING_RATE_OF[name]),
             )

@@ -19,16 +19,21 @@ def steps(num_steps, batch, seed=0):
 @pytest.mark.parametrize("encoder_type", ["lstm", "gru"])
 @pytest.mark.parametrize("encoder_reward", [False, True])
 @pytest.mark.parametrize("normalize_context", [False, True])
+@pytest.mark.parametrize("normalize_inputs", [False, True])
 @pytest.mark.parametrize("batch", [1, 7])
-def test_numpy_acts_as_torch_over_many_steps(encoder_type, encoder_reward, normalize_context, batch):
+def test_numpy_acts_as_torch_over_many_steps(encoder_type, encoder_reward, normalize_context, normalize_inputs, batch):
     torch.manual_seed(0)
     config = NetworkConfig(
         encoder_type=encoder_type,
         encoder_reward=encoder_reward,
         normalize_context=normalize_context,
+        normalize_inputs=normalize_inputs,
         actor_hidden=(16, 8),
     )
     networks = ActorNetworks(OBS, ACTIONS, config)
+    if normalize_inputs:
+        width = networks.encoder_input_dim
+        networks.encoder.norm.show(torch.stack([torch.linspace(-1, 1, width), torch.linspace(0.05, 9, width)]))
     policy = make_policy(networks)
     assert isinstance(policy, ArrayPolicy)
     state = np.zeros((batch, networks.encoder.state_dim), np.float32)

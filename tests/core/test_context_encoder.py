@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rllib_sami.core.context_encoder import ContextEncoder
+from rllib_sami.core.context_encoder import NORM_LIMIT, ContextEncoder, RunningNorm
 
 KINDS = [(kind, normalize) for kind in ("lstm", "gru") for normalize in (True, False)]
 
@@ -74,3 +74,52 @@ def test_state_is_twice_as_wide_for_an_lstm():
 def test_unknown_type_is_an_error_naming_it_and_the_known_ones():
     with pytest.raises(ValueError, match=r"'transformer'.*'lstm', 'gru'"):
         ContextEncoder(5, encoder_type="transformer")
+
+
+# --- Standardised inputs --------------------------------------------------------------------------------------------
+
+
+def show(norm: RunningNorm, inputs: torch.Tensor) -> None:
+    variance, mean = torch.var_mean(inputs, dim=0, correction=0)
+    norm.show(torch.stack([mean, variance]))
+
+
+def test_moments_are_those_of_all_batches_together():
+    torch.manual_seed(0)
+    norm = RunningNorm(3)
+    batches = [torch.randn(50, 3) * torch.tensor([1.0, 5.0, 0.1]) + shift for shift in (0.0, 3.0, -2.0, 10.0)]
+    for number in range(len(batches)):
+        show(norm, batches[number])
+        seen = torch.cat(batches[: number + 1])
+        torch.testing.assert_close(norm.mean, seen.mean(dim=0))
+        torch.testing.assert_close(norm.variance, seen.var(dim=0, correction=0))
+    standardized = norm(torch.cat(batches))
+    torch.testing.assert_close(standardized.mean(dim=0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardized.std(dim=0, correction=0), torch.ones(3))
+
+
+def test_before_any_batch_inputs_stay_as_they_are():
+    inputs = torch.randn(4, 10, 5)
+    torch.testing.assert_close(RunningNorm(5)(inputs), inputs)
+
+
+def test_what_never_varied_cannot_drown_the_rest():
+    norm = RunningNorm(2)
+    show(norm, torch.stack([torch.randn(100), torch.full((100,), 7.0)], dim=1))
+    found = norm(torch.tensor([[0.5, 7.0], [0.5, 7.1], [0.5, -7.0]]))
+    assert found[:, 1].tolist() == [0.0, NORM_LIMIT, -NORM_LIMIT]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_both_paths_standardise_and_scales_of_inputs_do_not_matter(kind):
+    torch.manual_seed(0)
+    first = ContextEncoder(5, hidden_dim=16, encoder_type=kind, normalize_inputs=True)
+    second = ContextEncoder(5, hidden_dim=16, encoder_type=kind, normalize_inputs=True)
+    second.load_state_dict(first.state_dict())
+    inputs, scale = torch.randn(4, 60, 5), torch.tensor([1.0, 100.0, 0.01, 3.0, 1e-2])
+    show(first.norm, inputs.flatten(0, 1))
+    show(second.norm, (inputs * scale + 3.0).flatten(0, 1))
+    with torch.no_grad():
+        whole, scaled = first(inputs), second(inputs * scale + 3.0)
+        torch.testing.assert_close(chain(first, inputs), whole, atol=1e-5, rtol=0)
+        torch.testing.assert_close(scaled, whole, atol=1e-3, rtol=0)
