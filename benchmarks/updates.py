@@ -26,6 +26,7 @@ from workloads import (
 )
 
 from rllib_sami import SaCCMConfig, compat
+from rllib_sami.core.networks import query_and_key_encoder
 from rllib_sami.core.update import average_towards
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
@@ -109,7 +110,8 @@ def _update_parts(agent: Agent, batch: dict[str, torch.Tensor], calls: int) -> d
             for index in range(config.updates_per_batch):
                 average_towards(agent.learning.target_critics, agent.learning.critics, config.tau)
                 if index % config.contrast_interval == 0:
-                    average_towards(agent.learning.key_encoder, agent.acting.encoder, config.key_encoder_tau)
+                    query_encoder, key_encoder = query_and_key_encoder(agent.acting, agent.learning)
+                    average_towards(key_encoder, query_encoder, config.key_encoder_tau)
 
     parts = {"optimisers": optimisers, "averages": averages}
     return {name: repeat(part, calls, config.updates_per_batch) for name, part in parts.items()}

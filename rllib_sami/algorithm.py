@@ -62,6 +62,7 @@ class SaMIConfig(ContextConfig):
         self.contrast_interval = 1
         self.encoder_critic_gradient = True
         self.key_encoder = True
+        self.averaged_context = False
 
         # Soft actor-critic.
         self.gamma = 0.99
@@ -105,6 +106,7 @@ class SaMIConfig(ContextConfig):
         contrast_interval: int | None = NotProvided,
         encoder_critic_gradient: bool | None = NotProvided,
         key_encoder: bool | None = NotProvided,
+        averaged_context: bool | None = NotProvided,
         tau: float | None = NotProvided,
         actor_lr: LearningRateOrSchedule | None = NotProvided,
         critic_lr: LearningRateOrSchedule | None = NotProvided,
@@ -135,6 +137,9 @@ class SaMIConfig(ContextConfig):
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.
             key_encoder: Whether there is a key encoder, a moving average of the encoder: the contrast's keys and the
                 target critics' contexts come from it. Without one the target critics read the encoder's own.
+            averaged_context: Whether actor and critics read the contexts of the key encoder rather than those of the
+                encoder that is trained, which drift faster than they could follow. For an encoder that the contrast
+                alone trains; ``key_encoder_tau`` says how slow.
             tau: Rate of the target critics' moving average.
             actor_lr: Learning rate (or schedule) of the actor.
             critic_lr: Learning rate (or schedule) of the critics.
@@ -234,7 +239,7 @@ class SaMIConfig(ContextConfig):
     @override(AlgorithmConfig)
     def from_state(cls, state: dict[str, Any]) -> "SaMIConfig":
         # Those of earlier versions lack what now has another default.
-        former = {"updates_per_batch": 1, "contrast_interval": 1, "normalize_inputs": False}
+        former = {"updates_per_batch": 1, "contrast_interval": 1, "normalize_inputs": False, "averaged_context": False}
         return super().from_state(former | state)
 
     def get_update_config(self, action_dim: int) -> UpdateConfig:

@@ -33,6 +33,7 @@ class ContextConfig(AlgorithmConfig):
         # Contrast.
         self.pairing: str | None = None
         self.contrast_coeff = 0.1
+        self.skill_weight = 0.1
         self.return_gap_weight = False
         self.objective = "sance"
         self.temperature = 0.1
@@ -58,6 +59,7 @@ class ContextConfig(AlgorithmConfig):
         critic_hidden: list[int] | None = NotProvided,
         pairing: str | None = NotProvided,
         contrast_coeff: float | None = NotProvided,
+        skill_weight: float | None = NotProvided,
         return_gap_weight: bool | None = NotProvided,
         objective: str | None = NotProvided,
         temperature: float | None = NotProvided,
@@ -83,6 +85,9 @@ class ContextConfig(AlgorithmConfig):
                 or None (no contrast, TESAC); see ``core/pairing.py``.
             contrast_coeff: Weight of the contrastive loss against the others. 0.01 to 1. Adam makes it matter only
                 where another loss trains the encoder too.
+            skill_weight: Weight of the contrast between skills beside that between tasks, which has 1; for
+                ``"skill_task"``, which has both. What is a high return changes as the policy learns, and contexts with it,
+                so that much of it disturbs actor and critics. 0.05 to 1.
             return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
                 episodes and clip to [0, 1], as the authors' code does.
             objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.

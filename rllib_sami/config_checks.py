@@ -32,6 +32,8 @@ _SWITCHES = (
     "encoder_reward",
     "encoder_critic_gradient",
     "key_encoder",
+    "averaged_context",
+    "normalize_inputs",
     "store_buffer_in_checkpoints",
     "compile_update",
     "mixed_precision",
@@ -88,6 +90,12 @@ def check_config(config: "SaMIConfig") -> None:
             f"`pairing` is {config.pairing!r}, but `key_encoder` is False, and a contrast needs its keys. Set "
             "`pairing` to None, or `key_encoder` to True (as SaCCM, SaTESAC and CCM have it)."
         )
+    if config.averaged_context and not (config.has_contrast and not config.encoder_critic_gradient):
+        raise ValueError(
+            "`averaged_context` is True, but the contrast alone must train the encoder then: `pairing` is "
+            f"{config.pairing!r}, `contrast_coeff` {config.contrast_coeff}, `encoder_critic_gradient` "
+            f"{config.encoder_critic_gradient}. Set `averaged_context` to False, or the others as in SaCCM."
+        )
     if config.target_entropy != "auto" and not _is_number(config.target_entropy):
         raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")
     if config.lr is not None:
@@ -134,7 +142,8 @@ def check_context(config: "ContextConfig") -> None:
     if config.num_torch_threads is not None:
         _number(config, "num_torch_threads", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
     _number(config, "temperature", "a number above 0", lambda x: x > 0)
-    _number(config, "contrast_coeff", "a number of at least 0", lambda x: x >= 0)
+    for key in ("contrast_coeff", "skill_weight"):
+        _number(config, key, "a number of at least 0", lambda x: x >= 0)
     _number(config, "key_encoder_tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
     _number(config, "gamma", "a number in [0, 1]", lambda x: 0 <= x <= 1)
     _number(config, "positive_fraction", "a number between 0 and 1", lambda x: 0 < x < 1)

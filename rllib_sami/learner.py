@@ -83,7 +83,9 @@ class SaMITorchLearner(RestorableLearner):
                 optimizer_name=name,
                 # Once contexts tell tasks apart, the contrast's gradient fades. Adam alone would forget how large it was
                 # and go on in steps of the same size, away from what actor and critics have learned to read.
-                optimizer=torch.optim.Adam(parameters, fused=True, amsgrad=name == "encoder"),
+                optimizer=torch.optim.Adam(
+                    parameters, fused=True, amsgrad=name == "encoder" and not config.encoder_critic_gradient
+                ),
                 params=parameters,
                 lr_or_lr_schedule=getattr(config, LEARNING_RATE_OF[name]),
             )

@@ -68,7 +68,9 @@ class _ContrastiveConfig(SaMIConfig):
         super().__init__(algo_class=algo_class)
         self.encoder_critic_gradient = False
         self.normalize_context = True
-        self.encoder_lr = 1e-4  # actor and critics read what it makes: faster, and it moves under them
+        self.averaged_context = True
+        self.key_encoder_tau = 0.005
+        self.encoder_lr = 3e-4
         self.train_episodes = 128
         self.updates_per_batch = 32
         self.contrast_interval = 4

@@ -10,8 +10,9 @@ An agent of any kind needs four lines::
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from .context_encoder import ContextEncoder
 OBJECTIVES = ("sance", "binary_nce")
 # What a contrast is made of; see `sampling.sample_contrast`.
 CONTRAST_ARRAYS = ("positive_rows", "low_rows", "query_index", "positive_index", "negative_index", "return_gap")
-CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy")
+CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy", "skill_bound", "task_bound")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ContrastConfig:
 
     Attributes:
         contrast_coeff: Weight of the loss. 0.01 to 1.
+        skill_weight: Weight of the skills' bound beside that of the tasks, which has 1, where there are both. 0.05 to 1.
         return_gap_weight: Multiply the weight by the gap in mean reward between high- and low-return episodes and clip
             it to [0, 1], as the authors' code does.
         objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
@@ -40,6 +42,7 @@ class ContrastConfig:
     """
 
     contrast_coeff: float = 0.1
+    skill_weight: float = 0.1
     return_gap_weight: bool = False
     objective: str = "sance"
     temperature: float = 0.1
@@ -55,31 +58,40 @@ def contrast_terms(
     Args:
         query: ``[G, n, D]``.
         positive_keys: ``[G, n, D]``.
-        negative_keys: ``[G, S, K-1, D]``, ``S`` sets with a bound each; the loss is of their mean.
+        negative_keys: ``[G, S, K-1, D]``, ``S`` sets with a bound each: of skills, of tasks, or of both in this order.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
 
     Returns:
         The loss, and scalar tensors by metric name, without gradient.
     """
-    num_sets, num_negatives = negative_keys.shape[1:3]
+    sets = negative_keys.shape[1:3]  # S, K-1
     positive, negative = losses.similarity_scores(
         query, positive_keys, negative_keys.flatten(1, 2), config.similarity, similarity_map
     )
-    negative = negative.unflatten(-1, (num_sets, num_negatives))  # [G, n, S, K-1]
-    positive = positive.unsqueeze(-1).expand(negative.shape[:-1])
-    bound = losses.sance_bound_from_scores(positive, negative, config.temperature)
-    if config.objective == "sance":
-        loss = -bound
-    else:
-        loss = -losses.binary_nce_from_scores(positive, negative, config.temperature)
+    parts = [(positive, of_set) for of_set in negative.unflatten(-1, sets).unbind(dim=-2)]  # [G, n] and [G, n, K-1]
+    # Skills come before tasks.
+    weights = [config.skill_weight, 1.0] if len(parts) == 2 else [1.0]
+    bounds = [losses.sance_bound_from_scores(*scores, config.temperature) for scores in parts]
+    objectives = bounds
+    if config.objective == "binary_nce":
+        objectives = [losses.binary_nce_from_scores(*scores, config.temperature) for scores in parts]
+    loss = -_weighted_mean(objectives, weights)
+    accuracies = [(one > others.max(dim=-1).values).float().mean() for one, others in parts]
     metrics = {
         "contrast_loss": loss.detach(),
-        "sance_bound": bound.detach(),
-        "log_k": bound.new_full((), math.log(negative.shape[-1] + 1)),
-        "contrast_accuracy": (positive > negative.max(dim=-1).values).float().mean(),
+        "sance_bound": _weighted_mean(bounds, weights).detach(),
+        "log_k": loss.new_full((), math.log(sets[1] + 1)),
+        "contrast_accuracy": _weighted_mean(accuracies, weights),
     }
+    if len(parts) == 2:
+        metrics |= {"skill_bound": bounds[0].detach(), "task_bound": bounds[1].detach()}
     return loss, metrics
+
+
+def _weighted_mean(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    total = sum(weight * value for weight, value in zip(weights, values, strict=True))
+    return cast(Tensor, total) / sum(weights)
 
 
 def contrast_loss(
@@ -149,7 +161,5 @@ class SkillContrast(nn.Module):
 
 
 def average_towards(average: nn.Module, source: nn.Module, rate: float) -> None:
-    """``average <- (1 - rate) average + rate source``, for all parameters in one call; buffers are copied."""
+    """``average <- (1 - rate) average + rate source``, for all parameters in one call."""
     torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
-    for mine, theirs in zip(average.buffers(), source.buffers(), strict=True):
-        mine.copy_(theirs)

@@ -106,6 +106,7 @@ class NetworkConfig:
         initial_alpha: Entropy coefficient at the start.
         key_encoder: Whether there is a key encoder, which a contrast needs. Without one the target critics read the
             encoder's own contexts.
+        averaged_context: Whether the encoder that acts is the key encoder, the moving average of one that is trained.
     """
 
     context_dim: int = 6
@@ -118,6 +119,7 @@ class NetworkConfig:
     critic_hidden: tuple[int, ...] = (256, 256)
     initial_alpha: float = 1.0
     key_encoder: bool = True
+    averaged_context: bool = False
 
 
 class ActorNetworks(nn.Module):
@@ -174,7 +176,19 @@ class TrainingNetworks(nn.Module):
         config = acting.config
         self.critics = TwinCritics(acting.obs_dim + acting.action_dim + config.context_dim, config.critic_hidden)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.key_encoder = copy.deepcopy(acting.encoder).requires_grad_(False) if config.key_encoder else None
+        # Beside the encoder that acts: its moving average, or what it is the moving average of.
+        self.key_encoder = self.query_encoder = None
+        if config.averaged_context:
+            self.query_encoder = copy.deepcopy(acting.encoder)
+        elif config.key_encoder:
+            self.key_encoder = copy.deepcopy(acting.encoder).requires_grad_(False)
         # W of the bilinear similarity q'Wk; it starts as the dot product.
         self.similarity_map = nn.Parameter(torch.eye(config.context_dim))
         self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_alpha)))
+
+
+def query_and_key_encoder(acting: ActorNetworks, training: TrainingNetworks) -> tuple[Any, Any]:
+    """The encoder that is trained, and its moving average; None for the latter if there is none."""
+    if training.query_encoder is not None:
+        return training.query_encoder, acting.encoder
+    return acting.encoder, training.key_encoder

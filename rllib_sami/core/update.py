@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import losses
 from .contrast import CONTRAST_ARRAYS, CONTRAST_METRICS, ContrastConfig, average_towards, contrast_loss, contrast_terms
-from .networks import ActorNetworks, TrainingNetworks
+from .networks import ActorNetworks, TrainingNetworks, query_and_key_encoder
 
 Batch = dict[str, Tensor]
 AverageGradients = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -47,7 +47,7 @@ class Transitions(NamedTuple):
     row: Tensor  # [N, F]
     next_row: Tensor  # [N, F]
     terminated: Tensor  # [N]
-    context: Tensor  # [N, D], of the encoder, with its gradient
+    context: Tensor  # [N, D], of the encoder that acts, with its gradient if the critics train it
     next_context: Tensor  # [N, D]
     target_next_context: Tensor  # [N, D], that the target critics read
     noise: Tensor  # [2, N, A]
@@ -74,8 +74,9 @@ class Transitions(NamedTuple):
 
 def parameter_groups(acting: ActorNetworks, training: TrainingNetworks) -> dict[str, list[nn.Parameter]]:
     """All trained parameters, by the optimiser that owns them."""
+    encoder, _ = query_and_key_encoder(acting, training)
     return {
-        "encoder": [*acting.encoder.parameters(), training.similarity_map],
+        "encoder": [*encoder.parameters(), training.similarity_map],
         "critic": list(training.critics.parameters()),
         "actor": list(acting.actor.parameters()),
         "alpha": [training.log_alpha],
@@ -114,23 +115,26 @@ def update(
     loss_functions = loss_functions or LossFunctions()
     input_dim = acting.encoder_input_dim
     groups = parameter_groups(acting, training)
+    query_encoder, key_encoder = query_and_key_encoder(acting, training)
 
     # --- What the encoder reads is standardised by what it has read so far ----------------------------------------
     flat, now = batch["rows"].flatten(0, 1), batch["step_index"]  # [B R, F], [N]
-    norm = getattr(acting.encoder, "norm", None)
-    if norm is not None:
+    norms = [encoder.norm for encoder in (query_encoder, key_encoder) if getattr(encoder, "norm", None) is not None]
+    if norms:
         variance, mean = torch.var_mean(flat[now][:, :input_dim], dim=0, correction=0)
         moments = torch.stack([mean, variance])
-        norm.show(moments if average_gradients is None else average_gradients([moments])[0])
+        moments = moments if average_gradients is None else average_gradients([moments])[0]
+        for norm in norms:
+            norm.show(moments)
 
     # --- Contexts: every episode is encoded once --------------------------------------------------------------------
     inputs = batch["rows"][..., :input_dim]  # [B, R, I]
     with torch.set_grad_enabled(config.encoder_critic_gradient):
         context = acting.encoder(inputs).flatten(0, 1)  # [B R, D]
     target_context = context.detach()  # that of the key encoder, where there is one
-    if training.key_encoder is not None:
+    if key_encoder not in (None, acting.encoder):
         with torch.no_grad():
-            target_context = training.key_encoder(inputs).flatten(0, 1)
+            target_context = key_encoder(inputs).flatten(0, 1)
 
     steps = Transitions(
         row=flat[now],
@@ -148,10 +152,10 @@ def update(
         alpha = training.log_alpha.exp().detach()
         loss, metrics = loss_functions.critics(acting, training, part, alpha, config)
         has_contrast = bool(contrasts) and index % config.contrast_interval == 0
-        if has_contrast and training.key_encoder is not None:
+        if has_contrast and key_encoder is not None:
             weighted_loss, contrast_metrics = contrast_loss(
-                acting.encoder,
-                training.key_encoder,
+                query_encoder,
+                key_encoder,
                 contrasts[index // config.contrast_interval],
                 config,
                 training.similarity_map,
@@ -171,8 +175,8 @@ def update(
         # --- Averages: target critics (Polyak) and, after the encoder, key encoder (EMA) ------------------------------
         with torch.no_grad():
             average_towards(training.target_critics, training.critics, config.tau)
-            if training.key_encoder is not None and index % config.contrast_interval == 0:
-                average_towards(training.key_encoder, acting.encoder, config.key_encoder_tau)
+            if key_encoder is not None and index % config.contrast_interval == 0:
+                average_towards(key_encoder, query_encoder, config.key_encoder_tau)
         metrics |= {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
         metrics |= {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()}
         # Summed at once: what compiled functions return is overwritten by the next part.

@@ -40,7 +40,7 @@ def test_every_trained_parameter_has_one_optimiser_and_the_averaged_networks_hav
     names = {id(p): name for name, p in module.named_parameters()}
     assert len(set(owned)) == len(owned)
     assert sorted(names[p] for p in set(names) - set(owned)) == sorted(
-        name for name in names.values() if name.startswith(("learning.target_critics", "learning.key_encoder"))
+        name for name in names.values() if name.startswith(("learning.target_critics", "acting.encoder"))
     )
     assert "learning.log_alpha" in {names[p] for p in owned}
     algo.stop()
