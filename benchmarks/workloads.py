@@ -37,6 +37,9 @@ PAPER = {  # the authors' settings for MuJoCo, as far as they make an update's w
     "return_gap_weight": True,
     "encoder_critic_gradient": True,
     "normalize_context": False,
+    "normalize_inputs": False,
+    "averaged_context": False,
+    "skill_weight": 1.0,
     "actor_hidden": [512, 512, 512],
     "critic_hidden": [512, 512, 512],
 }

@@ -130,8 +130,8 @@ class SaMIConfig(ContextConfig):
 
         Args:
             encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
-            normalize_inputs: Whether the encoder standardises what it reads, by mean and standard deviation of the steps
-                that were learned from. Contexts tell tasks apart several times sooner.
+            normalize_inputs: Whether the encoder standardises what it reads, by mean and standard deviation of the
+                steps that were learned from. Contexts tell tasks apart several times sooner.
             contrast_interval: Updates of actor and critics for each one of the encoder; above 1 only where the contrast
                 alone trains it. Divides ``updates_per_batch``. 1 to 8.
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.

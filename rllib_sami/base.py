@@ -86,8 +86,8 @@ class ContextConfig(AlgorithmConfig):
             contrast_coeff: Weight of the contrastive loss against the others. 0.01 to 1. Adam makes it matter only
                 where another loss trains the encoder too.
             skill_weight: Weight of the contrast between skills beside that between tasks, which has 1; for
-                ``"skill_task"``, which has both. What is a high return changes as the policy learns, and contexts with it,
-                so that much of it disturbs actor and critics. 0.05 to 1.
+                ``"skill_task"``, which has both. What is a high return changes as the policy learns, and contexts with
+                it, so that much of it disturbs actor and critics. 0.05 to 1.
             return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
                 episodes and clip to [0, 1], as the authors' code does.
             objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
@@ -97,8 +97,8 @@ class ContextConfig(AlgorithmConfig):
                 long. Shared out among tasks, at least four to each (two with ``"task"``); with more tasks than that,
                 every update takes some of them.
             contrast_timesteps: Queries from each positive episode.
-            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. ``"skill_task"`` has so
-                many of either kind.
+            num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. ``"skill_task"`` has
+                so many of either kind.
             positive_fraction: Share of a task's episodes that counts as high return. 0.2 to 0.8.
             key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
             num_torch_threads: Threads of torch and numpy in each process (env runner or learner); None leaves their

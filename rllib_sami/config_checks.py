@@ -94,7 +94,7 @@ def check_config(config: "SaMIConfig") -> None:
         raise ValueError(
             "`averaged_context` is True, but the contrast alone must train the encoder then: `pairing` is "
             f"{config.pairing!r}, `contrast_coeff` {config.contrast_coeff}, `encoder_critic_gradient` "
-            f"{config.encoder_critic_gradient}. Set `averaged_context` to False, or the others as in SaCCM."
+            f"{config.encoder_critic_gradient}. Set `averaged_context` to False, or the others as SaCCM has them."
         )
     if config.target_entropy != "auto" and not _is_number(config.target_entropy):
         raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")

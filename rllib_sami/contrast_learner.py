@@ -109,8 +109,9 @@ class ContrastLearner(RestorableLearner):
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         super().after_gradient_based_update(timesteps=timesteps)
         several, self._contrast_metrics = self._contrast_metrics, []
-        for name in several[0] if several else ():  # their mean, since one update contrasts few episodes
-            mean = torch.stack([metrics[name] for metrics in several]).mean()
+        for name in several[-1] if several else ():  # their mean, since one update contrasts few episodes
+            # Before there is a second task, there are fewer metrics.
+            mean = torch.stack([metrics[name] for metrics in several if name in metrics]).mean()
             self.metrics.log_value((compat.DEFAULT_MODULE_ID, name), mean, window=1)
 
     @override(TorchLearner)

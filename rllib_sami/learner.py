@@ -81,8 +81,8 @@ class SaMITorchLearner(RestorableLearner):
             self.register_optimizer(
                 module_id=module_id,
                 optimizer_name=name,
-                # Once contexts tell tasks apart, the contrast's gradient fades. Adam alone would forget how large it was
-                # and go on in steps of the same size, away from what actor and critics have learned to read.
+                # Once contexts tell tasks apart, the contrast's gradient fades. Adam alone would forget how large it
+                # was and go on in steps of the same size, away from what actor and critics have learned to read.
                 optimizer=torch.optim.Adam(
                     parameters, fused=True, amsgrad=name == "encoder" and not config.encoder_critic_gradient
                 ),

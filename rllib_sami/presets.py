@@ -60,8 +60,9 @@ class PlainSACConfig(SaMIConfig):
 class _ContrastiveConfig(SaMIConfig):
     """What the contrastive algorithms share: an encoder trained by the contrast alone, contexts on the sphere.
 
-    So actor and critics need no new contexts for every update, and make 32 of them on one batch of 128 episodes. With
-    ``encoder_critic_gradient`` set ``updates_per_batch`` and ``contrast_interval`` to 1 and ``train_episodes`` to 6.
+    So actor and critics need no new contexts for every update, and make 32 of them on one batch of 128 episodes. What
+    they read is the encoder's moving average, which drifts slowly enough for them. With ``encoder_critic_gradient`` set
+    ``averaged_context`` to False, ``updates_per_batch`` and ``contrast_interval`` to 1 and ``train_episodes`` to 6.
     """
 
     def __init__(self, algo_class=None):

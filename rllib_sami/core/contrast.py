@@ -32,7 +32,7 @@ class ContrastConfig:
 
     Attributes:
         contrast_coeff: Weight of the loss. 0.01 to 1.
-        skill_weight: Weight of the skills' bound beside that of the tasks, which has 1, where there are both. 0.05 to 1.
+        skill_weight: Weight of the skills' bound where there is the tasks' bound too, which has 1. 0.05 to 1.
         return_gap_weight: Multiply the weight by the gap in mean reward between high- and low-return episodes and clip
             it to [0, 1], as the authors' code does.
         objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.

@@ -71,8 +71,8 @@ def sample_updates(
         * ``noise`` ``[U, 2, N, A]``, standard normal, for the next action of the target and for the actor's,
         * if there is a contrast: ``positive_rows`` ``[U, G P, R, F]`` and ``low_rows`` ``[U, G Q, R, F]`` (together
           the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
-          ``negative_index`` ``[U, G, S, K-1]`` and ``return_gap`` ``[U]``; with several contrasts to a batch there is an
-          axis of these after ``U``.
+          ``negative_index`` ``[U, G, S, K-1]`` and ``return_gap`` ``[U]``; with several contrasts to a batch there is
+          an axis of these after ``U``.
 
     Raises:
         ValueError: For a ``pairing`` without whole episodes.

@@ -36,7 +36,9 @@ def by_task(pairs: Pairs, episodes: np.ndarray, where=slice(None), table: np.nda
     tasks = table["task_id"][numbers(pairs, "query")]
     assert (tasks == tasks[..., :1]).all()
     found = defaultdict(set)
-    for task, some in zip(tasks[where][..., 0].flat, episodes[where].reshape(tasks[where][..., 0].size, -1), strict=True):
+    for task, some in zip(
+        tasks[where][..., 0].flat, episodes[where].reshape(tasks[where][..., 0].size, -1), strict=True
+    ):
         found[int(task)] |= {int(episode) for episode in some}
     return dict(found)
 
