@@ -200,7 +200,8 @@ def _check_batches(config: "SaMIConfig") -> None:
         key = "updates_per_batch" if number > 1 else "contrast_interval"
         raise ValueError(
             f"`{key}` is {getattr(config, key)}, but `encoder_critic_gradient` is True: every update trains the "
-            f"encoder and needs contexts of its own. Set {one_each}, or `encoder_critic_gradient` to False."
+            f"encoder and needs contexts of its own. Set {one_each} and `averaged_context` to False, or "
+            "`encoder_critic_gradient` to False."
         )
     if number > 1 and config.loss_timesteps is None:
         raise ValueError(

@@ -140,6 +140,14 @@ OTHER_MISTAKES = {
         lambda c: c.training(encoder_critic_gradient=False, contrast_coeff=0),
         "`encoder_critic_gradient` is False.*nothing would train the context encoder",
     ),
+    "average of an encoder that the critics train": (
+        lambda c: c.training(averaged_context=True, encoder_critic_gradient=True, pairing="skill"),
+        "`averaged_context` is True, but the contrast alone.*`encoder_critic_gradient` True. Set `averaged_context` to",
+    ),
+    "average of an encoder without contrast": (
+        lambda c: c.training(averaged_context=True, encoder_critic_gradient=True, pairing=None),
+        "`averaged_context` is True, but the contrast alone.*`pairing` is None.*Set `averaged_context` to False",
+    ),
 }
 
 
@@ -162,6 +170,9 @@ def test_defaults_are_valid_and_good_values_pass(config_class):
         "context_dim": np.int64(2),
         "gamma": 1,
         "encoder_critic_gradient": True,
+        "averaged_context": False,
+        "normalize_inputs": False,
+        "skill_weight": 0,
     }
     config = tiny(config_class).training(**good)
     config.validate()

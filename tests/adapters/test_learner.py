@@ -140,12 +140,14 @@ def test_batches_of_four_updates_and_two_contrasts(learners):
     assert learned["sance_bound"] <= learned["log_k"] == pytest.approx(math.log(8))
 
 
-def test_settings_of_before_batches_were_shared_stay_as_they_were():
+def test_settings_of_earlier_versions_stay_as_they_were():
     state = SaCCMConfig().training(train_episodes=6, encoder_critic_gradient=True, loss_timesteps=None).get_state()
-    older = {key: value for key, value in state.items() if key not in BATCHES}
+    new = {*BATCHES, "normalize_inputs", "averaged_context"}
+    older = {key: value for key, value in state.items() if key not in new}
     config = SaCCMConfig.from_state(older).environment("SaMI/Pendulum-v0")
     config.validate()
     assert (config.updates_per_batch, config.contrast_interval) == (1, 1)
+    assert (config.normalize_inputs, config.averaged_context) == (False, False)
     assert SaCCMConfig.from_state(SaCCMConfig().get_state()).updates_per_batch == 32
 
 
