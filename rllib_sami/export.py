@@ -28,6 +28,7 @@ from .rl_module import SaMITorchRLModule
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False}  # of agents that earlier versions exported
 ALGORITHMS = {
     name: getattr(rllib_sami, name) for name in ("SaMI", "PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
 }
@@ -154,7 +155,7 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
             raise ValueError(f"its format {content['format']} is of a newer version ({content['package']})")
-        network = content["network"]
+        network = NETWORK_BEFORE | content["network"]
         if set(network) != set(NetworkConfig.__dataclass_fields__):
             raise ValueError(f"its `network` has the keys {sorted(network)}")
         spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))

@@ -41,13 +41,13 @@ class RunningNorm(nn.Module):
         return ((inputs - self.mean) * (self.variance + NORM_EPSILON).rsqrt()).clamp(-NORM_LIMIT, NORM_LIMIT)
 
     @torch.no_grad()
-    def show(self, moments: Tensor) -> None:
+    def show(self, mean: Tensor, variance: Tensor) -> None:
         """Takes in one more batch; all of them weigh the same.
 
         Args:
-            moments: Mean and variance of the batch's inputs, ``[2, I]``.
+            mean: Of the batch's inputs, ``[I]``.
+            variance: Likewise.
         """
-        mean, variance = moments
         self.count += 1.0
         difference = mean - self.mean
         self.mean += difference / self.count

@@ -121,11 +121,9 @@ def update(
     flat, now = batch["rows"].flatten(0, 1), batch["step_index"]  # [B R, F], [N]
     norms = [encoder.norm for encoder in (query_encoder, key_encoder) if getattr(encoder, "norm", None) is not None]
     if norms:
-        variance, mean = torch.var_mean(flat[now][:, :input_dim], dim=0, correction=0)
-        moments = torch.stack([mean, variance])
-        moments = moments if average_gradients is None else average_gradients([moments])[0]
+        mean, variance = _moments(flat[now][:, :input_dim], average_gradients)
         for norm in norms:
-            norm.show(moments)
+            norm.show(mean, variance)
 
     # --- Contexts: every episode is encoded once --------------------------------------------------------------------
     inputs = batch["rows"][..., :input_dim]  # [B, R, I]
@@ -185,6 +183,15 @@ def update(
         name: total / (len(contrasts) if name in CONTRAST_METRICS else config.updates_per_batch)
         for name, total in totals.items()
     }
+
+
+@torch.no_grad()
+def _moments(inputs: Tensor, average: AverageGradients | None) -> tuple[Tensor, Tensor]:
+    """Mean and variance ``[I]`` of inputs ``[N, I]``; with several learners those of all their inputs."""
+    mean = inputs.mean(dim=0)
+    mean = mean if average is None else average([mean])[0]
+    variance = (inputs - mean).square().mean(dim=0)
+    return mean, variance if average is None else average([variance])[0]
 
 
 def _contrasts(batch: Batch) -> list[Batch]:

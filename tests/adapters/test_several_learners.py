@@ -10,7 +10,12 @@ from rllib_sami import compat, learner
 from .tiny import differences, flat_state, tiny
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.slow]
-SETTINGS = {"env": "test/Walker", "env_config": {"end_probability": 0.1}, "encoder_critic_gradient": True}
+SETTINGS = {
+    "env": "test/Walker",
+    "env_config": {"end_probability": 0.1},
+    "encoder_critic_gradient": True,
+    "averaged_context": False,
+}
 
 
 def weights_of_each(algo):

@@ -33,7 +33,7 @@ def test_numpy_acts_as_torch_over_many_steps(encoder_type, encoder_reward, norma
     networks = ActorNetworks(OBS, ACTIONS, config)
     if normalize_inputs:
         width = networks.encoder_input_dim
-        networks.encoder.norm.show(torch.stack([torch.linspace(-1, 1, width), torch.linspace(0.05, 9, width)]))
+        networks.encoder.norm.show(torch.linspace(-1, 1, width), torch.linspace(0.05, 9, width))
     policy = make_policy(networks)
     assert isinstance(policy, ArrayPolicy)
     state = np.zeros((batch, networks.encoder.state_dim), np.float32)

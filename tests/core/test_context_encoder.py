@@ -81,7 +81,7 @@ def test_unknown_type_is_an_error_naming_it_and_the_known_ones():
 
 def show(norm: RunningNorm, inputs: torch.Tensor) -> None:
     variance, mean = torch.var_mean(inputs, dim=0, correction=0)
-    norm.show(torch.stack([mean, variance]))
+    norm.show(mean, variance)
 
 
 def test_moments_are_those_of_all_batches_together():
