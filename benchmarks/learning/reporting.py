@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import click
 import pandas as pd
 
 from rllib_sami.cli.errors import UserError
@@ -71,17 +73,38 @@ def write_report(folder: Path, out: Path) -> list[Path]:
     for job in jobs:  # for the page, which knows Tune's names
         curve = read_curve(job["folder"] / CURVE)[list(_AS_TUNE)].rename(columns=_AS_TUNE)
         curve.to_csv(job["folder"] / PROGRESS_FILE, index=False)
+    results = _load(jobs)
+    results.save(out)
+    table = curves(jobs)
+    table.to_parquet(out / "curves.parquet", index=False)
+    tables = write_tables(results.episodes, jobs, out / "tables.md")
+    whole, partial = as_complete(jobs)
+    for environment in partial:
+        click.echo(f"{environment} is not on the page: it has other algorithms or seeds than the others.", err=True)
+    page = report(_load(whole) if partial else results, out / "report", title=f"Learning benchmark: {folder.name}")
+    return [out / "results.parquet", out / "curves.parquet", tables, page]
+
+
+def as_complete(jobs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns jobs whose environments have as many seeds of the same algorithms, and the other environments' names.
+
+    Scores are pooled over environments on the page, so that all must have all agents.
+    """
+    seeds: dict[str, Counter[str]] = defaultdict(Counter)
+    for job in jobs:
+        seeds[job["settings"]["environment"]][job["settings"]["algorithm"]] += 1
+    fullest = max(seeds.values(), key=Counter.total)
+    partial = [environment for environment, counts in seeds.items() if counts != fullest]
+    return [job for job in jobs if job["settings"]["environment"] not in partial], partial
+
+
+def _load(jobs: list[dict[str, Any]]) -> Results:
     try:
         results = Results.load([job["folder"] / EPISODES for job in jobs])
     except ValueError as error:
         raise UserError(f"report: {error}") from error
     results.provenance = _one_provenance(results.provenance, jobs)
-    results.save(out)
-    table = curves(jobs)
-    table.to_parquet(out / "curves.parquet", index=False)
-    tables = write_tables(results.episodes, jobs, out / "tables.md")
-    page = report(results, out / "report", title=f"Learning benchmark: {folder.name}")
-    return [out / "results.parquet", out / "curves.parquet", tables, page]
+    return results
 
 
 def _one_provenance(provenance: dict[str, Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
