@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -49,6 +49,13 @@ class SaMIConfig(ContextConfig):
     critics train the encoder (``encoder_critic_gradient``), for every update anew, and contexts are not on the sphere;
     ``RecurrentSACConfig`` does without tasks and key encoder, ``PlainSACConfig`` without encoder.
     """
+
+    former_defaults: ClassVar[dict[str, Any]] = ContextConfig.former_defaults | {
+        "updates_per_batch": 1,
+        "contrast_interval": 1,
+        "normalize_inputs": False,
+        "averaged_context": False,
+    }
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaMI)
@@ -144,7 +151,8 @@ class SaMIConfig(ContextConfig):
             actor_lr: Learning rate (or schedule) of the actor.
             critic_lr: Learning rate (or schedule) of the critics.
             alpha_lr: Learning rate (or schedule) of the entropy coefficient.
-            encoder_lr: Learning rate (or schedule) of the context encoder.
+            encoder_lr: Learning rate (or schedule) of the context encoder. Where the contrast alone trains it, Adam
+                takes AMSGrad's steps, which get smaller as contexts tell tasks apart.
             initial_alpha: Entropy coefficient at the start.
             target_entropy: Entropy that the coefficient is tuned for; ``"auto"`` is minus the action dimension.
             train_episodes: Whole episodes in a batch (for each learner). Lower it where episodes have thousands of
@@ -234,13 +242,6 @@ class SaMIConfig(ContextConfig):
         """Whether evaluation is neither the user's own nor that of another env runner."""
         own_runner = isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, SaMIEnvRunner)
         return own_runner and self.custom_evaluation_function is None
-
-    @classmethod
-    @override(AlgorithmConfig)
-    def from_state(cls, state: dict[str, Any]) -> "SaMIConfig":
-        # Those of earlier versions lack what now has another default.
-        former = {"updates_per_batch": 1, "contrast_interval": 1, "normalize_inputs": False, "averaged_context": False}
-        return super().from_state(former | state)
 
     def get_update_config(self, action_dim: int) -> UpdateConfig:
         """Constants of one gradient update for ``action_dim`` actions."""

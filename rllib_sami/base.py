@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
@@ -18,6 +18,7 @@ class ContextConfig(AlgorithmConfig):
     """Settings of context encoder and contrast; mixed into an algorithm's own config, before it."""
 
     encoder_reward = False  # a setting where the env runner hands rewards on
+    former_defaults: ClassVar[dict[str, Any]] = {"skill_weight": 1.0}  # what settings mean that a saved config lacks
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class)
@@ -33,7 +34,7 @@ class ContextConfig(AlgorithmConfig):
         # Contrast.
         self.pairing: str | None = None
         self.contrast_coeff = 0.1
-        self.skill_weight = 0.1
+        self.skill_weight = 1.0
         self.return_gap_weight = False
         self.objective = "sance"
         self.temperature = 0.1
@@ -86,8 +87,9 @@ class ContextConfig(AlgorithmConfig):
             contrast_coeff: Weight of the contrastive loss against the others. 0.01 to 1. Adam makes it matter only
                 where another loss trains the encoder too.
             skill_weight: Weight of the contrast between skills beside that between tasks, which has 1; for
-                ``"skill_task"``, which has both. What is a high return changes as the policy learns, and contexts with
-                it, so that much of it disturbs actor and critics. 0.05 to 1.
+                ``"skill_task"``, which has both, and whose ``sance_bound`` is the weighted mean of ``skill_bound`` and
+                ``task_bound``. What is a high return changes as the policy learns, and contexts with it: a large
+                weight disturbs actor and critics. 0.05 to 1.
             return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
                 episodes and clip to [0, 1], as the authors' code does.
             objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
@@ -123,6 +125,11 @@ class ContextConfig(AlgorithmConfig):
     def update_from_dict(self, config_dict: dict[str, Any]) -> "ContextConfig":
         check_keys(self, config_dict)
         return super().update_from_dict(config_dict)
+
+    @classmethod
+    @override(AlgorithmConfig)
+    def from_state(cls, state: dict[str, Any]) -> "ContextConfig":
+        return super().from_state(cls.former_defaults | state)
 
     @override(AlgorithmConfig)
     def get_state(self) -> dict[str, Any]:

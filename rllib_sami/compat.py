@@ -434,9 +434,14 @@ def restore_optimizer_settings(learner: "Learner", state: dict[str, Any]) -> Non
     """
     for name, saved in state.items():
         if name in learner._named_optimizers:
-            groups = learner._named_optimizers[name].param_groups
-            for group, settings in zip(groups, saved["state"]["param_groups"], strict=True):
+            optimizer = learner._named_optimizers[name]
+            for group, settings in zip(optimizer.param_groups, saved["state"]["param_groups"], strict=True):
                 group.update({key: value for key, value in settings.items() if key != "params"})
+                # A state of Adam alone goes on as such; one of AMSGrad only where that is wanted still.
+                kept = [optimizer.state.get(parameter, {}) for parameter in group["params"]]
+                group["amsgrad"] = optimizer.defaults["amsgrad"] and not any(
+                    one and "max_exp_avg_sq" not in one for one in kept
+                )
 
 
 def prepend_learner_connector(learner: "Learner", piece: "ConnectorV2") -> None:

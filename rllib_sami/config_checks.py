@@ -94,7 +94,8 @@ def check_config(config: "SaMIConfig") -> None:
         raise ValueError(
             "`averaged_context` is True, but the contrast alone must train the encoder then: `pairing` is "
             f"{config.pairing!r}, `contrast_coeff` {config.contrast_coeff}, `encoder_critic_gradient` "
-            f"{config.encoder_critic_gradient}. Set `averaged_context` to False, or the others as SaCCM has them."
+            f"{config.encoder_critic_gradient}. Set `averaged_context` to False (and `key_encoder_tau` to 0.05), or "
+            "the others as SaCCM has them."
         )
     if config.target_entropy != "auto" and not _is_number(config.target_entropy):
         raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")
@@ -196,11 +197,12 @@ def _check_batches(config: "SaMIConfig") -> None:
         _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     number, interval = config.updates_per_batch, config.contrast_interval
     one_each = "`updates_per_batch` and `contrast_interval` to 1 (and `train_episodes` to 6 or so)"
+    own = " and `averaged_context` to False" if config.averaged_context else ""
     if max(number, interval) > 1 and config.encoder_critic_gradient:
         key = "updates_per_batch" if number > 1 else "contrast_interval"
         raise ValueError(
             f"`{key}` is {getattr(config, key)}, but `encoder_critic_gradient` is True: every update trains the "
-            f"encoder and needs contexts of its own. Set {one_each} and `averaged_context` to False, or "
+            f"encoder and needs contexts of its own. Set {one_each}{own}, or "
             "`encoder_critic_gradient` to False."
         )
     if number > 1 and config.loss_timesteps is None:
@@ -216,7 +218,7 @@ def _check_batches(config: "SaMIConfig") -> None:
 
 
 def _check_no_context(config: "SaMIConfig") -> None:
-    for key in ("encoder_critic_gradient", "encoder_reward", "has_contrast", "key_encoder"):
+    for key in ("encoder_critic_gradient", "encoder_reward", "has_contrast", "key_encoder", "normalize_inputs"):
         if getattr(config, key):
             setting, value = ("pairing", "None") if key == "has_contrast" else (key, "False")
             raise ValueError(

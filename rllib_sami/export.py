@@ -161,7 +161,7 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))
         environment = content["environment"]
         algorithm = ALGORITHMS.get(content["algorithm"], SaMI)
-        config = algorithm.get_default_config().training(**network)
+        config = algorithm.get_default_config().training(**network | {"averaged_context": False})  # it does not learn
         # A name that is not registered would be imported and called: code that the file chooses.
         env = environment["name"] if compat.is_registered(environment["name"]) else None
         config.environment(env, env_config=environment["config"] if env else {})

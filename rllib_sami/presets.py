@@ -48,6 +48,7 @@ class PlainSACConfig(SaMIConfig):
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or PlainSAC)
         self.context_dim = 0
+        self.normalize_inputs = False
         self.encoder_critic_gradient = False
         self.key_encoder = False
         self.train_episodes = 256
@@ -62,7 +63,8 @@ class _ContrastiveConfig(SaMIConfig):
 
     So actor and critics need no new contexts for every update, and make 32 of them on one batch of 128 episodes. What
     they read is the encoder's moving average, which drifts slowly enough for them. With ``encoder_critic_gradient`` set
-    ``averaged_context`` to False, ``updates_per_batch`` and ``contrast_interval`` to 1 and ``train_episodes`` to 6.
+    ``averaged_context`` to False, ``key_encoder_tau`` to 0.05 (with two encoders the keys alone depend on it),
+    ``updates_per_batch`` and ``contrast_interval`` to 1 and ``train_episodes`` to 6.
     """
 
     def __init__(self, algo_class=None):
@@ -99,6 +101,7 @@ class SaCCMConfig(_ContrastiveConfig):
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaCCM)
         self.pairing = "skill_task"
+        self.skill_weight = 0.1
 
 
 class TESAC(SaMI):

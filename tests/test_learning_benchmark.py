@@ -415,17 +415,24 @@ def test_contexts_are_played_once_and_compared_seed_by_seed(benchmark, finished_
     assert "none of the 4 finished jobs fits, such as CCM-Pendulum-seed3" in result.output
 
 
-def test_the_page_has_the_environments_that_are_as_complete_as_the_fullest(benchmark):
+def test_the_page_has_the_environments_with_the_usual_algorithms_and_seeds(benchmark):
     from benchmarks.learning.reporting import as_complete
 
     def jobs(environment, **seeds):
-        some = [(algorithm, seed) for algorithm, number in seeds.items() for seed in range(number)]
+        some = [(algorithm, seed) for algorithm, mine in seeds.items() for seed in mine]
         return [{"settings": {"environment": environment, "algorithm": name, "seed": seed}} for name, seed in some]
 
-    full, same = jobs("full", CCM=2, SAC=2), jobs("same", SAC=2, CCM=2)
-    fewer = jobs("one seed less", CCM=1, SAC=2) + jobs("one algorithm less", CCM=2)
-    assert as_complete(full + fewer + same) == (full + same, ["one seed less", "one algorithm less"])
-    assert as_complete(fewer[:3]) == (fewer[:3], [])
+    usual = jobs("one", CCM=[0, 1], SAC=[0, 1]) + jobs("other", SAC=[1, 0], CCM=[0, 1])
+    odd = {
+        "a seed less": {"CCM": [0], "SAC": [0, 1]},
+        "other seeds": {"CCM": [0, 1], "SAC": [0, 2]},
+        "a seed more": {"CCM": [0, 1, 2], "SAC": [0, 1]},
+        "an algorithm less": {"CCM": [0, 1]},
+    }
+    others = [job for name, seeds in odd.items() for job in jobs(name, **seeds)]
+    assert as_complete(others + usual) == (usual, list(odd))
+    assert as_complete(others) == (jobs("a seed more", **odd["a seed more"]), [*odd][:2] + [*odd][3:])  # the fullest
+    assert as_complete(usual[:3]) == (usual[:3], [])
 
 
 def test_a_figure_is_small_and_the_same_from_the_same_results(benchmark, finished_jobs, tmp_path):

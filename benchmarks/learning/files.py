@@ -18,7 +18,8 @@ import pandas as pd
 
 from rllib_sami import checkpoint_files
 
-FIELDS = ("env_steps", "updates", "cpu_s", "wall_s", "return_mean", "sance_bound", "log_k", "context_std")
+METRICS = ("sance_bound", "skill_bound", "task_bound", "log_k", "context_std")  # of the learner; NaN if it has none
+FIELDS = ("env_steps", "updates", "cpu_s", "wall_s", "return_mean", *METRICS)
 LOCK = ".lock"
 PATIENCE_S = 60.0  # a process whose `run` was killed lives on for a moment; it is waited for
 CURVE, CHECKPOINT, EPISODES, CONTEXTS, STARTED, DONE, ERROR = (
@@ -115,7 +116,7 @@ class Curve:
                 f"{path.parent} and the job begins anew."
             )
         aside = path.with_name(f".{path.name}")
-        rows.to_csv(aside, index=False)
+        rows.reindex(columns=list(FIELDS)).to_csv(aside, index=False)  # of an earlier version there are fewer
         aside.replace(path)
         self.last = rows.iloc[-1].to_dict() if len(rows) else dict.fromkeys(FIELDS, 0)
         self._handle = path.open("a", newline="", encoding="utf-8")

@@ -29,7 +29,19 @@ from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Results
 from rllib_sami.registration import ALGORITHMS
 
-from .files import CHECKPOINT, CURVE, DONE, EPISODES, ERROR, PATIENCE_S, STARTED, Curve, checkpoint_steps, locked
+from .files import (
+    CHECKPOINT,
+    CURVE,
+    DONE,
+    EPISODES,
+    ERROR,
+    METRICS,
+    PATIENCE_S,
+    STARTED,
+    Curve,
+    checkpoint_steps,
+    locked,
+)
 from .files import read_json as read
 from .files import write_json as write
 from .suite import Job
@@ -119,7 +131,7 @@ def _row(result: dict[str, Any], spent: dict[str, float]) -> dict[str, float]:
         "updates": int(learner.get("num_updates_lifetime", 0)),
         **{key: round(value, 3) for key, value in spent.items()},
         "return_mean": result.get("env_runners", {}).get("episode_return_mean", math.nan),
-        **{key: float(learner.get(key, math.nan)) for key in ("sance_bound", "log_k", "context_std")},
+        **{key: float(learner.get(key, math.nan)) for key in METRICS},
     }
 
 

@@ -79,22 +79,25 @@ def write_report(folder: Path, out: Path) -> list[Path]:
     table.to_parquet(out / "curves.parquet", index=False)
     tables = write_tables(results.episodes, jobs, out / "tables.md")
     whole, partial = as_complete(jobs)
-    for environment in partial:
-        click.echo(f"{environment} is not on the page: it has other algorithms or seeds than the others.", err=True)
-    page = report(_load(whole) if partial else results, out / "report", title=f"Learning benchmark: {folder.name}")
+    title = f"Learning benchmark: {folder.name}"
+    if partial:
+        title += f" (without {', '.join(partial)}: other algorithms or seeds)"
+        click.echo(f"Not on the page, as they have other algorithms or seeds: {', '.join(partial)}", err=True)
+    page = report(_load(whole) if partial else results, out / "report", title=title)
     return [out / "results.parquet", out / "curves.parquet", tables, page]
 
 
 def as_complete(jobs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Returns jobs whose environments have as many seeds of the same algorithms, and the other environments' names.
+    """Returns the jobs of environments with the usual algorithms and seeds, and the other environments' names.
 
     Scores are pooled over environments on the page, so that all must have all agents.
     """
-    seeds: dict[str, Counter[str]] = defaultdict(Counter)
+    runs: dict[str, set[tuple[str, int]]] = defaultdict(set)
     for job in jobs:
-        seeds[job["settings"]["environment"]][job["settings"]["algorithm"]] += 1
-    fullest = max(seeds.values(), key=Counter.total)
-    partial = [environment for environment, counts in seeds.items() if counts != fullest]
+        runs[job["settings"]["environment"]].add((job["settings"]["algorithm"], job["settings"]["seed"]))
+    frequency = Counter(frozenset(some) for some in runs.values())
+    usual = max(frequency, key=lambda some: (frequency[some], len(some)))
+    partial = [environment for environment, some in runs.items() if some != usual]
     return [job for job in jobs if job["settings"]["environment"] not in partial], partial
 
 

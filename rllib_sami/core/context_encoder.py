@@ -68,8 +68,9 @@ class ContextEncoder(nn.Module):
         context_dim: Width ``D`` of the context.
         encoder_type: ``"lstm"`` or ``"gru"``.
         normalize_context: Put every context on the unit sphere.
-        normalize_inputs: Standardise inputs by what ``norm`` was shown. Tasks differ in small effects, which inputs of
-            other sizes would hide for long.
+        normalize_inputs: Standardise inputs by what ``norm`` was shown (``norm.show``), which SaMI's update does and a
+            learner of one's own has to do. Tasks differ in small effects, which inputs of other sizes would hide for
+            long.
 
     Raises:
         ValueError: If ``encoder_type`` is unknown.

@@ -42,7 +42,7 @@ class ContrastConfig:
     """
 
     contrast_coeff: float = 0.1
-    skill_weight: float = 0.1
+    skill_weight: float = 1.0
     return_gap_weight: bool = False
     objective: str = "sance"
     temperature: float = 0.1
@@ -161,5 +161,7 @@ class SkillContrast(nn.Module):
 
 
 def average_towards(average: nn.Module, source: nn.Module, rate: float) -> None:
-    """``average <- (1 - rate) average + rate source``, for all parameters in one call."""
+    """``average <- (1 - rate) average + rate source``, for all parameters in one call; buffers are copied."""
     torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
+    for mine, theirs in zip(average.buffers(), source.buffers(), strict=True):
+        mine.copy_(theirs)

@@ -106,7 +106,7 @@ def update(
         optimizers: The optimisers of :func:`parameter_groups`.
         batch: One update of ``sampling.sample_updates`` (without the leading ``U``), as tensors.
         config: Constants.
-        average_gradients: Averages gradients over several learners; None for a single one.
+        average_gradients: Averages gradients (and moments of inputs) over several learners; None for a single one.
         loss_functions: The loss functions, compiled or not; None takes them as they stand here.
 
     Returns:
@@ -187,7 +187,7 @@ def update(
 
 @torch.no_grad()
 def _moments(inputs: Tensor, average: AverageGradients | None) -> tuple[Tensor, Tensor]:
-    """Mean and variance ``[I]`` of inputs ``[N, I]``; with several learners those of all their inputs."""
+    """Mean and variance ``[I]`` of inputs ``[N, I]``; with several learners of all theirs (weighed by learner)."""
     mean = inputs.mean(dim=0)
     mean = mean if average is None else average([mean])[0]
     variance = (inputs - mean).square().mean(dim=0)

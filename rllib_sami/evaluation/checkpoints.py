@@ -107,7 +107,6 @@ def load(given: str | Path) -> Checkpoint | ExportedAgent:
         ValueError: It cannot be read, or is of something else.
     """
     from ray.rllib.algorithms.algorithm import Algorithm
-    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
     path = find(given)
     if is_exported(path):
@@ -119,7 +118,7 @@ def load(given: str | Path) -> Checkpoint | ExportedAgent:
         algorithm, (args, kwargs) = content["class"], content["ctor_args_and_kwargs"]
         config = args[0] if args else kwargs["config"]
         if isinstance(config, dict):
-            config = AlgorithmConfig.from_state(dict(config))
+            config = config["class"].from_state(dict(config))
     except (ImportError, AttributeError) as error:
         raise ValueError(
             f"{path} is of an algorithm whose code is not here: {_one_line(error)}. Install or import it."

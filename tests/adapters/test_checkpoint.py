@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from ray.rllib.algorithms.algorithm import Algorithm
 
-from rllib_sami import TESAC, SaCCM, TESACConfig
+from rllib_sami import TESAC, SaCCM, SaMIConfig, TESACConfig
+from rllib_sami.evaluation.checkpoints import load
 
 from .tiny import differences, flat_state, snapshot, tiny, weights_of
 
@@ -106,6 +107,19 @@ def test_counters_entropy_coefficient_buffer_and_credit_survive(trained, tmp_pat
     assert result["replay_buffer"]["num_env_steps_added_lifetime"] == 5 * 105
     for algo in (restored, fresh):
         algo.stop()
+
+
+def test_a_saved_config_without_todays_settings_is_read_as_what_they_were(trained, tmp_path):
+    trained.save_to_path(tmp_path)
+    file = tmp_path / "class_and_ctor_args.pkl"
+    content = pickle.loads(file.read_bytes())
+    state = content["ctor_args_and_kwargs"][0][0]
+    for key in SaMIConfig.former_defaults:
+        del state[key]
+    file.write_bytes(pickle.dumps(content))
+    config = load(tmp_path).config
+    assert {key: getattr(config, key) for key in SaMIConfig.former_defaults} == SaMIConfig.former_defaults
+    assert {key: getattr(trained.config, key) for key in SaMIConfig.former_defaults} != SaMIConfig.former_defaults
 
 
 def test_going_back_to_an_earlier_state_undoes_what_was_learned_since(trained, tmp_path):

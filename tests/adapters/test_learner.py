@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ray.util import debug
 
-from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
+from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat
 
 from .tiny import flat_state, tiny, weights_of
 
@@ -142,13 +142,38 @@ def test_batches_of_four_updates_and_two_contrasts(learners):
 
 def test_settings_of_earlier_versions_stay_as_they_were():
     state = SaCCMConfig().training(train_episodes=6, encoder_critic_gradient=True, loss_timesteps=None).get_state()
-    new = {*BATCHES, "normalize_inputs", "averaged_context"}
+    new = {*BATCHES, "normalize_inputs", "averaged_context", "skill_weight"}
     older = {key: value for key, value in state.items() if key not in new}
     config = SaCCMConfig.from_state(older).environment("SaMI/Pendulum-v0")
     config.validate()
     assert (config.updates_per_batch, config.contrast_interval) == (1, 1)
-    assert (config.normalize_inputs, config.averaged_context) == (False, False)
+    assert (config.normalize_inputs, config.averaged_context, config.skill_weight) == (False, False, 1.0)
+    sappo = {key: value for key, value in SaPPOConfig().get_state().items() if key not in new}
+    assert SaPPOConfig.from_state(sappo).skill_weight == 1.0
     assert SaCCMConfig.from_state(SaCCMConfig().get_state()).updates_per_batch == 32
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("had", [True, False])
+def test_amsgrad_goes_on_only_where_it_was_and_still_is_wanted(tmp_path, had, wanted):
+    """Adam's state lacks AMSGrad's maxima; and where the critics train the encoder, the contrast's would bind it."""
+
+    def build(amsgrad):
+        return tiny(averaged_context=False, encoder_critic_gradient=not amsgrad).build_algo()
+
+    algo = build(had)
+    assert optimizer_of(algo, "encoder").defaults["amsgrad"] is had
+    for _ in range(2):
+        algo.train()
+    algo.save_to_path(tmp_path)
+    algo.stop()
+    algo = build(wanted)
+    algo.restore_from_path(str(tmp_path))
+    encoder = optimizer_of(algo, "encoder")
+    assert encoder.state
+    assert [group["amsgrad"] for group in encoder.param_groups] == [had and wanted]
+    algo.train()
+    algo.stop()
 
 
 def test_no_update_before_learning_starts_and_actions_are_random_until_then():

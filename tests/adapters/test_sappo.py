@@ -27,7 +27,6 @@ def config_of(env="SaMI/Pendulum-v0", env_config=None, **training) -> SaPPOConfi
         "contrast_episodes": 8,
         "contrast_timesteps": 4,
         "num_negatives": 7,
-        "skill_weight": 1.0,
         "train_batch_size_per_learner": 200,
         "minibatch_size": 50,
         "num_epochs": 2,

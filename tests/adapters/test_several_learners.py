@@ -110,3 +110,16 @@ def test_one_remote_learner_does_what_the_local_one_does():
     assert differences(weights_of_each(remote), weights_of_each(local)) == []
     for algo in (remote, local):
         algo.stop()
+
+
+def test_two_learners_agree_on_averaged_contexts_and_on_what_inputs_are_standardised_by():
+    two = tiny(env="test/Walker").learners(num_learners=2).build_algo()
+    for _ in range(3):
+        two.train()
+    first, second = weights_of_each(two)
+    two.stop()
+    assert differences(first, second) == []
+    assert first["/acting.encoder.norm.count"] == first["/learning.query_encoder.norm.count"] > 0
+    assert largest_difference(
+        {"mean": first["/acting.encoder.norm.mean"]}, {"mean": np.zeros_like(first["/acting.encoder.norm.mean"])}
+    )
