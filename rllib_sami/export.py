@@ -157,7 +157,7 @@ def load_exported(folder: str | Path) -> ExportedAgent:
             raise ValueError(f"its format {content['format']} is of a newer version ({content['package']})")
         network = NETWORK_BEFORE | content["network"]
         if set(network) != set(NetworkConfig.__dataclass_fields__):
-            raise ValueError(f"its `network` has the keys {sorted(network)}")
+            raise ValueError(f"its `network` has the keys {sorted(content['network'])}")
         spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))
         environment = content["environment"]
         algorithm = ALGORITHMS.get(content["algorithm"], SaMI)
