@@ -198,9 +198,10 @@ def test_population_based_training_then_the_printed_command(start, write, tmp_pa
         "evaluation_duration": 1,
         "encoder_lr": {"loguniform": [1e-4, 1e-3]},
     }
-    search = {"scheduler": {"type": "pbt", "perturbation_interval": 200, "quantile_fraction": 0.5}}
+    # Synchronous: else it depends on which trial is ahead whether one has a checkpoint to take over.
+    pbt = {"type": "pbt", "perturbation_interval": 400, "quantile_fraction": 0.5, "synch": True}
     body = {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"num_env_steps_sampled_lifetime": 800}}
-    text = yaml.safe_dump({"population": {**body, "num_samples": 2, "search": search, "config": config}})
+    text = yaml.safe_dump({"population": {**body, "num_samples": 2, "search": {"scheduler": pbt}, "config": config}})
     path = write("population.yaml", text)
     command = start("train", "file", path, "--local-dir", "results", "--ray-num-cpus", "2")
     assert command.finish(timeout=300) == 0, command.output
