@@ -1,0 +1,45 @@
+"""Checkpoints: their folders, and what can be told of one that RLlib cannot read.
+
+Touches the names of the components in RLlib's checkpoints and ``Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME``.
+"""
+
+import contextlib
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.utils.checkpoints import Checkpointable
+
+MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
+
+
+def absolute_path(path: Any) -> str:
+    """A local path made absolute, as RLlib needs it; a URI as it is."""
+    return str(path) if "://" in str(path) else str(Path(path).absolute())
+
+
+@contextlib.contextmanager
+def says_what_cannot_be_read(folder: Path) -> Iterator[None]:
+    """Names the checkpoint, where RLlib would only say what went wrong inside it.
+
+    Raises:
+        ValueError: It is cut short (one without a manifest), or another version wrote it.
+    """
+    try:
+        yield
+    except (EOFError, pickle.UnpicklingError, ImportError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"The checkpoint {folder} cannot be read: {type(error).__name__}: {error}. It is cut short, or another "
+            f"version of this package or of Ray (here {ray.__version__}) wrote it. Use another one, or that version."
+        ) from error
+
+
+def checkpoint_constructor(folder: Path, component: str = "") -> dict[str, Any] | None:
+    """The class and constructor arguments in a checkpoint (or a component's folder in it); None if it has none."""
+    try:
+        return pickle.loads((folder / component / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).read_bytes())
+    except (OSError, ImportError, AttributeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
+        return None  # as RLlib does with what another version of Python or of a package has written

@@ -1,0 +1,86 @@
+"""Environments: which names RLlib and Gymnasium know, how RLlib makes one, spaces as its env runners report them.
+
+Touches Tune's registry (``_global_registry``), ``EnvContext`` and the keys of an env runner's spaces.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_context import EnvContext
+from ray.tune.registry import ENV_CREATOR, _global_registry
+
+from ..envs.registration import ENVIRONMENTS, make
+from .configs import load_class
+
+
+def may_be_made(env: str) -> bool:
+    """Returns whether ``env`` is an id known here, or a path that something could be imported from."""
+    return is_registered(env) or "." in env or ":" in env
+
+
+def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callable[[], gym.Env]:
+    """Makes the environment of one slot, with an ``EnvContext`` that knows its runner and slot.
+
+    ``config.env`` may be a name in RLlib's registry, a Gymnasium id (``"module:Name-v0"`` too), a class or a
+    callable that takes the context, or the dotted path of one.
+
+    Raises:
+        ValueError: If ``config.env`` is none of these.
+    """
+    context = EnvContext(
+        dict(config.env_config),
+        worker_index=worker_index,
+        vector_index=slot,
+        num_workers=config.num_env_runners,
+        remote=config.remote_worker_envs,
+    )
+    env = config.env
+    if env is None:
+        raise ValueError("`env` is not set. Give one with `config.environment('SaMI/Ant-v0')`.")
+    if isinstance(env, str):
+        if _global_registry.contains(ENV_CREATOR, env):
+            creator = _global_registry.get(ENV_CREATOR, env)
+            return lambda: creator(context)
+        if env.rpartition(":")[2] in ENVIRONMENTS:  # that registry is emptied as Ray shuts down
+            return lambda: make(env, **context)
+        if ":" in env or env in gym.registry:
+            return lambda: gym.make(env, **context)
+        env = load_class(
+            env,
+            "env",
+            "It is no name in RLlib's registry either (`ray.tune.register_env`), nor a Gymnasium id; the environments "
+            "of this package are listed by `rllib envs`.",
+        )
+    return lambda: env(context)
+
+
+def is_registered(env: Any) -> bool:
+    """Whether an environment's name is in RLlib's or Gymnasium's registry, so that making it imports nothing."""
+    return isinstance(env, str) and (_global_registry.contains(ENV_CREATOR, env) or env in gym.registry)
+
+
+def registered_creator(env: Any) -> Callable[[EnvContext], gym.Env] | None:
+    """What makes an environment that was registered here (RLlib, Gymnasium) by name, for processes without that entry.
+
+    None for those of this package, which are registered everywhere, and for what is no registered name.
+    """
+    if not is_registered(env) or env in ENVIRONMENTS:
+        return None
+    if _global_registry.contains(ENV_CREATOR, env):
+        return _global_registry.get(ENV_CREATOR, env)
+    spec = gym.spec(env)
+    return lambda context: gym.make(spec, **context)
+
+
+def runner_spaces(env: gym.vector.VectorEnv) -> dict[str, tuple[gym.Space, gym.Space]]:
+    """Spaces as RLlib's env runners report them."""
+    single = (env.single_observation_space, env.single_action_space)
+    return {
+        INPUT_ENV_SPACES: (env.observation_space, env.action_space),
+        INPUT_ENV_SINGLE_SPACES: single,
+        DEFAULT_MODULE_ID: single,
+    }

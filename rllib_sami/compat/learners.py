@@ -1,0 +1,135 @@
+"""Learners: their updates, optimisers and connectors, their loss, and the weights that they send to env runners.
+
+Touches ``LearnerGroup`` and its manager of actors (``_worker_manager``), a learner's ``_optimizer_lr_schedules``,
+``_set_optimizer_lr``, ``_named_optimizers`` and ``_learner_connector``, and an env runner's ``_weights_seq_no``.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
+
+from .metrics import env_steps_sampled
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.connectors.connector_v2 import ConnectorV2
+    from ray.rllib.core.learner.learner import Learner
+
+
+@contextlib.contextmanager
+def says_which_learner_was_lost(algorithm: "Algorithm") -> Iterator[None]:
+    """Turns the loss of a learner's process, whose networks and optimisers are gone with it, into words.
+
+    Raises:
+        RuntimeError: A learner was lost.
+    """
+    cause: RayError | None = None
+    try:
+        yield
+    except RayActorError as error:
+        cause = error
+    except RayTaskError as error:
+        if "all_reduce" not in str(error):  # where a learner finds that another one is gone
+            raise
+        cause = error
+    manager = algorithm.learner_group._worker_manager  # None with a local learner
+    # RLlib would go on without one that it knows to be lost, and learn nothing.
+    if cause is not None or (manager and manager.num_healthy_actors() < manager.num_actors()):
+        raise RuntimeError(
+            "A learner's process was lost, and with it what was learned since the last checkpoint. Go on from that: "
+            "`rllib train ... --resume`, or by itself with `max_failures` above 0 in the experiment (Tune's "
+            "FailureConfig). Ray's log says why it was lost; too little memory is the usual cause."
+        ) from cause
+
+
+def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]) -> None:
+    """One call of the learners, with a sample for each of them."""
+    batches = [
+        MultiAgentBatch(
+            {DEFAULT_MODULE_ID: SampleBatch(arrays)},
+            env_steps=int(np.prod(arrays["step_index"].shape)),
+        )
+        for arrays in samples
+    ]
+    # `batch` would be split among several learners; a single one takes nothing else.
+    data = {"batch": batches[0]} if len(batches) == 1 else {"batches": batches}
+    with says_which_learner_was_lost(algorithm):
+        results = algorithm.learner_group.update(
+            **data, timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps_sampled(algorithm)}
+        )
+    algorithm.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+
+def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
+    """Sets every optimiser's rate to its schedule's value at this point of training."""
+    for optimizer, schedule in learner._optimizer_lr_schedules.items():
+        rate = schedule.update(timestep=timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
+        learner._set_optimizer_lr(optimizer, lr=rate)
+
+
+def restore_optimizer_settings(learner: "Learner", state: dict[str, Any]) -> None:
+    """Sets rates, betas and switches of optimisers to what a restored state says.
+
+    RLlib before 2.59 makes float32 tensors of them, which are other numbers, and which fused optimisers refuse.
+    """
+    for name, saved in state.items():
+        if name in learner._named_optimizers:
+            optimizer = learner._named_optimizers[name]
+            for group, settings in zip(optimizer.param_groups, saved["state"]["param_groups"], strict=True):
+                group.update({key: value for key, value in settings.items() if key != "params"})
+                # A state of Adam alone goes on as such; one of AMSGrad only where that is wanted still.
+                kept = [optimizer.state.get(parameter, {}) for parameter in group["params"]]
+                group["amsgrad"] = optimizer.defaults["amsgrad"] and not any(
+                    one and "max_exp_avg_sq" not in one for one in kept
+                )
+
+
+def prepend_learner_connector(learner: "Learner", piece: "ConnectorV2") -> None:
+    """Puts a piece before all others of a built learner's pipeline.
+
+    Raises:
+        ValueError: If the learner has none, since it is given batches that others have made of the episodes.
+    """
+    if learner._learner_connector is None:
+        raise ValueError(
+            f"{type(learner).__name__} needs episodes, but `num_aggregator_actors_per_learner` is above 0, so that "
+            "other actors turn them into batches. Set it to 0."
+        )
+    learner._learner_connector.prepend(piece)
+
+
+def sync_weights(algorithm: "Algorithm") -> None:
+    """Sends encoder and actor to all env runners."""
+    with says_which_learner_was_lost(algorithm):
+        algorithm.env_runner_group.sync_weights(
+            from_worker_or_learner_group=algorithm.learner_group,
+            policies=[DEFAULT_MODULE_ID],
+            inference_only=True,
+            # Waits for what was sent before and is still on its way: else RLlib leaves these weights out.
+            timeout_seconds=algorithm.config.sample_timeout_s,
+        )
+
+
+def force_weights(algorithm: "Algorithm") -> None:
+    """Sends the weights to all env runners, older ones too: by itself RLlib's runner takes only newer ones."""
+    algorithm.env_runner_group.foreach_env_runner(_forget_weights)
+    sync_weights(algorithm)
+
+
+def _forget_weights(runner: Any) -> None:
+    runner._weights_seq_no = 0
+
+
+def acting_weights(algorithm: "Algorithm") -> ray.ObjectRef:
+    """A copy of the weights of encoder and actor, as an env runner's ``set_state`` takes them."""
+    state = algorithm.learner_group.get_state(
+        components=[f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"], inference_only=True
+    )
+    return ray.put({COMPONENT_RL_MODULE: state[COMPONENT_LEARNER][COMPONENT_RL_MODULE]})
