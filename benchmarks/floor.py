@@ -21,8 +21,7 @@ from rllib_sami.core.update import UpdateConfig
 class Contrast:
     """Sizes of the contrast: ``G`` groups with ``n`` queries and ``K - 1`` negative keys each."""
 
-    positive_episodes: int
-    low_episodes: int
+    episodes: int
     groups: int
     queries: int
     negatives: int
@@ -54,10 +53,9 @@ class Shapes:
     ) -> "Shapes":
         """Those of a batch; without its contrast, what soft actor-critic alone needs."""
         contrast = None
-        if with_contrast and "positive_rows" in batch and config.contrast_coeff > 0:
+        if with_contrast and "contrast_rows" in batch and config.contrast_coeff > 0:
             contrast = Contrast(
-                batch["positive_rows"].shape[-3],
-                batch["low_rows"].shape[-3],
+                batch["contrast_rows"].shape[-3],
                 *batch["query_index"].shape[-2:],
                 math.prod(batch["negative_index"].shape[-2:]),
             )
@@ -93,8 +91,7 @@ class Floor:
 
         if s.contrast:
             c = s.contrast
-            self.query_rows = torch.randn(c.positive_episodes, s.rows, s.input_dim)
-            self.key_rows = torch.randn(c.positive_episodes + c.low_episodes, s.rows, s.input_dim)
+            self.contrast_rows = torch.randn(c.episodes, s.rows, s.input_dim)
             self.positive_score = torch.ones(c.groups, c.queries)
             self.negative_score = torch.ones(c.groups, c.queries, c.negatives)
         self.rows = torch.randn(s.episodes, s.rows, s.input_dim)
@@ -142,8 +139,8 @@ class Floor:
 
     def _contrast(self, c: Contrast) -> None:
         with torch.no_grad():
-            keys = self.key_encoder(self.key_rows, c.groups * (c.queries + c.negatives))
-        queries = self.encoder(self.query_rows, c.groups * c.queries).view(c.groups, c.queries, -1)
+            keys = self.key_encoder(self.contrast_rows, c.groups * (c.queries + c.negatives))
+        queries = self.encoder(self.contrast_rows, c.groups * c.queries).view(c.groups, c.queries, -1)
         positive_keys = keys[: c.groups * c.queries].view_as(queries)
         negative_keys = keys[c.groups * c.queries :].view(c.groups, c.negatives, -1)
         positive = torch.linalg.vecdot(queries, positive_keys)

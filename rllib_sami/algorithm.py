@@ -341,7 +341,7 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
     def _warn_without_contrast(self, sample: dict[str, np.ndarray]) -> None:
         """Says once that there is nothing to contrast although there are episodes enough."""
         num_episodes = len(self.replay_buffer.store.finished)
-        if not self.config.has_contrast or "positive_rows" in sample or num_episodes < 100:
+        if not self.config.has_contrast or "contrast_rows" in sample or num_episodes < 100:
             return
         if log_once(f"{self.trial_id}-no-contrast"):
             logger.warning(

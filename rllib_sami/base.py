@@ -98,7 +98,7 @@ class ContextConfig(AlgorithmConfig):
             contrast_episodes: Episodes contrasted in one update; with too few, contexts of all tasks stay equal for
                 long. Shared out among tasks, at least four to each (two with ``"task"``); with more tasks than that,
                 every update takes some of them.
-            contrast_timesteps: Queries from each positive episode.
+            contrast_timesteps: Queries from each episode.
             num_negatives: Negative keys to each query, ``K - 1``: the bound cannot pass ``log K``. ``"skill_task"`` has
                 so many of either kind.
             positive_fraction: Share of a task's episodes that counts as high return. 0.2 to 0.8.

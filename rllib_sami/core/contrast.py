@@ -22,7 +22,7 @@ from .context_encoder import ContextEncoder
 
 OBJECTIVES = ("sance", "binary_nce")
 # What a contrast is made of; see `sampling.sample_contrast`.
-CONTRAST_ARRAYS = ("positive_rows", "low_rows", "query_index", "positive_index", "negative_index", "return_gap")
+CONTRAST_ARRAYS = ("contrast_rows", "query_index", "positive_index", "negative_index", "return_gap")
 CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy", "skill_bound", "task_bound")
 
 
@@ -57,19 +57,18 @@ def contrast_terms(
 
     Args:
         query: ``[G, n, D]``.
-        positive_keys: ``[G, n, D]``.
-        negative_keys: ``[G, S, K-1, D]``, ``S`` sets with a bound each: of skills, of tasks, or of both in this order.
+        positive_keys: ``[G, S, n, D]``, ``S`` sets with a bound each: of skills, of tasks, or of both in this order.
+        negative_keys: ``[G, S, K-1, D]``.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
 
     Returns:
         The loss, and scalar tensors by metric name, without gradient.
     """
-    sets = negative_keys.shape[1:3]  # S, K-1
-    positive, negative = losses.similarity_scores(
-        query, positive_keys, negative_keys.flatten(1, 2), config.similarity, similarity_map
-    )
-    parts = [(positive, of_set) for of_set in negative.unflatten(-1, sets).unbind(dim=-2)]  # [G, n] and [G, n, K-1]
+    parts = [
+        losses.similarity_scores(query, positive, negative, config.similarity, similarity_map)
+        for positive, negative in zip(positive_keys.unbind(dim=1), negative_keys.unbind(dim=1), strict=True)
+    ]  # [G, n] and [G, n, K-1] of each set
     # Skills come before tasks.
     weights = [config.skill_weight, 1.0] if len(parts) == 2 else [1.0]
     bounds = [losses.sance_bound_from_scores(*scores, config.temperature) for scores in parts]
@@ -81,7 +80,7 @@ def contrast_terms(
     metrics = {
         "contrast_loss": loss.detach(),
         "sance_bound": _weighted_mean(bounds, weights).detach(),
-        "log_k": loss.new_full((), math.log(sets[1] + 1)),
+        "log_k": loss.new_full((), math.log(negative_keys.shape[2] + 1)),
         "contrast_accuracy": _weighted_mean(accuracies, weights),
     }
     if len(parts) == 2:
@@ -106,7 +105,7 @@ def contrast_loss(
 
     Args:
         encoder: The context encoder, which gives the queries and gets the gradient.
-        key_encoder: Its moving average, which gives the keys, from ``positive_rows`` and ``low_rows``.
+        key_encoder: Its moving average, which gives the keys.
         batch: One update of ``sampling.sample_contrast`` (without the leading ``U``), as tensors.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
@@ -115,12 +114,12 @@ def contrast_loss(
     Returns:
         The loss, and scalar tensors by metric name, without gradient.
     """
-    query_context = encoder(batch["positive_rows"][..., : encoder.input_dim]).flatten(0, 1)  # [G P R, D]
+    rows = batch["contrast_rows"][..., : encoder.input_dim]
+    queries = encoder(rows).flatten(0, 1)  # [E R, D]
     with torch.no_grad():
-        rows = torch.cat([batch["positive_rows"], batch["low_rows"]])
-        keys = key_encoder(rows[..., : encoder.input_dim]).flatten(0, 1)  # [E R, D]
+        keys = key_encoder(rows).flatten(0, 1)
     loss, metrics = terms(
-        query_context[batch["query_index"]],
+        queries[batch["query_index"]],
         keys[batch["positive_index"]],
         keys[batch["negative_index"]],
         config,

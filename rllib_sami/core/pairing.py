@@ -1,20 +1,19 @@
 """Which episodes give queries, positive keys and negative keys: all that tells the algorithms of the family apart.
 
-| strategy | algorithm | queries and positives | negatives |
+| set | positives | negatives | in |
 |---|---|---|---|
-| ``task`` | CCM | same task | other tasks |
-| ``skill`` | SaTESAC | same task, high return (the good skill) | same task, low return (bad skills) |
-| ``skill_task`` | SaCCM | same task, high return | a set of the same task, low return; a set of other tasks |
+| of skills | same task, same skill | same task, the other skill | SaTESAC (``skill``), SaCCM (``skill_task``) |
+| of tasks | same task, any skill | other tasks | CCM (``task``), SaCCM (``skill_task``) |
 
-With two sets of negatives there are two bounds, one of skills and one of tasks. In one softmax the task's own episodes,
-which are hard to tell apart as long as all skills are poor, would leave nothing to learn of the others.
+The skills of a task are its episodes of high and of low return. Each set has a bound of its own: in one softmax the
+task's own episodes, hard to tell apart as long as all skills are poor, would leave nothing to learn of the others.
 
 High and low are ranks *within* a task, so a task that is hard for everybody still has its good skills. Equal returns
 are ranked at random, anew at each draw, so that they carry no lesson.
 
-In half of the draws high and low change places: low-return episodes give queries and positives, high-return ones the
-negatives. Only queries train the encoder, so it would never learn what to make of episodes that give keys alone: away
-from their keys and towards those of its own, its contexts would drift as one, the keys after them, until all are equal.
+Every episode gives queries, of either skill. Only queries train the encoder, so it would never learn what to make of
+episodes that give keys alone: away from their keys and towards those of its own, its contexts would drift as one, the
+keys after them, until all are equal.
 """
 
 from dataclasses import dataclass
@@ -24,11 +23,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PairingStrategy:
-    """One row of the module's table.
+    """Which rows of the module's table are contrasted.
 
     Attributes:
-        by_skill: Positives are a task's high-return episodes, its low-return ones are negatives (or the reverse).
-        other_tasks: Episodes of other tasks are negatives.
+        by_skill: The set of skills.
+        other_tasks: The set of tasks.
     """
 
     by_skill: bool
@@ -44,27 +43,26 @@ PAIRINGS = {
 
 @dataclass(frozen=True)
 class Pairs:
-    """Contrast of ``U`` updates: ``G`` groups (one task each) with ``P`` positive and ``Q`` negative episodes.
+    """Contrast of ``U`` updates, each of ``G`` groups of ``P`` episodes that have one task and one skill.
 
-    The ``E = G (P + Q)`` episodes of an update are ordered: all positives, group by group, then all negatives.
-    ``*_episode`` arrays count within these ``E``; ``*_step`` arrays count time steps of that episode.
+    With skills, the first half of the groups are the tasks' high-return episodes and the other half the low-return ones
+    of the same tasks, in the same order. ``*_episode`` arrays count within the ``E = G P`` episodes of an update,
+    ``*_step`` arrays time steps of that episode. ``S`` sets of keys: of skills, of tasks, or both in this order.
 
     Attributes:
-        episodes: Indices into the episode table, ``[U, E]``.
-        num_positives: ``G P``: how many of the ``E`` are positives.
+        episodes: Indices into the episode table, ``[U, E]``, group by group.
         query_episode: ``[U, G, N]``; with ``query_step``.
         query_step: ``[U, G, N]``.
-        positive_episode: ``[U, G, N]``: another positive episode of the same group, if it has one; with
-            ``positive_step``.
-        positive_step: ``[U, G, N]``.
-        negative_episode: ``[U, G, S, K-1]``, in ``S`` sets, of skills and of tasks; with ``negative_step``.
+        positive_episode: ``[U, G, S, N]``: for each query another episode that its set calls positive, if there is one;
+            with ``positive_step``.
+        positive_step: ``[U, G, S, N]``.
+        negative_episode: ``[U, G, S, K-1]``, shared by a group's queries; with ``negative_step``.
         negative_step: ``[U, G, S, K-1]``.
         return_gap: Mean reward per step of the high-return episodes less that of the low-return ones (1 without
             skills), ``[U]``.
     """
 
     episodes: np.ndarray
-    num_positives: int
     query_episode: np.ndarray
     query_step: np.ndarray
     positive_episode: np.ndarray
@@ -93,8 +91,8 @@ def draw_pairs(
         rng: Source of randomness.
         num_updates: ``U``.
         num_episodes: Episodes ``E`` of one update, shared by its groups (a few less if they do not divide evenly; more
-            if they are too few for one group, or for two where other tasks give negatives).
-        queries_per_episode: Queries from each positive episode.
+            if they are too few for one task, or for two where other tasks give negatives).
+        queries_per_episode: Queries from each episode.
         num_negatives: ``K - 1``, in each set.
         positive_fraction: Share of a task's episodes that counts as high return; at least one is high, one low.
 
@@ -111,65 +109,60 @@ def draw_pairs(
     if len(first) < (1 if strategy.by_skill else 2):
         return None
 
-    per_group = 4 if strategy.by_skill else 2  # at least two positives (and two negatives) to a group
-    num_groups = min(len(first), max(2 if strategy.other_tasks else 1, num_episodes // per_group))
-    group_size = max(per_group, num_episodes // num_groups)
-    num_q = group_size // 2 if strategy.by_skill else 0
-    num_p = group_size - num_q
-    shape = (num_updates, num_groups)
-    chosen = np.argsort(rng.random((num_updates, len(first))), axis=1)[:, :num_groups]  # distinct tasks
+    num_skills = 2 if strategy.by_skill else 1
+    at_least = 2  # episodes of each task and skill: a query and its positive key
+    num_tasks = min(len(first), max(2 if strategy.other_tasks else 1, num_episodes // (at_least * num_skills)))
+    num_groups = num_skills * num_tasks
+    size = max(at_least, num_episodes // num_groups)  # P
+    chosen = np.argsort(rng.random((num_updates, len(first))), axis=1)[:, :num_tasks]  # distinct tasks
     first, count = first[chosen], count[chosen]
 
+    # Where each group begins in `order`, and how many episodes it may draw from.
+    begins, counts = [first], [count]
     if strategy.by_skill:
-        high_count = np.clip(np.round(positive_fraction * count), 1, count - 1).astype(np.int64)
-        low_count = count - high_count
-        high = np.stack([first + low_count, high_count])  # [2, U, G]: where they begin in `order`, and how many
-        low = np.stack([first, low_count])
-        swap = rng.random(shape) < 0.5
-        positives = order[_spread(rng, np.where(swap, low, high), num_p)]  # [U, G, P]
-        negatives = order[_spread(rng, np.where(swap, high, low), num_q)]  # [U, G, Q]
-        episodes = np.concatenate([positives.reshape(num_updates, -1), negatives.reshape(num_updates, -1)], axis=1)
-        gap = _mean_reward(table, positives) - _mean_reward(table, negatives)  # [U, G]
-        gap = np.where(swap, -gap, gap).mean(axis=1)
-    else:
-        positives = order[_spread(rng, np.stack([first, count]), num_p)]
-        episodes = positives.reshape(num_updates, -1)
-        gap = np.ones(num_updates)
+        high = np.clip(np.round(positive_fraction * count), 1, count - 1).astype(np.int64)
+        begins, counts = [first + count - high, first], [high, count - high]
+    spans = np.stack([np.stack(begins, axis=1), np.stack(counts, axis=1)])  # [2, U, skills, tasks]
+    drawn = order[_spread(rng, spans, size)]  # [U, skills, tasks, P]
+    episodes = drawn.reshape(num_updates, -1)
+    gap = np.ones(num_updates)
+    if strategy.by_skill:
+        mean_reward = _mean_reward(table, drawn)  # [U, skills, tasks]
+        gap = (mean_reward[:, 0] - mean_reward[:, 1]).mean(axis=-1)
+
+    own = np.repeat(np.arange(size), queries_per_episode)  # [N]
+    skill, task = np.divmod(np.arange(num_groups), num_tasks)  # [G]
+    query_episode = np.broadcast_to(np.arange(num_groups)[:, None] * size + own, (num_updates, num_groups, len(own)))
+    query = np.take_along_axis(episodes, query_episode.reshape(num_updates, -1), axis=1).reshape(query_episode.shape)
+    key_shape = (num_updates, num_groups, num_negatives)
+
+    def another_of(groups: np.ndarray) -> np.ndarray:
+        """For each query an episode of the groups ``[G, M]`` that is not its own, if there is one."""
+        places = (groups[..., None] * size + np.arange(size)).reshape(num_groups, -1)
+        differs = episodes[:, places][:, :, None] != query[..., None]  # [U, G, N, M P]
+        pick = (differs + rng.random(differs.shape)).argmax(axis=-1)
+        return places[np.arange(num_groups)[:, None], pick]
+
+    def any_of(groups: np.ndarray) -> np.ndarray:
+        return groups * size + rng.integers(size, size=key_shape)
+
+    positives, negatives = [], []
+    if strategy.by_skill:
+        positives.append(another_of(np.arange(num_groups)[:, None]))
+        negatives.append(any_of(((1 - skill) * num_tasks + task)[:, None]))
+    if strategy.other_tasks and num_tasks > 1:
+        positives.append(another_of(task[:, None] + num_tasks * np.arange(num_skills)))
+        other = (task[:, None] + 1 + rng.integers(num_tasks - 1, size=key_shape)) % num_tasks
+        negatives.append(any_of(rng.integers(num_skills, size=key_shape) * num_tasks + other))
+    positive_episode, negative_episode = np.stack(positives, axis=2), np.stack(negatives, axis=2)
     length = table["length"][episodes]
 
     def steps(episode: np.ndarray) -> np.ndarray:
         lengths = np.take_along_axis(length, episode.reshape(num_updates, -1), axis=1).reshape(episode.shape)
         return (rng.random(episode.shape) * lengths).astype(np.int64)
 
-    group = np.arange(num_groups)[:, None]
-    # Queries: each positive episode; its positive key comes from another one of the group (if there is one: a task with
-    # few episodes of a skill fills several places with the same).
-    own = np.repeat(np.arange(num_p), queries_per_episode)  # [N]
-    differs = positives[..., None, :] != positives[..., own, None]  # [U, G, N, P]
-    query_episode = np.broadcast_to(group * num_p + own, (*shape, len(own)))
-    positive_episode = group * num_p + (differs + rng.random(differs.shape)).argmax(axis=-1)
-
-    # Negatives: the group's own ones, and everything of the other groups.
-    size = (*shape, num_negatives)
-    sets = []
-    if strategy.by_skill:
-        sets.append(num_groups * num_p + group * num_q + rng.integers(num_q, size=size))
-    if strategy.other_tasks and num_groups > 1:
-        other_group = (group + 1 + rng.integers(num_groups - 1, size=size)) % num_groups
-        member = rng.integers(group_size, size=size)
-        is_positive = member < num_p
-        sets.append(
-            np.where(
-                is_positive,
-                other_group * num_p + member,
-                num_groups * num_p + other_group * num_q + member - num_p,
-            )
-        )
-    negative_episode = np.stack(sets, axis=2)  # [U, G, S, K-1]
-
     return Pairs(
         episodes=episodes,
-        num_positives=num_groups * num_p,
         query_episode=query_episode,
         query_step=steps(query_episode),
         positive_episode=positive_episode,

@@ -15,7 +15,7 @@ class ContrastSampling:
     Attributes:
         pairing: Name in ``pairing.PAIRINGS``; None for no contrast.
         contrast_episodes: Episodes ``E`` of the contrast.
-        contrast_timesteps: Queries from each positive episode of the contrast.
+        contrast_timesteps: Queries from each episode of the contrast.
         num_negatives: ``K - 1``, in each set of negatives.
         positive_fraction: Share of a task's episodes that counts as high return.
     """
@@ -69,10 +69,9 @@ def sample_updates(
         * ``rows`` ``[U, B, R, F]`` (without whole episodes ``[U, N, 2, F]``), ``step_index`` ``[U, N]`` of each step's
           first row, ``terminated`` ``[U, N]``,
         * ``noise`` ``[U, 2, N, A]``, standard normal, for the next action of the target and for the actor's,
-        * if there is a contrast: ``positive_rows`` ``[U, G P, R, F]`` and ``low_rows`` ``[U, G Q, R, F]`` (together
-          the ``E`` episodes of ``pairing.Pairs``), ``query_index`` and ``positive_index`` ``[U, G, n]``,
-          ``negative_index`` ``[U, G, S, K-1]`` and ``return_gap`` ``[U]``; with several contrasts to a batch there is
-          an axis of these after ``U``.
+        * if there is a contrast: ``contrast_rows`` ``[U, E, R, F]`` (the episodes of ``pairing.Pairs``),
+          ``query_index`` ``[U, G, n]``, ``positive_index`` ``[U, G, S, n]``, ``negative_index`` ``[U, G, S, K-1]`` and
+          ``return_gap`` ``[U]``; with several contrasts to a batch there is an axis of these after ``U``.
 
     Raises:
         ValueError: For a ``pairing`` without whole episodes.
@@ -148,10 +147,8 @@ def _draw_pairs(
 
 
 def _contrast_arrays(store: TaskStore, pairs: Pairs, num_rows: int) -> dict[str, np.ndarray]:
-    rows = store.gather(store.finished[pairs.episodes], num_rows)
     return {
-        "positive_rows": rows[:, : pairs.num_positives],
-        "low_rows": rows[:, pairs.num_positives :],
+        "contrast_rows": store.gather(store.finished[pairs.episodes], num_rows),
         "query_index": pairs.query_episode * num_rows + pairs.query_step,
         "positive_index": pairs.positive_episode * num_rows + pairs.positive_step,
         "negative_index": pairs.negative_episode * num_rows + pairs.negative_step,

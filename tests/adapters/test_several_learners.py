@@ -27,23 +27,15 @@ def weights_of_each(algo):
 def merge(first, second):
     """The batches ``[U, ...]`` of two learners as one: episodes side by side, indices shifted to where they went."""
     num_rows = first["rows"].shape[2]
-    episodes, positives, lows = (first[name].shape[1] * num_rows for name in ("rows", "positive_rows", "low_rows"))
+    episodes, contrasted = (first[name].shape[1] * num_rows for name in ("rows", "contrast_rows"))
     merged = {
-        name: np.concatenate([first[name], second[name]], axis=1)
-        for name in ("rows", "positive_rows", "low_rows", "terminated")
+        name: np.concatenate([first[name], second[name]], axis=1) for name in ("rows", "contrast_rows", "terminated")
     }
     merged["noise"] = np.concatenate([first["noise"], second["noise"]], axis=2)
     merged["return_gap"] = (first["return_gap"] + second["return_gap"]) / 2
-
-    def joined(name, shift_first, shift_second):
-        return np.concatenate([first[name] + shift_first, second[name] + shift_second], axis=1)
-
-    merged["step_index"] = joined("step_index", 0, episodes)
-    merged["query_index"] = joined("query_index", 0, positives)
-    merged["positive_index"] = joined("positive_index", 0, positives)
-    # All positives come first: then the first's low ones, then the second's.
-    is_low = [batch["negative_index"] >= positives for batch in (first, second)]
-    merged["negative_index"] = joined("negative_index", is_low[0] * positives, positives + is_low[1] * lows)
+    merged["step_index"] = np.concatenate([first["step_index"], second["step_index"] + episodes], axis=1)
+    for name in ("query_index", "positive_index", "negative_index"):
+        merged[name] = np.concatenate([first[name], second[name] + contrasted], axis=1)
     return merged
 
 

@@ -51,23 +51,12 @@ def halves(seed: int) -> list[dict[str, torch.Tensor]]:
 def merge(first: dict, second: dict) -> dict[str, torch.Tensor]:
     """Both batches as one: episodes side by side, indices shifted to where they have gone."""
     num_rows = first["rows"].shape[1]
-    num_episodes, num_positives, num_lows = (len(first[name]) for name in ("rows", "positive_rows", "low_rows"))
-    merged = {
-        name: torch.cat([first[name], second[name]]) for name in ("rows", "positive_rows", "low_rows", "terminated")
-    }
+    num_episodes, num_contrasted = len(first["rows"]), len(first["contrast_rows"])
+    merged = {name: torch.cat([first[name], second[name]]) for name in ("rows", "contrast_rows", "terminated")}
     merged["noise"] = torch.cat([first["noise"], second["noise"]], dim=1)
     merged["step_index"] = torch.cat([first["step_index"], second["step_index"] + num_episodes * num_rows])
-    for name in ("query_index", "positive_index"):
-        merged[name] = torch.cat([first[name], second[name] + num_positives * num_rows])
-    # All positives come before all low ones: the first's lows move past the second's positives, ...
-    low = [batch["negative_index"] >= num_positives * num_rows for batch in (first, second)]
-    merged["negative_index"] = torch.cat(
-        [
-            first["negative_index"] + low[0] * num_positives * num_rows,
-            # ... and the second's lows past everything of the first.
-            second["negative_index"] + (num_positives + low[1] * num_lows) * num_rows,
-        ]
-    )
+    for name in ("query_index", "positive_index", "negative_index"):
+        merged[name] = torch.cat([first[name], second[name] + num_contrasted * num_rows])
     return merged
 
 

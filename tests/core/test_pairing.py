@@ -64,60 +64,78 @@ def test_task_strategy_takes_all_episodes_of_a_task_against_all_of_the_others():
     assert (pairs.return_gap == 1).all()
 
 
-def test_skill_strategy_takes_a_tasks_good_episodes_against_its_bad_ones_and_the_reverse():
-    pairs = draw(pairing="skill")
-    good = good_is_queried(pairs)
+@pytest.mark.parametrize("pairing", ["skill", "skill_task"])
+def test_set_of_skills_has_a_tasks_episodes_of_one_skill_against_those_of_the_other(pairing):
+    pairs = draw(pairing=pairing)
+    good, positive, negative = good_is_queried(pairs), numbers(pairs, "positive"), numbers(pairs, "negative")
     for where, own, opposite in ((good, HIGH, LOW), (~good, LOW, HIGH)):
         assert by_task(pairs, numbers(pairs, "query"), where) == own
-        assert by_task(pairs, numbers(pairs, "positive"), where) == own
-        assert by_task(pairs, numbers(pairs, "negative"), where) == opposite
-    assert 0.4 < good.mean() < 0.6
-
-
-def test_skill_task_strategy_has_a_set_of_negatives_of_skills_and_one_of_tasks():
-    pairs = draw(pairing="skill_task")
-    good, negative = good_is_queried(pairs), numbers(pairs, "negative")
-    for where, own, opposite in ((good, HIGH, LOW), (~good, LOW, HIGH)):
-        assert by_task(pairs, numbers(pairs, "query"), where) == own
-        assert by_task(pairs, numbers(pairs, "positive"), where) == own
+        assert by_task(pairs, positive[:, :, 0], where) == own
         assert by_task(pairs, negative[:, :, 0], where) == opposite
-        assert by_task(pairs, negative[:, :, 1], where) == {task: others(task, SKILLED) for task in SKILLED}
-    assert 0.4 < good.mean() < 0.6
+    assert positive.shape[2] == negative.shape[2] == (1 if pairing == "skill" else 2)
+
+
+def test_set_of_tasks_has_a_tasks_episodes_of_any_skill_against_those_of_the_others():
+    pairs = draw(pairing="skill_task")
+    good = good_is_queried(pairs)
+    for where, opposite in ((good, LOW), (~good, HIGH)):
+        # Task 3 has one episode of each skill, and a query is never its own positive key.
+        expected = {0: BY_TASK[0], 1: BY_TASK[1], 3: opposite[3]}
+        assert by_task(pairs, numbers(pairs, "positive")[:, :, 1], where) == expected
+        assert by_task(pairs, numbers(pairs, "negative")[:, :, 1], where) == {
+            task: others(task, SKILLED) for task in SKILLED
+        }
+
+
+def test_high_skill_groups_come_first_and_the_low_ones_in_the_same_order():
+    pairs = draw()
+    good, tasks = good_is_queried(pairs), TABLE["task_id"][numbers(pairs, "query")[..., 0]]
+    half = good.shape[1] // 2
+    assert good[:, :half].all()
+    assert not good[:, half:].any()
+    np.testing.assert_array_equal(tasks[:, :half], tasks[:, half:])
 
 
 def test_negatives_of_other_tasks_are_of_both_skills_alike():
     pairs = draw(num_episodes=8)
-    assert pairs.query_episode.shape[1] == 2
-    from_other_task = pairs.negative_episode[:, :, 1]  # of these, what comes first are what the other task queries
-    assert (from_other_task < pairs.num_positives).mean() == pytest.approx(0.5, abs=0.05)
+    assert pairs.query_episode.shape[1] == 4
+    from_other_task = pairs.negative_episode[:, :, 1]
+    assert (from_other_task < 4).mean() == pytest.approx(0.5, abs=0.05)  # the first four are of high skill
 
 
 @pytest.mark.parametrize("pairing", list(PAIRINGS))
 def test_queries_and_positives_are_different_episodes_of_one_task_if_it_has_two(pairing):
-    skills = [BY_TASK] if pairing == "task" else [HIGH, LOW]
-    alone = [episode for skill in skills for some in skill.values() if len(some) == 1 for episode in some]
     for num_episodes in (4, 9, 16, 40):  # up to more places than a task has episodes
         pairs = draw(pairing=pairing, num_episodes=num_episodes)
-        query, positive = numbers(pairs, "query"), numbers(pairs, "positive")
-        np.testing.assert_array_equal(TABLE["task_id"][query], TABLE["task_id"][positive])
-        assert (query[~np.isin(query, alone)] != positive[~np.isin(query, alone)]).all()
-        assert (query[np.isin(query, alone)] == positive[np.isin(query, alone)]).all()  # nothing else is there
+        query, positives = numbers(pairs, "query"), numbers(pairs, "positive")
+        for number, positive in enumerate(np.moveaxis(positives, 2, 0)):
+            of_skills = PAIRINGS[pairing].by_skill and number == 0
+            candidates = [HIGH, LOW] if of_skills else [BY_TASK]
+            alone = [episode for some in candidates for own in some.values() if len(own) == 1 for episode in own]
+            np.testing.assert_array_equal(TABLE["task_id"][query], TABLE["task_id"][positive])
+            assert (query[~np.isin(query, alone)] != positive[~np.isin(query, alone)]).all()
+            if of_skills or pairing == "task":
+                assert (query[np.isin(query, alone)] == positive[np.isin(query, alone)]).all()  # nothing else is there
 
 
 @pytest.mark.parametrize("num_episodes", [8, 12, 16, 40])
-def test_every_pair_of_episodes_of_one_skill_occurs(num_episodes):
+def test_every_pair_of_episodes_of_a_set_occurs(num_episodes):
     table = episode_table(*[(0, float(n)) for n in range(6)], *[(1, float(n)) for n in range(6)])
     pairs = draw(table, num_episodes=num_episodes)
-    found = set(zip(numbers(pairs, "query").flat, numbers(pairs, "positive").flat, strict=True))
-    expected = {(a, b) for some in ({0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9, 10, 11}) for a in some for b in some - {a}}
-    assert found == expected
+    query, positives = numbers(pairs, "query"), numbers(pairs, "positive")
+    of_skills, of_tasks = (set(zip(query.flat, positives[:, :, n].flat, strict=True)) for n in range(2))
+    skills = ({0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9, 10, 11})
+    assert of_skills == {(a, b) for some in skills for a in some for b in some - {a}}
+    tasks = (set(range(6)), set(range(6, 12)))
+    assert of_tasks == {(a, b) for some in tasks for a in some for b in some - {a}}
 
 
 @pytest.mark.parametrize("pairing", list(PAIRINGS))
 def test_allowed_episodes_are_drawn_equally_often(pairing):
     table = episode_table(*[(task, float(n)) for task in range(3) for n in range(10)])
     pairs = draw(table, pairing, num_updates=10_000, num_episodes=12)
-    for episodes in (numbers(pairs, "query"), numbers(pairs, "positive"), numbers(pairs, "negative")[:, :, 0]):
+    sets = [numbers(pairs, which)[:, :, n] for which in ("positive", "negative") for n in (0, -1)]
+    for episodes in (numbers(pairs, "query"), *sets):
         occurring, counts = np.unique(episodes, return_counts=True)
         assert len(occurring) == 30
         assert counts.max() / counts.min() < 1.2
@@ -148,22 +166,25 @@ def test_steps_lie_inside_their_episodes_and_all_of_them_occur(pairing):
 @pytest.mark.parametrize("num_episodes", [4, 7, 8, 13, 16])
 def test_shapes_do_not_depend_on_what_is_drawn(pairing, num_episodes):
     pairs = draw(pairing=pairing, num_updates=5, num_episodes=num_episodes, queries_per_episode=3, num_negatives=7)
+    num_sets = 2 if pairing == "skill_task" else 1
     num_groups = pairs.query_episode.shape[1]
-    per_group = pairs.num_positives // num_groups
-    assert pairs.query_episode.shape == pairs.positive_episode.shape == (5, num_groups, 3 * per_group)
-    assert pairs.negative_episode.shape == (5, num_groups, 2 if pairing == "skill_task" else 1, 7)
-    assert per_group >= 2
-    # Every positive episode gives queries, equally many; groups have their own episodes.
+    size = pairs.episodes.shape[1] // num_groups
+    assert size >= 2
+    assert pairs.query_episode.shape == (5, num_groups, 3 * size)
+    assert pairs.positive_episode.shape == (5, num_groups, num_sets, 3 * size)
+    assert pairs.negative_episode.shape == (5, num_groups, num_sets, 7)
+    # Every episode gives queries, equally many, in the one group that has it.
     for update in pairs.query_episode:
-        np.testing.assert_array_equal(np.unique(update, return_counts=True)[1], 3)
-        assert len(np.unique(update)) == pairs.num_positives
-    assert pairs.episodes.shape[1] <= max(num_episodes, 8 if PAIRINGS[pairing].by_skill else 4)
+        np.testing.assert_array_equal(
+            np.unique(update, return_counts=True), [np.arange(num_groups * size), [3] * num_groups * size]
+        )
+    assert pairs.episodes.shape[1] <= max(num_episodes, 8 if pairing == "skill_task" else 4)
 
 
 def test_return_gap_is_the_difference_in_reward_per_step():
     table = episode_table((0, 30.0, 10), (0, 5.0, 5), (0, 60.0, 20), (0, -2.0, 4))  # per step 3, 1, 3 and -0.5
     pairs = draw(table, "skill", num_episodes=4)
-    np.testing.assert_allclose(pairs.return_gap, 3.0 - 0.25)  # whichever of the two is queried
+    np.testing.assert_allclose(pairs.return_gap, 3.0 - 0.25)
     two_groups = draw(np.concatenate([table, episode_table((1, 10.0, 10), (1, -5.0, 5))]), "skill", num_episodes=8)
     np.testing.assert_allclose(two_groups.return_gap, (2.75 + 2.0) / 2)
 
@@ -183,7 +204,7 @@ def test_equal_returns_are_ranked_at_random():
     halves = {0: set(), 1: set()}
     for seed in range(60):
         pairs = draw(table, "skill", seed, num_updates=1)
-        for group in range(2):
+        for group in range(4):
             query, negative = (frozenset(numbers(pairs, which)[0, group].flat) for which in ("query", "negative"))
             assert not query & negative  # an episode is never both at once
             halves[int(table["task_id"][min(query)])] |= {query, negative}
@@ -195,7 +216,7 @@ def test_only_equal_returns_are_ranked_at_random():
     table = episode_table((0, 0.0), (0, 0.0), (0, 1.0))
     for seed in range(20):
         pairs = draw(table, "skill", seed, num_updates=1, positive_fraction=0.1)
-        assert {2} in ({*numbers(pairs, "query").flat}, {*numbers(pairs, "negative").flat})  # alone in its half
+        assert {*numbers(pairs, "query")[0, 0]} == {2}  # alone in its half
 
 
 @pytest.mark.parametrize(("fraction", "num_good"), [(0.001, 1), (0.25, 2), (0.5, 4), (0.75, 6), (0.999, 7)])
@@ -214,8 +235,9 @@ def test_many_more_tasks_than_groups_all_get_their_turn(pairing):
     pairs = draw(table, pairing, num_episodes=8)
     query, negative = numbers(pairs, "query"), numbers(pairs, "negative")
     group_tasks = table["task_id"][query[..., 0]]
-    assert group_tasks.shape[1] == (2 if PAIRINGS[pairing].by_skill else 4)
-    assert (np.diff(np.sort(group_tasks, axis=1)) > 0).all()  # a task has one group
+    assert group_tasks.shape[1] == 4
+    apart = group_tasks[:, :2] if PAIRINGS[pairing].by_skill else group_tasks
+    assert (np.diff(np.sort(apart, axis=1)) > 0).all()  # a task has one group, or one of each skill
     assert set(group_tasks.flat) == set(range(40))
     if pairing == "skill":
         assert (table["task_id"][negative] == group_tasks[..., None, None]).all()
@@ -246,7 +268,7 @@ def test_two_episodes_of_one_task_suffice_for_the_skill_strategies(pairing):
     pairs = draw(episode_table((5, 1.0), (5, 0.0)), pairing)
     query = numbers(pairs, "query")
     assert {*query.flat} == {0, 1}
-    assert (numbers(pairs, "positive") == query).all()
+    assert (numbers(pairs, "positive")[:, :, 0] == query).all()
     assert (numbers(pairs, "negative")[:, :, 0] == 1 - query[..., :1]).all()
 
 

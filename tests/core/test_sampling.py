@@ -146,10 +146,8 @@ def test_noise_is_standard_normal_and_fresh_for_both_uses(store):
 @pytest.mark.parametrize("pairing", ["task", "skill", "skill_task"])
 def test_contrast_indices_point_at_the_steps_of_the_pairs(store, pairing):
     samples = sample(store, pairing=pairing, contrast_episodes=8, contrast_timesteps=5, num_negatives=11)
-    rows = np.concatenate([samples["positive_rows"], samples["low_rows"]], axis=1)
-    samples |= {"rows": rows}
     query, positive, negative = (
-        decode(rows_at(samples, "rows", f"{name}_index")) for name in ("query", "positive", "negative")
+        decode(rows_at(samples, "contrast_rows", f"{name}_index")) for name in ("query", "positive", "negative")
     )
     for number, step in (query, positive, negative):
         for some in np.unique(number):
@@ -157,13 +155,12 @@ def test_contrast_indices_point_at_the_steps_of_the_pairs(store, pairing):
         assert 6 not in number  # an open episode has no return yet
     tasks = np.vectorize(TASKS.get)(query[0])
     assert (tasks == tasks[..., :1]).all()
-    assert (np.vectorize(TASKS.get)(positive[0]) == tasks).all()
+    assert (np.vectorize(TASKS.get)(positive[0]) == tasks[:, :, None]).all()
     assert samples["query_index"].shape[-1] % 5 == 0
     assert samples["negative_index"].shape[-1] == 11
     if pairing == "task":
         assert (np.vectorize(TASKS.get)(negative[0]) != tasks[..., :1, None]).all()
         assert set(query[0].flat) == {1, 2, 3, 4, 5}
-        assert samples["low_rows"].shape[1] == 0
     else:  # only task 0 has several finished episodes; rewards are negative, so the longest has the lowest return
         good = query[0][..., 0] != 2
         assert ({*query[0][good].flat}, {*negative[0][good].flat}) == ({1, 3}, {2})

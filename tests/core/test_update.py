@@ -130,7 +130,7 @@ def last_rows(rows: torch.Tensor) -> torch.Tensor:
 def with_garbage(batch: dict, first: int) -> dict:
     """The batch with everything changed from ``first`` rows after the episodes' last ones on."""
     changed = dict(batch)
-    for name in ("rows", "positive_rows", "low_rows"):
+    for name in ("rows", "contrast_rows"):
         rows = batch[name].clone()
         padded = torch.arange(rows.shape[1]) >= last_rows(rows)[:, None] + first
         assert padded.any()
@@ -222,7 +222,7 @@ def test_actors_loss_reaches_neither_the_encoder_nor_the_critics():
     config = replace(CONFIG, encoder_critic_gradient=True, similarity="bilinear")
     batch = make_batch()
     noise = batch["noise"].clone()
-    noise[1] *= 3.0  # the actor's own: enough to turn the sign of what trains the entropy coefficient
+    noise[1] *= 5.0  # the actor's own: enough to turn the sign of what trains the entropy coefficient
     _, _, after = run(batch, config)
     _, _, other_after = run({**batch, "noise": noise}, config)
     assert differing(after, other_after) == {"actor", "log_alpha"}
@@ -262,17 +262,17 @@ def test_reported_contrast_is_that_of_the_sampled_contexts(similarity, objective
     with torch.no_grad():
         for parameter in [*training.key_encoder.parameters(), training.similarity_map]:
             parameter += 0.2 * torch.randn_like(parameter)
-        rows, num_rows = torch.cat([batch["positive_rows"], batch["low_rows"]]), batch["rows"].shape[1]
+        rows, num_rows = batch["contrast_rows"], batch["rows"].shape[1]
         queries, keys = acting.encoder(rows[..., :5]), training.key_encoder(rows[..., :5])
 
         def pick(contexts: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
             return torch.stack([torch.stack([contexts[i // num_rows, i % num_rows] for i in line]) for line in index])
 
-        query, positive = pick(queries, batch["query_index"]), pick(keys, batch["positive_index"])
-        # A bound for each set of negatives: episodes of the task's other skill, and of other tasks.
+        query = pick(queries, batch["query_index"])
+        # A bound for each set of keys: of the task's skills, and of tasks.
         bounds, losses, accuracies = [], [], []
         for index in range(2):
-            negative = pick(keys, batch["negative_index"][:, index])
+            positive, negative = (pick(keys, batch[f"{name}_index"][:, index]) for name in ("positive", "negative"))
             scores = similarity_scores(query, positive, negative, similarity, training.similarity_map.clone())
             bounds.append(sance_bound(query, positive, negative, 0.2, similarity, training.similarity_map.clone()))
             losses.append(-bounds[-1] if objective == "sance" else -binary_nce_from_scores(*scores, 0.2))
