@@ -219,10 +219,10 @@ def test_critics_loss_reaches_the_encoder_only_if_allowed(allowed):
 
 
 def test_actors_loss_reaches_neither_the_encoder_nor_the_critics():
-    config = replace(CONFIG, encoder_critic_gradient=True, similarity="bilinear")
+    config = replace(CONFIG, encoder_critic_gradient=True, similarity="bilinear", target_entropy=5.0)
     batch = make_batch()
     noise = batch["noise"].clone()
-    noise[1] *= 5.0  # the actor's own: enough to turn the sign of what trains the entropy coefficient
+    noise[1] *= 6.0  # the actor's own: enough to turn the sign of what trains the entropy coefficient
     _, _, after = run(batch, config)
     _, _, other_after = run({**batch, "noise": noise}, config)
     assert differing(after, other_after) == {"actor", "log_alpha"}
