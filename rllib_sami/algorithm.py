@@ -18,7 +18,7 @@ from .config_checks import check_config, check_machine
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
-from .env_runner import SaMIEnvRunner
+from .env_runner import RECENT_EPISODES, SaMIEnvRunner
 from .faults import Patience, warned_if_late
 from .learner import SaMITorchLearner
 from .rl_module import SaMITorchRLModule
@@ -280,6 +280,7 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
             **options,
         )
         self._update_credit = 0.0
+        self._recent_episodes: compat.Windows = {}  # as of the metrics that have been reported
         self._patience = Patience(self.config.sample_timeout_s)
 
     @override(Algorithm)
@@ -296,11 +297,12 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         with self.metrics.log_time((compat.TIMERS, "sample")):
             if remote:
                 compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless begun in the last call
-                episodes = compat.finish_sampling(self)
+                episodes, windows = compat.finish_sampling(self)
                 self._patience.note(sum(len(episode) for episode in episodes), compat.num_lost_runners(self))
             else:
                 with warned_if_late(config.sample_timeout_s):
-                    episodes = compat.sample_locally(self, random_actions=self._acts_randomly())
+                    episodes, windows = compat.sample_locally(self, random_actions=self._acts_randomly())
+        self._recent_episodes = self._recent_episodes | windows
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
@@ -352,12 +354,20 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
                 self.config.pairing,
             )
 
+    @override(Algorithm)
+    def restore_env_runners(self, env_runner_group) -> list[int]:
+        restored = super().restore_env_runners(env_runner_group)
+        if restored and env_runner_group is self.env_runner_group:
+            compat.set_runner_states(self, {RECENT_EPISODES: self._recent_episodes}, restored)
+        return restored
+
     # --- Checkpoints ------------------------------------------------------------------------------------------------
 
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         state[UPDATE_CREDIT] = self._update_credit
+        state[RECENT_EPISODES] = self._recent_episodes  # RLlib keeps no remote env runner's state
         if self.config.store_buffer_in_checkpoints and self._check_component(REPLAY_BUFFER, components, not_components):
             state[REPLAY_BUFFER] = self.replay_buffer.get_state()
         return state
@@ -388,8 +398,19 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
+        if RECENT_EPISODES in state:
+            self._recent_episodes = self._shared_out(state[RECENT_EPISODES])
+            compat.set_runner_states(self, {RECENT_EPISODES: self._recent_episodes})
         if REPLAY_BUFFER in state:  # also of a checkpoint from before buffers had files of their own
             self._restore_buffer(state[REPLAY_BUFFER])
+
+    def _shared_out(self, windows: compat.Windows) -> compat.Windows:
+        """To every env runner its own, or to another number of them a part of all."""
+        indices = range(1, self.config.num_env_runners + 1) or [0]  # the local one where there is no other
+        if windows.keys() == set(indices):
+            return windows
+        together = [episode for window in windows.values() for episode in window]
+        return {index: together[place :: len(indices)] for place, index in enumerate(indices)}
 
     def _restore_buffer(self, state: dict[str, Any]) -> None:
         self.replay_buffer.set_state(state)

@@ -23,6 +23,7 @@ from .rl_module import SaMITorchRLModule
 from .vector_env import TaskVectorEnv, VectorStep
 
 RANDOM_STATE = "random_state"
+RECENT_EPISODES = "recent_episodes"
 RETURN_BY_TASK = "return_by_task"
 IS_SUCCESS = "is_success"  # in the last info of an episode, where the environment knows success
 SUCCESS_RATE = "success_rate"
@@ -68,7 +69,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._policy = make_policy(self.module.acting)
         # The last finished episodes: this runner's share of RLlib's smoothing window.
         window = self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)
-        self._recent_episodes: deque[EpisodeStats] = deque(maxlen=max(1, math.ceil(window)))
+        self.recent_episodes: deque[EpisodeStats] = deque(maxlen=max(1, math.ceil(window)))
         self._whole_episodes: list[EpisodeStats] = []  # those that were asked for by number
         self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
         self._listeners = EpisodeCallbacks(self) if compat.listens_to_episodes(self.config) else None
@@ -221,7 +222,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
                 stats = (int(self._task_ids[slot]), total, length, success)
                 if self._quota is None:
-                    self._recent_episodes.append(stats)
+                    self.recent_episodes.append(stats)
                 else:
                     self._quota[slot] -= 1
                     self._whole_episodes.append(stats)
@@ -236,7 +237,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     def get_metrics(self) -> dict[str, Any]:
         # RLlib would forget all episodes at each call and show NaN whenever none has ended since.
         # Whole episodes that were asked for are a matter of their own: an evaluation with this runner.
-        episodes = self._whole_episodes or self._recent_episodes
+        episodes = self._whole_episodes or self.recent_episodes
         if episodes:
             tasks, returns, lengths, successes = (np.array(column) for column in zip(*episodes, strict=True))
             compat.log_recent_episodes(self.metrics, returns, lengths)
@@ -247,7 +248,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 self.metrics.log_value((RETURN_BY_TASK, str(task_id)), mean, window=1)
         self._whole_episodes = []
         if self.config.in_evaluation:
-            self._recent_episodes.clear()  # each evaluation is of one policy
+            self.recent_episodes.clear()  # each evaluation is of one policy
         return self.metrics.reduce()
 
     @override(SingleAgentEnvRunner)
@@ -272,6 +273,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if COMPONENT_RL_MODULE in state:
             self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
         super().set_state(state)
+        if RECENT_EPISODES in state:  # of all runners, by index: only the algorithm has them together
+            self.recent_episodes.clear()
+            self.recent_episodes.extend(state[RECENT_EPISODES].get(self.worker_index, []))
         # RLlib sends the local runner's state to remote ones that come back: these keep streams of their own.
         random_state = state.get(RANDOM_STATE)
         if random_state is not None and random_state["runner"] == self._identity:

@@ -40,6 +40,7 @@ from .metrics import (
 )
 from .sampling import (
     SAMPLING,
+    Windows,
     begin_new_episodes,
     begin_sampling,
     episode_from_arrays,
@@ -47,6 +48,7 @@ from .sampling import (
     new_episode_id,
     num_lost_runners,
     sample_locally,
+    set_runner_states,
 )
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "SAMPLING",
     "SPECIAL_CONFIG_KEYS",
     "TIMERS",
+    "Windows",
     "absolute_path",
     "acting_weights",
     "available_memory",
@@ -98,6 +101,7 @@ __all__ = [
     "says_what_cannot_be_read",
     "says_which_learner_was_lost",
     "set_learning_rates",
+    "set_runner_states",
     "sync_weights",
     "update_learners",
     "user_model_config",

@@ -1,4 +1,4 @@
-"""What a restored run begins with: environments that are reset, a buffer that is filled, new random numbers."""
+"""What a restored run begins with: environments reset, a buffer that is filled, metrics, new random numbers."""
 
 import numpy as np
 import pytest
@@ -89,6 +89,81 @@ def test_a_run_that_was_saved_before_any_episode_had_ended_first_fills_its_buffe
     assert stored == [0, 21, 42, 63, 84]
     for some in {algo, restored}:
         some.stop()
+
+
+# --- Metrics --------------------------------------------------------------------------------------------------------
+
+
+def reporting_rounds(num_env_runners=0, max_steps=20):
+    """Reports every round, of 7 steps in each slot: none ends in rounds 10 and 11, where episodes have 20."""
+    config = tiny(env="test/Judged", env_config={"max_steps": max_steps}).env_runners(num_env_runners=num_env_runners)
+    return config.reporting(min_sample_timesteps_per_iteration=1)
+
+
+def windows_after(algo, rounds):
+    """What the last of some rounds reports of the last episodes."""
+    result = [algo.train() for _ in range(rounds)][-1]["env_runners"]
+    names = ("episode_return_mean", "episode_return_min", "episode_return_max", "episode_len_mean", "success_rate")
+    return {name: result.get(name) for name in (*names, "return_by_task")}
+
+
+@pytest.mark.parametrize("num_env_runners", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_windows_of_metrics_go_on(num_env_runners, tmp_path):
+    algo = reporting_rounds(num_env_runners).build_algo()
+    before = windows_after(algo, 9)
+    algo.save_to_path(tmp_path)
+    algo.stop()
+    assert set(before["return_by_task"]) == {"0", "1", "2", "3", "4"}
+    algo = reporting_rounds(num_env_runners, max_steps=24).build_algo()
+    algo.restore_from_path(tmp_path)
+    assert windows_after(algo, 1) == before
+    # Then new episodes join those from before, each slot's fourth one its first three.
+    assert windows_after(algo, 3)["episode_len_mean"] == pytest.approx((3 * 20 + 24) / 4)
+    algo.stop()
+
+
+EPISODES = [(task, float(task), 20, 1.0) for task in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("num_env_runners", "windows"),
+    [(0, {1: EPISODES[:5], 2: EPISODES[5:]}), pytest.param(2, {0: EPISODES}, marks=pytest.mark.slow)],
+    ids=["fewer", "more"],
+)
+def test_windows_are_shared_out_among_another_number_of_env_runners(num_env_runners, windows):
+    algo = reporting_rounds(num_env_runners).build_algo()
+    algo.set_state({"recent_episodes": windows})
+    reported = windows_after(algo, 1)
+    algo.stop()
+    assert reported["return_by_task"] == {str(task): task for task in range(8)}
+    assert reported["episode_return_mean"] == 3.5  # of two env runners the mean of both
+
+
+def test_windows_that_a_checkpoint_lacks_begin_empty():
+    algo = reporting_rounds().build_algo()
+    windows_after(algo, 9)
+    state = algo.get_state()
+    del state["recent_episodes"]
+    algo.stop()
+    algo = reporting_rounds().build_algo()
+    algo.set_state(state)
+    assert np.isnan(windows_after(algo, 1)["episode_return_mean"])
+    assert windows_after(algo, 2)["episode_len_mean"] == 20
+    algo.stop()
+
+
+@pytest.mark.slow
+def test_the_window_of_an_env_runner_that_is_made_anew_goes_on():
+    algo = reporting_rounds(num_env_runners=1).fault_tolerance(restart_failed_env_runners=True).build_algo()
+    before = windows_after(algo, 9)
+    (runner,) = algo.env_runner_group._worker_manager.actors().values()
+    ray.kill(runner, no_restart=False)
+    restarts = 0
+    while not restarts:
+        result = algo.train()
+        restarts = result["fault_tolerance"]["num_remote_worker_restarts"]
+    assert windows_after(algo, 1) == before
+    algo.stop()
 
 
 # --- Learning rates -------------------------------------------------------------------------------------------------
