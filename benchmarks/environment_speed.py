@@ -1,12 +1,13 @@
 """Environment steps per CPU-second of every family, one by one and vectorised, beside the bare simulator.
 
+\b
     python benchmarks/environment_speed.py                     # all families, 16 environments
     python benchmarks/environment_speed.py SaMI/Ant-v0 --threads 2 --out ant.json
 
 Every round measures every contestant once, in turn, on the same actions: the simulator alone with the same models
 (``mj_step``), single environments, Gymnasium's ``SyncVectorEnv``, our vector environment in one thread, and in
 ``--threads`` threads. CPU time is that of the process (all threads); wall time tells what threads bring. Medians.
-"""
+"""  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
 import json
 import time

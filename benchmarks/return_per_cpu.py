@@ -1,14 +1,15 @@
-r"""Return over CPU time of one setting: a learning curve whose x axis is what a user pays.
+"""Return over CPU time of one setting: a learning curve whose x axis is what a user pays.
 
+\b
     python benchmarks/return_per_cpu.py tuned_examples/saccm_half_cheetah.yaml --cpu-seconds 600 --out curve.csv
-    python benchmarks/return_per_cpu.py tuned_examples/saccm_half_cheetah.yaml --settings-of \
+    python benchmarks/return_per_cpu.py tuned_examples/saccm_half_cheetah.yaml --settings-of \\
         tuned_examples/paper/half_cheetah.yaml --name paper --out curve.csv
     python benchmarks/return_per_cpu.py tuned_examples/saccm_half_cheetah.yaml --set train_episodes=6 --name six
 
 Trains in this process with one thread until its CPU time is used up, and appends a line per iteration to ``--out``:
 CPU and wall seconds, environment steps, updates, mean training return per step (over tasks, with exploration). Runs at
 the same time on other cores disturb CPU time by a few percent only.
-"""
+"""  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
 import csv
 import logging

@@ -1,11 +1,12 @@
 """How fast sampling and learning are, beside what the hardware could do and beside RLlib's own SAC.
 
+\b
     python benchmarks/speed.py update
     python benchmarks/speed.py sampling --against rllib-sac --out sampling.json
 
 Every command measures both sides in one process, in turns, and shows medians with the smallest and largest round. The
 last line is JSON. Torch has one thread throughout (``torch.set_num_threads(1)``); CPU time is of the whole process.
-"""
+"""  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
 import logging
 import warnings

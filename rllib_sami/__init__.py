@@ -29,3 +29,7 @@ else:
         from .learning import *  # noqa: F403
 
         __all__ += learning.__all__
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

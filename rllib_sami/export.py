@@ -9,13 +9,13 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import rllib_sami
 
@@ -26,9 +26,14 @@ from .core.networks import NetworkConfig
 from .model_card import model_card
 from .rl_module import SaMITorchRLModule
 
+if TYPE_CHECKING:
+    from .evaluation import Results
+
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False}  # of agents that earlier versions exported
+# What stands elsewhere in the file, or RLlib fills in by itself.
+_NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"}
 ALGORITHMS = {
     name: getattr(rllib_sami, name) for name in ("SaMI", "PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
 }
@@ -89,7 +94,7 @@ def export_agent(
     *,
     algorithm: str,
     progress: dict[str, Any] | None = None,
-    command: str | None = None,
+    evaluation: "Results | None" = None,
 ) -> Path:
     """Writes an agent as data, in place of what an earlier export left in the folder.
 
@@ -99,7 +104,8 @@ def export_agent(
         folder: Where to.
         algorithm: Name of the algorithm that trained it.
         progress: What is known of training; see :class:`ExportedAgent`.
-        command: The command that trained it, for the model card.
+        evaluation: Of ``evaluate()`` with this agent alone, for the model card; None: the card has what is known of
+            returns in training.
 
     Returns:
         The folder.
@@ -121,14 +127,16 @@ def export_agent(
         "action_space": _space_as_json(module.action_space),
         "network": _plain(dataclasses.asdict(module.network_config)),
         "progress": _plain(progress or {}),
-        "training": _settings(config),
-        "command": command,
+        "evaluation": None if evaluation is None else _summary(evaluation),
+        "training": _settings(config, AlgorithmConfig()),
     }
+    content["experiment"] = _experiment(config, content)
     weights = {
         name: value.contiguous().cpu() for name, value in module.state_dict().items() if name.startswith("acting.")
     }
     with written_aside(folder, None, {"exported": algorithm}) as aside:
-        save_file(weights, aside / WEIGHTS, metadata={"format": "pt"})
+        # Written here, since `save_file` lets nobody but the owner read it.
+        (aside / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         (aside / CONFIG).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (aside / CARD).write_text(model_card(content, {k: v.numel() for k, v in weights.items()}), encoding="utf-8")
     return Path(folder)
@@ -174,16 +182,48 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         ) from error
 
 
-def _settings(config: AlgorithmConfig) -> dict[str, Any]:
-    """What differs from RLlib's own defaults, as far as it is numbers and text."""
-    defaults = vars(AlgorithmConfig())
+def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, Any]:
+    """What differs from another config, as far as it is numbers and text."""
+    defaults = {key: _plain(value) for key, value in vars(default).items()}
+    settings = {key: _plain(value) for key, value in sorted(vars(config).items()) if key not in _NO_SETTINGS}
     return {
-        key: _plain(value)
-        for key, value in sorted(vars(config).items())
-        if not key.startswith("_")
-        and key not in ("algo_class", "env", "env_config", "evaluation_config")
-        and (key not in defaults or _plain(defaults[key]) != _plain(value))
+        key: value
+        for key, value in settings.items()
+        if not key.startswith("_") and (key not in defaults or not _same(value, defaults[key]))
     }
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether two settings are equal; a class may be named by its path or by its name alone."""
+    if isinstance(value, dict) and isinstance(default, dict):
+        return value.keys() == default.keys() and all(_same(value[key], default[key]) for key in value)
+    return value == default or (isinstance(value, str) and value.endswith(f".{default}"))
+
+
+def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> dict[str, Any]:
+    """What `rllib train file` takes to train such an agent: what differs from the algorithm's own defaults."""
+    steps = content["progress"].get("num_env_steps_sampled_lifetime")
+    env_config = content["environment"]["config"]
+    return {
+        "run": content["algorithm"],
+        "env": content["environment"]["name"],
+        **({"stop": {"num_env_steps_sampled_lifetime": steps}} if steps else {}),
+        "config": ({"env_config": env_config} if env_config else {}) | _settings(config, type(config)()),
+    }
+
+
+def _summary(evaluation: "Results") -> dict[str, Any]:
+    """An evaluation in a few numbers: the mean over the tasks of each split."""
+    rows = evaluation.summary().to_dict("records")
+    splits = {
+        row["split"]: {
+            "tasks": row["tasks"],
+            "return": row["return"],
+            "success": None if math.isnan(row["success"]) else row["success"],
+        }
+        for row in rows
+    }
+    return {"episodes_per_task": evaluation.provenance["episodes_per_task"], "splits": _plain(splits)}
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import gymnasium as gym
+import yaml
+
 _ABOUT = {  # with an encoder?
     True: "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context.",
     False: "An actor acts on the observation alone.",
@@ -13,25 +16,39 @@ tags: [reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-i
 
 # {algorithm} on {environment}
 
+{about}
+
 | | |
 |---|---|
 {facts}
 
-{about}
+{returns}## Use
 
-## Use
+In this folder:
 
 ```sh
-rllib evaluate DIR
+rllib evaluate .
 ```
 
+or, in a loop of your own:
+
 ```python
+import gymnasium
+import torch
+
 from rllib_sami.export import load_exported
 
-module = load_exported("DIR").module()
-state = module.get_initial_state()  # of one episode; add a batch axis
-out = module.forward_inference({{"obs": obs, "state_in": state}})
-out["actions_for_env"], out["state_out"]
+module = load_exported(".").module()
+{env}
+obs, info = env.reset(seed=0)
+state = {{key: torch.as_tensor(value)[None] for key, value in module.get_initial_state().items()}}
+reward, total, done = 0.0, 0.0, False
+while not done:
+    batch = {{{batch}}}
+    out = module.forward_inference(batch)
+    obs, reward, terminated, truncated, info = env.step(out["actions_for_env"][0].numpy())
+    state, total, done = out["state_out"], total + reward, terminated or truncated
+print(f"return {{total:.1f}}")
 ```
 
 The weights (`model.safetensors`) and settings (`config.json`) are data: loading them runs no code of theirs. There is
@@ -39,7 +56,12 @@ nothing here to train on; that takes the checkpoint.
 
 ## Training
 
-{training}
+`rllib train file FILE` trains one like it, with this as FILE (any name that ends in `.yaml`):
+
+```yaml
+{experiment}```
+
+What is not named has the default of {package}; `training` in `config.json` has all settings.
 """
 
 
@@ -50,29 +72,61 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         content: What ``config.json`` holds.
         sizes: Numbers in each of the weights.
     """
-    progress, environment = content["progress"], content["environment"]
-    mean = progress.get("episode_return_mean")
+    progress, environment, evaluation = content["progress"], content["environment"], content["evaluation"]
     facts = {
-        "Algorithm": content["algorithm"],
-        "Environment": f"`{environment['name']}`",
-        "Environment's settings": f"`{environment['config']}`" if environment["config"] else "its defaults",
         "Environment steps": _number(progress.get("num_env_steps_sampled_lifetime")),
         "Iterations": _number(progress.get("training_iteration")),
-        "Return in training, mean of the last episodes": "not known" if mean is None else f"{mean:,.2f}",
         "Observation, action": f"{content['observation_space']['shape']}, {content['action_space']['shape']}",
         "Weights": _number(sum(sizes.values())),
         "Written by": content["package"],
     }
-    command = content["command"]
-    training = f"```sh\n{command}\n```\n\n" if command else ""
+    mean = progress.get("episode_return_mean")
+    if evaluation is None and mean is not None:
+        facts["Return in training"] = (
+            f"{mean:,.2f}: mean of the last episodes that it learned from. They had exploration, so this lags behind "
+            "what the agent does now (`rllib evaluate .`)"
+        )
     return _CARD.format(
         algorithm=content["algorithm"],
         environment=environment["name"],
+        about=_ABOUT[content["network"]["context_dim"] > 0],
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
-        about=f"{_ABOUT[content['network']['context_dim'] > 0]} "
-        "Returns in training are of the tasks it was trained on, with exploration; `rllib evaluate` plays others too.",
-        training=f"{training}All settings: `training` in `config.json`.",
+        returns=_returns(evaluation) if evaluation is not None else "",
+        env=_make_env(environment["name"], environment["config"]),
+        batch=_batch(content["network"]["encoder_reward"]),
+        experiment=yaml.safe_dump(content["experiment"], sort_keys=False, default_flow_style=None, width=100),
+        package=content["package"],
     )
+
+
+def _returns(evaluation: dict[str, Any]) -> str:
+    """The section with the returns of each split."""
+    splits, episodes = evaluation["splits"], evaluation["episodes_per_task"]
+    names = ["tasks", "return", *["success"] * any(row["success"] is not None for row in splits.values())]
+    formats = {"tasks": "{}", "return": "{:,.2f}", "success": "{:.2f}"}
+    lines = [["split", *names], ["---", *["---:"] * len(names)]]
+    for split, row in splits.items():
+        lines.append([split, *("-" if row[name] is None else formats[name].format(row[name]) for name in names)])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    each = f"{episodes} episode{'s' * (episodes > 1)} of each"
+    return (
+        f"## Returns\n\n{table}\n\nMeans over tasks, {each}, without exploration; "
+        f"`rllib evaluate . --episodes {episodes}` plays the same ones.\n\n"
+    )
+
+
+def _make_env(name: str, config: dict[str, Any]) -> str:
+    """The line that makes the environment of training."""
+    if ":" not in name and name not in gym.registry:
+        return f"env = ...  # {name}, as in training: a Gymnasium environment whose observations are flat arrays"
+    arguments = "".join(f", {key}={value!r}" for key, value in config.items())
+    return f'env = gymnasium.make("{name}"{arguments})'
+
+
+def _batch(with_rewards: bool) -> str:
+    """What the module reads at each step."""
+    rewards = '"rewards": torch.tensor([reward]), ' if with_rewards else ""
+    return f'"obs": torch.as_tensor(obs)[None], {rewards}"state_in": state'
 
 
 def _number(value: Any) -> str:

@@ -37,7 +37,7 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     It acts through RLlib's usual hooks. The previous action, which the encoder reads, travels in the recurrent state::
 
-        state = module.get_initial_state()                      # one episode; add a batch axis
+        state = {key: torch.as_tensor(value)[None] for key, value in module.get_initial_state().items()}  # B = 1
         out = module.forward_inference({"obs": obs, "state_in": state})
         out["actions"], out["actions_for_env"], out["state_out"]
 

@@ -1,14 +1,17 @@
-r"""The learning benchmark: trains every algorithm on every environment with every seed, and reports.
+"""The learning benchmark: trains every algorithm on every environment with every seed, and reports.
 
-    python -m benchmarks.learning run quick --out results/quick     # the same command goes on after any interruption
+\b
+    # the same command goes on after any interruption
+    python -m benchmarks.learning run quick --out results/quick
     python -m benchmarks.learning run paper --out results/paper --only 'SaCCM-Ant-*' --dry-run
     python -m benchmarks.learning report results/quick
-    python -m benchmarks.learning contexts results/quick        # the same agents without what they know of the task
+    # the same agents without what they know of the task
+    python -m benchmarks.learning contexts results/quick
     python -m benchmarks.learning figure results/quick --out figure.svg
     python -m benchmarks.learning time-to-return results/quick --env Pendulum --return -300
 
 A suite is a YAML file: one of benchmarks/learning/suites by its name, or your own by its path.
-"""
+"""  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
 from pathlib import Path
 
@@ -17,10 +20,10 @@ import click
 from rllib_sami.cli import catalog
 from rllib_sami.cli.errors import INTERRUPTED, UserError
 
-from .files import ERROR, InUse
+from .files import CHECKPOINT, ERROR, InUse, trained_steps
 from .job import CHECKPOINT_INTERVAL_S
 from .running import folder_of, hold, left_to_do, run_jobs
-from .suite import check_jobs, find_suite, load_jobs
+from .suite import Job, check_jobs, find_suite, load_jobs
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -49,14 +52,17 @@ def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None
     if dry_run:
         for job in check_jobs(jobs):
             click.echo(f"{job.id}: {job.run} on {job.env}, {job.env_steps:,} steps, {job.config}")
-        click.echo(f"{len(jobs)} jobs, {len(left_to_do(jobs, out))} of them to do. Nothing was trained.")
+        click.echo(f"{_count(jobs, left_to_do(jobs, out))}. Nothing was trained.")
         return
     for _ in check_jobs(jobs):
         pass
     try:
         with hold(out):
             left = left_to_do(jobs, out, overwrite)
-            click.echo(f"{len(jobs)} jobs, {len(left)} of them to do, in {out}")
+            click.echo(f"{_count(jobs, left)}, in {out}")
+            for job in left:
+                if steps := trained_steps(folder_of(out, job) / CHECKPOINT):
+                    click.echo(f"{job.id} goes on from step {steps:,}")
             failed = run_jobs(left, out, cpus, checkpoint_interval) if left else {}
     except InUse as error:
         raise UserError(f"--out: {error}") from error
@@ -128,6 +134,10 @@ def time_to_return(folder, environment, goal, per_step, reference) -> None:
     from .time_to_return import time_to_return_table
 
     click.echo(markdown(time_to_return_table(folder, environment, goal, per_step, reference)))
+
+
+def _count(jobs: list[Job], left: list[Job]) -> str:
+    return f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(left)} to do"
 
 
 def _report(folder: Path, out: Path | None) -> None:

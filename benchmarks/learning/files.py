@@ -146,5 +146,10 @@ def read_curve(path: Path) -> pd.DataFrame:
 def checkpoint_steps(folder: Path) -> int:
     """Returns for how many environment steps the checkpoint in a job's folder was trained, 0 if there is none."""
     with checkpoint_files.as_local(folder / CHECKPOINT) as checkpoint:  # a kill may have left it half exchanged
-        manifest = checkpoint_files.manifest_of(checkpoint)
+        return trained_steps(checkpoint)
+
+
+def trained_steps(checkpoint: Path) -> int:
+    """Returns for how many environment steps a checkpoint was trained, 0 if there is none; changes nothing."""
+    manifest = checkpoint_files.manifest_of(checkpoint)
     return int(manifest["num_env_steps_sampled_lifetime"]) if manifest else 0

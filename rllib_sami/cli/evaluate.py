@@ -62,12 +62,14 @@ def evaluate(
     """Play every task with trained agents and print their returns.
 
     CHECKPOINT is a checkpoint's folder, a trial's (its newest checkpoint) or an experiment's (the newest of each
-    trial). Agents act deterministically and learn nothing; all of them play the same episodes.
+    trial); plain files are passed over. Agents act deterministically and learn nothing; all of them play the same
+    episodes. In the table, ± std is over the episodes of a row, and steps are theirs on average.
     """
     from rllib_sami.cli import catalog
 
     if video and out is None:
         raise UserError("--video: where to? Give a folder as well: --out FOLDER")
+    checkpoints = _without_files(checkpoints)
     words = [word for word in command or ["rllib", "evaluate", *checkpoints] if word != "--overwrite"]
     if out is not None:
         _check_folder(out.expanduser(), None if overwrite else words)
@@ -102,18 +104,23 @@ def evaluate(
         click.echo(f"Next:\n  {(command or ['rllib'])[0]} report {shlex.quote(str(out))}")
 
 
+def _without_files(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns what is no plain file, if anything: `models/*` names the README.md there, too."""
+    files = [one for one in given if Path(one).expanduser().is_file()]
+    if 0 < len(files) < len(given):
+        click.echo(f"Passed over, no folder: {', '.join(files)}", err=True)
+        return tuple(one for one in given if one not in files)
+    return given
+
+
 def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per split and meta-task, and one per split of several: ``task_id`` "all", each weighs the same.
 
-    Columns ``split, task_id``, the values played of each factor that differs (if there are not too many), ``episodes,
-    return, std`` (of the returns of a task; of the tasks' means), ``length`` and ``success``, missing where a task has
-    none.
+    Columns ``split, task_id, episodes, return, std`` (of the returns of the row's episodes), ``length`` and
+    ``success``, missing where a task has none.
     """
     import pandas as pd
 
-    factors = [name for name in episodes if name.startswith("task_") and name != "task_id"]
-    factors = [name for name in factors if episodes[name].nunique() > 1]
-    factors = factors if len(factors) <= _MOST_FACTORS else []
     rows = []
     for split, of_split in episodes.groupby("split", sort=False):
         tasks = []
@@ -123,25 +130,50 @@ def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
                 {
                     "split": split,
                     "task_id": task_id,
-                    **{name.removeprefix("task_"): _values(mine[name]) for name in factors},
                     "episodes": len(mine),
                     "return": mine["return"].mean(),
-                    "std": mine["return"].std(ddof=0) if len(mine) > 1 else float("nan"),
+                    "std": _std(mine),
                     "length": mine["length"].mean(),
                     "success": float(success.mean()) if len(success) else float("nan"),
                 }
             )
         rows += tasks
         if len(tasks) > 1:
-            table = pd.DataFrame(tasks)
-            means = table[["return", "length", "success"]].mean(skipna=False)
-            spread = table["return"].std(ddof=0)
-            rows.append({"split": split, "task_id": "all", "episodes": len(of_split), "std": spread, **means})
+            means = pd.DataFrame(tasks)[["return", "length", "success"]].mean(skipna=False)
+            rows.append({"split": split, "task_id": "all", "episodes": len(of_split), "std": _std(of_split), **means})
     return pd.DataFrame(rows)
 
 
-def _values(played: pd.Series) -> str:
-    return ", ".join(f"{value:g}" for value in sorted(played.dropna().unique()))
+def _std(episodes: pd.DataFrame) -> float:
+    return episodes["return"].std(ddof=0) if len(episodes) > 1 else float("nan")
+
+
+def _with_factors(table: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table of ``summarise`` with what each task is, ``task_<factor>``, if there are not too many factors.
+
+    Those of this package's splits have all values that may be drawn, as `rllib envs` shows them; others what was drawn.
+    """
+    from rllib_sami.evaluation.task_words import meta_tasks_of
+
+    names, cells = meta_tasks_of(episodes) or _drawn(episodes)
+    if len(names) <= _MOST_FACTORS:
+        for place, name in enumerate(names):
+            column = [
+                cells[key][place] if key in cells else "-" for key in zip(table["split"], table["task_id"], strict=True)
+            ]
+            table.insert(table.columns.get_loc("episodes"), f"task_{name}", column)
+    return table
+
+
+def _drawn(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, int], list[str]]]:
+    """Returns the factors that differ and, by split and ``task_id``, the values of each that were played."""
+    columns = [name for name in episodes if name.startswith("task_") and name != "task_id"]
+    columns = [name for name in columns if episodes[name].nunique() > 1]
+    cells = {
+        key: [", ".join(f"{value:g}" for value in sorted(mine[name].dropna().unique())) for name in columns]
+        for key, mine in episodes.groupby(["split", "task_id"])
+    }
+    return [name.removeprefix("task_") for name in columns], cells
 
 
 def _say(results: Results) -> None:
@@ -152,7 +184,7 @@ def _say(results: Results) -> None:
         environment = mine["environment"].iloc[0]
         names = provenance["task_names"].get(environment)
         click.echo(f"{checkpoint['algorithm']} on {environment}, {checkpoint['path']}")
-        table = summarise(mine)
+        table = _with_factors(summarise(mine), mine)
         table["task_id"] = [_task(task_id, names) for task_id in table["task_id"]]
         _print(table)
     if len(provenance["checkpoints"]) > 1:
@@ -179,12 +211,15 @@ def _print(frame: pd.DataFrame) -> None:
     if frame["success"].isna().all():
         frame = frame.drop(columns="success")
     formats = {"return": "{:,.2f}", "std": "{:,.2f}", "length": "{:,.0f}", "success": "{:.2f}"}
-    headings = {"std": "± std"}
+    headings = {"task_id": "task_id", "std": "± std", "length": "steps"}  # a task may have a length, too
     table = Table(box=None, pad_edge=False)
     for name in frame:
         is_number = name in _NUMBERS
         table.add_column(
-            headings.get(name, name), justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
+            headings.get(name, name.removeprefix("task_")),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="fold",
         )
     for row in frame.to_dict("records"):
         cells = ["-" if value != value else formats.get(name, "{}").format(value) for name, value in row.items()]

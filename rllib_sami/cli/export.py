@@ -15,8 +15,11 @@ from rllib_sami.cli.errors import UserError, one_line
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Folder to write.")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1), metavar="N", help="Play N episodes of every task of every split, "
+              "for a table of returns on the model card.  [default: none are played]")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the exported agent in DIR.")
 @click.pass_obj
-def export(words: list[str] | None, checkpoint: str, out: Path) -> None:
+def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | None, overwrite: bool) -> None:
     """Write a trained agent as data: weights, settings, a model card.
 
     CHECKPOINT is a checkpoint's folder; of an experiment's folder the newest checkpoint is taken. It is read with
@@ -26,23 +29,31 @@ def export(words: list[str] | None, checkpoint: str, out: Path) -> None:
 
     catalog.prepare()
     from rllib_sami.checkpoint_files import check_files, manifest_of
-    from rllib_sami.evaluation import checkpoints
-    from rllib_sami.export import export_agent, is_exported
+    from rllib_sami.evaluation import checkpoints, evaluate
+    from rllib_sami.evaluation.processes import WorkersLostError
+    from rllib_sami.export import ExportedAgent, export_agent, is_exported
 
-    if out.exists() and any(out.iterdir()) and not is_exported(out):
+    if is_exported(out):
+        if not overwrite:
+            raise UserError(
+                f"--out {out}: it holds an exported agent. Give another folder, or --overwrite to replace it."
+            )
+    elif out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: there is something else in this folder. Give a new one.")
     try:
         check_files(checkpoints.find(checkpoint))
         loaded = checkpoints.load(checkpoint)
+        if isinstance(loaded, ExportedAgent):
+            raise ValueError(f"{checkpoint} is an exported agent already. Give the checkpoint that it is from.")
         export_agent(
             loaded.module(),
             loaded.config,
             out,
             algorithm=loaded.algorithm.__name__,
             progress=_progress(manifest_of(loaded.path) or {}),
-            command=_command_of(loaded.path),
+            evaluation=evaluate(loaded.path, episodes=episodes) if episodes else None,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, WorkersLostError) as error:
         raise UserError(f"export: {one_line(error)}") from error
     click.echo(f"Written: {out}")
     click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}")
@@ -51,16 +62,3 @@ def export(words: list[str] | None, checkpoint: str, out: Path) -> None:
 def _progress(manifest: dict[str, Any]) -> dict[str, Any]:
     names = ("training_iteration", "num_env_steps_sampled_lifetime", "episode_return_mean")
     return {name: manifest[name] for name in names if name in manifest}
-
-
-def _command_of(checkpoint: Path) -> str | None:
-    """The command that trained it, from the record in the run's folder."""
-    import yaml
-
-    from rllib_sami.cli.folders import RECORD
-
-    try:
-        record = yaml.safe_load((checkpoint.parent.parent / RECORD).read_text(encoding="utf-8"))
-        return str(record["command"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return None

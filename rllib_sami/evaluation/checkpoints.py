@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint_files import check_files, is_complete
+from ..cli.errors import did_you_mean
 from ..compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ..export import ExportedAgent, is_exported, load_exported
 
@@ -75,7 +76,7 @@ def find(given: str | Path) -> Path:
     """
     path = Path(given).expanduser().absolute()
     if not path.exists():
-        raise ValueError(f"{given}: no such folder.")
+        raise ValueError(f"{given}: no such folder. {_nearest_to(path)}".strip())
     if (path / _MARK).is_file() or is_exported(path):
         return path
     inside = [mark.parent for pattern in ("*", "*/*") for mark in path.glob(f"{pattern}/{_MARK}")]
@@ -88,6 +89,14 @@ def find(given: str | Path) -> Path:
         f"{given} is no checkpoint of an RLlib algorithm (it has no {_MARK}), nor an exported agent. "
         "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder."
     )
+
+
+def _nearest_to(missing: Path) -> str:
+    """Returns the half-sentence that names the folder which the first missing part of a path may have meant."""
+    there = next(parent for parent in missing.parents if parent.exists())
+    name = missing.relative_to(there).parts[0]
+    beside = [folder.name for folder in there.iterdir() if folder.is_dir()] if there.is_dir() else []
+    return did_you_mean(name, beside, list_up_to=0, cutoff=0.75)
 
 
 def _newest(of_trial: list[Path]) -> Path:

@@ -59,6 +59,28 @@ def task_values(episodes: pd.DataFrame) -> dict[tuple, str]:
     return found
 
 
+def meta_tasks_of(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, int], list[str]]] | None:
+    """Returns the meta-tasks of the splits that were played in one environment, as `rllib envs` shows them.
+
+    Returns:
+        The factors, and by split and ``task_id`` the values of each that may be drawn; None for an environment of
+        others, or with tasks of the agent's own.
+    """
+    from rllib_sami.envs.tasks import parse_meta_tasks
+    from rllib_sami.envs.text import describe_meta_tasks
+
+    cls, played = class_of(episodes["environment"].iloc[0]), episodes["split"].unique()
+    if cls is None or not set(played) <= set(cls.splits):
+        return None
+    meta_tasks = {
+        (split, task_id): meta_task
+        for split in played
+        for task_id, meta_task in enumerate(parse_meta_tasks(cls.factors, cls.splits[split]))
+    }
+    titles, rows = describe_meta_tasks([*meta_tasks.values()])
+    return titles, dict(zip(meta_tasks, rows, strict=True))
+
+
 def _words(column: str, noun: str, values: list) -> str:
     name = column.removeprefix("task_")
     if not values:

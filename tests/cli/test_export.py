@@ -3,6 +3,7 @@
 import builtins
 import json
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -10,19 +11,30 @@ import pytest
 import torch
 
 from rllib_sami import SaCCMConfig
+from rllib_sami.cli.experiment import load
+from rllib_sami.cli.schema import check
+from rllib_sami.evaluation import evaluate
 from rllib_sami.export import ALGORITHMS, export_agent, load_exported
 from rllib_sami.rl_module import SaMITorchRLModule
 
 NETWORK = {"encoder_hidden_dim": 16, "context_dim": 3, "actor_hidden": [16], "normalize_context": True}
 
 
+def make_config(**changes):
+    return SaCCMConfig().environment("SaMI/Pendulum-v0", env_config={"split": "train"}).training(**NETWORK | changes)
+
+
 @pytest.fixture
 def config():
-    return SaCCMConfig().environment("SaMI/Pendulum-v0", env_config={"split": "train"}).training(**NETWORK)
+    return make_config()
 
 
 @pytest.fixture
 def module(config):
+    return make_module(config)
+
+
+def make_module(config):
     import gymnasium as gym
 
     spaces = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32), gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
@@ -33,9 +45,12 @@ def module(config):
 @pytest.fixture
 def exported(module, config, tmp_path):
     progress = {"num_env_steps_sampled_lifetime": 12_345, "episode_return_mean": -123.456, "training_iteration": 7}
-    return export_agent(
-        module, config, tmp_path / "it", algorithm="SaCCM", progress=progress, command="rllib train file it.yaml"
-    )
+    return export_agent(module, config, tmp_path / "it", algorithm="SaCCM", progress=progress)
+
+
+def block_of(folder, language):
+    """The last block of code in a language on a card."""
+    return re.findall(rf"```{language}\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[-1]
 
 
 def change(folder, **changes):
@@ -68,8 +83,59 @@ def test_its_files_are_data_and_its_card_tells_what_it_is(exported):
     assert content["training"]["pairing"] == "skill_task"
     assert content["training"]["critic_lr"] == 1e-3
     card = (exported / "README.md").read_text()
-    for text in ("# SaCCM on SaMI/Pendulum-v0", "12,345", "-123.46", "rllib train file it.yaml", "'split': 'train'"):
+    for text in ("# SaCCM on SaMI/Pendulum-v0", "12,345", "| Return in training | -123.46: mean of the last episodes"):
         assert text in card
+    assert len({file.stat().st_mode for file in exported.iterdir()}) == 1  # whoever may read one may read all
+
+
+@pytest.mark.parametrize("encoder_reward", [False, True])
+def test_the_loop_on_its_card_runs_as_printed(tmp_path, monkeypatch, capsys, encoder_reward):
+    config = make_config(encoder_reward=encoder_reward)
+    monkeypatch.chdir(export_agent(make_module(config), config, tmp_path / "it", algorithm="SaCCM"))
+    code = block_of(tmp_path / "it", "python")
+    assert ("rewards" in code) == encoder_reward
+    names: dict = {}
+    exec(code, names)
+    assert names["truncated"]
+    assert capsys.readouterr().out == f"return {names['total']:.1f}\n"
+
+
+def test_the_experiment_on_its_card_trains_one_like_it(tmp_path):
+    changes = {"gamma": 0.8, "replay_buffer_config": {"capacity": 9_000}, "encoder_lr": 1e-5}
+    config = make_config(**changes).env_runners(num_env_runners=2).evaluation(evaluation_duration=10)
+    config.debugging(seed=3).validate()
+    progress = {"num_env_steps_sampled_lifetime": 5_000}
+    folder = export_agent(make_module(config), config, tmp_path / "it", algorithm="SaCCM", progress=progress)
+    (tmp_path / "again.yaml").write_text(block_of(folder, "yaml"))
+    [experiment] = load(tmp_path / "again.yaml")
+    # 10 is RLlib's own default but not the algorithm's, `normalize_context` is the algorithm's.
+    named = {*NETWORK, *changes, "seed", "num_env_runners", "evaluation_duration", "env_config"} - {"normalize_context"}
+    assert experiment.body["config"].keys() == named
+    plan = check(experiment)
+    assert plan.stop == progress
+    again = SaCCMConfig().environment(plan.config.pop("env")).update_from_dict(plan.config)
+    again.validate()
+    one = export_agent(make_module(again), again, tmp_path / "other", algorithm="SaCCM", progress=progress)
+    assert (one / "config.json").read_text() == (folder / "config.json").read_text()
+
+
+def test_a_card_has_the_returns_of_an_evaluation(module, config, exported, tmp_path):
+    results = evaluate(exported, episodes=2, progress=False)
+    folder = export_agent(
+        module, config, tmp_path / "it", algorithm="SaCCM", progress={"episode_return_mean": -9.0}, evaluation=results
+    )
+    card = (folder / "README.md").read_text()
+    means = results.summary().set_index("split")["return"]
+    for split, tasks in (("train", 4), ("moderate", 4), ("extreme", 2)):
+        assert f"\n| {split} | {tasks} | {means[split]:,.2f} |\n" in card
+    assert "2 episodes of each, without exploration; `rllib evaluate . --episodes 2` plays the same ones" in card
+    assert "Return in training" not in card
+
+
+def test_a_card_of_an_environment_that_gymnasium_does_not_know(module, config, tmp_path):
+    config.environment("mine.Env", env_config={})
+    export_agent(module, config, tmp_path / "it", algorithm="SaCCM")
+    assert "env = ...  # mine.Env, as in training" in block_of(tmp_path / "it", "python")
 
 
 def test_loading_it_unpickles_and_imports_nothing(exported, monkeypatch):

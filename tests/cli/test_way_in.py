@@ -52,3 +52,12 @@ def test_names_are_registered(code):
 
 def test_an_environment_by_module_and_name():
     python("import gymnasium; gymnasium.make('rllib_sami:SaMI/Pendulum-v0').reset()")
+
+
+def test_dir_lists_what_there_is_to_use():
+    python(
+        "import rllib_sami, rllib_sami.evaluation as evaluation\n"
+        "assert dir(rllib_sami) == sorted(rllib_sami.__all__)\n"
+        "assert {'SaCCMConfig', 'envs', '__version__'} <= {*dir(rllib_sami)}\n"
+        "assert dir(evaluation) == ['Contexts', 'Results', 'evaluate', 'report']"
+    )

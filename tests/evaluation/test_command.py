@@ -43,6 +43,26 @@ def test_a_lost_process_is_told_in_one_line(checkpoints):
     assert "__name__ == '__main__'" in line
 
 
+def test_an_agent_is_exported_with_its_returns_and_replaced_on_request_only(checkpoints, tmp_path):
+    def run(run, *words):
+        return CliRunner().invoke(main, [*map(str, ["export", checkpoints / run, "--out", tmp_path / "it", *words])])
+
+    done = run("experiment/first", "--episodes", "2")
+    assert done.exit_code == 0, done.output
+    card, weights = ((tmp_path / "it" / name).read_bytes() for name in ("README.md", "model.safetensors"))
+    assert b"2 episodes of each" in card
+    assert str(tmp_path).encode() not in card + (tmp_path / "it/config.json").read_bytes()
+    done = run("experiment/second")
+    assert done.exit_code == 2
+    assert "it holds an exported agent. Give another folder, or --overwrite" in done.stderr
+    assert (tmp_path / "it/model.safetensors").read_bytes() == weights
+    assert run("experiment/second", "--overwrite").exit_code == 0
+    assert "# TESAC on SaMI/Pendulum-v0" in (tmp_path / "it/README.md").read_text()
+    done = CliRunner().invoke(main, ["export", str(tmp_path / "it"), "--out", str(tmp_path / "other")])
+    assert done.exit_code == 2
+    assert "is an exported agent already" in done.stderr
+
+
 def test_what_becomes_of_the_folder(checkpoints, tmp_path, monkeypatch):
     def run(*words):
         return CliRunner().invoke(main, [*map(str, ["evaluate", checkpoints / "experiment/first", *words])])

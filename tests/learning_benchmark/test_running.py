@@ -81,6 +81,29 @@ def test_only_folders_in_use_are_told_as_such(benchmark, suite_file, tmp_path, m
     assert "--out" not in result.output.replace(str(tmp_path), "")
 
 
+def test_what_is_left_and_where_it_goes_on_is_told(benchmark, suite_file, tmp_path, monkeypatch):
+    from benchmarks.learning import __main__ as command_line
+
+    checkpoint = tmp_path / "out/jobs/SaCCM-Pendulum-seed3/checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "manifest.json").write_text('{"num_env_steps_sampled_lifetime": 4000}')
+    monkeypatch.setattr(command_line, "run_jobs", lambda jobs, *given: {job.id: "no result" for job in jobs})
+    words = ["run", str(suite_file), "--out", str(tmp_path / "out")]
+    first, second, *_ = CliRunner().invoke(command_line.main, words).output.splitlines()
+    assert first == f"3 jobs, 3 to do, in {tmp_path}/out"
+    assert second == "SaCCM-Pendulum-seed3 goes on from step 4,000"
+    output = CliRunner().invoke(command_line.main, [*words, "--only", "SAC-*"]).output
+    assert output.startswith("1 job, 1 to do, in ")
+    assert "goes on" not in output
+
+
+def test_the_help_has_its_examples_a_line_each(benchmark):
+    from benchmarks.learning.__main__ import main
+
+    lines = [line.strip() for line in CliRunner().invoke(main, ["--help"]).output.splitlines()]
+    assert "python -m benchmarks.learning report results/quick" in lines
+
+
 def test_a_traceback_is_named_only_where_there_is_one(benchmark, suite_file, tmp_path, monkeypatch):
     from benchmarks.learning import __main__ as command_line
 
@@ -192,7 +215,8 @@ def test_a_killed_run_goes_on_and_repeats_nothing_and_a_failure_ends_no_other_jo
     (third / "checkpoint" / "manifest.json").write_text('{"num_env_steps_sampled_lifetime": 400}')
     finished = subprocess.run(words, capture_output=True, timeout=400, **where)
     assert finished.returncode == 1, finished.stderr
-    assert "3 jobs, 2 of them to do" in finished.stdout
+    assert "3 jobs, 2 to do" in finished.stdout
+    assert "SaCCM-Pendulum-seed3 goes on from step " in finished.stdout
     assert "failed: CCM-Pendulum-seed3: " in finished.stderr
     assert "ends before the checkpoint at 400" in finished.stderr
     assert "ends before the checkpoint at 400" in (third / "error.txt").read_text()
