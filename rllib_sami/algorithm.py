@@ -15,6 +15,7 @@ from ray.util.debug import log_once
 from . import array_files, checkpoint_files, compat
 from .base import CheckedAlgorithm, ContextConfig
 from .config_checks import check_config, check_machine
+from .config_names import check_arguments
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.update import UpdateConfig
@@ -212,6 +213,7 @@ class SaMIConfig(ContextConfig):
         Returns:
             This config.
         """
+        check_arguments(self, "evaluation", kwargs)
         super().evaluation(**kwargs)
         if evaluation_splits is not NotProvided:
             self.evaluation_splits = evaluation_splits

@@ -10,7 +10,7 @@ from ray.rllib.utils.annotations import override
 
 from . import checkpoint_files, compat
 from .checkpoint_checks import check_checkpoint
-from .config_checks import check_keys
+from .config_names import check_arguments, check_keys
 from .environment_checks import check_environment
 
 
@@ -111,6 +111,7 @@ class ContextConfig(AlgorithmConfig):
             This config.
         """
         own = {key: value for key, value in locals().items() if key not in ("self", "kwargs", "__class__")}
+        check_arguments(self, "training", kwargs)
         super().training(**kwargs)
         self._set(own)
         return self

@@ -1,7 +1,5 @@
 """Checks of a configuration, so that mistakes are named before any worker starts."""
 
-import difflib
-import inspect
 import math
 import numbers
 from collections.abc import Callable, Collection, Set
@@ -12,6 +10,7 @@ import torch
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from . import compat
+from .config_names import arguments, nearest
 from .core.compilation import check_compilation
 from .core.context_encoder import ENCODER_TYPES
 from .core.contrast import OBJECTIVES
@@ -159,8 +158,7 @@ def check_context(config: "ContextConfig") -> None:
     _one_of(config, "encoder_type", ENCODER_TYPES)
     _one_of(config, "objective", OBJECTIVES)
     _one_of(config, "similarity", SIMILARITIES)
-    if config.pairing is not None:
-        _one_of(config, "pairing", PAIRINGS)
+    _one_of(config, "pairing", (*PAIRINGS, None))
     if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
         raise ValueError(
             "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."
@@ -269,22 +267,6 @@ def _has_no_effect(config: "SaMIConfig", key: str, default: Any, advice: str) ->
         raise ValueError(f"`{key.lstrip('_')}` is {getattr(config, key)!r}, but has no effect here. {advice}.")
 
 
-def check_keys(config: "ContextConfig", keys: Collection[str]) -> None:
-    """Refuses names that a dict gives and the config does not know, which RLlib would take silently.
-
-    Raises:
-        ValueError: Naming the key and the nearest valid one.
-    """
-    properties = {key for key in dir(type(config)) if not callable(getattr(type(config), key))}
-    known = {key for key in vars(config).keys() | properties if not key.startswith("__")}
-    for key in keys:
-        name = compat.present_name(config, key)
-        # Tune adds keys of its own with two underscores.
-        if name not in known and name not in compat.SPECIAL_CONFIG_KEYS and not name.startswith("__"):
-            public = [key for key in known if not key.startswith("_")]
-            raise ValueError(f"{type(config).__name__} has no setting {key!r}{_nearest(key, public)}")
-
-
 def _check_replay_buffer(config: "SaMIConfig") -> None:
     options = config.replay_buffer_config
     if not isinstance(options, dict):
@@ -303,13 +285,13 @@ def _check_replay_buffer(config: "SaMIConfig") -> None:
             f"`replay_buffer_config['type']` is {buffer_class!r}, but must be 'TaskEpisodeReplayBuffer' or a subclass "
             "of it: the updates need whole episodes with their tasks."
         )
-    given_by_us = {"self", "obs_dim", "action_dim", "sampling", "seed"}
-    known = sorted({"type", *_arguments(buffer_class)} - given_by_us)
+    given_by_us = {"obs_dim", "action_dim", "sampling", "seed"}
+    known = sorted({"type", *arguments(buffer_class)} - given_by_us)
     for key in options:
         if key not in known:
             raise ValueError(
                 f"`replay_buffer_config` has the key {key!r}, but {buffer_class.__name__} takes {known}"
-                f"{_nearest(key, known)}"
+                f"{nearest(key, known)}"
             )
     capacity: Any = options.get("capacity", 400_000)
     if not is_int(capacity) or capacity < max(2, config.num_steps_sampled_before_learning_starts):
@@ -339,18 +321,6 @@ def _check_evaluation_splits(config: "SaMIConfig") -> None:
     if reserved := {compat.ENV_RUNNER_RESULTS, ENV_STEPS} & set(splits):
         raise ValueError(f"`evaluation_splits` has {min(reserved)!r}, which has a meaning of its own in the results.")
     config.evaluation_splits = list(splits)
-
-
-def _arguments(cls: type) -> set[str]:
-    """Names of a class's arguments, and of those of its bases that it passes on (``**kwargs``)."""
-    names: set[str] = set()
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            names |= {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-            if all(p.kind != p.VAR_KEYWORD for p in parameters):
-                break
-    return names
 
 
 def _check_rate(config: "SaMIConfig", key: str) -> None:
@@ -387,12 +357,7 @@ def _switch(config: "ContextConfig", key: str) -> None:
         raise ValueError(f"`{key}` is {getattr(config, key)!r}, but must be True or False.")
 
 
-def _one_of(config: "ContextConfig", key: str, choices: Collection[str]) -> None:
+def _one_of(config: "ContextConfig", key: str, choices: Collection[str | None]) -> None:
     value = getattr(config, key)
     if value not in choices:
-        raise ValueError(f"`{key}` is {value!r}, but must be one of {list(choices)}{_nearest(value, choices)}")
-
-
-def _nearest(value: Any, choices: Collection[str]) -> str:
-    close = difflib.get_close_matches(str(value), list(choices), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"`{key}` is {value!r}, but must be one of {list(choices)}{nearest(value, choices)}")

@@ -68,7 +68,7 @@ MISTAKES = [
     ("objective", "infonce", r"one of \['sance', 'binary_nce'\]"),
     ("similarity", "cosin", "did you mean 'cosine'?"),
     ("pairing", "skil", "did you mean 'skill'?"),
-    ("pairing", 3, r"one of \['task', 'skill', 'skill_task'\]"),
+    ("pairing", 3, r"one of \['task', 'skill', 'skill_task', None\]\."),
     ("lr", 1e-3, "`actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr`"),
     ("replay_buffer_config", 5, "a dict such as"),
     ("replay_buffer_config", None, "a dict such as"),

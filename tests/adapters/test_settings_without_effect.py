@@ -8,7 +8,7 @@ from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.connectors.module_to_env import GetActions
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami import SaCCM, SaCCMConfig
+from rllib_sami import SaCCM, SaCCMConfig, SaPPOConfig, TESACConfig
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
 from .tiny import TRAINING, refusal, tiny
@@ -94,6 +94,40 @@ def test_a_dict_with_an_unknown_name_is_refused(key, advice):
         with pytest.raises(ValueError, match="no setting") as error:
             take({"env": "SaMI/Pendulum-v0", key: 0.5})
         assert str(error.value).startswith(f"SaCCMConfig has no setting '{key}'{advice}")
+
+
+MISSPELT = {
+    "skil_weight": "; did you mean 'skill_weight'?",  # of the contrast
+    "critic_lrs": "; did you mean 'critic_lr'?",  # of soft actor-critic
+    "gama": "; did you mean 'gamma'?",  # of RLlib
+    "qwertz": ".",
+}
+
+
+@pytest.mark.parametrize(("key", "advice"), MISSPELT.items())
+def test_an_unknown_argument_is_refused_with_the_nearest_one(key, advice):
+    with pytest.raises(TypeError) as error:
+        SaCCMConfig().training(**{key: 1})
+    assert str(error.value) == f"SaCCMConfig.training() got an unexpected keyword argument '{key}'{advice}"
+
+
+def test_unknown_arguments_elsewhere_have_a_hint_too():
+    with pytest.raises(TypeError, match=r"^SaPPOConfig.training\(\).*did you mean 'clip_param'"):
+        SaPPOConfig().training(clip_parm=0.1)
+    with pytest.raises(TypeError, match=r"^TESACConfig.evaluation\(\).*did you mean 'evaluation_splits'"):
+        TESACConfig().evaluation(evaluation_split=["train"])
+
+
+class Mine(SaCCMConfig):
+    def training(self, *, bonus=0.0, **kwargs):
+        self.bonus = bonus
+        return super().training(**kwargs)
+
+
+def test_a_config_of_ones_own_takes_its_own_arguments():
+    assert Mine().training(bonus=0.5, skill_weight=0.2).bonus == 0.5
+    with pytest.raises(TypeError, match=r"^Mine.training\(\).*did you mean 'bonus'"):
+        Mine().training(bonuss=0.5)
 
 
 def test_names_in_the_evaluation_config_are_checked_too(ray_cluster):
