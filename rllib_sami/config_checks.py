@@ -20,6 +20,7 @@ from .core.pairing import PAIRINGS
 from .env_runner import SaMIEnvRunner
 from .evaluation.in_training import ENV_STEPS
 from .replay_buffer import TaskEpisodeReplayBuffer
+from .unused_settings import refuse_unused, warn_of_unused
 
 if TYPE_CHECKING:
     from .algorithm import SaMIConfig
@@ -37,27 +38,6 @@ _SWITCHES = (
     "compile_update",
     "mixed_precision",
 )
-# Settings of RLlib that have no effect here: their defaults and what to set instead.
-_BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
-_WITHOUT_EFFECT = {
-    "_train_batch_size_per_learner": (None, _BATCHES),
-    "minibatch_size": (None, _BATCHES),
-    "num_epochs": (1, _BATCHES),
-    "_learner_connector": (None, "The learner takes arrays from the replay buffer: subclass TaskEpisodeReplayBuffer"),
-    "batch_mode": ("truncate_episodes", "The replay buffer puts pieces of episodes together: leave it as it is"),
-    "torch_compile_learner": (False, "Set `compile_update`, which compiles the losses of an update"),
-    "normalize_actions": (True, "The actor's tanh needs normalised actions: leave it as it is"),
-}
-# The same for SaMIEnvRunner.
-_OWN_RUNNER = "SaMIEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
-_WITHOUT_EFFECT_ON_RUNNER = {
-    "_env_to_module_connector": (None, _OWN_RUNNER),
-    "_module_to_env_connector": (None, _OWN_RUNNER),
-    "output": (
-        None,
-        "Write the replay buffer's episodes: `rllib_sami.offline.write_episodes(algo.replay_buffer, DIR)`",
-    ),
-}
 
 
 def check_config(config: "SaMIConfig") -> None:
@@ -108,9 +88,6 @@ def check_config(config: "SaMIConfig") -> None:
             f"`grad_clip_by` is {config.grad_clip_by!r}, but must be 'global_norm': gradients are clipped by the norm "
             "over each of encoder, critics and actor."
         )
-    for key, (default, advice) in _WITHOUT_EFFECT.items():
-        if not (key == "batch_mode" and config.in_evaluation):  # RLlib sets it there
-            _has_no_effect(config, key, default, advice)
     _check_model_config(config, NetworkConfig.__dataclass_fields__.keys())
     mode: Any = config.gym_env_vectorize_mode
     if str(getattr(mode, "value", mode)).lower() != gym.VectorizeMode.SYNC.value:  # RLlib before 2.51 says "SYNC"
@@ -125,9 +102,8 @@ def check_config(config: "SaMIConfig") -> None:
     if not (isinstance(runner_class, type) and issubclass(runner_class, SingleAgentEnvRunner)):
         raise ValueError(f"`env_runner_cls` is {config.env_runner_cls!r}, but must be a SingleAgentEnvRunner.")
     _check_evaluation_splits(config)
-    if issubclass(runner_class, SaMIEnvRunner):
-        for key, (default, advice) in _WITHOUT_EFFECT_ON_RUNNER.items():
-            _has_no_effect(config, key, default, advice)
+    refuse_unused(config)
+    warn_of_unused(config)
 
 
 def check_context(config: "ContextConfig") -> None:
@@ -188,6 +164,7 @@ def check_sappo(config: "SaPPOConfig") -> None:
         raise ValueError(
             "`env_runner_cls` is SaMIEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
         )
+    warn_of_unused(config)
 
 
 def _check_batches(config: "SaMIConfig") -> None:
@@ -260,11 +237,6 @@ def check_machine(config: "SaMIConfig") -> None:
             f"`compile_update` is True, but torch.compile does not work here ({error}). Install a C++ compiler (g++ "
             "or clang++) and Python's headers, or set `compile_update` to False."
         ) from error
-
-
-def _has_no_effect(config: "SaMIConfig", key: str, default: Any, advice: str) -> None:
-    if getattr(config, key) != default:
-        raise ValueError(f"`{key.lstrip('_')}` is {getattr(config, key)!r}, but has no effect here. {advice}.")
 
 
 def _check_replay_buffer(config: "SaMIConfig") -> None:

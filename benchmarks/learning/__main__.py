@@ -13,6 +13,7 @@
 A suite is a YAML file: one of benchmarks/learning/suites by its name, or your own by its path.
 """  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
+import logging
 from pathlib import Path
 
 import click
@@ -48,6 +49,7 @@ def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None
     An interrupted job goes on from its newest checkpoint, replay buffer and all; a finished one is never run again.
     """
     catalog.prepare()
+    logging.getLogger("rllib_sami.unused_settings").setLevel(logging.ERROR)  # a suite's algorithms share settings
     jobs = load_jobs(find_suite(suite), only)
     if dry_run:
         for job in check_jobs(jobs):

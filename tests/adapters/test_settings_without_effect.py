@@ -1,4 +1,4 @@
-"""What would have no effect, or no meaning, is refused instead of being taken silently."""
+"""What would have no effect, or no meaning, is refused or warned of instead of being taken silently."""
 
 import re
 
@@ -8,7 +8,17 @@ from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.connectors.module_to_env import GetActions
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami import SaCCM, SaCCMConfig, SaPPOConfig, TESACConfig
+from rllib_sami import (
+    CCMConfig,
+    PlainSACConfig,
+    RecurrentSACConfig,
+    SaCCM,
+    SaCCMConfig,
+    SaMIConfig,
+    SaPPOConfig,
+    SaTESACConfig,
+    TESACConfig,
+)
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
 from .tiny import TRAINING, refusal, tiny
@@ -75,6 +85,71 @@ def test_what_the_array_runner_does_not_call_is_refused_there_and_taken_elsewher
     assert f"`{key}` is " in message
     assert "set `env_runner_cls` to SingleAgentEnvRunner" in message
     UNCALLED[key](tiny()).env_runners(env_runner_cls=SingleAgentEnvRunner).validate()
+
+
+# --- Settings of this package ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def warnings_of(monkeypatch, caplog):
+    """What the check of a config warns of, as if for the first time."""
+    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda message: True)
+
+    def messages(config):
+        caplog.clear()
+        config.environment("SaMI/Pendulum-v0").validate()
+        return [record.getMessage() for record in caplog.records if record.name == "rllib_sami.unused_settings"]
+
+    return messages
+
+
+IN_VAIN = [
+    (TESACConfig, {"skill_weight": 0.5}, "`skill_weight` is 0.5, but has no effect.*no contrast: `pairing` is None"),
+    (TESACConfig, {"temperature": 1, "num_negatives": 7}, "`temperature` is 1, `num_negatives` is 7, but have no"),
+    (TESACConfig, {"contrast_coeff": 0.5}, "`contrast_coeff` is 0.5"),
+    (SaTESACConfig, {"skill_weight": 0.5}, "`skill_weight` is 0.5.*`pairing` is 'skill', not 'skill_task'"),
+    (CCMConfig, {"positive_fraction": 0.3}, "`positive_fraction` is 0.3.*`pairing` is 'task'"),
+    (PlainSACConfig, {"encoder_hidden_dim": 32}, "`encoder_hidden_dim` is 32.*no context encoder"),
+    (RecurrentSACConfig, {"key_encoder_tau": 0.1}, "`key_encoder_tau` is 0.1"),
+    (SaCCMConfig, {"train_batch_size": 64}, "`train_batch_size` is 64.*set `train_episodes`, `loss_timesteps`"),
+    (
+        SaPPOConfig,
+        {"contrast_coeff": 0, "encoder_ppo_gradient": True, "contrast_capacity": 9},
+        "`contrast_capacity` is 9, but has no effect here. There is no contrast: `contrast_coeff` is 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("config_class", "training", "expected"), IN_VAIN, ids=lambda value: str(value)[:40])
+def test_settings_of_ours_that_have_no_effect_are_taken_with_a_warning(config_class, training, expected, warnings_of):
+    [message] = warnings_of(config_class().training(**training))
+    assert message.startswith(f"{config_class.__name__}: ")
+    assert re.search(expected, message)
+
+
+TAKEN = [
+    *[(cls, {}) for cls in (SaMIConfig, TESACConfig, CCMConfig, SaTESACConfig, SaCCMConfig)],
+    *[(cls, {}) for cls in (PlainSACConfig, RecurrentSACConfig, SaPPOConfig)],
+    (TESACConfig, {"skill_weight": 1.0, "key_encoder_tau": 0.1, "contrast_coeff": 0}),
+    (SaCCMConfig, {"skill_weight": 0.5, "positive_fraction": 0.3, "train_batch_size": 32}),
+    (SaPPOConfig, {"train_batch_size": 64, "minibatch_size": 64, "skill_weight": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("config_class", "training"), TAKEN, ids=lambda value: str(value)[:40])
+def test_defaults_and_settings_that_have_an_effect_warn_of_nothing(config_class, training, warnings_of):
+    assert warnings_of(config_class().training(**training)) == []
+
+
+def test_a_fragment_length_that_rllib_chooses_depends_on_the_batch_size(warnings_of):
+    config = SaCCMConfig().training(train_batch_size=64)
+    assert warnings_of(config.env_runners(rollout_fragment_length="auto")) == []
+
+
+def test_a_warning_is_given_once(caplog):
+    for _ in range(2):
+        TESACConfig().environment("SaMI/Pendulum-v0").training(skill_weight=0.123).validate()
+    assert sum("0.123" in record.getMessage() for record in caplog.records) == 1
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------

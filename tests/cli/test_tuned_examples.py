@@ -12,7 +12,8 @@ FILES = sorted(path for path in EXAMPLES.glob("**/*.yaml") if path.parent.name !
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(EXAMPLES)))
-def test_checks(path):
+def test_checks(path, monkeypatch, caplog):
+    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda message: True)
     for experiment in load(path):
         plan = check(experiment)
         assert plan.stop, "an example has to end by itself"
@@ -21,6 +22,7 @@ def test_checks(path):
             assert plan.algorithm.__name__.lower() == algorithm
             name = plan.config["env"].removeprefix("SaMI/").removesuffix("-v0").lower()
             assert name == environment.replace("_", "")
+    assert "no effect here" not in caplog.text
 
 
 def test_the_twenty_are_there():
