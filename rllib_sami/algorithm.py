@@ -134,7 +134,11 @@ class SaMIConfig(ContextConfig):
         mixed_precision: bool | None = NotProvided,
         **kwargs,
     ) -> "SaMIConfig":
-        """Sets the training related configuration.
+        """Sets the training related configuration; what is not given stays as it is.
+
+        docs/settings.md lists all settings by theme, with the default of each algorithm and the values that each takes.
+        Those of context encoder and contrast are described at ``help(ContextConfig.training)``. An attribute of the
+        config has the present value: ``SaCCMConfig().skill_weight``.
 
         Args:
             encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
@@ -179,8 +183,12 @@ class SaMIConfig(ContextConfig):
             mixed_precision: Whether hidden layers of actor and critics compute in bfloat16. Their last layers, the
                 encoder, the contrast, log-probabilities and all weights stay in float32. For processors that are fast
                 at it: GPUs, and CPUs with AVX512-BF16 or AMX.
-            **kwargs: Settings of encoder and contrast (``ContextConfig.training``), and arguments of
-                ``AlgorithmConfig.training``, such as ``gamma`` and ``grad_clip``.
+            **kwargs: Settings of encoder and contrast (``ContextConfig.training``): ``context_dim``,
+                ``encoder_hidden_dim``, ``encoder_type``, ``normalize_context``, ``actor_hidden``, ``critic_hidden``,
+                ``pairing``, ``contrast_coeff``, ``skill_weight``, ``return_gap_weight``, ``objective``,
+                ``temperature``, ``similarity``, ``contrast_episodes``, ``contrast_timesteps``, ``num_negatives``,
+                ``positive_fraction``, ``key_encoder_tau`` and ``num_torch_threads``. And ``gamma`` and ``grad_clip``
+                of ``AlgorithmConfig.training``, whose batch sizes and ``lr`` are not used.
 
         Returns:
             This config.

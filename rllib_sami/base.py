@@ -73,7 +73,10 @@ class ContextConfig(AlgorithmConfig):
         num_torch_threads: int | None = NotProvided,
         **kwargs,
     ) -> "ContextConfig":
-        """Sets the configuration of context encoder and contrast.
+        """Sets the configuration of context encoder and contrast; what is not given stays as it is.
+
+        docs/settings.md has the default of each algorithm and the values that each setting takes; the ranges here are
+        those worth trying.
 
         Args:
             context_dim: Width of the context. 2 to 20; the paper uses 6. SaMI takes 0 too: no encoder, no memory.

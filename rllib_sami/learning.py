@@ -1,6 +1,7 @@
 """The public names that need Ray. Importing this module registers the algorithms and environments."""
 
 from .algorithm import SaMI, SaMIConfig
+from .base import ContextConfig
 from .presets import (
     CCM,
     TESAC,
@@ -22,6 +23,7 @@ __all__ = [
     "CCM",
     "TESAC",
     "CCMConfig",
+    "ContextConfig",
     "PlainSAC",
     "PlainSACConfig",
     "RecurrentSAC",

@@ -118,13 +118,20 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         contrast_capacity: int | None = NotProvided,
         **kwargs,
     ) -> "SaPPOConfig":
-        """Sets the training related configuration.
+        """Sets the training related configuration; what is not given stays as it is.
+
+        docs/settings.md lists all settings by theme, with their defaults and the values that each takes. Those of
+        context encoder and contrast are described at ``help(ContextConfig.training)``.
 
         Args:
             encoder_ppo_gradient: Whether PPO's loss trains the encoder too, through sequences of ``max_seq_len`` steps
                 (``rl_module(model_config={"max_seq_len": 20})``).
             contrast_capacity: Environment steps of recent episodes that are kept to be contrasted.
-            **kwargs: Settings of encoder and contrast (``ContextConfig.training``), and arguments of
+            **kwargs: Settings of encoder and contrast (``ContextConfig.training``): ``context_dim``,
+                ``encoder_hidden_dim``, ``encoder_type``, ``normalize_context``, ``actor_hidden``, ``critic_hidden``,
+                ``pairing``, ``contrast_coeff``, ``skill_weight``, ``return_gap_weight``, ``objective``,
+                ``temperature``, ``similarity``, ``contrast_episodes``, ``contrast_timesteps``, ``num_negatives``,
+                ``positive_fraction``, ``key_encoder_tau`` and ``num_torch_threads``. And all arguments of
                 ``PPOConfig.training``, such as ``lr`` and ``clip_param``.
 
         Returns:

@@ -1,11 +1,12 @@
 """Every mistake in a configuration or an environment has one message: what, which value, what was expected."""
 
+import inspect
 import re
 
 import numpy as np
 import pytest
 
-from rllib_sami import CCMConfig, SaCCMConfig, SaMIConfig, SaTESACConfig, TESACConfig
+from rllib_sami import CCMConfig, ContextConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, SaTESACConfig, TESACConfig
 from rllib_sami.env_runner import SaMIEnvRunner
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
@@ -194,6 +195,16 @@ def test_training_sets_what_it_is_given_returns_the_config_and_refuses_the_unkno
     before = dict(vars(config))
     config.training()
     assert vars(config) == before
+
+
+@pytest.mark.parametrize("config_class", [SaCCMConfig, SaPPOConfig])
+def test_help_names_every_setting_with_where_it_is_described(config_class):
+    text = inspect.getdoc(config_class.training)
+    assert "docs/settings.md" in text
+    assert "help(ContextConfig.training)" in text
+    for key in inspect.signature(ContextConfig.training).parameters.keys() - {"self", "kwargs"}:
+        assert f"``{key}``" in text
+        assert f"\n    {key}: " in inspect.getdoc(ContextConfig.training)
 
 
 @pytest.mark.usefixtures("ray_cluster")
