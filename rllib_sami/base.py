@@ -96,7 +96,7 @@ class ContextConfig(AlgorithmConfig):
             return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
                 episodes and clip to [0, 1], as the authors' code does.
             objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
-            temperature: Of the contrast's scores. 0.05 to 1.
+            temperature: What the contrast's scores are divided by. 0.05 to 1.
             similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
             contrast_episodes: Episodes contrasted in one update; with too few, contexts of all tasks stay equal for
                 long. Shared out among tasks, at least four to each (two with ``"task"``); with more tasks than that,

@@ -47,6 +47,8 @@ def check_config(config: "SaMIConfig") -> None:
         ValueError: Naming the field, its value, what was expected and what to do.
     """
     check_context(config)
+    for key in _SWITCHES:
+        _switch(config, key)
     _number(config, "context_dim", "a whole number of at least 0", lambda x: is_int(x) and x >= 0)
     _number(config, "train_episodes", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     if config.loss_timesteps is not None:
@@ -58,8 +60,6 @@ def check_config(config: "SaMIConfig") -> None:
     _number(config, "tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
     for key in ("actor_lr", "critic_lr", "alpha_lr", "encoder_lr"):
         _check_rate(config, key)
-    for key in _SWITCHES:
-        _switch(config, key)
     if config.context_dim == 0:
         _check_no_context(config)
     else:

@@ -1,0 +1,141 @@
+"""Fills the tables of the page of settings, from the configs, their docstrings and their checks.
+
+    python docs/settings.py
+
+The page asks for a table with two lines, ``<!-- settings: NAMES -->``, or ``<!-- changed: ALGORITHMS -->`` for what of
+RLlib's defaults is another one there, and ``<!-- end -->``; what stands between them is replaced.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.ppo import PPOConfig
+
+import rllib_sami
+from rllib_sami.config_checks import check_config, check_sappo
+from rllib_sami.unused_settings import without_effect
+
+PAGE = Path(__file__).with_suffix(".md")
+PLACE = re.compile(
+    r"(?P<begin><!-- (?P<kind>settings|changed): (?P<names>[^\n]+?) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
+ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO")
+CONFIGS = {name: getattr(rllib_sami, f"{name}Config") for name in ALGORITHMS}
+
+
+class _Nothing:
+    """A value that no setting takes."""
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table."""
+    lines = [titles, ["---"] * len(titles), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def code(value: Any) -> str:
+    """Returns a value, or a name, as code."""
+    if isinstance(value, type):
+        value = value.__name__
+    return f"`{value}`" if isinstance(value, str) and value.isidentifier() else f"`{value!r}`"
+
+
+def own_methods(config_class: type) -> list[Any]:
+    """Returns the methods by which this package's settings are set."""
+    ours = [cls for cls in config_class.__mro__ if cls.__module__.startswith("rllib_sami.")]
+    return [vars(cls)[name] for cls in ours for name in ("training", "evaluation") if name in vars(cls)]
+
+
+def descriptions(config_class: type) -> dict[str, str]:
+    """Returns what docstrings say of the settings, by name."""
+    found = {}
+    for method in own_methods(config_class):
+        arguments = re.search(r"^Args:\n(.*?)^\w", inspect.getdoc(method) or "", re.MULTILINE | re.DOTALL)
+        for name, text in re.findall(r"^    (\w+): (.*?)(?=^    \S|\Z)", arguments[1], re.MULTILINE | re.DOTALL):
+            found[name] = " ".join(text.split()).replace("``", "`")
+    return found
+
+
+DESCRIPTIONS = {name: descriptions(config) for name, config in CONFIGS.items()}
+
+
+def allowed(algorithm: str, key: str) -> str:
+    """Returns what a setting must be, as the check says that refuses something else."""
+    config = CONFIGS[algorithm]()
+    setattr(config, key, _Nothing())
+    try:
+        (check_sappo if algorithm == "SaPPO" else check_config)(config)
+    except ValueError as error:
+        message = re.fullmatch(rf"`{key}` is <.*?>, but must be (.*)\.", str(error))
+        if message:
+            text = re.sub(r",? such as (\{.*\}|\[\[.*\]\]|\[256, 256\])", "", message[1])  # as the default is already
+            return re.sub(r"'\w+'|None", r"`\g<0>`", re.sub(r"^one of \[(.*)\]", r"\1", text))
+    raise ValueError(f"No check says what `{key}` must be.")
+
+
+def by_algorithm(values: dict[str, str]) -> str:
+    """Returns values that algorithms share: the most frequent one, then the others with their names."""
+    names: dict[str, list[str]] = {}
+    for algorithm, value in values.items():
+        names.setdefault(value, []).append(algorithm)
+    usual, *others = sorted(names, key=lambda value: -len(names[value]))
+    return "; ".join([usual, *(f"{', '.join(names[value])} {value}" for value in others)])
+
+
+def settings(keys: str) -> str:
+    """Returns a table of settings, with what of it an algorithm lacks, or has without effect."""
+    configs = {algorithm: config_class() for algorithm, config_class in CONFIGS.items()}
+    rows, lacking, unused = [], {}, {}
+    for key in keys.split():
+        having = [algorithm for algorithm in ALGORITHMS if key in DESCRIPTIONS[algorithm]]
+        if not having:
+            raise ValueError(f"No algorithm has `{key}`.")
+        idle = [algorithm for algorithm in having if key in without_effect(configs[algorithm])]
+        defaults = {a: f"`{getattr(configs[a], key)!r}`" for a in having if a not in idle}
+        text = DESCRIPTIONS[having[0]][key]
+        rows.append([f"`{key}`", by_algorithm(defaults), by_algorithm({a: allowed(a, key) for a in having}), text])
+        for found, algorithms in ((lacking, [a for a in ALGORITHMS if a not in having]), (unused, idle)):
+            if algorithms:
+                found.setdefault(tuple(algorithms), []).append(key)
+    notes = [f"{_presence(algorithms)}: {_of(names, rows)}." for algorithms, names in lacking.items()]
+    notes += [f"Without effect in {_and(algorithms)}: {_of(names, rows)}." for algorithms, names in unused.items()]
+    return markdown(["setting", "default", "allowed", "meaning"], rows) + "".join(f"\n{note}\n" for note in notes)
+
+
+def _presence(lacking: Sequence[str]) -> str:
+    having = [algorithm for algorithm in ALGORITHMS if algorithm not in lacking]
+    return f"Not in {_and(lacking)}" if len(lacking) < len(having) else f"Only in {_and(having)}"
+
+
+def _and(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _of(names: list[str], rows: list[list[str]]) -> str:
+    return "all of these" if len(names) == len(rows) > 1 else ", ".join(f"`{name}`" for name in names)
+
+
+def changed(algorithm: str) -> str:
+    """Returns a table of RLlib's settings whose defaults are others here."""
+    base = vars(PPOConfig() if algorithm == "SaPPO" else AlgorithmConfig())
+    here = vars(CONFIGS[algorithm]())
+    keys = [key for key in base if key in here and here[key] != base[key] and key != "algo_class"]
+    return markdown(["setting", "here", "RLlib"], [[f"`{key}`", code(here[key]), code(base[key])] for key in keys])
+
+
+def filled(page: str) -> str:
+    """Returns the page with its tables."""
+    makers = {"settings": settings, "changed": changed}
+    return PLACE.sub(lambda place: f"{place['begin']}\n{makers[place['kind']](place['names'])}\n{place['end']}", page)
+
+
+if __name__ == "__main__":
+    before = PAGE.read_text(encoding="utf-8")
+    after = filled(before)
+    if after != before:
+        PAGE.write_text(after, encoding="utf-8")
+        print(f"filled {PAGE.name}")

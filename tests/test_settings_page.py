@@ -1,0 +1,64 @@
+"""The page of settings says what configs, their docstrings and their checks say."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from rllib_sami import ContextConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, TESACConfig, unused_settings
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "settings.md").read_text(encoding="utf-8")
+OWN_METHODS = [ContextConfig.training, SaMIConfig.training, SaMIConfig.evaluation, SaPPOConfig.training]
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module("settings")
+
+
+def names_of(bullet):
+    """The names at the beginning of an item of a list, up to the first full stop."""
+    return set(re.findall(r"`(\w+)`", re.search(rf"^- {bullet}[^:]*:(.*?)\.", PAGE, re.MULTILINE | re.DOTALL)[1]))
+
+
+def test_the_page_is_up_to_date(settings):
+    assert settings.filled(PAGE) == PAGE, "run: python docs/settings.py"
+
+
+def test_every_setting_is_in_one_table():
+    arguments = [inspect.signature(method).parameters.keys() - {"self", "kwargs"} for method in OWN_METHODS]
+    listed = [name for names in re.findall(r"<!-- settings: (.*?) -->", PAGE) for name in names.split()]
+    assert sorted(listed) == sorted(set().union(*arguments))
+
+
+def test_a_stale_page_is_told_from_a_fresh_one(settings):
+    stale = PAGE.replace("| `skill_weight` | `0.1`; SaPPO `1.0` |", "| `skill_weight` | `0.2` |")
+    assert stale != PAGE
+    assert settings.filled(stale) == PAGE
+
+
+def test_algorithms_that_are_said_to_share_defaults_do(settings):
+    for name in settings.ALGORITHMS[:-1]:
+        assert settings.changed(name) == settings.changed("SaCCM")
+    sami, tesac = vars(SaMIConfig()), vars(TESACConfig())
+    assert {key for key in sami if sami[key] != tesac[key]} == {"algo_class"}
+
+
+def test_what_is_said_of_rllibs_settings_holds():
+    for name in names_of("Unknown"):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            SaCCMConfig().training(**{name: 1})
+    refused = unused_settings._OF_RLLIB.keys() | unused_settings._OF_RLLIBS_RUNNER.keys() | {"lr"}
+    assert names_of("Refused") - {"env_runner_cls"} == {key.lstrip("_") for key in refused}
+
+
+def test_what_critics_that_train_the_encoder_need_is_valid():
+    advice = re.search(r"To let the critics train.*?\n\n", PAGE, re.DOTALL)[0]
+    given = {"averaged_context": False, "key_encoder_tau": 0.05, "updates_per_batch": 1, "contrast_interval": 1}
+    assert set(re.findall(r"`(\w+)", advice)) == {*given, "encoder_critic_gradient", "train_episodes"}
+    config = SaCCMConfig().environment("SaMI/Pendulum-v0")
+    config.training(encoder_critic_gradient=True, train_episodes=6, **given).validate()
