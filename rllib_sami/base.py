@@ -93,7 +93,7 @@ class ContextConfig(AlgorithmConfig):
                 ``"skill_task"``, which has both, and whose ``sance_bound`` is the weighted mean of ``skill_bound`` and
                 ``task_bound``. What is a high return changes as the policy learns, and contexts with it: a large
                 weight disturbs actor and critics. 0.05 to 1.
-            return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between positives and low-return
+            return_gap_weight: Multiply ``contrast_coeff`` by the gap in mean reward between high- and low-return
                 episodes and clip to [0, 1], as the authors' code does.
             objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
             temperature: What the contrast's scores are divided by. 0.05 to 1.

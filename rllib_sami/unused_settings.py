@@ -67,9 +67,9 @@ def refuse_unused(config: "SaMIConfig") -> None:
     if issubclass(config.env_runner_cls, SaMIEnvRunner):
         settings |= _OF_RLLIBS_RUNNER
     for key, (default, advice) in settings.items():
-        if getattr(config, key) != default:
-            name = key.lstrip("_")
-            raise ValueError(f"`{name}` is {getattr(config, key)!r}, but has no effect here. {advice}.")
+        value = getattr(config, key, default)  # RLlib may rename what it keeps private
+        if value != default:
+            raise ValueError(f"`{key.lstrip('_')}` is {value!r}, but has no effect here. {advice}.")
 
 
 def without_effect(config: "ContextConfig") -> dict[str, str]:
@@ -86,7 +86,8 @@ def without_effect(config: "ContextConfig") -> dict[str, str]:
         if config.contrast_coeff > 0:
             reasons["contrast_coeff"] = reasons["temperature"]
     elif config.pairing is not None and not PAIRINGS[config.pairing].by_skill:
-        reasons["positive_fraction"] = f"`pairing` is {config.pairing!r}, which takes returns for equal"
+        why = f"`pairing` is {config.pairing!r}, which takes returns for equal"
+        reasons |= dict.fromkeys(("positive_fraction", "return_gap_weight"), why)
     if config.has_contrast and config.pairing != "skill_task":
         reasons["skill_weight"] = f"There is nothing to weigh: `pairing` is {config.pairing!r}, not 'skill_task'"
     if not getattr(config, "key_encoder", config.has_contrast):  # SaPPO has one for the contrast alone
@@ -99,6 +100,8 @@ def warn_of_unused(config: "ContextConfig") -> None:
 
     They are not refused: experiments of several algorithms share them, and earlier checkpoints may hold some.
     """
+    if config.in_evaluation:
+        return  # the training config has been checked, and RLlib sets some of this one's by itself
     defaults = vars(type(config)())
     changed: dict[str, dict[str, Any]] = {}
     for key, reason in without_effect(config).items():
@@ -108,5 +111,6 @@ def warn_of_unused(config: "ContextConfig") -> None:
         listed = ", ".join(f"`{key}` is {value!r}" for key, value in settings.items())
         have = "has" if len(settings) == 1 else "have"
         message = f"{type(config).__name__}: {listed}, but {have} no effect here. {reason}."
-        if log_once(message):
+        # Without values, which a search may change over and over.
+        if log_once(f"{type(config).__name__}: {', '.join(settings)}: {reason}"):
             logger.warning("%s", message)

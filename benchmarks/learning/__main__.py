@@ -13,7 +13,6 @@
 A suite is a YAML file: one of benchmarks/learning/suites by its name, or your own by its path.
 """  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
-import logging
 from pathlib import Path
 
 import click
@@ -23,7 +22,7 @@ from rllib_sami.cli.errors import INTERRUPTED, UserError
 
 from .files import CHECKPOINT, ERROR, InUse, trained_steps
 from .job import CHECKPOINT_INTERVAL_S
-from .running import folder_of, hold, left_to_do, run_jobs
+from .running import expect_unused_settings, folder_of, hold, left_to_do, run_jobs
 from .suite import Job, check_jobs, find_suite, load_jobs
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -49,7 +48,7 @@ def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None
     An interrupted job goes on from its newest checkpoint, replay buffer and all; a finished one is never run again.
     """
     catalog.prepare()
-    logging.getLogger("rllib_sami.unused_settings").setLevel(logging.ERROR)  # a suite's algorithms share settings
+    expect_unused_settings()
     jobs = load_jobs(find_suite(suite), only)
     if dry_run:
         for job in check_jobs(jobs):

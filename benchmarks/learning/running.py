@@ -25,6 +25,11 @@ ROOT = Path(__file__).parents[2]
 _TUNE = ".tune"  # what Tune writes of its own; nothing in it is needed, jobs go on from their own folders
 
 
+def expect_unused_settings() -> None:
+    """Silences this process's warnings of settings without effect: a suite's algorithms share their settings."""
+    logging.getLogger("rllib_sami.unused_settings").setLevel(logging.ERROR)
+
+
 def folder_of(out: Path, job: Job) -> Path:
     """Returns the folder of a job."""
     return out / "jobs" / job.id
@@ -119,6 +124,7 @@ def _trial(config: dict[str, Any], jobs: dict[str, Job], out: Path, interval_s: 
 
     from .job import train_job
 
+    expect_unused_settings()
     job = jobs[config["job"]]
     done = train_job(job, folder_of(out, job), interval_s)
     tune.report({key: done[key] for key in ("return", "split", "cpu_s", "env_steps")})

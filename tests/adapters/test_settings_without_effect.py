@@ -20,6 +20,7 @@ from rllib_sami import (
     TESACConfig,
 )
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+from rllib_sami.unused_settings import refuse_unused
 
 from .tiny import TRAINING, refusal, tiny
 
@@ -93,7 +94,7 @@ def test_what_the_array_runner_does_not_call_is_refused_there_and_taken_elsewher
 @pytest.fixture
 def warnings_of(monkeypatch, caplog):
     """What the check of a config warns of, as if for the first time."""
-    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda message: True)
+    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda key: True)
 
     def messages(config):
         caplog.clear()
@@ -109,6 +110,7 @@ IN_VAIN = [
     (TESACConfig, {"contrast_coeff": 0.5}, "`contrast_coeff` is 0.5"),
     (SaTESACConfig, {"skill_weight": 0.5}, "`skill_weight` is 0.5.*`pairing` is 'skill', not 'skill_task'"),
     (CCMConfig, {"positive_fraction": 0.3}, "`positive_fraction` is 0.3.*`pairing` is 'task'"),
+    (CCMConfig, {"return_gap_weight": True}, "`return_gap_weight` is True.*`pairing` is 'task'"),
     (PlainSACConfig, {"encoder_hidden_dim": 32}, "`encoder_hidden_dim` is 32.*no context encoder"),
     (RecurrentSACConfig, {"key_encoder_tau": 0.1}, "`key_encoder_tau` is 0.1"),
     (SaCCMConfig, {"train_batch_size": 64}, "`train_batch_size` is 64.*set `train_episodes`, `loss_timesteps`"),
@@ -146,10 +148,28 @@ def test_a_fragment_length_that_rllib_chooses_depends_on_the_batch_size(warnings
     assert warnings_of(config.env_runners(rollout_fragment_length="auto")) == []
 
 
-def test_a_warning_is_given_once(caplog):
-    for _ in range(2):
-        TESACConfig().environment("SaMI/Pendulum-v0").training(skill_weight=0.123).validate()
-    assert sum("0.123" in record.getMessage() for record in caplog.records) == 1
+def test_what_rllib_sets_for_evaluation_warns_of_nothing(warnings_of):
+    config = SaCCMConfig().training(train_batch_size=4001).env_runners(rollout_fragment_length="auto")
+    config.evaluation(evaluation_interval=1).environment("SaMI/Pendulum-v0")
+    of_evaluation = config.get_evaluation_config_object()
+    of_evaluation.rollout_fragment_length = 25  # RLlib does so
+    assert of_evaluation.in_evaluation
+    assert warnings_of(config) == warnings_of(of_evaluation) == []
+
+
+def test_a_warning_is_given_once_whatever_the_value(monkeypatch, caplog):
+    given: set = set()
+    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda key: not (key in given or given.add(key)))
+    for value in (0.123, 0.456):
+        TESACConfig().environment("SaMI/Pendulum-v0").training(skill_weight=value).validate()
+    [message] = [record.getMessage() for record in caplog.records if "`skill_weight`" in record.getMessage()]
+    assert "0.123" in message
+
+
+def test_a_private_setting_that_rllib_renames_is_no_error():
+    config = tiny()
+    del config._train_batch_size_per_learner
+    refuse_unused(config)
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------
