@@ -1,6 +1,7 @@
 """``SaMIConfig`` and ``SaMI``: the whole family as an RLlib algorithm."""
 
 import logging
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -367,7 +368,7 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
     @override(Algorithm)
     def restore_env_runners(self, env_runner_group) -> list[int]:
         restored = super().restore_env_runners(env_runner_group)
-        if restored and env_runner_group is self.env_runner_group:
+        if restored and env_runner_group is self.env_runner_group and any(self._recent_episodes.values()):
             compat.set_runner_states(self, {RECENT_EPISODES: self._recent_episodes}, restored)
         return restored
 
@@ -419,7 +420,9 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         indices = range(1, self.config.num_env_runners + 1) or [0]  # the local one where there is no other
         if windows.keys() == set(indices):
             return windows
-        together = [episode for window in windows.values() for episode in window]
+        # In turn, from the newest back: one after the other, a whole window would count as older than another.
+        rows = zip_longest(*(reversed(window) for window in windows.values()))
+        together = [episode for row in rows for episode in row if episode is not None][::-1]
         return {index: together[place :: len(indices)] for place, index in enumerate(indices)}
 
     def _restore_buffer(self, state: dict[str, Any]) -> None:

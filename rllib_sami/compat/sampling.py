@@ -120,9 +120,13 @@ def finish_sampling(algorithm: "Algorithm") -> tuple[list[SingleAgentEpisode], W
 
 
 def set_runner_states(algorithm: "Algorithm", state: dict[str, Any], indices: list[int] | None = None) -> None:
-    """Hands ``state`` to all env runners, or to the remote ones of ``indices``."""
+    """Hands ``state`` to all env runners, or to the remote ones of ``indices``, which were made anew."""
     algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.set_state(state), local_env_runner=indices is None, remote_worker_ids=indices
+        lambda runner: runner.set_state(state),
+        local_env_runner=indices is None,
+        remote_worker_ids=indices,
+        # As RLlib waits for their weights: one that hangs again must not hold up the others for ever.
+        timeout_seconds=None if indices is None else algorithm.config.env_runner_restore_timeout_s,
     )
 
 

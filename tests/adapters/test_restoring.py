@@ -139,6 +139,13 @@ def test_windows_are_shared_out_among_another_number_of_env_runners(num_env_runn
     assert reported["episode_return_mean"] == 3.5  # of two env runners the mean of both
 
 
+def test_every_window_gives_of_its_newest_to_each_env_runner_that_shares_them():
+    algo = reporting_rounds(0).build_algo()
+    shared = algo._shared_out({1: EPISODES[:5], 2: EPISODES[5:]})
+    algo.stop()
+    assert [task for task, *_ in shared[0]] == [0, 1, 5, 2, 6, 3, 7, 4]
+
+
 def test_windows_that_a_checkpoint_lacks_begin_empty():
     algo = reporting_rounds().build_algo()
     windows_after(algo, 9)
