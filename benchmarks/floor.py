@@ -6,7 +6,6 @@ backward pass, started from arrays that lie ready too.
 """
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,10 +18,14 @@ from rllib_sami.core.update import UpdateConfig
 
 @dataclass(frozen=True)
 class Contrast:
-    """Sizes of the contrast: ``G`` groups with ``n`` queries and ``K - 1`` negative keys each."""
+    """Sizes of the contrast: ``G`` groups of ``n`` queries.
+
+    Each of ``S`` sets gives every query a positive key and every group ``K - 1`` negative ones.
+    """
 
     episodes: int
     groups: int
+    sets: int
     queries: int
     negatives: int
 
@@ -56,8 +59,8 @@ class Shapes:
         if with_contrast and "contrast_rows" in batch and config.contrast_coeff > 0:
             contrast = Contrast(
                 batch["contrast_rows"].shape[-3],
-                *batch["query_index"].shape[-2:],
-                math.prod(batch["negative_index"].shape[-2:]),
+                *batch["positive_index"].shape[-3:],
+                batch["negative_index"].shape[-1],
             )
         networks = acting.config
         return cls(
@@ -92,8 +95,8 @@ class Floor:
         if s.contrast:
             c = s.contrast
             self.contrast_rows = torch.randn(c.episodes, s.rows, s.input_dim)
-            self.positive_score = torch.ones(c.groups, c.queries)
-            self.negative_score = torch.ones(c.groups, c.queries, c.negatives)
+            self.positive_score = torch.ones(c.groups, c.sets, c.queries)
+            self.negative_score = torch.ones(c.groups, c.queries, c.sets * c.negatives)
         self.rows = torch.randn(s.episodes, s.rows, s.input_dim)
         self.actor_inputs = torch.randn(s.transitions, s.obs_dim + s.context_dim)
         self.critic_inputs = torch.randn(s.transitions, critic_sizes[0])
@@ -139,11 +142,12 @@ class Floor:
 
     def _contrast(self, c: Contrast) -> None:
         with torch.no_grad():
-            keys = self.key_encoder(self.contrast_rows, c.groups * (c.queries + c.negatives))
+            keys = self.key_encoder(self.contrast_rows, c.groups * c.sets * (c.queries + c.negatives))
         queries = self.encoder(self.contrast_rows, c.groups * c.queries).view(c.groups, c.queries, -1)
-        positive_keys = keys[: c.groups * c.queries].view_as(queries)
-        negative_keys = keys[c.groups * c.queries :].view(c.groups, c.negatives, -1)
-        positive = torch.linalg.vecdot(queries, positive_keys)
+        positives = c.groups * c.sets * c.queries
+        positive_keys = keys[:positives].view(c.groups, c.sets, c.queries, -1)
+        negative_keys = keys[positives:].view(c.groups, c.sets * c.negatives, -1)
+        positive = torch.linalg.vecdot(queries[:, None], positive_keys)
         negative = torch.bmm(queries, negative_keys.transpose(1, 2))
         torch.autograd.grad([positive, negative], self.encoder.trained, [self.positive_score, self.negative_score])
 

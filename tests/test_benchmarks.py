@@ -134,7 +134,8 @@ def test_the_floor_has_the_products_of_an_update_and_no_more(benchmark_modules, 
 
     config = CONFIGS[name]()
     agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, noise_store(HALF_CHEETAH, 5_000))
-    floor = Floor(Shapes.of(agent.acting, batch, agent.config))
+    floor = Floor(shapes := Shapes.of(agent.acting, batch, agent.config))
+    assert (shapes.contrast.sets if shapes.contrast else 0) == {"TESAC": 0, "SaCCM": 2}.get(name, 1)
     with FlopCounterMode(display=False) as of_update:
         agent.update(batch)
     with FlopCounterMode(display=False) as of_floor:
