@@ -1,6 +1,6 @@
 """Which episodes give queries, positive keys and negative keys: all that tells the algorithms of the family apart.
 
-| set | positives | negatives | in |
+| set of keys | positives | negatives | used by |
 |---|---|---|---|
 | of skills | same task, same skill | same task, the other skill | SaTESAC (``skill``), SaCCM (``skill_task``) |
 | of tasks | same task, any skill | other tasks | CCM (``task``), SaCCM (``skill_task``) |
@@ -26,8 +26,8 @@ class PairingStrategy:
     """Which rows of the module's table are contrasted.
 
     Attributes:
-        by_skill: The set of skills.
-        other_tasks: The set of tasks.
+        by_skill: Whether skills are contrasted: the table's first row.
+        other_tasks: Whether tasks are contrasted: the table's second row.
     """
 
     by_skill: bool
@@ -90,7 +90,7 @@ def draw_pairs(
         strategy: Which episodes may pair.
         rng: Source of randomness.
         num_updates: ``U``.
-        num_episodes: Episodes ``E`` of one update, shared by its groups (a few less if they do not divide evenly; more
+        num_episodes: Episodes ``E`` of one update, shared by its groups (up to a third less if they do not divide evenly; more
             if they are too few for one task, or for two where other tasks give negatives).
         queries_per_episode: Queries from each episode.
         num_negatives: ``K - 1``, in each set.
@@ -140,8 +140,9 @@ def draw_pairs(
         """For each query an episode of the groups ``[G, M]`` that is not its own, if there is one."""
         places = (groups[..., None] * size + np.arange(size)).reshape(num_groups, -1)
         differs = episodes[:, places][:, :, None] != query[..., None]  # [U, G, N, M P]
-        pick = (differs + rng.random(differs.shape)).argmax(axis=-1)
-        return places[np.arange(num_groups)[:, None], pick]
+        # A random one of those that differ; of all, if none does.
+        pick = (differs + rng.random(differs.shape)).argmax(axis=-1)  # [U, G, N], index into a group's M P places
+        return places[np.arange(num_groups)[:, None], pick]  # [G, 1] and [U, G, N] give [U, G, N]
 
     def any_of(groups: np.ndarray) -> np.ndarray:
         return groups * size + rng.integers(size, size=key_shape)
@@ -175,6 +176,8 @@ def draw_pairs(
 
 def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray:
     """Draws from spans of numbers, evenly spread from a random start: distinct if there are enough.
+
+    The numbers are places in an order by return, so what is drawn is evenly spread over a group's returns.
 
     Args:
         rng: Source of randomness.
