@@ -90,8 +90,8 @@ def draw_pairs(
         strategy: Which episodes may pair.
         rng: Source of randomness.
         num_updates: ``U``.
-        num_episodes: Episodes ``E`` of one update, shared by its groups (up to a third less if they do not divide evenly; more
-            if they are too few for one task, or for two where other tasks give negatives).
+        num_episodes: Episodes ``E`` of one update, shared by its groups (up to a third less if they do not divide
+            evenly; more if they are too few for one task, or for two where other tasks give negatives).
         queries_per_episode: Queries from each episode.
         num_negatives: ``K - 1``, in each set.
         positive_fraction: Share of a task's episodes that counts as high return; at least one is high, one low.
