@@ -7,6 +7,7 @@ checkpoint, which training goes on from, is read with pickle instead: load only 
 import dataclasses
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,7 @@ def export_agent(
         "evaluation": None if evaluation is None else _summary(evaluation),
         "training": _settings(config, AlgorithmConfig()),
     }
-    content["experiment"] = _experiment(config, content)
+    content["experiment"], content["not_in_experiment"] = _experiment(config, content)
     weights = {
         name: value.contiguous().cpu() for name, value in module.state_dict().items() if name.startswith("acting.")
     }
@@ -138,7 +139,8 @@ def export_agent(
         # Written here, since `save_file` lets nobody but the owner read it.
         (aside / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         (aside / CONFIG).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (aside / CARD).write_text(model_card(content, {k: v.numel() for k, v in weights.items()}), encoding="utf-8")
+        sizes = {name: value.numel() for name, value in weights.items()}
+        (aside / CARD).write_text(model_card(content, sizes, _is_flat(config)), encoding="utf-8")
     return Path(folder)
 
 
@@ -182,6 +184,17 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         ) from error
 
 
+def _is_flat(config: AlgorithmConfig) -> bool:
+    """Whether the environment's observations are flat arrays; those of one that cannot be made here may be."""
+    try:
+        env = compat.env_creator(config, worker_index=0, slot=0)()
+    except Exception:  # whatever an environment's own code raises: the card is no reason to lose the agent
+        return True
+    is_flat = isinstance(env.observation_space, gym.spaces.Box) and len(env.observation_space.shape) == 1
+    env.close()
+    return is_flat
+
+
 def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, Any]:
     """What differs from another config, as far as it is numbers and text."""
     defaults = {key: _plain(value) for key, value in vars(default).items()}
@@ -200,16 +213,50 @@ def _same(value: Any, default: Any) -> bool:
     return value == default or (isinstance(value, str) and value.endswith(f".{default}"))
 
 
-def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> dict[str, Any]:
-    """What `rllib train file` takes to train such an agent: what differs from the algorithm's own defaults."""
+def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """What `rllib train file` takes to train such an agent: what differs from the algorithm's own defaults.
+
+    Returns:
+        The experiment, None if its algorithm cannot be named in a file, and the settings that are left out because they
+        cannot be given there.
+    """
+    run, default = content["algorithm"], type(config)()
+    own = config.algo_class
+    if isinstance(own, type) and own is not ALGORITHMS.get(run):
+        if not _is_writable(own):
+            return None, []
+        run, default = _plain(own), own.get_default_config()
+    elif run not in ALGORITHMS:
+        return None, []
     steps = content["progress"].get("num_env_steps_sampled_lifetime")
     env_config = content["environment"]["config"]
-    return {
-        "run": content["algorithm"],
+    settings = _settings(config, default)
+    left_out = [key for key in settings if not _is_writable(getattr(config, key))]
+    experiment = {
+        "run": run,
         "env": content["environment"]["name"],
         **({"stop": {"num_env_steps_sampled_lifetime": steps}} if steps else {}),
-        "config": ({"env_config": env_config} if env_config else {}) | _settings(config, type(config)()),
+        "config": ({"env_config": env_config} if env_config else {})
+        | {key: value for key, value in settings.items() if key not in left_out},
     }
+    if not _is_writable(config.env):
+        del experiment["env"]
+        left_out.insert(0, "env")
+    return experiment, left_out
+
+
+def _is_writable(value: Any) -> bool:
+    """Whether a file can give a setting exactly: numbers, text, lists and dicts of them, classes that have a path."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_writable(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_writable, value))
+    if isinstance(value, type):  # not in the main module, which is another one in each process, nor in a function
+        found = getattr(sys.modules.get(value.__module__), value.__qualname__, None)
+        return found is value and value.__module__ != "__main__"
+    if isinstance(value, float | np.floating):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str | np.bool_ | np.integer)
 
 
 def _summary(evaluation: "Results") -> dict[str, Any]:

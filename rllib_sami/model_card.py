@@ -1,5 +1,6 @@
 """The text that tells people what an exported agent is."""
 
+from keyword import iskeyword
 from typing import Any
 
 import gymnasium as gym
@@ -56,21 +57,27 @@ nothing here to train on; that takes the checkpoint.
 
 ## Training
 
-`rllib train file FILE` trains one like it, with this as FILE (any name that ends in `.yaml`):
+{training}
+"""
+_EXPERIMENT = """`rllib train file FILE` trains one like it, with this as FILE (any name that ends in `.yaml`):
 
 ```yaml
 {experiment}```
+{left_out}
+What is not named has the default of {package}; `training` in `config.json` has all settings."""
+_NO_EXPERIMENT = (
+    "`rllib train file` trains no {algorithm}, whose class cannot be imported by a path; `training` in `config.json` "
+    "has all settings."
+)
 
-What is not named has the default of {package}; `training` in `config.json` has all settings.
-"""
 
-
-def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
+def model_card(content: dict[str, Any], sizes: dict[str, int], is_flat: bool = True) -> str:
     """Returns the model card.
 
     Args:
         content: What ``config.json`` holds.
         sizes: Numbers in each of the weights.
+        is_flat: Whether the environment's observations are flat arrays.
     """
     progress, environment, evaluation = content["progress"], content["environment"], content["evaluation"]
     facts = {
@@ -92,9 +99,20 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         about=_ABOUT[content["network"]["context_dim"] > 0],
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         returns=_returns(evaluation) if evaluation is not None else "",
-        env=_make_env(environment["name"], environment["config"]),
+        env=_make_env(environment["name"], environment["config"], is_flat),
         batch=_batch(content["network"]["encoder_reward"]),
+        training=_training(content),
+    )
+
+
+def _training(content: dict[str, Any]) -> str:
+    """How to train such an agent."""
+    if content["experiment"] is None:
+        return _NO_EXPERIMENT.format(algorithm=content["algorithm"])
+    names = ", ".join(f"`{name}`" for name in content["not_in_experiment"])
+    return _EXPERIMENT.format(
         experiment=yaml.safe_dump(content["experiment"], sort_keys=False, default_flow_style=None, width=100),
+        left_out=f"\nLeft out, since a file cannot give it: {names}.\n" if names else "",
         package=content["package"],
     )
 
@@ -115,12 +133,16 @@ def _returns(evaluation: dict[str, Any]) -> str:
     )
 
 
-def _make_env(name: str, config: dict[str, Any]) -> str:
+def _make_env(name: str, config: dict[str, Any], is_flat: bool) -> str:
     """The line that makes the environment of training."""
     if ":" not in name and name not in gym.registry:
         return f"env = ...  # {name}, as in training: a Gymnasium environment whose observations are flat arrays"
-    arguments = "".join(f", {key}={value!r}" for key, value in config.items())
-    return f'env = gymnasium.make("{name}"{arguments})'
+    named = {key: value for key, value in config.items() if key.isidentifier() and not iskeyword(key)}
+    others = {key: value for key, value in config.items() if key not in named}
+    arguments = "".join(f", {key}={value!r}" for key, value in named.items()) + (f", **{others!r}" if others else "")
+    made = f'gymnasium.make("{name}"{arguments})'
+    # The module takes flat arrays; most observations are such already.
+    return f"env = {made}" if is_flat else f"env = gymnasium.wrappers.FlattenObservation({made})"
 
 
 def _batch(with_rewards: bool) -> str:

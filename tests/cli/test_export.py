@@ -6,15 +6,19 @@ import pickle
 import re
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import yaml
+from ray.rllib.callbacks.callbacks import RLlibCallback
 
-from rllib_sami import SaCCMConfig
+from rllib_sami import CCM, SaCCMConfig
 from rllib_sami.cli.experiment import load
 from rllib_sami.cli.schema import check
 from rllib_sami.evaluation import evaluate
 from rllib_sami.export import ALGORITHMS, export_agent, load_exported
+from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 from rllib_sami.rl_module import SaMITorchRLModule
 
 NETWORK = {"encoder_hidden_dim": 16, "context_dim": 3, "actor_hidden": [16], "normalize_context": True}
@@ -35,8 +39,6 @@ def module(config):
 
 
 def make_module(config):
-    import gymnasium as gym
-
     spaces = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32), gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
     torch.manual_seed(3)
     return SaMITorchRLModule(observation_space=spaces[0], action_space=spaces[1], model_config=config.model_config)
@@ -117,6 +119,67 @@ def test_the_experiment_on_its_card_trains_one_like_it(tmp_path):
     again.validate()
     one = export_agent(make_module(again), again, tmp_path / "other", algorithm="SaCCM", progress=progress)
     assert (one / "config.json").read_text() == (folder / "config.json").read_text()
+
+
+class MyCCM(CCM):
+    """An algorithm of one's own."""
+
+
+class MyCallbacks(RLlibCallback):
+    """Has a path, by which a file can name it."""
+
+
+def experiment_of(folder):
+    return yaml.safe_load(block_of(folder, "yaml"))
+
+
+def test_what_a_file_cannot_give_is_left_out_of_the_experiment_and_named(module, config, tmp_path):
+    config.callbacks(MyCallbacks, on_episode_end=lambda **kwargs: None)
+    config.training(replay_buffer_config={"type": type("Local", (TaskEpisodeReplayBuffer,), {})}, gamma=0.8)
+    folder = export_agent(module, config, tmp_path / "it", algorithm="SaCCM")
+    settings = experiment_of(folder)["config"]
+    assert settings["gamma"] == 0.8
+    again = SaCCMConfig().update_from_dict({"callbacks_class": settings["callbacks_class"]})
+    assert again.callbacks_class is MyCallbacks
+    text = (folder / "README.md").read_text()
+    assert "\nLeft out, since a file cannot give it: `callbacks_on_episode_end`, `replay_buffer_config`.\n" in text
+    assert "lambda" not in text
+
+
+@pytest.mark.parametrize("has_path", [True, False])
+def test_an_algorithm_of_ones_own_is_named_by_its_path_or_has_no_experiment(module, tmp_path, has_path):
+    algorithm = MyCCM if has_path else type("MyCCM", (CCM,), {"__module__": "__main__"})
+    config = algorithm.get_default_config().environment("SaMI/Pendulum-v0").training(**NETWORK)
+    config.algo_class = algorithm
+    folder = export_agent(module, config, tmp_path / "it", algorithm="MyCCM")
+    if has_path:
+        assert experiment_of(folder)["run"] == f"{__name__}.MyCCM"
+    else:
+        text = (folder / "README.md").read_text()
+        assert "trains no MyCCM" in text
+        assert "```yaml" not in text
+
+
+def test_the_loop_flattens_observations_and_takes_any_name_of_a_setting(module, config, tmp_path):
+    space = gym.spaces.Dict({"a": gym.spaces.Box(-1, 1, (2,)), "b": gym.spaces.Box(-1, 1, (1,))})
+
+    class Nested(gym.Env):
+        observation_space, action_space = space, gym.spaces.Box(-2.0, 2.0, (1,))
+
+        def __init__(self, **kwargs):
+            self.settings = kwargs
+
+    gym.register("Nested-v0", Nested)
+    try:
+        config.environment("Nested-v0", env_config={"split": 1, "not-a-name": 2, "class": 3})
+        code = block_of(export_agent(module, config, tmp_path / "it", algorithm="SaCCM"), "python")
+        [line] = [line for line in code.splitlines() if line.startswith("env = ")]
+        names = {"gymnasium": gym}
+        exec(line, names)
+        assert names["env"].observation_space.shape == (3,)
+        assert names["env"].unwrapped.settings == {"split": 1, "not-a-name": 2, "class": 3}
+    finally:
+        del gym.registry["Nested-v0"]
 
 
 def test_a_card_has_the_returns_of_an_evaluation(module, config, exported, tmp_path):
