@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -222,7 +223,7 @@ def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> tuple[dict[
     """
     run, default = content["algorithm"], type(config)()
     own = config.algo_class
-    if isinstance(own, type) and own is not ALGORITHMS.get(run):
+    if isinstance(own, type) and issubclass(own, Algorithm) and own is not ALGORITHMS.get(run):
         if not _is_writable(own):
             return None, []
         run, default = _plain(own), own.get_default_config()
