@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -223,10 +222,10 @@ def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> tuple[dict[
     """
     run, default = content["algorithm"], type(config)()
     own = config.algo_class
-    if isinstance(own, type) and issubclass(own, Algorithm) and own is not ALGORITHMS.get(run):
+    if isinstance(own, type) and own is not ALGORITHMS.get(run):
         if not _is_writable(own):
             return None, []
-        run, default = _plain(own), own.get_default_config()
+        run, default = _plain(own), own.get_default_config()  # type: ignore[attr-defined]
     elif run not in ALGORITHMS:
         return None, []
     steps = content["progress"].get("num_env_steps_sampled_lifetime")
