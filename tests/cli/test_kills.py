@@ -24,7 +24,7 @@ def newest(folder):
 
 # Many kills take minutes, as runs that learn do.
 @pytest.mark.parametrize(
-    "kills", [pytest.param(2, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.learning)]
+    "kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.learning)]
 )
 @pytest.mark.timeout(1800)
 def test_kills_at_random_moments(start, write, tmp_path, kills):
