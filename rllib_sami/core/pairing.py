@@ -133,15 +133,19 @@ def draw_pairs(
     own = np.repeat(np.arange(size), queries_per_episode)  # [N]
     skill, task = np.divmod(np.arange(num_groups), num_tasks)  # [G]
     query_episode = np.broadcast_to(np.arange(num_groups)[:, None] * size + own, (num_updates, num_groups, len(own)))
-    query = np.take_along_axis(episodes, query_episode.reshape(num_updates, -1), axis=1).reshape(query_episode.shape)
     key_shape = (num_updates, num_groups, num_negatives)
 
     def another_of(groups: np.ndarray) -> np.ndarray:
         """For each query an episode of the groups ``[G, M]`` that is not its own, if there is one."""
         places = (groups[..., None] * size + np.arange(size)).reshape(num_groups, -1)
-        differs = episodes[:, places][:, :, None] != query[..., None]  # [U, G, N, M P]
-        # A random one of those that differ; of all, if none does.
-        pick = (differs + rng.random(differs.shape)).argmax(axis=-1)  # [U, G, N], index into a group's M P places
+        each = episodes.reshape(num_updates, num_groups, size, 1)
+        differs = episodes[:, places][:, :, None] != each  # [U, G, P, M P]
+        # A random one of those that differ, which are put first; of all, if none does.
+        those = np.argsort(~differs, axis=-1, kind="stable")[:, :, own]  # [U, G, N, M P]
+        number = differs.sum(axis=-1)[:, :, own]
+        number = np.where(number, number, places.shape[1])
+        rank = (rng.random(number.shape) * number).astype(np.int64)
+        pick = np.take_along_axis(those, rank[..., None], axis=-1)[..., 0]  # [U, G, N], index into a group's M P places
         return places[np.arange(num_groups)[:, None], pick]  # [G, 1] and [U, G, N] give [U, G, N]
 
     def any_of(groups: np.ndarray) -> np.ndarray:
@@ -175,9 +179,10 @@ def draw_pairs(
 
 
 def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray:
-    """Draws from spans of numbers, evenly spread from a random start: distinct if there are enough.
+    """Draws from spans of numbers, one of each stretch of equal length: distinct if there are enough.
 
-    The numbers are places in an order by return, so what is drawn is evenly spread over a group's returns.
+    The numbers are places in an order by return, so what is drawn is spread over a group's returns. Stretches begin at
+    a random number of the span, so that any two numbers may come together.
 
     Args:
         rng: Source of randomness.
@@ -188,8 +193,10 @@ def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray
         ``[..., size]``, each number of the span with equal probability.
     """
     first, count = span[..., None]
-    places = ((np.arange(size) + rng.random(first.shape)) / size * count).astype(np.int64)
-    return first + np.minimum(places, count - 1)
+    edges = np.arange(size + 1) * count // size
+    begin, length = edges[..., :-1], np.maximum(np.diff(edges), 1)
+    inside = begin + (rng.random(begin.shape) * length).astype(np.int64)
+    return first + (inside + (rng.random(first.shape) * count).astype(np.int64)) % count
 
 
 def _mean_reward(table: np.ndarray, episodes: np.ndarray) -> np.ndarray:

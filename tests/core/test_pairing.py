@@ -118,16 +118,28 @@ def test_queries_and_positives_are_different_episodes_of_one_task_if_it_has_two(
                 assert (query[np.isin(query, alone)] == positive[np.isin(query, alone)]).all()  # nothing else is there
 
 
+@pytest.mark.parametrize("of_a_task", [6, 10, 20])
 @pytest.mark.parametrize("num_episodes", [8, 12, 16, 40])
-def test_every_pair_of_episodes_of_a_set_occurs(num_episodes):
-    table = episode_table(*[(0, float(n)) for n in range(6)], *[(1, float(n)) for n in range(6)])
-    pairs = draw(table, num_episodes=num_episodes)
+def test_every_pair_of_episodes_of_a_set_occurs(num_episodes, of_a_task):
+    """Also with two episodes to a group, whatever their ranks."""
+    table = episode_table(*[(task, float(n)) for task in range(2) for n in range(of_a_task)])
+    pairs = draw(table, num_episodes=num_episodes, num_updates=1_000)
     query, positives = numbers(pairs, "query"), numbers(pairs, "positive")
     of_skills, of_tasks = (set(zip(query.flat, positives[:, :, n].flat, strict=True)) for n in range(2))
-    skills = ({0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9, 10, 11})
+    numbered = np.arange(2 * of_a_task)
+    skills = [set(some.tolist()) for some in np.split(numbered, 4)]
     assert of_skills == {(a, b) for some in skills for a in some for b in some - {a}}
-    tasks = (set(range(6)), set(range(6, 12)))
+    tasks = [set(some.tolist()) for some in np.split(numbered, 2)]
     assert of_tasks == {(a, b) for some in tasks for a in some for b in some - {a}}
+
+
+def test_groups_episodes_are_spread_over_its_returns():
+    """Neighbours of four drawn of ten ranks are at most four apart, last and first too; at random, up to seven."""
+    table = episode_table(*[(0, float(n)) for n in range(20)])
+    query = numbers(draw(table, "skill", num_episodes=8), "query")  # four to a group
+    for group in np.sort(query, axis=-1).reshape(-1, 4, 3)[..., 0]:
+        assert np.diff(group).min() >= 1  # distinct
+        assert np.diff([*group, group[0] + 10]).max() <= 4
 
 
 @pytest.mark.parametrize("pairing", list(PAIRINGS))
@@ -203,7 +215,7 @@ def test_equal_returns_are_ranked_at_random():
     table = episode_table(*[(0, 7.0)] * 4, *[(1, 0.0)] * 3, (1, 1.0))
     halves = {0: set(), 1: set()}
     for seed in range(60):
-        pairs = draw(table, "skill", seed, num_updates=1)
+        pairs = draw(table, "skill", seed, num_updates=1, num_negatives=40)  # enough for each to occur
         for group in range(4):
             query, negative = (frozenset(numbers(pairs, which)[0, group].flat) for which in ("query", "negative"))
             assert not query & negative  # an episode is never both at once
