@@ -8,6 +8,7 @@
     # the same agents without what they know of the task
     python -m benchmarks.learning contexts results/quick
     python -m benchmarks.learning figure results/quick --out figure.svg
+    python -m benchmarks.learning page results docs/results.md
     python -m benchmarks.learning time-to-return results/quick --env Pendulum --return -300
 
 A suite is a YAML file: one of benchmarks/learning/suites by its name, or your own by its path.
@@ -120,6 +121,19 @@ def figure(folder, out) -> None:
     from .figure import write_figure
 
     click.echo(f"Written: {write_figure(folder, out)}")
+
+
+@main.command()
+@click.argument("results", type=FOLDER)
+@click.argument("page", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def page(results, page) -> None:
+    """Fill in the tables of PAGE, a Markdown file, from RESULTS, a folder with a folder for each suite.
+
+    A comment such as <!-- scores cpu Pendulum --> stands above each table.
+    """
+    from .page import fill_page
+
+    click.echo(f"Filled in: {fill_page(page, results)} tables of {page}")
 
 
 @main.command("time-to-return")
