@@ -129,7 +129,7 @@ def figure(folder, out) -> None:
 def page(results, page) -> None:
     """Fill in the tables of PAGE, a Markdown file, from RESULTS, a folder with a folder for each suite.
 
-    A comment such as <!-- scores cpu Pendulum --> stands above each table.
+    A comment such as <!-- table: scores cpu Pendulum --> stands above each table.
     """
     from .page import fill_page
 

@@ -52,7 +52,7 @@ def write_tables(episodes: pd.DataFrame, jobs: list[dict[str, Any]], path: Path)
         text += [f"## {environment}", markdown(score_table(mine, cost[cost["environment"] == environment]))]
         compared = comparisons(mine)
         if len(compared):
-            text.append(markdown(compared))
+            text.append(markdown(spans(compared)))
     path.write_text("\n\n".join(text) + "\n", "utf-8")
     return path
 
@@ -87,7 +87,7 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
     """Returns, per split of one environment, how likely one algorithm's run beats another's, and differences of IQMs.
 
     Returns:
-        Columns ``split, comparison, estimate``; empty where the algorithms to be compared are not there.
+        Columns ``split, comparison, estimate, low, high``; empty where the algorithms to be compared are not there.
     """
     rows = []
     for split, mine in episodes.groupby("split", sort=False):
@@ -97,8 +97,8 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
                 first, second = scores[x], scores[y]
                 one = np.zeros(first.shape[1], int)  # tasks of one run go together
                 samples = statistics.resample_improvement(first, second, one)
-                said = span(statistics.probability_of_improvement(first, second), *interval(samples, first, second))
-                rows.append({"split": split, "comparison": f"P({x} > {y})", "estimate": said})
+                chance = float(statistics.probability_of_improvement(first, second))
+                rows.append((split, f"P({x} > {y})", chance, *interval(samples, first, second)))
         for x, y in DIFFERENCES:
             if x not in scores or y not in scores:
                 continue
@@ -106,9 +106,19 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
             # Seeds of their own: the runs of the two are independent, and so must be what is drawn of them.
             drawn = [statistics.iqm(statistics.resample(scores[name], one, seed=i)) for i, name in enumerate((x, y))]
             gap = float(statistics.iqm(scores[x]) - statistics.iqm(scores[y]))
-            said = span(gap, *interval(drawn[0] - drawn[1], scores[x], scores[y]))
-            rows.append({"split": split, "comparison": f"return of {x} less that of {y}", "estimate": said})
-    return pd.DataFrame(rows, columns=["split", "comparison", "estimate"])
+            rows.append((split, difference(x, y), gap, *interval(drawn[0] - drawn[1], scores[x], scores[y])))
+    return pd.DataFrame(rows, columns=["split", "comparison", "estimate", "low", "high"])
+
+
+def difference(x: str, y: str) -> str:
+    """Returns the name of the comparison of two algorithms' returns."""
+    return f"return of {x} less that of {y}"
+
+
+def spans(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table with its columns ``estimate, low, high`` as one, in words."""
+    said = [span(row.estimate, row.low, row.high) for row in table.itertuples()]
+    return table.drop(columns=["low", "high"]).assign(estimate=said)
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -136,16 +136,16 @@ def draw_pairs(
     key_shape = (num_updates, num_groups, num_negatives)
 
     def another_of(groups: np.ndarray) -> np.ndarray:
-        """For each query an episode of the groups ``[G, M]`` that is not its own, if there is one."""
+        """For each query a random place of the groups ``[G, M]`` whose episode is not its own, if there is one."""
         places = (groups[..., None] * size + np.arange(size)).reshape(num_groups, -1)
         each = episodes.reshape(num_updates, num_groups, size, 1)
         differs = episodes[:, places][:, :, None] != each  # [U, G, P, M P]
-        # A random one of those that differ, which are put first; of all, if none does.
-        those = np.argsort(~differs, axis=-1, kind="stable")[:, :, own]  # [U, G, N, M P]
-        number = differs.sum(axis=-1)[:, :, own]
-        number = np.where(number, number, places.shape[1])
-        rank = (rng.random(number.shape) * number).astype(np.int64)
-        pick = np.take_along_axis(those, rank[..., None], axis=-1)[..., 0]  # [U, G, N], index into a group's M P places
+        number = differs.sum(axis=-1, keepdims=True)  # [U, G, P, 1]
+        number = np.where(number, number, places.shape[1])  # of all, if none differs
+        # A random one of those that differ, which the sort puts first; an episode's queries stand together.
+        rank = (rng.random((*number.shape[:-1], queries_per_episode)) * number).astype(np.int64)
+        pick = np.take_along_axis(np.argsort(~differs, axis=-1, kind="stable"), rank, axis=-1)
+        pick = pick.reshape(num_updates, num_groups, -1)  # [U, G, N], index into a group's M P places
         return places[np.arange(num_groups)[:, None], pick]  # [G, 1] and [U, G, N] give [U, G, N]
 
     def any_of(groups: np.ndarray) -> np.ndarray:
@@ -179,10 +179,11 @@ def draw_pairs(
 
 
 def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray:
-    """Draws from spans of numbers, one of each stretch of equal length: distinct if there are enough.
+    """Draws from spans of numbers, one of each of as many stretches of (nearly) equal length: distinct if possible.
 
-    The numbers are places in an order by return, so what is drawn is spread over a group's returns. Stretches begin at
-    a random number of the span, so that any two numbers may come together.
+    The numbers are places in an order by return, so what is drawn is spread over a group's returns. The first stretch
+    begins at a random number and the last ones wrap around, so that any two numbers may come together, neighbours (and
+    first and last) less often than others.
 
     Args:
         rng: Source of randomness.
@@ -190,7 +191,7 @@ def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray
         size: How many to draw from each span.
 
     Returns:
-        ``[..., size]``, each number of the span with equal probability.
+        ``[..., size]``; for each draw alone all numbers of the span are equally likely.
     """
     first, count = span[..., None]
     edges = np.arange(size + 1) * count // size

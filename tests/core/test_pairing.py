@@ -123,7 +123,7 @@ def test_queries_and_positives_are_different_episodes_of_one_task_if_it_has_two(
 def test_every_pair_of_episodes_of_a_set_occurs(num_episodes, of_a_task):
     """Also with two episodes to a group, whatever their ranks."""
     table = episode_table(*[(task, float(n)) for task in range(2) for n in range(of_a_task)])
-    pairs = draw(table, num_episodes=num_episodes, num_updates=1_000)
+    pairs = draw(table, num_episodes=num_episodes, num_updates=3_000)
     query, positives = numbers(pairs, "query"), numbers(pairs, "positive")
     of_skills, of_tasks = (set(zip(query.flat, positives[:, :, n].flat, strict=True)) for n in range(2))
     numbered = np.arange(2 * of_a_task)

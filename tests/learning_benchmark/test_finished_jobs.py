@@ -139,14 +139,14 @@ def test_a_figure_is_small_and_the_same_from_the_same_results(benchmark, finishe
 
 
 def test_comparisons_of_known_scores(benchmark):
-    from benchmarks.learning.tables import comparisons
+    from benchmarks.learning.tables import comparisons, spans
 
     rows = [
         {"algorithm": name, "run": f"{name}{seed}", "context": "learned", "explore": False, "environment": "E",
          "split": "train", "task_id": task, "return": value + seed, "success": None}
         for name, value in (("SaCCM", 10.0), ("SAC", 0.0), ("CCM", 10.0)) for seed in range(3) for task in range(2)
     ]  # fmt: skip
-    table = comparisons(pd.DataFrame(rows)).set_index("comparison")["estimate"]
+    table = spans(comparisons(pd.DataFrame(rows))).set_index("comparison")["estimate"]
     assert table["P(SaCCM > SAC)"] == "1.00 (1.00 to 1.00)"
     assert table["P(SaCCM > CCM)"].startswith("0.50 (")
     assert table["return of SaCCM less that of SAC"].startswith("10.0 (")
