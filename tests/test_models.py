@@ -10,7 +10,9 @@ MODELS = Path(__file__).parents[1] / "models"
 # Return of two episodes of each training task that none without its skill gets; see the environments' pages.
 AT_LEAST = {
     "saccm_cart_pole": 150.0,  # of 200
+    "saccm_half_cheetah": 500.0,  # standing: 0
     "saccm_half_cheetah_dir": 300.0,  # not knowing the direction: 0
+    "saccm_half_cheetah_flipped": 200.0,  # not knowing the pattern: about 80
     "saccm_point_goal": -12.0,  # not knowing the goal: -20
     "saccm_pendulum": -500.0,  # hanging: about -1,600
     "saccm_crippled_half_cheetah": 350.0,  # standing: 0
