@@ -20,6 +20,7 @@ from .reporting import finished
 from .tables import ORACLE, PLAIN
 
 _WIDTH, _HEIGHT, _COLUMNS = 8.33, 2.3, 3  # inches; the width is 800 pixels of a browser
+_SPLITS_IN_A_ROW = 3
 _REFERENCES = {PLAIN: "#1f2328", ORACLE: "#9aa1ab"}  # greys: they have no context, and are what the others are read by
 _DASHES = (0, (3, 1.5))
 
@@ -82,7 +83,9 @@ def draw(table: pd.DataFrame) -> Figure:
                     bar.set_linestyle(_DASHES)
         for border in range(1, len(splits)):
             axis.axvline(border - 0.5, color=page.faint, lw=0.6)
-        axis.set_xticks(range(len(splits)), [split.replace("_", " ") for split in splits])
+        lower = "\n" * (len(splits) > _SPLITS_IN_A_ROW)  # every second name is set lower, where they would overlap
+        names = [lower * (place % 2) + split.replace("_", " ") for place, split in enumerate(splits)]
+        axis.set_xticks(range(len(splits)), names)
         axis.set(title=environment, xlim=(-0.5, len(splits) - 0.5))
         axis.tick_params(axis="x", length=0)
         axis.grid(axis="x", visible=False)
