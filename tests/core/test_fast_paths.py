@@ -13,22 +13,15 @@ import pytest
 import torch
 from core_helpers import as_tensors, make_agent, random_store
 from torch.utils._python_dispatch import TorchDispatchMode
+from update_helpers import SAMPLING
 
 from rllib_sami.core import losses
 from rllib_sami.core.compilation import compiled_loss_functions
 from rllib_sami.core.networks import TwinCritics
-from rllib_sami.core.sampling import SamplingConfig, sample_updates
+from rllib_sami.core.sampling import sample_updates
 from rllib_sami.core.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
 
 OBS, ACTIONS = 3, 2
-SAMPLING = SamplingConfig(
-    train_episodes=4,
-    loss_timesteps=20,
-    pairing="skill_task",
-    contrast_episodes=8,
-    contrast_timesteps=3,
-    num_negatives=9,
-)
 CONFIG = UpdateConfig(
     contrast_coeff=0.3, target_entropy=-2.0, similarity="bilinear", return_gap_weight=True, grad_clip=1.0
 )

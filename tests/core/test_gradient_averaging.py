@@ -6,19 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import update_helpers
 from core_helpers import as_tensors, make_agent, random_store
 
-from rllib_sami.core.sampling import SamplingConfig, sample_updates
+from rllib_sami.core.sampling import sample_updates
 from rllib_sami.core.update import UpdateConfig, update
 
-SAMPLING = SamplingConfig(
-    train_episodes=4,
-    loss_timesteps=24,
-    pairing="skill_task",
-    contrast_episodes=8,
-    contrast_timesteps=3,
-    num_negatives=9,
-)
+SAMPLING = replace(update_helpers.SAMPLING, loss_timesteps=24)
 CONFIG = UpdateConfig(contrast_coeff=0.3, encoder_critic_gradient=True, similarity="bilinear", grad_clip=0.5, tau=0.1)
 
 
