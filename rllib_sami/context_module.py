@@ -12,7 +12,7 @@ from ray.rllib.utils.annotations import override
 
 from .core.context_encoder import ContextEncoder
 from .core.contrast import ContrastConfig, SkillContrast
-from .rl_module import ENCODER_STATE, PREVIOUS_ACTION, check_flat_boxes
+from .rl_module import ENCODER_STATE, PREVIOUS_ACTION, ActingBatch, check_column, check_flat_boxes
 
 ENCODER_SETTINGS = ("context_dim", "encoder_hidden_dim", "encoder_type", "normalize_context")
 
@@ -67,6 +67,8 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def contexts(self, batch: dict[str, Any]) -> torch.Tensor:
         """Contexts ``[B, T, D]`` of a learner's batch: ``obs`` and ``actions`` ``[B, T, ...]`` and ``state_in``."""
+        for column in (Columns.OBS, Columns.ACTIONS, Columns.STATE_IN):
+            check_column(self, batch, column)
         obs, state = batch[Columns.OBS].flatten(2), batch[Columns.STATE_IN]
         actions = batch[Columns.ACTIONS].reshape(*obs.shape[:2], -1)
         previous_actions = torch.cat([state[PREVIOUS_ACTION][:, None], actions[:, :-1]], dim=1)
@@ -103,9 +105,8 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
         """One step. The action is drawn here, not by RLlib's connector, since the encoder reads it next."""
-        obs = batch[Columns.OBS]
-        has_time_axis = obs.dim() == len(self.observation_space.shape) + 2  # as RLlib's env runner sends it
-        obs, state = obs.flatten(1), batch[Columns.STATE_IN]
+        read = ActingBatch.read(self, batch)
+        obs, state = read.obs, read.state
         context, next_state = self.encoder.step(torch.cat([obs, state[PREVIOUS_ACTION]], dim=-1), state[ENCODER_STATE])
         logits = self.action_dist_inputs(obs, context)
         kind = self.get_exploration_action_dist_cls() if explore else self.get_inference_action_dist_cls()
@@ -116,6 +117,4 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             Columns.ACTION_DIST_INPUTS: logits,
             Columns.ACTION_LOGP: distribution.logp(action),
         }
-        if has_time_axis:
-            outputs = {key: value.unsqueeze(1) for key, value in outputs.items()}
-        return outputs | {Columns.STATE_OUT: {ENCODER_STATE: next_state, PREVIOUS_ACTION: action}}
+        return read.as_sent(outputs) | {Columns.STATE_OUT: {ENCODER_STATE: next_state, PREVIOUS_ACTION: action}}

@@ -1,5 +1,7 @@
 """The agent's networks as an RLlib ``RLModule``."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -32,6 +34,92 @@ def check_flat_boxes(module: TorchRLModule) -> None:
             )
 
 
+@dataclass(frozen=True)
+class ActingBatch:
+    """What a module with a context encoder reads to act.
+
+    Attributes:
+        obs: ``[B, O]``.
+        state: Recurrent state ``[B, S]`` by key; empty for a module without memory.
+        has_time_axis: Whether the batch has one, as RLlib's own env runner adds for recurrent modules.
+    """
+
+    obs: torch.Tensor
+    state: dict[str, torch.Tensor]
+    has_time_axis: bool
+
+    @classmethod
+    def read(cls, module: TorchRLModule, batch: dict[str, Any]) -> "ActingBatch":
+        """Takes tensors, arrays and lists; ``batch`` has ``obs``, ``[B, *O]`` or ``[B, 1, *O]``, and ``state_in``.
+
+        Raises:
+            ValueError: A column is missing or of another shape; the message says how to call the module.
+        """
+        initial = module.get_initial_state()
+        obs = read_column(module, batch, Columns.OBS)
+        if initial:
+            check_column(module, batch, Columns.STATE_IN)
+        given = batch.get(Columns.STATE_IN, {})
+        state = {key: read_column(module, given, key) for key in initial}
+        shape = tuple(module.observation_space.shape)
+        has_time_axis = obs.dim() == len(shape) + 2
+        if not torch.jit.is_tracing():  # which would take each comparison of shapes for an assumption
+            if tuple(obs.shape[1:]) not in (shape, (1, *shape), (math.prod(shape),)):
+                raise ValueError(
+                    f"'obs' has shape {list(obs.shape)}, but must have [B, {', '.join(map(str, shape))}], a batch of "
+                    f"single steps; of one observation this is `obs[None]`. {_how_to_call(module)}"
+                )
+            for key, value in state.items():
+                if tuple(value.shape) != (obs.shape[0], *initial[key].shape):
+                    raise ValueError(
+                        f"'state_in' has {key!r} of shape {list(value.shape)}, but must have "
+                        f"{[obs.shape[0], *initial[key].shape]}, a row for each observation. {_how_to_call(module)}"
+                    )
+        return cls(obs.flatten(1), state, has_time_axis)
+
+    def as_sent(self, outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``outputs`` with the time axis that the batch has."""
+        return {key: value.unsqueeze(1) for key, value in outputs.items()} if self.has_time_axis else outputs
+
+
+def read_column(module: TorchRLModule, batch: dict[str, Any], column: str) -> torch.Tensor:
+    """A column of numbers as float32 on the module's device.
+
+    Raises:
+        ValueError: It is missing or of something else; the message says how to call the module.
+    """
+    check_column(module, batch, column)
+    try:
+        return torch.as_tensor(batch[column], dtype=torch.float32, device=next(module.parameters()).device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{type(module).__name__} reads {column!r} as one array of numbers, but got a "
+            f"{type(batch[column]).__name__}: {error}. {_how_to_call(module)}"
+        ) from error
+
+
+def check_column(module: TorchRLModule, batch: dict[str, Any], column: str) -> None:
+    """Refuses a batch without a column.
+
+    Raises:
+        ValueError: Naming it and how to call the module.
+    """
+    if column not in batch:
+        raise ValueError(
+            f"{type(module).__name__} reads {column!r}, but got only {sorted(batch)}. {_how_to_call(module)}"
+        )
+
+
+def _how_to_call(module: TorchRLModule) -> str:
+    if not module.is_stateful():
+        return "To act: `module.forward_inference({'obs': obs})`."
+    return (
+        "To act with its memory, begin each episode with `state = {key: torch.as_tensor(value)[None] for key, value in "
+        "module.get_initial_state().items()}`, call `out = module.forward_inference({'obs': obs, 'state_in': state})` "
+        "and go on with `state = out['state_out']`. `rllib_sami.load(path)` gives an agent that does so itself."
+    )
+
+
 class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """Context encoder and actor (``acting``), and what only learning needs (``learning``).
 
@@ -43,7 +131,8 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     ``obs`` is ``[B, O]`` (or ``[B, 1, O]``, as RLlib's own env runner sends it). ``actions`` ``[B, A]`` are
     normalised to (-1, 1), as RLlib stores them; ``actions_for_env`` are scaled to the action space. With
-    ``encoder_reward`` the batch must have the previous ``rewards`` ``[B]`` too.
+    ``encoder_reward`` the batch must have the previous ``rewards`` ``[B]`` too. Without an encoder (``context_dim`` 0)
+    there is no memory, and ``{"obs": obs}`` is enough.
     """
 
     @override(TorchRLModule)
@@ -66,6 +155,8 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @override(TorchRLModule)
     def get_initial_state(self) -> dict[str, np.ndarray]:
+        if self.network_config.context_dim == 0:
+            return {}
         return {
             ENCODER_STATE: np.zeros(self.acting.encoder.state_dim, np.float32),
             PREVIOUS_ACTION: np.zeros(self.acting.action_dim, np.float32),
@@ -89,29 +180,38 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
         The learner does not come through here; ``core/update.py`` has the losses.
         """
-        return {"context": self.acting.encoder(batch[Columns.OBS])}
+        inputs = read_column(self, batch, Columns.OBS)
+        if inputs.dim() != 3 or inputs.shape[2] != self.acting.encoder_input_dim:
+            raise ValueError(
+                f"forward_train reads whole episodes of encoder inputs, 'obs' of shape [B, T, "
+                f"{self.acting.encoder_input_dim}] (observation, previous action and, with `encoder_reward`, previous "
+                f"reward), but got {list(inputs.shape)}. To act, call forward_inference or forward_exploration."
+            )
+        return {"context": self.acting.encoder(inputs)}
 
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
-        obs = torch.as_tensor(batch[Columns.OBS], dtype=torch.float32, device=self.action_low.device)
-        has_time_axis = obs.dim() == 3  # RLlib's own env runner adds one for recurrent modules
-        obs = obs.flatten(1)
-        state = {key: torch.as_tensor(value, device=obs.device) for key, value in batch[Columns.STATE_IN].items()}
+        read = ActingBatch.read(self, batch)
+        obs, size = read.obs, read.obs.shape[0]  # not len(), which torch.export takes for a constant
         if self.network_config.encoder_reward and Columns.REWARDS not in batch:
             raise ValueError(
                 "This module's encoder reads rewards (`encoder_reward=True`), but the batch has no 'rewards'. Add the "
                 "previous rewards, shape [B] (zeros at an episode's start); RLlib's own env runner does not send "
                 "them, SaMIEnvRunner does."
             )
-        reward = batch.get(Columns.REWARDS, obs.new_zeros(len(obs)))
-        reward = torch.as_tensor(reward, dtype=torch.float32, device=obs.device)
-        noise = torch.randn(len(obs), self.acting.action_dim, device=obs.device) if explore else None
-        action, _, encoder_state = self.acting.act(
-            obs, state[PREVIOUS_ACTION], reward.reshape(-1, 1), state[ENCODER_STATE], noise
-        )
-        add_axis = (lambda x: x.unsqueeze(1)) if has_time_axis else (lambda x: x)
+        reward = read_column(self, {Columns.REWARDS: obs.new_zeros(size)} | batch, Columns.REWARDS)
+        if not torch.jit.is_tracing() and reward.numel() != size:
+            raise ValueError(f"'rewards' has shape {list(reward.shape)}, but must have [{size}], one per observation.")
+        noise = torch.randn(size, self.acting.action_dim, device=obs.device) if explore else None
+        previous_action = read.state.get(PREVIOUS_ACTION, obs.new_zeros(size, self.acting.action_dim))
+        encoder_state = read.state.get(ENCODER_STATE, obs.new_zeros(size, 0))
+        action, _, encoder_state = self.acting.act(obs, previous_action, reward.reshape(-1, 1), encoder_state, noise)
         shape = self.action_space.shape
-        return {
-            Columns.ACTIONS: add_axis(action.reshape(-1, *shape)),
-            Columns.ACTIONS_FOR_ENV: add_axis(self.scale_actions(action).reshape(-1, *shape)),
-            Columns.STATE_OUT: {ENCODER_STATE: encoder_state, PREVIOUS_ACTION: action},
+        outputs = {
+            Columns.ACTIONS: action.reshape(-1, *shape),
+            Columns.ACTIONS_FOR_ENV: self.scale_actions(action).reshape(-1, *shape),
         }
+        outputs = read.as_sent(outputs)
+        if Columns.STATE_IN in batch:  # RLlib's own connectors cannot take an empty state
+            state = {ENCODER_STATE: encoder_state, PREVIOUS_ACTION: action}
+            outputs[Columns.STATE_OUT] = {key: state[key] for key in read.state}
+        return outputs
