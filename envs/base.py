@@ -9,11 +9,14 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
+from .checks import check_count, check_switch
 from .factors import Factor, suggest
 from .tasks import MetaTask, Splits, Task, parse_meta_task, parse_meta_tasks, parse_task
 from .text import describe_task, write_lines
+from .time_limit import limit_outside, spec_with_limit
 
 
 class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -41,6 +44,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     default_max_steps: ClassVar[int] = 1000
     thread_safe: ClassVar[bool] = True
     reward_tells_task: ClassVar[bool] = False
+    _spec: EnvSpec | None = None
     _buffer: np.ndarray
     _task_features: np.ndarray
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
@@ -53,6 +57,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         observe_task: bool = False,
         render_mode: str | None = None,
         render_task: bool = False,
+        max_episode_steps: int | None = None,
         **factors: Any,
     ):
         """Checks and stores everything that concerns tasks; loads nothing.
@@ -60,10 +65,12 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         Args:
             split: Name of a split of this environment; None is ``"train"``, unless ``tasks`` or factors are given.
             tasks: Own meta-tasks, each a dict from factor name to one value or several.
-            max_steps: Cap on the episode's length, in environment steps; None is the environment's usual one.
+            max_steps: Cap on the episode's length, in environment steps; None is the environment's usual one, or the
+                limit of the ``TimeLimit`` around it, such as ``gymnasium.make(..., max_episode_steps=500)`` makes.
             observe_task: Appends the task's values, centred and scaled, to the observation (the oracle baseline).
             render_mode: None or one of ``metadata["render_modes"]``.
             render_task: Writes the task into each picture.
+            max_episode_steps: ``max_steps`` by Gymnasium's name; of both, the smaller one holds.
             **factors: Any factor as a keyword, one value or several: the only meta-task is then this one, with the
                 other factors neutral.
 
@@ -94,9 +101,9 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         else:
             raise ValueError(f"split={split!r}: {type(self).__name__} has no such split. {suggest(split, self.splits)}")
 
-        if max_steps is None:
-            max_steps = self.default_max_steps
-        self.max_steps = check_count("max_steps", max_steps, self.default_max_steps)
+        caps = {"max_steps": max_steps, "max_episode_steps": max_episode_steps}
+        given = [check_count(name, cap, self.default_max_steps) for name, cap in caps.items() if cap is not None]
+        self.max_steps, self._is_cap_given = min(given, default=self.default_max_steps), bool(given)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = self.metadata["render_modes"]
             raise ValueError(f"render_mode={render_mode!r}: expected None or one of {', '.join(map(repr, modes))}.")
@@ -111,6 +118,15 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._task_id = -1
         self._task: Task | None = None
         self._steps_left = 0
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What Gymnasium's ``make`` made it from, with the length of its episodes."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = spec_with_limit(spec, self.max_steps)
 
     @property
     def tasks(self) -> tuple[MetaTask, ...]:
@@ -182,7 +198,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             task = self._tasks[self._task_id].sample(self.np_random)
         self._task = task
         self._task_floats = task.as_floats()
-        self._steps_left = self.max_steps
+        limit = limit_outside(self)
+        self._steps_left = limit if limit and not self._is_cap_given else min(limit or self.max_steps, self.max_steps)
         if self.observe_task:
             self._task_features[:] = task.features()
         self._begin_episode(task)
@@ -319,20 +336,6 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
                 f"the meta-tasks of split {self._split!r} of {type(self).__name__}."
             )
         return index
-
-
-def check_count(name: str, value: Any, default: int) -> int:
-    """Returns an argument as an int; raises ValueError, with its default, unless it is an integer >= 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}={value!r}: expected an integer >= 1 (default {default}).")
-    return int(value)
-
-
-def check_switch(name: str, value: Any) -> bool:
-    """Returns an argument as a bool; raises ValueError unless it is one."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}={value!r}: expected True or False.")
-    return bool(value)
 
 
 def constructor_names(cls: type) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
@@ -47,7 +48,7 @@ def register() -> None:
     """Registers all environments with Gymnasium; again is harmless."""
     for env_id, cls in ENVIRONMENTS.items():
         if env_id not in gymnasium.registry:
-            # No max_episode_steps: the environments cap themselves, at a length that is an argument (env.max_steps).
+            # No max_episode_steps, which `max_steps` could not exceed: the environments cap themselves.
             gymnasium.register(
                 env_id,
                 entry_point=f"{cls.__module__}:{cls.__qualname__}",
@@ -68,7 +69,10 @@ def make(env_id: str, **kwargs: Any) -> MetaTaskEnv:
     name = env_id.rpartition(":")[2]
     if name not in ENVIRONMENTS:
         raise ValueError(f"env_id={env_id!r} is not an environment of this package. {suggest(name, ENVIRONMENTS)}")
-    return ENVIRONMENTS[name](**kwargs)
+    env = ENVIRONMENTS[name](**kwargs)
+    env.spec = copy.copy(gymnasium.spec(name))
+    env.spec.kwargs = dict(kwargs)
+    return env
 
 
 def list_environments() -> list[str]:

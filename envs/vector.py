@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from .base import MetaTaskEnv
+from .time_limit import spec_with_limit
 
 
 class EnvBatch:
@@ -121,6 +123,8 @@ class MetaTaskVectorEnv(SyncVectorEnv):
     bit.
     """
 
+    _spec: EnvSpec | None = None
+
     def __init__(self, env_class: type[MetaTaskEnv], num_envs: int = 1, num_threads: int = 1, **kwargs: Any):
         """Makes the environments.
 
@@ -137,6 +141,15 @@ class MetaTaskVectorEnv(SyncVectorEnv):
         self._batch = EnvBatch(self.envs, num_threads)  # type: ignore[arg-type]
         for index, env in enumerate(self._batch.envs):
             env.next_task_id = index % env.num_tasks
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What ``make_vec`` made it from, with the length of its episodes."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = spec_with_limit(spec, self._batch.envs[0].max_steps)
 
     @property
     def task_ids(self) -> np.ndarray:

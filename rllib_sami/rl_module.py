@@ -77,7 +77,7 @@ class ActingBatch:
                     )
         return cls(obs.flatten(1), state, has_time_axis)
 
-    def as_sent(self, outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def as_sent(self, outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
         """``outputs`` with the time axis that the batch has."""
         return {key: value.unsqueeze(1) for key, value in outputs.items()} if self.has_time_axis else outputs
 
@@ -192,13 +192,14 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
         read = ActingBatch.read(self, batch)
         obs, size = read.obs, read.obs.shape[0]  # not len(), which torch.export takes for a constant
-        if self.network_config.encoder_reward and Columns.REWARDS not in batch:
+        has_reward = Columns.REWARDS in batch
+        if self.network_config.encoder_reward and not has_reward:
             raise ValueError(
                 "This module's encoder reads rewards (`encoder_reward=True`), but the batch has no 'rewards'. Add the "
                 "previous rewards, shape [B] (zeros at an episode's start); RLlib's own env runner does not send "
                 "them, SaMIEnvRunner does."
             )
-        reward = read_column(self, {Columns.REWARDS: obs.new_zeros(size)} | batch, Columns.REWARDS)
+        reward = read_column(self, batch, Columns.REWARDS) if has_reward else obs.new_zeros(size)
         if not torch.jit.is_tracing() and reward.numel() != size:
             raise ValueError(f"'rewards' has shape {list(reward.shape)}, but must have [{size}], one per observation.")
         noise = torch.randn(size, self.acting.action_dim, device=obs.device) if explore else None
@@ -210,8 +211,8 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
             Columns.ACTIONS: action.reshape(-1, *shape),
             Columns.ACTIONS_FOR_ENV: self.scale_actions(action).reshape(-1, *shape),
         }
-        outputs = read.as_sent(outputs)
+        sent = read.as_sent(outputs)
         if Columns.STATE_IN in batch:  # RLlib's own connectors cannot take an empty state
             state = {ENCODER_STATE: encoder_state, PREVIOUS_ACTION: action}
-            outputs[Columns.STATE_OUT] = {key: state[key] for key in read.state}
-        return outputs
+            sent[Columns.STATE_OUT] = {key: state[key] for key in read.state}
+        return sent

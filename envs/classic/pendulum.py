@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ..base import MetaTaskEnv, check_switch
+from ..base import MetaTaskEnv
+from ..checks import check_switch
 from ..factors import Factor
 from ..tasks import Splits, Task, grid
 from .drawing import Canvas

@@ -17,7 +17,8 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from ..base import MetaTaskEnv, check_count, check_switch
+from ..base import MetaTaskEnv
+from ..checks import check_count, check_switch
 from ..factors import Factor
 from ..rendering import OffScreen, Window
 from ..tasks import Task

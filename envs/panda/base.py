@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ..base import MetaTaskEnv, check_count, check_switch
+from ..base import MetaTaskEnv
+from ..checks import check_count, check_switch
 from ..factors import Factor, suggest
 from ..tasks import Splits, Task, grid
 from .simulation import EDGE, PandaSimulation

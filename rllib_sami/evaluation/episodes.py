@@ -126,12 +126,13 @@ def kept_steps(cap: int | None) -> np.ndarray:
 
 def cap_of(env: gymnasium.Env) -> int | None:
     """Returns the cap on an environment's episodes in steps; None if it does not tell."""
-    if env.has_wrapper_attr("max_steps"):
-        cap: Any = env.get_wrapper_attr("max_steps")
-    else:
-        cap = env.spec.max_episode_steps if env.spec is not None else None
+    caps: list[Any] = [] if env.spec is None else [env.spec.max_episode_steps]
+    # Of environments of this package the spec knows better: there may be a TimeLimit around them.
+    if env.has_wrapper_attr("max_steps") and not (caps and isinstance(env.unwrapped, MetaTaskEnv)):
+        caps.append(env.get_wrapper_attr("max_steps"))
     # Environments of others may mean much by the name.
-    return int(float(cap)) if isinstance(cap, numbers.Real) and 0 < float(cap) < math.inf else None
+    known = [int(float(cap)) for cap in caps if isinstance(cap, numbers.Real) and 0 < float(cap) < math.inf]
+    return min(known, default=None)
 
 
 class Slot:

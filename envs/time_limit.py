@@ -1,0 +1,36 @@
+"""The cap on an episode's length, which Gymnasium keeps in a wrapper that the environment does not know of."""
+
+from __future__ import annotations
+
+import copy
+import sys
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.wrappers import TimeLimit
+
+
+def limit_outside(env: gymnasium.Env) -> int | None:
+    """Returns the limit of the ``TimeLimit`` around an environment, None without one; to be called in its ``reset``.
+
+    ``gymnasium.make`` keeps ``max_episode_steps`` to itself. But the wrappers of an environment wait for its reset, so
+    they are among its callers; the search ends at the first caller that is neither a wrapper nor of Gymnasium.
+    """
+    frame = sys._getframe(2)
+    limit = None
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, TimeLimit) and caller.unwrapped is env:
+            limit = min(limit or caller._max_episode_steps, caller._max_episode_steps)
+        if not isinstance(caller, gymnasium.Env) and not frame.f_globals["__name__"].startswith("gymnasium."):
+            break
+        frame = frame.f_back  # type: ignore[assignment]
+    return limit
+
+
+def spec_with_limit(spec: EnvSpec | None, max_steps: int) -> EnvSpec | None:
+    """Returns a spec that says how long episodes are, where it does not yet."""
+    if spec is not None and spec.max_episode_steps is None:
+        spec = copy.copy(spec)
+        spec.max_episode_steps = max_steps
+    return spec
