@@ -22,7 +22,7 @@ def limit_outside(env: gymnasium.Env) -> int | None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, TimeLimit) and caller.unwrapped is env:
             limit = min(limit or caller._max_episode_steps, caller._max_episode_steps)
-        if not isinstance(caller, gymnasium.Env) and not frame.f_globals["__name__"].startswith("gymnasium."):
+        if not isinstance(caller, gymnasium.Env) and not frame.f_globals.get("__name__", "").startswith("gymnasium."):
             break
         frame = frame.f_back  # type: ignore[assignment]
     return limit

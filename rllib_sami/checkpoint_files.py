@@ -41,7 +41,7 @@ def written_aside(path: str | Path, filesystem: fs.FileSystem | None, facts: dic
         with tempfile.TemporaryDirectory() as temporary:
             aside = Path(temporary)
             yield aside
-            _write_manifest(aside, facts)
+            write_manifest(aside, facts)
             target, name = place
             target.create_dir(name, recursive=True)
             fs.copy_files(temporary, name, destination_filesystem=target)
@@ -53,7 +53,7 @@ def written_aside(path: str | Path, filesystem: fs.FileSystem | None, facts: dic
     try:
         aside.mkdir()
         yield aside
-        _write_manifest(aside, facts)
+        write_manifest(aside, facts)
         _flush(aside)
         _put_in_place(aside, local)
     except OSError as error:
@@ -198,12 +198,15 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    """Lists a folder's files in its manifest, with ``facts`` (those of a former manifest stay as they are)."""
     content = {
         "format": FORMAT,
         "versions": {name: _version(name) for name in ("rllib-sami", "ray", "torch", "numpy")},
         **facts,
-        "files": {name: [file.stat().st_size, _checksum(file)] for name, file in _files(folder).items()},
+        "files": {
+            name: [file.stat().st_size, _checksum(file)] for name, file in _files(folder).items() if name != MANIFEST
+        },
     }
     (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

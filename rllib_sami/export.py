@@ -18,9 +18,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-import rllib_sami
-
-from . import compat
+from . import __version__, compat, presets
 from .algorithm import SaMI, SaMIConfig
 from .checkpoint_files import written_aside
 from .core.networks import NetworkConfig
@@ -35,8 +33,8 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False}  # of agents that earlier versions exported
 # What stands elsewhere in the file, or RLlib fills in by itself.
 _NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"}
-ALGORITHMS = {
-    name: getattr(rllib_sami, name) for name in ("SaMI", "PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
+ALGORITHMS = {"SaMI": SaMI} | {
+    name: getattr(presets, name) for name in ("PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
 }
 
 
@@ -121,7 +119,7 @@ def export_agent(
         )
     content = {
         "format": FORMAT,
-        "package": f"rllib-sami {rllib_sami.__version__}",
+        "package": f"rllib-sami {__version__}",
         "algorithm": algorithm,
         "environment": {"name": _plain(config.env), "config": _exactly(dict(config.env_config), "env_config")},
         "observation_space": _space_as_json(module.observation_space),
@@ -140,7 +138,7 @@ def export_agent(
         (aside / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         (aside / CONFIG).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         sizes = {name: value.numel() for name, value in weights.items()}
-        (aside / CARD).write_text(model_card(content, sizes, _is_flat(config)), encoding="utf-8")
+        (aside / CARD).write_text(model_card(content, sizes), encoding="utf-8")
     return Path(folder)
 
 
@@ -180,19 +178,8 @@ def load_exported(folder: str | Path) -> ExportedAgent:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "
-            f"wrote it (here rllib-sami {rllib_sami.__version__}). Export the checkpoint again."
+            f"wrote it (here rllib-sami {__version__}). Export the checkpoint again."
         ) from error
-
-
-def _is_flat(config: AlgorithmConfig) -> bool:
-    """Whether the environment's observations are flat arrays; those of one that cannot be made here may be."""
-    try:
-        env = compat.env_creator(config, worker_index=0, slot=0)()
-    except Exception:  # whatever an environment's own code raises: the card is no reason to lose the agent
-        return True
-    is_flat = isinstance(env.observation_space, gym.spaces.Box) and len(env.observation_space.shape) == 1
-    env.close()
-    return is_flat
 
 
 def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from .algorithm import SaMI, SaMIConfig
 from .base import ContextConfig
+from .loading import TrainedAgent, load
 from .presets import (
     CCM,
     TESAC,
@@ -37,6 +38,8 @@ __all__ = [
     "SaTESAC",
     "SaTESACConfig",
     "TESACConfig",
+    "TrainedAgent",
+    "load",
 ]
 
 register()

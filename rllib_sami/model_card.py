@@ -35,22 +35,20 @@ or, in a loop of your own:
 
 ```python
 import gymnasium
-import torch
 
-from rllib_sami.export import load_exported
+import rllib_sami
 
-module = load_exported(".").module()
+agent = rllib_sami.load(".")
 {env}
 obs, info = env.reset(seed=0)
-state = {{key: torch.as_tensor(value)[None] for key, value in module.get_initial_state().items()}}
 reward, total, done = 0.0, 0.0, False
 while not done:
-    batch = {{{batch}}}
-    out = module.forward_inference(batch)
-    obs, reward, terminated, truncated, info = env.step(out["actions_for_env"][0].numpy())
-    state, total, done = out["state_out"], total + reward, terminated or truncated
+    obs, reward, terminated, truncated, info = env.step({act})
+    total, done = total + reward, terminated or truncated
 print(f"return {{total:.1f}}")
 ```
+
+`agent.reset()` begins the next episode, `agent.context` is what the encoder makes of the present one.
 
 The weights (`model.safetensors`) and settings (`config.json`) are data: loading them runs no code of theirs. There is
 nothing here to train on; that takes the checkpoint.
@@ -71,13 +69,12 @@ _NO_EXPERIMENT = (
 )
 
 
-def model_card(content: dict[str, Any], sizes: dict[str, int], is_flat: bool = True) -> str:
+def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
     """Returns the model card.
 
     Args:
         content: What ``config.json`` holds.
         sizes: Numbers in each of the weights.
-        is_flat: Whether the environment's observations are flat arrays.
     """
     progress, environment, evaluation = content["progress"], content["environment"], content["evaluation"]
     facts = {
@@ -99,8 +96,8 @@ def model_card(content: dict[str, Any], sizes: dict[str, int], is_flat: bool = T
         about=_ABOUT[content["network"]["context_dim"] > 0],
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         returns=_returns(evaluation) if evaluation is not None else "",
-        env=_make_env(environment["name"], environment["config"], is_flat),
-        batch=_batch(content["network"]["encoder_reward"]),
+        env=_make_env(environment["name"], environment["config"]),
+        act="agent.act(obs, reward)" if content["network"]["encoder_reward"] else "agent.act(obs)",
         training=_training(content),
     )
 
@@ -133,22 +130,14 @@ def _returns(evaluation: dict[str, Any]) -> str:
     )
 
 
-def _make_env(name: str, config: dict[str, Any], is_flat: bool) -> str:
+def _make_env(name: str, config: dict[str, Any]) -> str:
     """The line that makes the environment of training."""
     if ":" not in name and name not in gym.registry:
-        return f"env = ...  # {name}, as in training: a Gymnasium environment whose observations are flat arrays"
+        return f"env = ...  # {name}, as in training"
     named = {key: value for key, value in config.items() if key.isidentifier() and not iskeyword(key)}
     others = {key: value for key, value in config.items() if key not in named}
     arguments = "".join(f", {key}={value!r}" for key, value in named.items()) + (f", **{others!r}" if others else "")
-    made = f'gymnasium.make("{name}"{arguments})'
-    # The module takes flat arrays; most observations are such already.
-    return f"env = {made}" if is_flat else f"env = gymnasium.wrappers.FlattenObservation({made})"
-
-
-def _batch(with_rewards: bool) -> str:
-    """What the module reads at each step."""
-    rewards = '"rewards": torch.tensor([reward]), ' if with_rewards else ""
-    return f'"obs": torch.as_tensor(obs)[None], {rewards}"state_in": state'
+    return f'env = gymnasium.make("{name}"{arguments})'
 
 
 def _number(value: Any) -> str:

@@ -89,12 +89,15 @@ def read_column(module: TorchRLModule, batch: dict[str, Any], column: str) -> to
         ValueError: It is missing or of something else; the message says how to call the module.
     """
     check_column(module, batch, column)
+    value, device = batch[column], next(module.parameters()).device
+    if isinstance(value, torch.Tensor):  # apart, since as_tensor is a constant to torch.jit.trace
+        return value.to(device, torch.float32)
     try:
-        return torch.as_tensor(batch[column], dtype=torch.float32, device=next(module.parameters()).device)
+        return torch.as_tensor(value, dtype=torch.float32, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{type(module).__name__} reads {column!r} as one array of numbers, but got a "
-            f"{type(batch[column]).__name__}: {error}. {_how_to_call(module)}"
+            f"{type(module).__name__} reads {column!r} as one array of numbers, but got a {type(value).__name__}: "
+            f"{error}. {_how_to_call(module)}"
         ) from error
 
 

@@ -1,9 +1,11 @@
 """The exported agents of ``models/``: small, with a card, and still able to do what they were trained for."""
 
+import runpy
 from pathlib import Path
 
 import pytest
 
+from rllib_sami.checkpoint_files import check_files
 from rllib_sami.evaluation import evaluate
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -31,3 +33,11 @@ def test_a_model_is_small_and_does_what_it_was_trained_for(name):
     results = evaluate(folder, splits=["train"], episodes=2, progress=False)
     assert results.episodes["return"].mean() > AT_LEAST[name]
     assert results.contexts is not None
+
+
+@pytest.mark.parametrize("name", AT_LEAST)
+def test_a_card_is_what_an_export_would_write_today(name):
+    """``python benchmarks/cards.py`` writes them again."""
+    card_of = runpy.run_path(str(MODELS.parent / "benchmarks/cards.py"))["card_of"]
+    assert (MODELS / name / "README.md").read_text("utf-8") == card_of(MODELS / name)
+    check_files(MODELS / name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,26 +18,52 @@ from torch import Tensor, nn
 from .. import compat
 from ..core.acting import make_policy
 from ..rl_module import SaMITorchRLModule
-from .episodes import ROWS, Slot
+from .episodes import ROWS, Job
 
 CONTEXTS = "learned, zero, shuffled or frozen-after=N"
+
+
+class Turn(Protocol):
+    """An episode in progress as an agent sees it; a ``Slot`` of the player is one."""
+
+    @property
+    def env(self) -> Any:
+        """What has the spaces of observations and actions."""
+
+    @property
+    def job(self) -> Job:
+        """Its task and the seed of the agent's noise."""
+
+    @property
+    def obs(self) -> Any:
+        """The newest observation, as the environment gives it."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The newest info."""
+
+    @property
+    def reward(self) -> float:
+        """Of the last step, 0 at the start."""
 
 
 class Agent(Protocol):
     """Something that acts on several episodes at once.
 
     Attributes:
+        explore: Whether it acts with noise, as in training.
         contexts: ``[ROWS, D]``, what the encoder made of the episodes at the last act; None without an encoder.
         spaces: Of the observations and actions of the environments it was trained on; None where it is not known.
     """
 
+    explore: bool
     contexts: np.ndarray | None
     spaces: tuple[gymnasium.Space | None, gymnasium.Space | None]
 
-    def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
+    def begin(self, slots: Sequence[Turn], rows: np.ndarray) -> None:
         """Takes up new episodes, whose flat observations are in ``rows``, ``[ROWS, O]``."""
 
-    def act(self, slots: Sequence[Slot], live: list[int]) -> Mapping[int, Any] | np.ndarray:
+    def act(self, slots: Sequence[Turn], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns an action of the action space for each slot that is ``live``, by its number."""
 
 
@@ -80,32 +105,33 @@ class ContextAgent:
         self._sizes = (networks.encoder.state_dim, networks.action_dim)
         self._low, high = (bound.cpu().numpy() for bound in (module.action_low, module.action_high))
         self._half_range, self._shape = (high - self._low) / 2, module.action_space.shape
-        self._explore = explore
+        self.explore = explore
         self.spaces = (module.observation_space, module.action_space)
         self.contexts: np.ndarray | None = None
         if networks.config.context_dim > 0:
             self.contexts = np.zeros((ROWS, networks.config.context_dim), np.float32)
 
-    def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
+    def begin(self, slots: Sequence[Turn], rows: np.ndarray) -> None:
         """Takes up new episodes."""
         state_dim, action_dim = self._sizes
         self._rows = rows
         self._state = np.zeros((ROWS, state_dim), np.float32)
         self._action = np.zeros((ROWS, action_dim), np.float32)
         self._reward = np.zeros((ROWS, 1), np.float32)
-        self._noise: np.ndarray | None = np.zeros((ROWS, action_dim), np.float32) if self._explore else None
+        self._noise = np.zeros((ROWS, action_dim), np.float32)
         # Of each episode alone; the environment's own generator has the seed itself.
         self._rngs = [np.random.default_rng([slot.job.noise_seed, 1]) for slot in slots]
         if self._change is not None:
             self._change.begin([slot.job.task_id for slot in slots])
 
-    def act(self, slots: Sequence[Slot], live: list[int]) -> np.ndarray:
+    def act(self, slots: Sequence[Turn], live: list[int]) -> np.ndarray:
         """Returns actions ``[ROWS, *A]``; what belongs to finished episodes stays as it was at their end."""
         for index in live:
             self._reward[index] = slots[index].reward
-            if self._noise is not None:
+            if self.explore:
                 self._noise[index] = self._rngs[index].standard_normal(self._noise.shape[1], np.float32)
-        action, contexts, state = self._policy.act(self._rows, self._action, self._reward, self._state, self._noise)
+        noise = self._noise if self.explore else None
+        action, contexts, state = self._policy.act(self._rows, self._action, self._reward, self._state, noise)
         if self.contexts is not None:
             self.contexts = contexts
         if len(live) == len(slots):
@@ -209,11 +235,9 @@ class ConnectorAgent:
         self._as_trained = [copy.deepcopy(pipeline.get_state()) for pipeline in self._pipelines]
         # Connectors may change the observations.
         self.spaces = (self._to_module.input_observation_space, module.action_space)
-        self._module, self._explore, self._forward = module, explore, module.forward_inference
-        if explore:
-            self._forward = functools.partial(module.forward_exploration, t=max(0, env_steps))
+        self._module, self.explore, self._env_steps = module, explore, max(0, env_steps)
 
-    def begin(self, slots: Sequence[Slot], rows: np.ndarray) -> None:
+    def begin(self, slots: Sequence[Turn], rows: np.ndarray) -> None:
         """Takes up new episodes."""
         # RLlib's modules draw from torch's global generator.
         torch.manual_seed(slots[0].job.noise_seed)
@@ -228,7 +252,7 @@ class ConnectorAgent:
             self._episodes.append(episode)
         self._acted: dict[int, tuple[Any, dict[str, Any]]] = {}
 
-    def act(self, slots: Sequence[Slot], live: list[int]) -> dict[int, Any]:
+    def act(self, slots: Sequence[Turn], live: list[int]) -> dict[int, Any]:
         """Returns the actions; the recurrent state travels in the extra outputs of the episodes."""
         for index in live:
             if index in self._acted:
@@ -236,9 +260,11 @@ class ConnectorAgent:
                 self._episodes[index].add_env_step(slot.obs, action, slot.reward, slot.info, extra_model_outputs=extra)
         episodes = [self._episodes[index] for index in live]
         shared: dict[str, Any] = {}
-        common = {"episodes": episodes, "explore": self._explore, "rl_module": self._module, "shared_data": shared}
+        common = {"episodes": episodes, "explore": self.explore, "rl_module": self._module, "shared_data": shared}
         with torch.no_grad():
-            out = self._to_env(batch=self._forward(self._to_module(batch={}, **common)), **common)
+            batch = self._to_module(batch={}, **common)
+            explore, infer = self._module.forward_exploration, self._module.forward_inference
+            out = self._to_env(batch=explore(batch, t=self._env_steps) if self.explore else infer(batch), **common)
         actions = out.pop(Columns.ACTIONS)
         for_env = out.pop(Columns.ACTIONS_FOR_ENV, actions)
         self._acted = {

@@ -95,7 +95,7 @@ def test_the_loop_on_its_card_runs_as_printed(tmp_path, monkeypatch, capsys, enc
     config = make_config(encoder_reward=encoder_reward)
     monkeypatch.chdir(export_agent(make_module(config), config, tmp_path / "it", algorithm="SaCCM"))
     code = block_of(tmp_path / "it", "python")
-    assert ("rewards" in code) == encoder_reward
+    assert ("act(obs, reward)" in code) == encoder_reward
     names: dict = {}
     exec(code, names)
     assert names["truncated"]
@@ -160,7 +160,7 @@ def test_an_algorithm_of_ones_own_is_named_by_its_path_or_has_no_experiment(modu
         assert "```yaml" not in text
 
 
-def test_the_loop_flattens_observations_and_takes_any_name_of_a_setting(module, config, tmp_path):
+def test_the_loop_takes_observations_in_parts_and_any_name_of_a_setting(module, config, tmp_path, monkeypatch):
     space = gym.spaces.Dict({"a": gym.spaces.Box(-1, 1, (2,)), "b": gym.spaces.Box(-1, 1, (1,))})
 
     class Nested(gym.Env):
@@ -169,14 +169,19 @@ def test_the_loop_flattens_observations_and_takes_any_name_of_a_setting(module, 
         def __init__(self, **kwargs):
             self.settings = kwargs
 
+        def reset(self, *, seed=None, options=None):
+            return space.sample(), {}
+
+        def step(self, action):
+            return space.sample(), 1.0, True, False, {}
+
     gym.register("Nested-v0", Nested)
     try:
         config.environment("Nested-v0", env_config={"split": 1, "not-a-name": 2, "class": 3})
-        code = block_of(export_agent(module, config, tmp_path / "it", algorithm="SaCCM"), "python")
-        [line] = [line for line in code.splitlines() if line.startswith("env = ")]
-        names = {"gymnasium": gym}
-        exec(line, names)
-        assert names["env"].observation_space.shape == (3,)
+        monkeypatch.chdir(export_agent(module, config, tmp_path / "it", algorithm="SaCCM"))
+        names = {}
+        exec(block_of(tmp_path / "it", "python"), names)
+        assert names["total"] == 1.0
         assert names["env"].unwrapped.settings == {"split": 1, "not-a-name": 2, "class": 3}
     finally:
         del gym.registry["Nested-v0"]

@@ -1,0 +1,139 @@
+"""``rllib_sami.load``: an agent in a loop of one's own plays exactly as ``rllib evaluate`` has it play."""
+
+import re
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import ray
+import torch
+from adapters.tiny import tiny
+
+import rllib_sami
+from rllib_sami.evaluation import evaluate
+from rllib_sami.export import export_agent
+from rllib_sami.rl_module import SaMITorchRLModule
+
+ROOT = Path(__file__).parents[2]
+PARTS = {"velocity": gymnasium.spaces.Box(-9, 9, (2,)), "goal": gymnasium.spaces.Box(-9, 9, (1,))}
+
+
+class Parts(gymnasium.Env):
+    """Gives its observations in parts, whose order is not that of their names."""
+
+    observation_space = gymnasium.spaces.Dict(**PARTS)
+    action_space = gymnasium.spaces.Box(-1.0, 3.0, (2,), np.float32)
+
+
+def export(folder, env="SaMI/Pendulum-v0", obs_dim=3, actions=None, **training):
+    """An untrained agent."""
+    config = tiny(**training).environment(env)
+    torch.manual_seed(0)
+    module = SaMITorchRLModule(
+        observation_space=gymnasium.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32),
+        action_space=actions or gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32),
+        model_config=config.model_config,
+    )
+    return export_agent(module, config, folder, algorithm="SaCCM")
+
+
+def play(agent, env, episode, explore=False):
+    """Return, length and contexts of an episode that ``evaluate`` has played, played again."""
+    env.get_wrapper_attr("set_wrapper_attr")("next_task_id", int(episode["task_id"]))
+    obs, _ = env.reset(seed=int(episode["episode_seed"]))
+    agent.reset(seed=int(episode["episode_seed"]))
+    assert agent.context is None
+    reward, total, length, done, contexts = 0.0, 0.0, 0, False, []
+    while not done:
+        action = agent.act(obs, reward, explore=explore)
+        assert env.action_space.contains(action)
+        contexts.append(agent.context)
+        obs, reward, terminated, truncated, _ = env.step(action)
+        total, length, done = total + reward, length + 1, terminated or truncated
+    return total, length, contexts
+
+
+@pytest.mark.parametrize("explore", [False, True])
+@pytest.mark.parametrize(
+    "which",
+    [
+        "models/saccm_point_goal",  # reads rewards
+        "models/saccm_pendulum",
+        "models/saccm_half_cheetah_dir",
+        "experiment/first",
+        "experiment/second",
+    ],
+)
+def test_it_plays_as_evaluate_has_it_play(which, explore, checkpoints):
+    path = ROOT / which if which.startswith("models") else checkpoints / which
+    results = evaluate(path, "moderate", 1, explore=explore, progress=False)
+    row, contexts = results.episodes.iloc[0], results.contexts
+    env_config = {"max_steps": 20} if not which.startswith("models") else {}
+    env = gymnasium.make(row["environment"], split="moderate", **env_config)
+    total, length, seen = play(rllib_sami.load(path), env, row, explore)
+    # To the bit; products may round otherwise in the rows of episodes that are played beside the first.
+    assert (total, length) == (row["return"], row["length"])
+    kept = [step for step in contexts.steps if step < length]
+    np.testing.assert_array_equal([seen[step] for step in kept], contexts.values[0, : len(kept)])
+
+
+def test_an_agent_of_rllib_acts_between_its_connectors(checkpoints):
+    row = evaluate(checkpoints / "plain", "moderate", 1, progress=False).episodes.iloc[0]
+    agent = rllib_sami.load(checkpoints / "plain")
+    env = gymnasium.make(row["environment"], split="moderate", max_steps=20)
+    total, length, contexts = play(agent, env, row)
+    assert (total, length) == (pytest.approx(row["return"], abs=1e-4), row["length"])  # alone in its batch
+    assert contexts == [None] * length
+    assert play(agent, env, row, explore=True)[0] != total
+
+
+def test_the_newest_checkpoint_of_an_experiment_without_ray(checkpoints):
+    assert rllib_sami.load(checkpoints / "experiment").action_space == gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32)
+    with pytest.raises(ValueError, match="no such folder"):
+        rllib_sami.load(checkpoints / "nothing")
+
+
+def test_memory_is_kept_until_reset(tmp_path):
+    agent = rllib_sami.load(export(tmp_path / "agent"))
+    obs = np.float32([0.5, -0.5, 1.0])
+    first, second = agent.act(obs), agent.act(obs)
+    assert not np.array_equal(first, second)
+    agent.reset()
+    np.testing.assert_array_equal(agent.act(obs.tolist()), first)
+    agent.reset()
+    torch.manual_seed(0)
+    agent.reset()
+    noisy = agent.act(obs, explore=True)
+    assert not np.array_equal(noisy, first)
+    torch.manual_seed(0)
+    agent.reset()
+    np.testing.assert_array_equal(agent.act(obs, explore=True), noisy)
+    for wrong in (obs[None], obs[:2], 0.5):
+        with pytest.raises(ValueError, match=r"The observation has shape .* reads \[3\], one observation at a time"):
+            agent.act(wrong)
+
+
+def test_an_encoder_that_reads_rewards_asks_for_them_from_the_second_step_on(tmp_path):
+    agent = rllib_sami.load(export(tmp_path / "agent", encoder_reward=True))
+    obs = np.zeros(3, np.float32)
+    first = agent.act(obs)
+    with pytest.raises(ValueError, match=r"encoder_reward=True.*act\(obs, reward\)"):
+        agent.act(obs)
+    second = agent.act(obs, 1.0)
+    agent.reset()
+    np.testing.assert_array_equal(agent.act(obs, 100.0), first)  # of the episode before
+    assert not np.array_equal(agent.act(obs, reward=-1.0), second)
+
+
+def test_observations_in_parts_are_flattened_in_the_order_of_their_space(tmp_path):
+    folder = export(tmp_path / "agent", "test/Parts", 3, Parts.action_space)
+    obs = {"goal": np.float32([7.0]), "velocity": np.float32([1.0, 2.0])}
+    flat = gymnasium.spaces.flatten(Parts.observation_space, obs)
+    assert flat.tolist() == [1.0, 2.0, 7.0]
+    expected = rllib_sami.load(folder).act(flat)
+    np.testing.assert_array_equal(rllib_sami.load(folder, observation_space=Parts.observation_space).act(obs), expected)
+    with pytest.raises(ValueError, match=re.escape("load(path, observation_space=env.observation_space)")):
+        rllib_sami.load(folder).act(obs)
+    ray.tune.register_env("test/Parts", lambda _: Parts())
+    np.testing.assert_array_equal(rllib_sami.load(folder).act(obs), expected)
