@@ -12,7 +12,7 @@ from ray.rllib.utils.annotations import override
 
 from .core.context_encoder import ContextEncoder
 from .core.contrast import ContrastConfig, SkillContrast
-from .rl_module import ENCODER_STATE, PREVIOUS_ACTION, ActingBatch, check_column, check_flat_boxes
+from .rl_module import ENCODER_STATE, PREVIOUS_ACTION, ActingBatch, check_column, check_flat_boxes, read_column
 
 ENCODER_SETTINGS = ("context_dim", "encoder_hidden_dim", "encoder_type", "normalize_context")
 
@@ -67,12 +67,14 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def contexts(self, batch: dict[str, Any]) -> torch.Tensor:
         """Contexts ``[B, T, D]`` of a learner's batch: ``obs`` and ``actions`` ``[B, T, ...]`` and ``state_in``."""
-        for column in (Columns.OBS, Columns.ACTIONS, Columns.STATE_IN):
-            check_column(self, batch, column)
-        obs, state = batch[Columns.OBS].flatten(2), batch[Columns.STATE_IN]
-        actions = batch[Columns.ACTIONS].reshape(*obs.shape[:2], -1)
-        previous_actions = torch.cat([state[PREVIOUS_ACTION][:, None], actions[:, :-1]], dim=1)
-        return self.encoder(torch.cat([obs, previous_actions], dim=-1), state[ENCODER_STATE])
+        obs = read_column(self, batch, Columns.OBS).flatten(2)
+        actions = read_column(self, batch, Columns.ACTIONS).reshape(*obs.shape[:2], -1)
+        check_column(self, batch, Columns.STATE_IN)
+        state, first_action = (
+            read_column(self, batch[Columns.STATE_IN], key) for key in (ENCODER_STATE, PREVIOUS_ACTION)
+        )
+        previous_actions = torch.cat([first_action[:, None], actions[:, :-1]], dim=1)
+        return self.encoder(torch.cat([obs, previous_actions], dim=-1), state)
 
     def no_sync(self) -> contextlib.AbstractContextManager:
         """What RLlib, with several learners, asks of a module in torch's DDP; ``ContrastLearner`` averages without."""
@@ -99,9 +101,8 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @override(TorchRLModule)
     def _forward_train(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
-        return {
-            Columns.ACTION_DIST_INPUTS: self.action_dist_inputs(batch[Columns.OBS].flatten(2), self.contexts(batch))
-        }
+        obs = read_column(self, batch, Columns.OBS).flatten(2)
+        return {Columns.ACTION_DIST_INPUTS: self.action_dist_inputs(obs, self.contexts(batch))}
 
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
         """One step. The action is drawn here, not by RLlib's connector, since the encoder reads it next."""

@@ -21,6 +21,7 @@ from .core.contrast import ContrastConfig
 from .core.networks import LOG_STD_MAX, LOG_STD_MIN, mlp
 from .core.sampling import ContrastSampling
 from .core.threads import set_num_threads
+from .rl_module import read_column
 
 
 class SaPPOTorchRLModule(ContextTorchRLModule, ValueFunctionAPI):
@@ -50,7 +51,7 @@ class SaPPOTorchRLModule(ContextTorchRLModule, ValueFunctionAPI):
 
     @override(ContextTorchRLModule)
     def _forward_train(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
-        obs, context = batch[Columns.OBS].flatten(2), self.contexts(batch)
+        obs, context = read_column(self, batch, Columns.OBS).flatten(2), self.contexts(batch)
         # Policy and value function read the same contexts, so these are made once.
         return {
             Columns.ACTION_DIST_INPUTS: self.action_dist_inputs(obs, context),
@@ -60,7 +61,8 @@ class SaPPOTorchRLModule(ContextTorchRLModule, ValueFunctionAPI):
     @override(ValueFunctionAPI)
     def compute_values(self, batch: dict[str, Any], embeddings: torch.Tensor | None = None) -> torch.Tensor:
         if embeddings is None:
-            embeddings = torch.cat([batch[Columns.OBS].flatten(2), self.contexts(batch)], dim=-1)
+            obs = read_column(self, batch, Columns.OBS).flatten(2)
+            embeddings = torch.cat([obs, self.contexts(batch)], dim=-1)
         return self.critic(embeddings).squeeze(-1)
 
 

@@ -9,7 +9,9 @@ import torch
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
+from rllib_sami import PlainSACConfig, SaPPOConfig
 from rllib_sami.rl_module import SaMITorchRLModule
+from rllib_sami.sappo import SaPPOTorchRLModule
 
 from .envs import HIGH, LOW, Walker, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -116,8 +118,72 @@ def test_an_encoder_that_reads_rewards_says_so_when_there_are_none():
     batch = {"obs": NO_STATE, "state_in": initial_state(module)}
     with pytest.raises(ValueError, match=r"encoder_reward=True.*no 'rewards'.*SaMIEnvRunner does"):
         module.forward_inference(batch)
+    with pytest.raises(ValueError, match=r"'rewards' has shape \[2\], but must have \[1\]"):
+        module.forward_inference(batch | {"rewards": np.zeros(2)})
     poor, rich = (module.forward_inference(batch | {"rewards": np.float32([r])})["actions"] for r in (0.0, 3.0))
     assert np.abs(poor - rich).max() > 100 * TOLERANCE
+
+
+def test_a_module_without_memory_needs_no_state(ray_cluster):
+    module = make_module(context_dim=0)
+    assert not module.is_stateful()
+    out = module.forward_inference({"obs": NO_STATE})
+    assert "state_out" not in out  # RLlib's own connectors take none that is empty
+    for how in (module.forward_inference, module.forward_exploration):
+        assert how({"obs": NO_STATE})["actions_for_env"].shape == (1, 2)
+    # A loop that serves any module hands on what there is.
+    again = module.forward_inference({"obs": NO_STATE.tolist(), "state_in": module.get_initial_state()})
+    assert again["state_out"] == {}
+    np.testing.assert_array_equal(again["actions"], out["actions"])
+
+    config = tiny(PlainSACConfig, env="test/Walker", context_dim=0, num_steps_sampled_before_learning_starts=60)
+    algo = config.env_runners(env_runner_cls=SingleAgentEnvRunner).build_algo()
+    algo.train()
+    assert np.isfinite(algo.train()["learners"]["default_policy"]["critic_loss"])
+    algo.stop()
+
+
+ENCODER_AND_ACTION = {"encoder": np.zeros((1, 32)), "previous_action": np.zeros((1, 2))}
+HOW_TO_CALL = r"module\.get_initial_state\(\).*module\.forward_inference\({'obs': obs, 'state_in': state}\)"
+
+
+@pytest.mark.parametrize("how", ["forward_inference", "forward_exploration"])
+@pytest.mark.parametrize("kind", ["SaMI", "SaPPO"])
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"obs": NO_STATE}, r"reads 'state_in', but got only \['obs'\]"),
+        ({}, r"reads 'obs', but got only \[\]"),
+        ({"obs": NO_STATE, "state_in": {"h": 0}}, r"reads 'encoder', but got only \['h'\]"),
+        ({"obs": NO_STATE[0], "state_in": ENCODER_AND_ACTION}, r"'obs' has shape \[5\].*\[B, 5\].*`obs\[None\]`"),
+        ({"obs": np.zeros((1, 9, 5)), "state_in": ENCODER_AND_ACTION}, r"'obs' has shape \[1, 9, 5\]"),
+        ({"obs": {"a": 1}, "state_in": ENCODER_AND_ACTION}, r"'obs' as one array of numbers, but got a dict"),
+        ({"obs": np.zeros((3, 5)), "state_in": ENCODER_AND_ACTION}, r"'encoder' of shape \[1, 32\].*\[3, 32\]"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused_with_the_way_to_call(kind, how, batch, message):
+    module = make_module() if kind == "SaMI" else make_sappo()
+    with pytest.raises(ValueError, match=rf"{message}.*{HOW_TO_CALL}"):
+        getattr(module, how)(batch)
+    fitting = getattr(module, how)({"obs": NO_STATE, "state_in": ENCODER_AND_ACTION})  # arrays, in double precision
+    assert fitting["state_out"]["encoder"].shape == (1, 32)
+
+
+def make_sappo():
+    config = SaPPOConfig().training(encoder_hidden_dim=16, context_dim=3)
+    return SaPPOTorchRLModule(
+        observation_space=Walker().observation_space, action_space=Walker().action_space,
+        model_config=config.model_config,
+    )  # fmt: skip
+
+
+def test_forward_train_says_what_it_reads():
+    with pytest.raises(ValueError, match=r"'obs' of shape \[B, T, 7\].*got \[1, 5\].*forward_inference"):
+        make_module().forward_train({"obs": NO_STATE})
+    for missing in ("obs", "actions", "state_in"):
+        whole = {"obs": torch.zeros(1, 4, 5), "actions": torch.zeros(1, 4, 2), "state_in": ENCODER_AND_ACTION}
+        with pytest.raises(ValueError, match=f"reads '{missing}', but got only"):
+            make_sappo().forward_train({key: value for key, value in whole.items() if key != missing})
 
 
 # --- State ----------------------------------------------------------------------------------------------------------
