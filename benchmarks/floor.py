@@ -68,7 +68,7 @@ class Shapes:
             len(batch["step_index"]) // config.updates_per_batch,
             acting.obs_dim,
             acting.action_dim,
-            acting.encoder_input_dim,
+            acting.encoder_input_dim + getattr(acting.encoder, "delta_dim", 0),
             networks.context_dim,
             networks.encoder_hidden_dim,
             networks.encoder_type,

@@ -38,6 +38,7 @@ PAPER = {  # the authors' settings for MuJoCo, as far as they make an update's w
     "encoder_critic_gradient": True,
     "normalize_context": False,
     "normalize_inputs": False,
+    "encoder_obs_delta": False,
     "averaged_context": False,
     "skill_weight": 1.0,
     "actor_hidden": [512, 512, 512],

@@ -19,6 +19,7 @@ from .config_checks import check_config, check_machine
 from .config_names import check_arguments
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
+from .core.schedules import Schedule, value_at
 from .core.update import UpdateConfig
 from .env_runner import RECENT_EPISODES, SaMIEnvRunner
 from .faults import Patience, warned_if_late
@@ -56,6 +57,7 @@ class SaMIConfig(ContextConfig):
         "updates_per_batch": 1,
         "contrast_interval": 1,
         "normalize_inputs": False,
+        "encoder_obs_delta": False,
         "averaged_context": False,
     }
 
@@ -66,6 +68,7 @@ class SaMIConfig(ContextConfig):
         self.encoder_hidden_dim = 64
         self.encoder_reward = False
         self.normalize_inputs = True
+        self.encoder_obs_delta = True
 
         # Contrast.
         self.contrast_interval = 1
@@ -112,6 +115,7 @@ class SaMIConfig(ContextConfig):
         *,
         encoder_reward: bool | None = NotProvided,
         normalize_inputs: bool | None = NotProvided,
+        encoder_obs_delta: bool | None = NotProvided,
         contrast_interval: int | None = NotProvided,
         encoder_critic_gradient: bool | None = NotProvided,
         key_encoder: bool | None = NotProvided,
@@ -125,7 +129,7 @@ class SaMIConfig(ContextConfig):
         target_entropy: str | float | None = NotProvided,
         train_episodes: int | None = NotProvided,
         loss_timesteps: int | None = NotProvided,
-        updates_per_env_step: float | None = NotProvided,
+        updates_per_env_step: Schedule | None = NotProvided,
         updates_per_batch: int | None = NotProvided,
         overlap_sampling: bool | None = NotProvided,
         num_steps_sampled_before_learning_starts: int | None = NotProvided,
@@ -145,6 +149,9 @@ class SaMIConfig(ContextConfig):
             encoder_reward: Whether the encoder reads the previous reward too; for tasks that only it tells apart.
             normalize_inputs: Whether the encoder standardises what it reads, by mean and standard deviation of the
                 steps that were learned from. Contexts tell tasks apart several times sooner.
+            encoder_obs_delta: Whether the encoder reads the change of the observation, ``o_t - o_{t-1}``, beside the
+                observation. What an action did is then there to be read, which matters most where observations lack
+                velocities.
             contrast_interval: Updates of actor and critics for each one of the encoder; above 1 only where the contrast
                 alone trains it. Divides ``updates_per_batch``. 1 to 8.
             encoder_critic_gradient: Whether the critics' loss trains the encoder too.
@@ -166,7 +173,7 @@ class SaMIConfig(ContextConfig):
             loss_timesteps: How many of their steps, drawn at random, enter the losses of an update; None takes all.
                 Contexts come from whole episodes all the same.
             updates_per_env_step: Gradient updates of actor and critics for each environment step, whatever the number
-                of env runners. 0.1 is one update every ten steps.
+                of env runners; a number or a schedule. 0.1 is one update every ten steps.
             updates_per_batch: Updates of actor and critics that share one batch of ``train_episodes``, encoded once:
                 each then learns from steps of many more episodes, for less. They are made together, once for every
                 ``updates_per_batch / updates_per_env_step`` steps. Above 1 only where the contrast alone trains the
@@ -326,7 +333,8 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
             return  # the second case: restored without the buffer, or with little in it, which has to fill first
 
         # A credit keeps the ratio of updates to environment steps the same for any number of runners.
-        self._update_credit += config.updates_per_env_step * sum(len(episode) for episode in episodes)
+        rate = value_at(config.updates_per_env_step, compat.env_steps_sampled(self))
+        self._update_credit += rate * sum(len(episode) for episode in episodes)
         num_updates = int(self._update_credit / config.updates_per_batch)
         if num_updates == 0:
             return

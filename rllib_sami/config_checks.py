@@ -34,6 +34,7 @@ _SWITCHES = (
     "key_encoder",
     "averaged_context",
     "normalize_inputs",
+    "encoder_obs_delta",
     "store_buffer_in_checkpoints",
     "compile_update",
     "mixed_precision",
@@ -54,12 +55,12 @@ def check_config(config: "SaMIConfig") -> None:
     if config.loss_timesteps is not None:
         _number(config, "loss_timesteps", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
     _check_batches(config)
-    for key in ("initial_alpha", "updates_per_env_step"):
-        _number(config, key, "a number above 0", lambda x: x > 0)
+    _number(config, "initial_alpha", "a number above 0", lambda x: x > 0)
+    _check_schedule(config, "updates_per_env_step", "a number above 0", 1.0, lambda x: x > 0)
     _number(config, "num_steps_sampled_before_learning_starts", "a number of at least 0", lambda x: x >= 0)
     _number(config, "tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
     for key in ("actor_lr", "critic_lr", "alpha_lr", "encoder_lr"):
-        _check_rate(config, key)
+        _check_schedule(config, key, "a number of at least 0", 1e-3, lambda x: x >= 0)
     if config.context_dim == 0:
         _check_no_context(config)
     else:
@@ -193,7 +194,11 @@ def _check_batches(config: "SaMIConfig") -> None:
 
 
 def _check_no_context(config: "SaMIConfig") -> None:
-    for key in ("encoder_critic_gradient", "encoder_reward", "has_contrast", "key_encoder", "normalize_inputs"):
+    trained_by, read = (
+        ("encoder_critic_gradient", "has_contrast", "key_encoder"),
+        ("encoder_reward", "normalize_inputs"),
+    )
+    for key in (*trained_by, *read, "encoder_obs_delta"):
         if getattr(config, key):
             setting, value = ("pairing", "None") if key == "has_contrast" else (key, "False")
             raise ValueError(
@@ -295,17 +300,23 @@ def _check_evaluation_splits(config: "SaMIConfig") -> None:
     config.evaluation_splits = list(splits)
 
 
-def _check_rate(config: "SaMIConfig", key: str) -> None:
+def _check_schedule(
+    config: "SaMIConfig", key: str, expected: str, example: float, holds: Callable[[Any], bool]
+) -> None:
     value = getattr(config, key)
     points = value if isinstance(value, list | tuple) else [[0, value], [1, value]]
     is_schedule = len(points) >= 2 and all(
-        isinstance(point, list | tuple) and len(point) == 2 and all(_is_number(x) and x >= 0 for x in point)
+        isinstance(point, list | tuple)
+        and len(point) == 2
+        and all(map(_is_number, point))
+        and point[0] >= 0
+        and holds(point[1])
         for point in points
     )
     if not (is_schedule and points[0][0] == 0):
         raise ValueError(
-            f"`{key}` is {value!r}, but must be a number of at least 0, or a schedule of [environment steps, rate] "
-            "pairs that begins at 0, such as [[0, 1e-3], [1_000_000, 1e-4]]."
+            f"`{key}` is {value!r}, but must be {expected}, or a schedule of [environment steps, rate] "
+            f"pairs that begins at 0, such as [[0, {example}], [1_000_000, {example / 10}]]."
         )
 
 

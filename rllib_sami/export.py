@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False}  # of agents that earlier versions exported
+# Of agents that earlier versions exported.
+NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False, "encoder_obs_delta": False}
 # What stands elsewhere in the file, or RLlib fills in by itself.
 _NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"}
 ALGORITHMS = {"SaMI": SaMI} | {

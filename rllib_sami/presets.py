@@ -48,7 +48,7 @@ class PlainSACConfig(SaMIConfig):
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or PlainSAC)
         self.context_dim = 0
-        self.normalize_inputs = False
+        self.normalize_inputs = self.encoder_obs_delta = False
         self.encoder_critic_gradient = False
         self.key_encoder = False
         self.train_episodes = 256

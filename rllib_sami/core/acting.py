@@ -103,11 +103,18 @@ class ArrayPolicy:
             inputs = [obs, previous_action]
             if self._networks.config.encoder_reward:
                 inputs.append(previous_reward)
+            memory: list[np.ndarray] = []
+            if self._encoder.delta_dim:
+                state, before, begun = np.split(state, [self._encoder.recurrent_dim, -1], axis=1)
+                inputs.append((obs - before) * begun)
+                memory = [obs, ones]
             if self._encoder.norm is not None:
                 standardized = (np.concatenate(inputs, axis=1) - self._mean) * self._inverse_deviation
                 inputs = [standardized.clip(-NORM_LIMIT, NORM_LIMIT, out=standardized)]
             inputs.append(ones)
             hidden, next_state = self._lstm(inputs, state) if self._is_lstm else self._gru(inputs, state, ones)
+            if memory:
+                next_state = np.concatenate([next_state, *memory], axis=1)
             context = np.concatenate([np.maximum(hidden, 0.0), ones], axis=1) @ self._head
             if self._encoder.normalize_context:
                 norm = np.sqrt(np.einsum("bd,bd->b", context, context))

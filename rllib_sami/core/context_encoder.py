@@ -71,6 +71,9 @@ class ContextEncoder(nn.Module):
         normalize_inputs: Standardise inputs by what ``norm`` was shown (``norm.show``), which SaMI's update does and a
             learner of one's own has to do. Tasks differ in small effects, which inputs of other sizes would hide for
             long.
+        delta_dim: How many of the first inputs, observations, are also read as their change ``o_t - o_{t-1}`` (0 at an
+            episode's first step). The recurrent layer then need not learn to subtract before it can learn what an
+            action did.
 
     Raises:
         ValueError: If ``encoder_type`` is unknown.
@@ -84,22 +87,49 @@ class ContextEncoder(nn.Module):
         encoder_type: str = "lstm",
         normalize_context: bool = True,
         normalize_inputs: bool = False,
+        delta_dim: int = 0,
     ):
         super().__init__()
         if encoder_type not in ENCODER_TYPES:
             raise ValueError(f"`encoder_type` is {encoder_type!r}, but must be one of {list(ENCODER_TYPES)}.")
         self.encoder_type = encoder_type
         self.normalize_context = normalize_context
-        self.input_dim, self.hidden_dim = input_dim, hidden_dim
-        self.norm = RunningNorm(input_dim) if normalize_inputs else None
+        self.input_dim, self.hidden_dim, self.delta_dim = input_dim, hidden_dim, delta_dim
+        self.norm = RunningNorm(input_dim + delta_dim) if normalize_inputs else None
         recurrent_class = nn.LSTM if encoder_type == "lstm" else nn.GRU
-        self.recurrent = recurrent_class(input_dim, hidden_dim, batch_first=True)
+        self.recurrent = recurrent_class(input_dim + delta_dim, hidden_dim, batch_first=True)
         self.head = nn.Linear(hidden_dim, context_dim)
 
     @property
     def state_dim(self) -> int:
-        """Numbers ``S`` in the recurrent state of one episode (an LSTM keeps hidden and cell state side by side)."""
+        """Numbers ``S`` in the recurrent state of one episode.
+
+        Hidden units, an LSTM's cell, and with ``delta_dim`` the observation before and a 1 that says there was one.
+        """
+        return self.recurrent_dim + (self.delta_dim + 1 if self.delta_dim else 0)
+
+    @property
+    def recurrent_dim(self) -> int:
+        """Numbers in the state of the recurrent layer alone."""
         return 2 * self.hidden_dim if self.encoder_type == "lstm" else self.hidden_dim
+
+    def features(self, inputs: Tensor, state: Tensor | None = None) -> Tensor:
+        """What the recurrent layer reads, before it is standardised: inputs and the change of observations.
+
+        Args:
+            inputs: ``[B, T, I]``.
+            state: ``[B, S]`` before the first of these steps; None at the start of episodes.
+
+        Returns:
+            ``[B, T, I + delta_dim]``.
+        """
+        if not self.delta_dim:
+            return inputs
+        obs = inputs[..., : self.delta_dim]
+        before = obs[:, :1]
+        if state is not None:
+            before = torch.where(state[:, None, -1:] > 0, state[:, None, self.recurrent_dim : -1], before)
+        return torch.cat([inputs, obs.diff(dim=1, prepend=before)], dim=-1)
 
     def forward(self, inputs: Tensor, state: Tensor | None = None) -> Tensor:
         """Reads whole episodes, each from its first step on, or what follows a recurrent state.
@@ -111,10 +141,12 @@ class ContextEncoder(nn.Module):
         Returns:
             Contexts ``[B, T, D]``.
         """
+        inputs = self.features(inputs, state)
         inputs = inputs if self.norm is None else self.norm(inputs)
         initial: Any = None
         if state is not None:  # torch wants a leading axis of layers
-            parts = tuple(part.contiguous() for part in state[None].split(self.hidden_dim, dim=-1))
+            of_layer = state[None, :, : self.recurrent_dim]
+            parts = tuple(part.contiguous() for part in of_layer.split(self.hidden_dim, dim=-1))
             initial = parts if self.encoder_type == "lstm" else parts[0]
         hidden, _ = self.recurrent(inputs, initial)
         return self._context(hidden)
@@ -129,15 +161,18 @@ class ContextEncoder(nn.Module):
         Returns:
             Context ``[B, D]`` and the next state ``[B, S]``.
         """
+        memory = [inputs[:, : self.delta_dim], torch.ones_like(inputs[:, :1])] if self.delta_dim else []
+        inputs = self.features(inputs[:, None], state)[:, 0]
         inputs = inputs if self.norm is None else self.norm(inputs)
         rnn = self.recurrent
         weights: Any = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
+        of_layer = state[:, : self.recurrent_dim]
         if self.encoder_type == "lstm":
             # Views suffice: the cell only reads them.
-            hidden, cell = torch.lstm_cell(inputs, tuple(state.split(self.hidden_dim, dim=-1)), *weights)
-            return self._context(hidden), torch.cat([hidden, cell], dim=-1)
-        hidden = torch.gru_cell(inputs, state, *weights)
-        return self._context(hidden), hidden
+            hidden, cell = torch.lstm_cell(inputs, tuple(of_layer.split(self.hidden_dim, dim=-1)), *weights)
+            return self._context(hidden), torch.cat([hidden, cell, *memory], dim=-1)
+        hidden = torch.gru_cell(inputs, of_layer, *weights)
+        return self._context(hidden), torch.cat([hidden, *memory], dim=-1)
 
     def _context(self, hidden: Tensor) -> Tensor:
         context = self.head(F.relu(hidden))

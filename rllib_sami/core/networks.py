@@ -101,6 +101,7 @@ class NetworkConfig:
         encoder_reward: Whether the encoder reads the previous reward too.
         normalize_context: Whether contexts lie on the unit sphere.
         normalize_inputs: Whether the encoder standardises what it reads.
+        encoder_obs_delta: Whether the encoder reads the change of the observation too.
         actor_hidden: Hidden layer sizes of the actor.
         critic_hidden: Hidden layer sizes of each critic.
         initial_alpha: Entropy coefficient at the start.
@@ -115,6 +116,7 @@ class NetworkConfig:
     encoder_reward: bool = False
     normalize_context: bool = True
     normalize_inputs: bool = False
+    encoder_obs_delta: bool = False
     actor_hidden: tuple[int, ...] = (256, 256)
     critic_hidden: tuple[int, ...] = (256, 256)
     initial_alpha: float = 1.0
@@ -138,6 +140,7 @@ class ActorNetworks(nn.Module):
                 config.encoder_type,
                 config.normalize_context,
                 config.normalize_inputs,
+                obs_dim if config.encoder_obs_delta else 0,
             )
         self.actor = Actor(obs_dim + config.context_dim, action_dim, config.actor_hidden)
 

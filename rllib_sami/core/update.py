@@ -121,7 +121,8 @@ def update(
     flat, now = batch["rows"].flatten(0, 1), batch["step_index"]  # [B R, F], [N]
     norms = [encoder.norm for encoder in (query_encoder, key_encoder) if getattr(encoder, "norm", None) is not None]
     if norms:
-        mean, variance = _moments(flat[now][:, :input_dim], average_gradients)
+        features = query_encoder.features(batch["rows"][..., :input_dim]).flatten(0, 1)
+        mean, variance = _moments(features[now], average_gradients)
         for norm in norms:
             norm.show(mean, variance)
 

@@ -173,6 +173,8 @@ def test_defaults_are_valid_and_good_values_pass(config_class):
         "encoder_critic_gradient": True,
         "averaged_context": False,
         "normalize_inputs": False,
+        "encoder_obs_delta": False,
+        "updates_per_env_step": [[0, 1.0], [1_000, 0.1]],
         "skill_weight": 0,
     }
     config = tiny(config_class).training(**good)

@@ -8,6 +8,7 @@ import pytest
 from ray.util import debug
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat
+from rllib_sami.core.schedules import value_at
 
 from .tiny import flat_state, tiny, weights_of
 
@@ -97,6 +98,7 @@ def test_a_rate_of_zero_keeps_its_network():
         (0, 1, 25, 0.1),
         (0, 8, 1, 0.3),
         (0, 4, 5, 1.5),
+        (0, 1, 25, [[0, 1.0], [200, 0.2]]),
         pytest.param(2, 2, 5, 0.1, marks=pytest.mark.slow),
     ],
 )
@@ -115,7 +117,8 @@ def test_updates_for_each_step_keep_their_ratio(runners, slots, fragment, ratio)
     assert steps == added == 4 * math.ceil(100 / round_length) * round_length
     # Steps of random actions, in whole rounds, come before it.
     warm_up = math.ceil(100 / round_length) * round_length
-    assert updates + credit == pytest.approx(ratio * (steps - warm_up))
+    rounds = range(warm_up + round_length, int(steps) + 1, round_length)
+    assert updates + credit == pytest.approx(sum(round_length * value_at(ratio, step) for step in rounds))
     assert 0 <= credit <= 1
 
 
@@ -142,12 +145,13 @@ def test_batches_of_four_updates_and_two_contrasts(learners):
 
 def test_settings_of_earlier_versions_stay_as_they_were():
     state = SaCCMConfig().training(train_episodes=6, encoder_critic_gradient=True, loss_timesteps=None).get_state()
-    new = {*BATCHES, "normalize_inputs", "averaged_context", "skill_weight"}
+    new = {*BATCHES, "normalize_inputs", "encoder_obs_delta", "averaged_context", "skill_weight"}
     older = {key: value for key, value in state.items() if key not in new}
     config = SaCCMConfig.from_state(older).environment("SaMI/Pendulum-v0")
     config.validate()
     assert (config.updates_per_batch, config.contrast_interval) == (1, 1)
     assert (config.normalize_inputs, config.averaged_context, config.skill_weight) == (False, False, 1.0)
+    assert not config.encoder_obs_delta
     sappo = {key: value for key, value in SaPPOConfig().get_state().items() if key not in new}
     assert SaPPOConfig.from_state(sappo).skill_weight == 1.0
     assert SaCCMConfig.from_state(SaCCMConfig().get_state()).updates_per_batch == 32

@@ -20,19 +20,23 @@ def steps(num_steps, batch, seed=0):
 @pytest.mark.parametrize("encoder_reward", [False, True])
 @pytest.mark.parametrize("normalize_context", [False, True])
 @pytest.mark.parametrize("normalize_inputs", [False, True])
+@pytest.mark.parametrize("encoder_obs_delta", [False, True])
 @pytest.mark.parametrize("batch", [1, 7])
-def test_numpy_acts_as_torch_over_many_steps(encoder_type, encoder_reward, normalize_context, normalize_inputs, batch):
+def test_numpy_acts_as_torch_over_many_steps(
+    encoder_type, encoder_reward, normalize_context, normalize_inputs, encoder_obs_delta, batch
+):
     torch.manual_seed(0)
     config = NetworkConfig(
         encoder_type=encoder_type,
         encoder_reward=encoder_reward,
         normalize_context=normalize_context,
         normalize_inputs=normalize_inputs,
+        encoder_obs_delta=encoder_obs_delta,
         actor_hidden=(16, 8),
     )
     networks = ActorNetworks(OBS, ACTIONS, config)
     if normalize_inputs:
-        width = networks.encoder_input_dim
+        width = len(networks.encoder.norm.mean)
         networks.encoder.norm.show(torch.linspace(-1, 1, width), torch.linspace(0.05, 9, width))
     policy = make_policy(networks)
     assert isinstance(policy, ArrayPolicy)
@@ -51,7 +55,7 @@ def test_numpy_acts_as_torch_over_many_steps(encoder_type, encoder_reward, norma
 
 def test_steps_equal_a_pass_over_the_sequence():
     torch.manual_seed(1)
-    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig())
+    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig(encoder_obs_delta=True))
     policy, batch = ArrayPolicy(networks), 4
     state = np.zeros((batch, networks.encoder.state_dim), np.float32)
     inputs, contexts = [], []

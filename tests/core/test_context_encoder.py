@@ -71,6 +71,32 @@ def test_state_is_twice_as_wide_for_an_lstm():
     assert ContextEncoder(5, hidden_dim=16, encoder_type="gru").state_dim == 16
 
 
+# --- Change of observations -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_change_of_observations_is_the_same_in_steps_in_parts_and_in_whole(kind):
+    encoder = ContextEncoder(5, hidden_dim=16, encoder_type=kind, normalize_inputs=True, delta_dim=3)
+    inputs = 3 * torch.randn(4, 20, 5)
+    encoder.norm.show(torch.randn(8), torch.rand(8) + 0.5)
+    with torch.no_grad():
+        whole, state = encoder(inputs), torch.zeros(4, encoder.state_dim)
+        from_zeros = encoder(inputs[:, :8], state)
+        for t in range(8):
+            context, state = encoder.step(inputs[:, t], state)
+            torch.testing.assert_close(context, whole[:, t], atol=1e-5, rtol=0)
+        rest = encoder(inputs[:, 8:], state)
+    torch.testing.assert_close(from_zeros, whole[:, :8], atol=1e-5, rtol=0)
+    torch.testing.assert_close(rest, whole[:, 8:], atol=1e-5, rtol=0)
+
+
+def test_change_of_observations_is_that_from_the_step_before_and_none_at_the_first():
+    encoder = ContextEncoder(3, delta_dim=2)
+    inputs = torch.tensor([[[1.0, 2.0, 9.0], [4.0, 0.0, 8.0], [4.5, 1.0, 7.0]]])
+    expected = torch.tensor([[[0.0, 0.0], [3.0, -2.0], [0.5, 1.0]]])
+    torch.testing.assert_close(encoder.features(inputs), torch.cat([inputs, expected], dim=-1))
+
+
 def test_unknown_type_is_an_error_naming_it_and_the_known_ones():
     with pytest.raises(ValueError, match=r"'transformer'.*'lstm', 'gru'"):
         ContextEncoder(5, encoder_type="transformer")
