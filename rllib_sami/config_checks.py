@@ -194,11 +194,8 @@ def _check_batches(config: "SaMIConfig") -> None:
 
 
 def _check_no_context(config: "SaMIConfig") -> None:
-    trained_by, read = (
-        ("encoder_critic_gradient", "has_contrast", "key_encoder"),
-        ("encoder_reward", "normalize_inputs"),
-    )
-    for key in (*trained_by, *read, "encoder_obs_delta"):
+    trained_by = ("encoder_critic_gradient", "has_contrast", "key_encoder")
+    for key in (*trained_by, "encoder_reward", "normalize_inputs", "encoder_obs_delta"):
         if getattr(config, key):
             setting, value = ("pairing", "None") if key == "has_contrast" else (key, "False")
             raise ValueError(
