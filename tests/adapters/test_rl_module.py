@@ -19,6 +19,7 @@ from .tiny import differences, runner_of, store_of, tiny
 
 TOLERANCE = 1e-5
 NO_STATE = np.float32([[0.3, -0.2, 0.1, 0.0, 0.0]])
+STATE_DIM = 2 * 16 + 5 + 1  # hidden units and cell, the observation before, whether there was one
 MODULE_PATH = "learner_group/learner/rl_module/default_policy"
 
 
@@ -76,7 +77,7 @@ def test_exploration_samples_the_tanh_gaussian_and_inference_is_its_mode():
     noise = torch.randn(1, 2)
     with torch.no_grad():
         context, _ = module.acting.encoder.step(
-            torch.cat([torch.from_numpy(NO_STATE), torch.zeros(1, 2)], 1), torch.zeros(1, 32)
+            torch.cat([torch.from_numpy(NO_STATE), torch.zeros(1, 2)], 1), torch.zeros(1, STATE_DIM)
         )
         mean, log_std = module.acting.actor(torch.from_numpy(NO_STATE), context)
     np.testing.assert_allclose(sampled, torch.tanh(mean + log_std.exp() * noise), atol=TOLERANCE)
@@ -93,7 +94,7 @@ def test_a_time_axis_of_one_comes_back():
     for key in ("actions", "actions_for_env"):
         assert timed[key].shape == (4, 1, 2)
         np.testing.assert_array_equal(timed[key][:, 0], flat[key])
-    assert timed["state_out"]["encoder"].shape == flat["state_out"]["encoder"].shape == (4, 32)
+    assert timed["state_out"]["encoder"].shape == flat["state_out"]["encoder"].shape == (4, STATE_DIM)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ HOW_TO_CALL = r"module\.get_initial_state\(\).*module\.forward_inference\({'obs'
     ],
 )
 def test_a_batch_that_does_not_fit_is_refused_with_the_way_to_call(kind, how, batch, message):
-    module = make_module() if kind == "SaMI" else make_sappo()
+    module = make_module(encoder_obs_delta=False) if kind == "SaMI" else make_sappo()
     with pytest.raises(ValueError, match=rf"{message}.*{HOW_TO_CALL}"):
         getattr(module, how)(batch)
     fitting = getattr(module, how)({"obs": NO_STATE, "state_in": ENCODER_AND_ACTION})  # arrays, in double precision
