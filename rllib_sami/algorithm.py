@@ -1,6 +1,7 @@
 """``SaMIConfig`` and ``SaMI``: the whole family as an RLlib algorithm."""
 
 import logging
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from ray.util.debug import log_once
 
 from . import array_files, checkpoint_files, compat
 from .base import CheckedAlgorithm, ContextConfig
-from .config_checks import check_config, check_machine
+from .config_checks import check_machine, sami_together, sami_values
 from .config_names import check_arguments
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
@@ -235,10 +236,19 @@ class SaMIConfig(ContextConfig):
             self.evaluation_splits = evaluation_splits
         return self
 
-    @override(AlgorithmConfig)
-    def validate(self) -> None:
-        super().validate()
-        check_config(self)
+    @override(ContextConfig)
+    def wrong_values(self) -> Iterator[str]:
+        yield from super().wrong_values()
+        yield from sami_values(self)
+
+    @override(ContextConfig)
+    def wrong_together(self) -> Iterator[str]:
+        yield from sami_together(self)
+
+    @property
+    @override(ContextConfig)
+    def trains_memory(self) -> bool:
+        return bool(self.context_dim and self.encoder_critic_gradient)
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

@@ -1,6 +1,7 @@
 """What this package's algorithms share, whatever they build on: settings of the contrast, mistakes refused early."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,8 +11,11 @@ from ray.rllib.utils.annotations import override
 
 from . import checkpoint_files, compat
 from .checkpoint_checks import check_checkpoint
-from .config_names import check_arguments, check_keys
+from .config_checks import context_values
+from .config_names import check_arguments, check_keys, refuse
 from .environment_checks import check_environment
+from .mapped_settings import adopt, in_our_terms
+from .unused_settings import refusals, warn_of_unused
 
 
 class ContextConfig(AlgorithmConfig):
@@ -114,8 +118,10 @@ class ContextConfig(AlgorithmConfig):
             This config.
         """
         own = {key: value for key, value in locals().items() if key not in ("self", "kwargs", "__class__")}
+        mapped, kwargs = in_our_terms(self, kwargs)
         check_arguments(self, "training", kwargs)
         super().training(**kwargs)
+        self._set(mapped)
         self._set(own)
         return self
 
@@ -127,8 +133,28 @@ class ContextConfig(AlgorithmConfig):
 
     @override(AlgorithmConfig)
     def update_from_dict(self, config_dict: dict[str, Any]) -> "ContextConfig":
-        check_keys(self, config_dict)
-        return super().update_from_dict(config_dict)
+        mapped, rest = in_our_terms(self, config_dict)
+        check_keys(self, rest)
+        return super().update_from_dict(mapped | rest)
+
+    @override(AlgorithmConfig)
+    def validate(self) -> None:
+        mistakes = [*adopt(self), *self.wrong_values(), *refusals(self)]
+        try:
+            super().validate()
+        except ValueError as error:
+            mistakes.append(str(error))
+        refuse(mistakes)
+        refuse([*self.wrong_together()])
+        warn_of_unused(self)
+
+    def wrong_values(self) -> Iterator[str]:
+        """Messages about single settings that are wrong, one for each."""
+        yield from context_values(self)
+
+    def wrong_together(self) -> Iterator[str]:
+        """Messages about settings that do not go together, looked at when each one is right."""
+        yield from ()
 
     @classmethod
     @override(AlgorithmConfig)
@@ -155,6 +181,11 @@ class ContextConfig(AlgorithmConfig):
     def has_contrast(self) -> bool:
         """Whether there is a contrastive loss."""
         return self.pairing is not None and self.contrast_coeff > 0
+
+    @property
+    def trains_memory(self) -> bool:
+        """Whether a loss of actor or critics trains the recurrent encoder."""
+        return False
 
 
 class CheckedAlgorithm(Algorithm):

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -15,12 +15,10 @@ from .core.compilation import check_compilation
 from .core.context_encoder import ENCODER_TYPES
 from .core.contrast import OBJECTIVES
 from .core.losses import SIMILARITIES
-from .core.networks import NetworkConfig
 from .core.pairing import PAIRINGS
 from .env_runner import SaMIEnvRunner
 from .evaluation.in_training import ENV_STEPS
 from .replay_buffer import TaskEpisodeReplayBuffer
-from .unused_settings import refuse_unused, warn_of_unused
 
 if TYPE_CHECKING:
     from .algorithm import SaMIConfig
@@ -41,181 +39,153 @@ _SWITCHES = (
 )
 
 
-def check_config(config: "SaMIConfig") -> None:
-    """Checks the fields that this package adds, and resolves class paths among them.
+def context_values(config: "ContextConfig") -> Iterator[str]:
+    """What is wrong with settings of context encoder and contrast, and what no algorithm here can do."""
+    for key in ("encoder_hidden_dim", "contrast_timesteps", "num_negatives"):
+        yield from _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+    yield from _number(config, "contrast_episodes", "a whole number of at least 4", lambda x: is_int(x) and x >= 4)
+    if config.num_torch_threads is not None:
+        expected = "a whole number of at least 1, or None"
+        yield from _number(config, "num_torch_threads", expected, lambda x: is_int(x) and x >= 1)
+    yield from _number(config, "temperature", "a number above 0", lambda x: x > 0)
+    for key in ("contrast_coeff", "skill_weight"):
+        yield from _number(config, key, "a number of at least 0", lambda x: x >= 0)
+    yield from _number(config, "key_encoder_tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
+    yield from _number(config, "gamma", "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    yield from _number(config, "positive_fraction", "a number between 0 and 1", lambda x: 0 < x < 1)
+    if config.grad_clip is not None:
+        yield from _number(config, "grad_clip", "a number above 0, or None", lambda x: x > 0)
+    for key in ("normalize_context", "return_gap_weight"):
+        yield from _switch(config, key)
+    for key in ("actor_hidden", "critic_hidden"):
+        sizes = getattr(config, key)
+        if not isinstance(sizes, list | tuple) or not sizes or not all(is_int(size) and size >= 1 for size in sizes):
+            yield f"`{key}` is {sizes!r}, but must be a list of layer sizes such as [256, 256]."
+    yield from _one_of(config, "encoder_type", ENCODER_TYPES)
+    yield from _one_of(config, "objective", OBJECTIVES)
+    yield from _one_of(config, "similarity", SIMILARITIES)
+    yield from _one_of(config, "pairing", (*PAIRINGS, None))
+    if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
+        yield "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."
+    if config.is_multi_agent:
+        yield "Multi-agent environments are not supported: `policies` must be left as it is."
 
-    Raises:
-        ValueError: Naming the field, its value, what was expected and what to do.
-    """
-    check_context(config)
+
+def sami_values(config: "SaMIConfig") -> Iterator[str]:
+    """What is wrong with single settings of SaMI; resolves class paths among them."""
     for key in _SWITCHES:
-        _switch(config, key)
-    _number(config, "context_dim", "a whole number of at least 0", lambda x: is_int(x) and x >= 0)
-    _number(config, "train_episodes", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+        yield from _switch(config, key)
+    yield from _number(config, "context_dim", "a whole number of at least 0", lambda x: is_int(x) and x >= 0)
+    for key in ("train_episodes", "updates_per_batch", "contrast_interval"):
+        yield from _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
     if config.loss_timesteps is not None:
-        _number(config, "loss_timesteps", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
-    _check_batches(config)
-    _number(config, "initial_alpha", "a number above 0", lambda x: x > 0)
-    _check_schedule(config, "updates_per_env_step", "a number above 0", 1.0, lambda x: x > 0)
-    _number(config, "num_steps_sampled_before_learning_starts", "a number of at least 0", lambda x: x >= 0)
-    _number(config, "tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
+        expected = "a whole number of at least 1, or None"
+        yield from _number(config, "loss_timesteps", expected, lambda x: is_int(x) and x >= 1)
+    yield from _number(config, "initial_alpha", "a number above 0", lambda x: x > 0)
+    yield from _schedule(config, "updates_per_env_step", "a number above 0", 1.0, lambda x: x > 0)
+    yield from _number(config, "num_steps_sampled_before_learning_starts", "a number of at least 0", lambda x: x >= 0)
+    yield from _number(config, "tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
     for key in ("actor_lr", "critic_lr", "alpha_lr", "encoder_lr"):
-        _check_schedule(config, key, "a number of at least 0", 1e-3, lambda x: x >= 0)
-    if config.context_dim == 0:
-        _check_no_context(config)
+        yield from _schedule(config, key, "a number of at least 0", 1e-3, lambda x: x >= 0)
+    if config.target_entropy != "auto" and not _is_number(config.target_entropy):
+        yield f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'."
+    mode: Any = config.gym_env_vectorize_mode
+    if str(getattr(mode, "value", mode)).lower() != gym.VectorizeMode.SYNC.value:  # RLlib before 2.51 says "SYNC"
+        yield (
+            f"`gym_env_vectorize_mode` is {mode!r}, but must be 'sync': environments are "
+            "stepped in their runner's process. Use more env runners (`num_env_runners`) for more processes."
+        )
+    yield from _replay_buffer(config)
+    try:
+        if isinstance(config.env_runner_cls, str):
+            config.env_runner_cls = compat.load_class(config.env_runner_cls, "env_runner_cls")
+    except ValueError as error:
+        yield str(error)
     else:
-        _check_encoder_is_trained(config, "encoder_critic_gradient")
+        runner_class = config.env_runner_cls
+        if not (isinstance(runner_class, type) and issubclass(runner_class, SingleAgentEnvRunner)):
+            yield f"`env_runner_cls` is {config.env_runner_cls!r}, but must be a SingleAgentEnvRunner."
+    yield from _evaluation_splits(config)
+
+
+def sami_together(config: "SaMIConfig") -> Iterator[str]:
+    """What is wrong with settings of SaMI that do not go together, each of which is right."""
+    yield from _batches(config)
+    yield from _no_context(config) if config.context_dim == 0 else _trained_encoder(config, "encoder_critic_gradient")
     if config.has_contrast and not config.key_encoder:
-        raise ValueError(
+        yield (
             f"`pairing` is {config.pairing!r}, but `key_encoder` is False, and a contrast needs its keys. Set "
             "`pairing` to None, or `key_encoder` to True (as SaCCM, SaTESAC and CCM have it)."
         )
     if config.averaged_context and not (config.has_contrast and not config.encoder_critic_gradient):
-        raise ValueError(
+        yield (
             "`averaged_context` is True, but the contrast alone must train the encoder then: `pairing` is "
             f"{config.pairing!r}, `contrast_coeff` {config.contrast_coeff}, `encoder_critic_gradient` "
             f"{config.encoder_critic_gradient}. Set `averaged_context` to False (and `key_encoder_tau` to 0.05), or "
             "the others as SaCCM has them."
         )
-    if config.target_entropy != "auto" and not _is_number(config.target_entropy):
-        raise ValueError(f"`target_entropy` is {config.target_entropy!r}, but must be a number or 'auto'.")
-    if config.lr is not None:
-        raise ValueError(
-            f"`lr` is {config.lr}, but each network has its own rate: set `actor_lr`, `critic_lr`, `encoder_lr` and "
-            "`alpha_lr`, and leave `lr` at None."
-        )
-    if config.grad_clip_by != "global_norm":
-        raise ValueError(
-            f"`grad_clip_by` is {config.grad_clip_by!r}, but must be 'global_norm': gradients are clipped by the norm "
-            "over each of encoder, critics and actor."
-        )
-    _check_model_config(config, NetworkConfig.__dataclass_fields__.keys())
-    mode: Any = config.gym_env_vectorize_mode
-    if str(getattr(mode, "value", mode)).lower() != gym.VectorizeMode.SYNC.value:  # RLlib before 2.51 says "SYNC"
-        raise ValueError(
-            f"`gym_env_vectorize_mode` is {mode!r}, but must be 'sync': environments are "
-            "stepped in their runner's process. Use more env runners (`num_env_runners`) for more processes."
-        )
-    _check_replay_buffer(config)
-    if isinstance(config.env_runner_cls, str):
-        config.env_runner_cls = compat.load_class(config.env_runner_cls, "env_runner_cls")
-    runner_class = config.env_runner_cls
-    if not (isinstance(runner_class, type) and issubclass(runner_class, SingleAgentEnvRunner)):
-        raise ValueError(f"`env_runner_cls` is {config.env_runner_cls!r}, but must be a SingleAgentEnvRunner.")
-    _check_evaluation_splits(config)
-    refuse_unused(config)
-    warn_of_unused(config)
 
 
-def check_context(config: "ContextConfig") -> None:
-    """Checks the settings of context encoder and contrast, and what no algorithm here can do.
-
-    Raises:
-        ValueError: Naming the field, its value, what was expected and what to do.
-    """
-    for key in ("encoder_hidden_dim", "contrast_timesteps", "num_negatives"):
-        _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
-    _number(config, "contrast_episodes", "a whole number of at least 4", lambda x: is_int(x) and x >= 4)
-    if config.num_torch_threads is not None:
-        _number(config, "num_torch_threads", "a whole number of at least 1, or None", lambda x: is_int(x) and x >= 1)
-    _number(config, "temperature", "a number above 0", lambda x: x > 0)
-    for key in ("contrast_coeff", "skill_weight"):
-        _number(config, key, "a number of at least 0", lambda x: x >= 0)
-    _number(config, "key_encoder_tau", "a number in (0, 1]", lambda x: 0 < x <= 1)
-    _number(config, "gamma", "a number in [0, 1]", lambda x: 0 <= x <= 1)
-    _number(config, "positive_fraction", "a number between 0 and 1", lambda x: 0 < x < 1)
-    if config.grad_clip is not None:
-        _number(config, "grad_clip", "a number above 0, or None", lambda x: x > 0)
-    for key in ("normalize_context", "return_gap_weight"):
-        _switch(config, key)
-    for key in ("actor_hidden", "critic_hidden"):
-        sizes = getattr(config, key)
-        if not isinstance(sizes, list | tuple) or not sizes or not all(is_int(size) and size >= 1 for size in sizes):
-            raise ValueError(f"`{key}` is {sizes!r}, but must be a list of layer sizes such as [256, 256].")
-    _one_of(config, "encoder_type", ENCODER_TYPES)
-    _one_of(config, "objective", OBJECTIVES)
-    _one_of(config, "similarity", SIMILARITIES)
-    _one_of(config, "pairing", (*PAIRINGS, None))
-    if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
-        raise ValueError(
-            "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."
-        )
-    if config.is_multi_agent:
-        raise ValueError("Multi-agent environments are not supported: `policies` must be left as it is.")
-
-
-def check_sappo(config: "SaPPOConfig") -> None:
-    """Checks SaPPO's fields; those of PPO are RLlib's to check.
-
-    Raises:
-        ValueError: Naming the field, its value, what was expected and what to do.
-    """
-    check_context(config)
-    _number(config, "context_dim", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
-    _switch(config, "encoder_ppo_gradient")
-    _check_encoder_is_trained(config, "encoder_ppo_gradient")
-    _number(config, "contrast_capacity", "a whole number of at least 2", lambda x: is_int(x) and x >= 2)
+def sappo_values(config: "SaPPOConfig") -> Iterator[str]:
+    """What is wrong with single settings of SaPPO; those of PPO are RLlib's to check."""
+    yield from _number(config, "context_dim", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+    yield from _switch(config, "encoder_ppo_gradient")
+    yield from _number(config, "contrast_capacity", "a whole number of at least 2", lambda x: is_int(x) and x >= 2)
     if config.encoder_reward:
-        raise ValueError(
+        yield (
             f"`encoder_reward` is {config.encoder_reward!r}, but RLlib's own env runners, on which SaPPO samples, do "
             "not hand rewards on. Leave it, and put the previous reward into the observation."
         )
-    _check_model_config(config, config._model_config_auto_includes.keys() - {"max_seq_len"})
     if isinstance(config.env_runner_cls, type) and issubclass(config.env_runner_cls, SaMIEnvRunner):
-        raise ValueError(
-            "`env_runner_cls` is SaMIEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
-        )
-    warn_of_unused(config)
+        yield "`env_runner_cls` is SaMIEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
 
 
-def _check_batches(config: "SaMIConfig") -> None:
-    for key in ("updates_per_batch", "contrast_interval"):
-        _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+def sappo_together(config: "SaPPOConfig") -> Iterator[str]:
+    """What is wrong with settings of SaPPO that do not go together."""
+    yield from _trained_encoder(config, "encoder_ppo_gradient")
+
+
+def _batches(config: "SaMIConfig") -> Iterator[str]:
     number, interval = config.updates_per_batch, config.contrast_interval
     one_each = "`updates_per_batch` and `contrast_interval` to 1 (and `train_episodes` to 6 or so)"
     own = " and `averaged_context` to False" if config.averaged_context else ""
     if max(number, interval) > 1 and config.encoder_critic_gradient:
         key = "updates_per_batch" if number > 1 else "contrast_interval"
-        raise ValueError(
+        yield (
             f"`{key}` is {getattr(config, key)}, but `encoder_critic_gradient` is True: every update trains the "
             f"encoder and needs contexts of its own. Set {one_each}{own}, or "
             "`encoder_critic_gradient` to False."
         )
     if number > 1 and config.loss_timesteps is None:
-        raise ValueError(
+        yield (
             f"`updates_per_batch` is {number}, but `loss_timesteps` is None (all steps): they cannot be shared out "
             f"among updates. Set `loss_timesteps` to a number such as 256, or {one_each}."
         )
     if number % interval:
-        raise ValueError(
+        yield (
             f"`contrast_interval` is {interval}, but must divide `updates_per_batch`, which is {number}. Set "
             f"`updates_per_batch` to {interval} or a multiple of it, or `contrast_interval` to 1."
         )
 
 
-def _check_no_context(config: "SaMIConfig") -> None:
+def _no_context(config: "SaMIConfig") -> Iterator[str]:
     trained_by = ("encoder_critic_gradient", "has_contrast", "key_encoder")
     for key in (*trained_by, "encoder_reward", "normalize_inputs", "encoder_obs_delta"):
         if getattr(config, key):
             setting, value = ("pairing", "None") if key == "has_contrast" else (key, "False")
-            raise ValueError(
+            yield (
                 f"`context_dim` is 0, so there is no context encoder, but `{setting}` is {getattr(config, setting)!r}. "
                 f"Set `{setting}` to {value} (as PlainSAC has it), or `context_dim` to at least 1."
             )
 
 
-def _check_encoder_is_trained(config: "ContextConfig", switch: str) -> None:
+def _trained_encoder(config: "ContextConfig", switch: str) -> Iterator[str]:
     if not getattr(config, switch) and not config.has_contrast:
-        raise ValueError(
+        yield (
             f"`{switch}` is False and there is no contrast (`pairing` {config.pairing!r}, "
             f"`contrast_coeff` {config.contrast_coeff}), so nothing would train the context encoder. Set "
             f"`{switch}` to True, or `pairing` to one of {list(PAIRINGS)} and `contrast_coeff` above 0."
         )
-
-
-def _check_model_config(config: "ContextConfig", settings: Set[str]) -> None:
-    for key in settings & compat.user_model_config(config).keys():
-        raise ValueError(f"`model_config` has the key {key!r}, which is a setting of its own: `training({key}=...)`.")
 
 
 def check_machine(config: "SaMIConfig") -> None:
@@ -241,65 +211,73 @@ def check_machine(config: "SaMIConfig") -> None:
         ) from error
 
 
-def _check_replay_buffer(config: "SaMIConfig") -> None:
+def _replay_buffer(config: "SaMIConfig") -> Iterator[str]:
     options = config.replay_buffer_config
     if not isinstance(options, dict):
-        raise ValueError(
+        yield (
             f"`replay_buffer_config` is {options!r}, but must be a dict such as "
             "{'type': 'TaskEpisodeReplayBuffer', 'capacity': 400_000}."
         )
+        return
     buffer_class = options.get("type", TaskEpisodeReplayBuffer)
     if buffer_class == TaskEpisodeReplayBuffer.__name__:
         buffer_class = TaskEpisodeReplayBuffer
     elif isinstance(buffer_class, str):
         hint = "It must be 'TaskEpisodeReplayBuffer' or the path of a subclass of it."
-        buffer_class = compat.load_class(buffer_class, "replay_buffer_config['type']", hint)
+        try:
+            buffer_class = compat.load_class(buffer_class, "replay_buffer_config['type']", hint)
+        except ValueError as error:
+            yield str(error)
+            return
     if not (isinstance(buffer_class, type) and issubclass(buffer_class, TaskEpisodeReplayBuffer)):
-        raise ValueError(
+        yield (
             f"`replay_buffer_config['type']` is {buffer_class!r}, but must be 'TaskEpisodeReplayBuffer' or a subclass "
             "of it: the updates need whole episodes with their tasks."
         )
+        return
     given_by_us = {"obs_dim", "action_dim", "sampling", "seed"}
     known = sorted({"type", *arguments(buffer_class)} - given_by_us)
     for key in options:
         if key not in known:
-            raise ValueError(
+            yield (
                 f"`replay_buffer_config` has the key {key!r}, but {buffer_class.__name__} takes {known}"
                 f"{nearest(key, known)}"
             )
     capacity: Any = options.get("capacity", 400_000)
-    if not is_int(capacity) or capacity < max(2, config.num_steps_sampled_before_learning_starts):
-        raise ValueError(
+    first = config.num_steps_sampled_before_learning_starts
+    if not is_int(capacity) or capacity < max(2, first if _is_number(first) else 2):
+        yield (
             f"`replay_buffer_config['capacity']` is {capacity!r}, but must be a whole number of at least "
-            f"`num_steps_sampled_before_learning_starts` ({config.num_steps_sampled_before_learning_starts})."
+            f"`num_steps_sampled_before_learning_starts` ({first})."
         )
     config.replay_buffer_config = {**options, "type": buffer_class, "capacity": capacity}
 
 
-def _check_evaluation_splits(config: "SaMIConfig") -> None:
+def _evaluation_splits(config: "SaMIConfig") -> Iterator[str]:
     splits = config.evaluation_splits
     if splits is None:
         return
     are_names = isinstance(splits, list | tuple) and all(isinstance(split, str) and split for split in splits)
     if not are_names or len(set(splits)) < len(splits):
-        raise ValueError(
+        yield (
             f"`evaluation_splits` is {splits!r}, but must be a list of different names such as ['train', 'extreme'], "
             "[] for RLlib's own evaluation, or None for the usual splits of the environment."
         )
+        return
     if splits and not config.can_evaluate_splits:
         other = "`custom_evaluation_function`" if config.custom_evaluation_function else "this `env_runner_cls`"
-        raise ValueError(
+        yield (
             f"`evaluation_splits` is {splits!r}, but {other} evaluates in its own way. Set `evaluation_splits` to [] "
             f"or leave out {other}."
         )
     if reserved := {compat.ENV_RUNNER_RESULTS, ENV_STEPS} & set(splits):
-        raise ValueError(f"`evaluation_splits` has {min(reserved)!r}, which has a meaning of its own in the results.")
+        yield f"`evaluation_splits` has {min(reserved)!r}, which has a meaning of its own in the results."
     config.evaluation_splits = list(splits)
 
 
-def _check_schedule(
+def _schedule(
     config: "SaMIConfig", key: str, expected: str, example: float, holds: Callable[[Any], bool]
-) -> None:
+) -> Iterator[str]:
     value = getattr(config, key)
     points = value if isinstance(value, list | tuple) else [[0, value], [1, value]]
     is_schedule = len(points) >= 2 and all(
@@ -311,7 +289,7 @@ def _check_schedule(
         for point in points
     )
     if not (is_schedule and points[0][0] == 0):
-        raise ValueError(
+        yield (
             f"`{key}` is {value!r}, but must be {expected}, or a schedule of [environment steps, rate] "
             f"pairs that begins at 0, such as [[0, {example}], [1_000_000, {example / 10}]]."
         )
@@ -326,18 +304,18 @@ def is_int(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _number(config: "ContextConfig", key: str, expected: str, holds: Callable[[Any], bool]) -> None:
+def _number(config: "ContextConfig", key: str, expected: str, holds: Callable[[Any], bool]) -> Iterator[str]:
     value = getattr(config, key)
     if not _is_number(value) or not holds(value):
-        raise ValueError(f"`{key}` is {value!r}, but must be {expected}.")
+        yield f"`{key}` is {value!r}, but must be {expected}."
 
 
-def _switch(config: "ContextConfig", key: str) -> None:
+def _switch(config: "ContextConfig", key: str) -> Iterator[str]:
     if not isinstance(getattr(config, key), bool):
-        raise ValueError(f"`{key}` is {getattr(config, key)!r}, but must be True or False.")
+        yield f"`{key}` is {getattr(config, key)!r}, but must be True or False."
 
 
-def _one_of(config: "ContextConfig", key: str, choices: Collection[str | None]) -> None:
+def _one_of(config: "ContextConfig", key: str, choices: Collection[str | None]) -> Iterator[str]:
     value = getattr(config, key)
     if value not in choices:
-        raise ValueError(f"`{key}` is {value!r}, but must be one of {list(choices)}{nearest(value, choices)}")
+        yield f"`{key}` is {value!r}, but must be one of {list(choices)}{nearest(value, choices)}"

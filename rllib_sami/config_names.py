@@ -11,20 +11,32 @@ if TYPE_CHECKING:
     from .base import ContextConfig
 
 
+class WrongSettings(ValueError):
+    """Mistakes of a configuration, all at once; ``args`` are their messages."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
+
+
+def refuse(mistakes: Collection[str]) -> None:
+    """Raises :class:`WrongSettings` if there are any; a mistake found twice is said once."""
+    if mistakes:
+        raise WrongSettings(*dict.fromkeys(mistakes))
+
+
 def check_keys(config: "ContextConfig", keys: Collection[str]) -> None:
     """Refuses names that a dict gives and the config does not know, which RLlib would take silently.
 
     Raises:
-        ValueError: Naming the key and the nearest valid one.
+        WrongSettings: Naming each key and the nearest valid one.
     """
     properties = {key for key in dir(type(config)) if not callable(getattr(type(config), key))}
     known = {key for key in vars(config).keys() | properties if not key.startswith("__")}
-    for key in keys:
-        name = compat.present_name(config, key)
-        # Tune adds keys of its own with two underscores.
-        if name not in known and name not in compat.SPECIAL_CONFIG_KEYS and not name.startswith("__"):
-            public = [key for key in known if not key.startswith("_")]
-            raise ValueError(f"{type(config).__name__} has no setting {key!r}{nearest(key, public)}")
+    public = [key for key in known if not key.startswith("_")]
+    # Tune adds keys of its own with two underscores.
+    taken = known | compat.SPECIAL_CONFIG_KEYS
+    wrong = [k for k in keys if not (name := compat.present_name(config, k)).startswith("__") and name not in taken]
+    refuse([f"{type(config).__name__} has no setting {key!r}{nearest(key, public)}" for key in wrong])
 
 
 def check_arguments(config: "ContextConfig", method: str, given: Collection[str]) -> None:

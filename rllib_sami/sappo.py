@@ -1,10 +1,11 @@
 """``SaPPO``: RLlib's PPO with a context encoder and the contrastive loss."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo.ppo import PPO, PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.columns import Columns
@@ -14,7 +15,7 @@ from ray.rllib.utils.annotations import override
 
 from . import compat
 from .base import CheckedAlgorithm, ContextConfig
-from .config_checks import check_sappo
+from .config_checks import sappo_together, sappo_values
 from .context_module import ENCODER_SETTINGS, ContextTorchRLModule
 from .contrast_learner import ContrastLearner
 from .core.contrast import ContrastConfig
@@ -143,10 +144,19 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         self._set({"encoder_ppo_gradient": encoder_ppo_gradient, "contrast_capacity": contrast_capacity})
         return self
 
-    @override(AlgorithmConfig)
-    def validate(self) -> None:
-        super().validate()
-        check_sappo(self)
+    @override(ContextConfig)
+    def wrong_values(self) -> Iterator[str]:
+        yield from super().wrong_values()
+        yield from sappo_values(self)
+
+    @override(ContextConfig)
+    def wrong_together(self) -> Iterator[str]:
+        yield from sappo_together(self)
+
+    @property
+    @override(ContextConfig)
+    def trains_memory(self) -> bool:
+        return bool(self.encoder_ppo_gradient)
 
     @override(PPOConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

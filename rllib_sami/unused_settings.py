@@ -5,40 +5,21 @@ mistake, but who sets one alone should hear of it.
 """
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.util.debug import log_once
 
 from .core.pairing import PAIRINGS
 from .env_runner import SaMIEnvRunner
+from .rllib_settings import ARRAY_RUNNER, EVERY, IDLE, OFF_POLICY, OURS, SAPPO, TABLE, refusal, rows
 
 if TYPE_CHECKING:
-    from .algorithm import SaMIConfig
     from .base import ContextConfig
 
 logger = logging.getLogger(__name__)
 
-# Settings of RLlib that have no effect here: their defaults and what to set instead.
-_BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
-_OF_RLLIB = {
-    "_train_batch_size_per_learner": (None, _BATCHES),
-    "minibatch_size": (None, _BATCHES),
-    "num_epochs": (1, _BATCHES),
-    "_learner_connector": (None, "The learner takes arrays from the replay buffer: subclass TaskEpisodeReplayBuffer"),
-    "batch_mode": ("truncate_episodes", "The replay buffer puts pieces of episodes together: leave it as it is"),
-    "torch_compile_learner": (False, "Set `compile_update`, which compiles the losses of an update"),
-    "normalize_actions": (True, "The actor's tanh needs normalised actions: leave it as it is"),
-}
-# The same for SaMIEnvRunner.
-_OWN_RUNNER = "SaMIEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
-_OF_RLLIBS_RUNNER = {
-    "_env_to_module_connector": (None, _OWN_RUNNER),
-    "_module_to_env_connector": (None, _OWN_RUNNER),
-    "output": (
-        None,
-        "Write the replay buffer's episodes: `rllib_sami.offline.write_episodes(algo.replay_buffer, DIR)`",
-    ),
-}
 # What only an encoder, or only a contrast, reads.
 _OF_ENCODER = ("encoder_hidden_dim", "encoder_type", "encoder_lr", "normalize_context", "contrast_interval")
 _OF_CONTRAST = (
@@ -55,29 +36,35 @@ _OF_CONTRAST = (
 )
 
 
-def refuse_unused(config: "SaMIConfig") -> None:
-    """Refuses settings of RLlib that are changed in vain; ``env_runner_cls`` must be a class by now.
+def readers(config: AlgorithmConfig) -> frozenset[str]:
+    """To whom of the table's rows a config belongs."""
+    of = {EVERY} if config.enable_rl_module_and_learner else set()
+    if hasattr(type(config), "has_contrast"):
+        off_policy = hasattr(config, "train_episodes")
+        of |= {OURS, OFF_POLICY if off_policy else SAPPO}
+        runner = config.env_runner_cls
+        if off_policy and isinstance(runner, type) and issubclass(runner, SaMIEnvRunner):
+            of.add(ARRAY_RUNNER)
+    return frozenset(of)
 
-    Raises:
-        ValueError: Naming the field, its value and what to do.
-    """
-    settings = dict(_OF_RLLIB)
-    if config.in_evaluation:
-        settings.pop("batch_mode")  # RLlib sets it there
-    if issubclass(config.env_runner_cls, SaMIEnvRunner):
-        settings |= _OF_RLLIBS_RUNNER
-    for key, (default, advice) in settings.items():
-        value = getattr(config, key, default)  # RLlib may rename what it keeps private
-        if value != default:
-            raise ValueError(f"`{key.lstrip('_')}` is {value!r}, but has no effect here. {advice}.")
+
+def refusals(config: AlgorithmConfig) -> Iterator[str]:
+    """What is said of RLlib's settings that are changed in vain; ``env_runner_cls`` must be a class by now."""
+    defaults = vars(type(config)())
+    for key, row in rows(TABLE, readers(config)).items():
+        if config.in_evaluation and key == "batch_mode":
+            continue  # RLlib sets it there
+        if key in defaults and hasattr(config, key):  # RLlib may rename what it keeps private
+            message = refusal(row, key, getattr(config, key), defaults[key])
+            if message:
+                yield message
 
 
 def without_effect(config: "ContextConfig") -> dict[str, str]:
     """Names of the settings that change nothing with the others as they are, with the reason for each."""
-    reasons = {}
-    # PPO reads it, and RLlib where it is to choose the length of fragments.
-    if hasattr(config, "train_episodes") and config.rollout_fragment_length != "auto":
-        reasons["train_batch_size"] = _BATCHES
+    reasons = {key: row.text for key, row in rows(TABLE, readers(config)).items() if row.fate == IDLE}
+    if config.rollout_fragment_length == "auto":
+        reasons.pop("train_batch_size", None)  # RLlib chooses the length by it
     if config.context_dim == 0:
         reasons |= dict.fromkeys(_OF_ENCODER, "There is no context encoder: `context_dim` is 0")
     if not config.has_contrast:
@@ -108,9 +95,13 @@ def warn_of_unused(config: "ContextConfig") -> None:
         if getattr(config, key) != defaults.get(key):
             changed.setdefault(reason, {})[key] = getattr(config, key)
     for reason, settings in changed.items():
-        listed = ", ".join(f"`{key}` is {value!r}" for key, value in settings.items())
+        listed = ", ".join(f"`{key.lstrip('_')}` is {value!r}" for key, value in settings.items())
         have = "has" if len(settings) == 1 else "have"
-        message = f"{type(config).__name__}: {listed}, but {have} no effect here. {reason}."
-        # Without values, which a search may change over and over.
-        if log_once(f"{type(config).__name__}: {', '.join(settings)}: {reason}"):
-            logger.warning("%s", message)
+        warn_once(config, f"{listed}, but {have} no effect here. {reason}.", f"{', '.join(settings)}: {reason}")
+
+
+def warn_once(config: AlgorithmConfig, message: str, about: str) -> None:
+    """Warns of settings, once for what it is about: values are not, which a search may change over and over."""
+    name = type(config).__name__
+    if log_once(f"{name}: {about}"):
+        logger.warning("%s: %s", name, message)

@@ -16,7 +16,16 @@ from ray.rllib.utils.metrics import (
 from .callbacks import EPISODE_CALLBACKS, call_on_environment_created, call_on_episode, listens_to, listens_to_episodes
 from .checkpoints import MODULE_IN_CHECKPOINT, absolute_path, checkpoint_constructor, says_what_cannot_be_read
 from .cluster import available_memory, listen_on_loopback
-from .configs import SPECIAL_CONFIG_KEYS, load_class, present_name, user_model_config
+from .configs import (
+    SPECIAL_CONFIG_KEYS,
+    changed_model,
+    default_of,
+    has_default_module,
+    load_class,
+    model_defaults,
+    present_name,
+    user_model_config,
+)
 from .environments import env_creator, is_registered, may_be_made, registered_creator, runner_spaces
 from .evaluation import call_on_runners, freeze_statistics
 from .learners import (
@@ -71,7 +80,9 @@ __all__ = [
     "call_on_environment_created",
     "call_on_episode",
     "call_on_runners",
+    "changed_model",
     "checkpoint_constructor",
+    "default_of",
     "env_creator",
     "env_steps_sampled",
     "episode_from_arrays",
@@ -79,6 +90,7 @@ __all__ = [
     "finish_sampling",
     "force_weights",
     "freeze_statistics",
+    "has_default_module",
     "is_registered",
     "listen_on_loopback",
     "listens_to",
@@ -88,6 +100,7 @@ __all__ = [
     "log_recent_episodes",
     "log_steps_trained",
     "may_be_made",
+    "model_defaults",
     "new_episode_id",
     "nothing_evaluated",
     "num_lost_runners",

@@ -1,13 +1,16 @@
 """RLlib's configs: keys of dict configs, what the user gave for the model, classes named by their path.
 
-Touches ``AlgorithmConfig._translate_special_keys`` and ``_model_config``.
+Touches ``AlgorithmConfig._translate_special_keys``, ``_model_config`` and ``_rl_module_spec``.
 """
 
 import dataclasses
+import functools
 import importlib
 from typing import Any
 
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.models.catalog import MODEL_DEFAULTS
 
 # Keys of dict configs that are no fields: RLlib gives them a meaning of its own.
 SPECIAL_CONFIG_KEYS = {"_enable_new_api_stack", "multiagent", "class"}
@@ -19,9 +22,43 @@ def present_name(config: AlgorithmConfig, key: str) -> str:
 
 
 def user_model_config(config: AlgorithmConfig) -> dict[str, Any]:
-    """What the user gave as ``rl_module(model_config=...)``."""
+    """What the user gave as ``rl_module(model_config=...)``; of a ``DefaultModelConfig`` what is not its default."""
     given = config._model_config
-    return given if isinstance(given, dict) else dataclasses.asdict(given)
+    if isinstance(given, dict):
+        return given
+    defaults = vars(type(given)())
+    return {key: value for key, value in dataclasses.asdict(given).items() if value != defaults[key]}
+
+
+def changed_model(config: AlgorithmConfig, default: dict[str, Any]) -> dict[str, Any]:
+    """What the user gave as ``training(model=...)``."""
+    return {key: value for key, value in config.model.items() if key not in default or value != default[key]}
+
+
+def has_default_module(config: AlgorithmConfig) -> bool:
+    """Whether the RLModule is the algorithm's own, or a subclass of it."""
+    given = getattr(config._rl_module_spec, "module_class", None)
+    return given is None or issubclass(given, config.get_default_rl_module_spec().module_class)
+
+
+@functools.cache
+def model_defaults() -> dict[str, Any]:
+    """RLlib's defaults of a model's keys, those of today before older ones."""
+    return MODEL_DEFAULTS | dataclasses.asdict(DefaultModelConfig())
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    from ray.rllib.algorithms.dqn import DQNConfig
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.algorithms.sac import SACConfig
+
+    return vars(PPOConfig()) | vars(DQNConfig()) | vars(SACConfig())
+
+
+def default_of(name: str) -> Any:
+    """RLlib's default of a setting of its PPO, DQN or SAC; no value where they have none."""
+    return _defaults().get(name, NotProvided)
 
 
 def load_class(path: str, key: str, hint: str = "") -> Any:

@@ -20,7 +20,7 @@ from rllib_sami import (
     TESACConfig,
 )
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
-from rllib_sami.unused_settings import refuse_unused
+from rllib_sami.unused_settings import refusals
 
 from .tiny import TRAINING, refusal, tiny
 
@@ -33,7 +33,6 @@ def nothing(*args, **kwargs):
 
 WITHOUT_EFFECT = {
     "batch_mode": (lambda c: c.env_runners(batch_mode="complete_episodes"), "'complete_episodes'.*leave it"),
-    "train_batch_size_per_learner": (lambda c: c.training(train_batch_size_per_learner=64), "64.*`train_episodes`"),
     "minibatch_size": (lambda c: c.training(minibatch_size=64), "64.*`train_episodes`"),
     "num_epochs": (lambda c: c.training(num_epochs=2), "2.*`updates_per_env_step`"),
     "learner_connector": (lambda c: c.training(learner_connector=nothing), "subclass TaskEpisodeReplayBuffer"),
@@ -168,8 +167,8 @@ def test_a_warning_is_given_once_whatever_the_value(monkeypatch, caplog):
 
 def test_a_private_setting_that_rllib_renames_is_no_error():
     config = tiny()
-    del config._train_batch_size_per_learner
-    refuse_unused(config)
+    del config._learner_connector
+    assert not [*refusals(config)]
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------
