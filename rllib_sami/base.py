@@ -139,7 +139,7 @@ class ContextConfig(AlgorithmConfig):
 
     @override(AlgorithmConfig)
     def validate(self) -> None:
-        mistakes = [*adopt(self), *self.wrong_values(), *refusals(self)]
+        mistakes = self.mistakes()
         try:
             super().validate()
         except ValueError as error:
@@ -148,8 +148,12 @@ class ContextConfig(AlgorithmConfig):
         refuse([*self.wrong_together()])
         warn_of_unused(self)
 
+    def mistakes(self) -> list[str]:
+        """Messages about all single settings that are wrong or without effect; takes RLlib's over in its own terms."""
+        return [*adopt(self), *self.wrong_values(), *refusals(self)]
+
     def wrong_values(self) -> Iterator[str]:
-        """Messages about single settings that are wrong, one for each."""
+        """Messages about settings of this package that are wrong, one for each."""
         yield from context_values(self)
 
     def wrong_together(self) -> Iterator[str]:

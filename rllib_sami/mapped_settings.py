@@ -97,7 +97,7 @@ def _of_model(
         elif message := refusal(row, f"{name}.{key}", value, defaults.get(key)):
             mistakes.append(message)
         elif row.fate == IDLE and value != defaults.get(key):
-            warn_once(config, no_effect(f"{name}.{key}", value, row.text), key)
+            warn_once(type(config).__name__, no_effect(f"{name}.{key}", value, row.text), key)
     hidden = given.get("fcnet_hiddens")
     head = given.get("head_fcnet_hiddens") or given.get("post_fcnet_hiddens") or []
     if hidden is not None or head:

@@ -181,9 +181,10 @@ TABLE = (
     Row(REFUSED, EVERY, "noisy sigma0 _deterministic_loss _use_beta_distribution before_learn_on_batch "
         "replay_sequence_length", _OLD),
     Row(REFUSED, EVERY, "remote_worker_envs", "Set `gym_env_vectorize_mode` to 'async' (or take more env runners)"),
-    Row(REFUSED, EVERY, "enable_connectors simple_optimizer monitor collect_metrics_timeout input_evaluation "
+    Row(REFUSED, EVERY, "enable_connectors monitor collect_metrics_timeout input_evaluation "
         "policy_map_cache synchronize_filters _enable_rl_module_api auto_wrap_old_gym_envs "
         "always_attach_evaluation_results _disable_execution_plan_api use_state_preprocessor", _GONE),
+    Row(REFUSED, EVERY, "simple_optimizer", _GONE, as_here=(False, -1)),  # RLlib sets it itself
     Row(IDLE, EVERY, "eager_tracing eager_max_retraces tf_session_args local_tf_session_args enable_tf1_exec_eagerly "
         "_tf_policy_handles_more_than_one_loss render_env action_mask_key create_env_on_local_worker "
         "compress_observations remote_env_batch_wait_ms sample_collector preprocessor_pref update_worker_filter_stats "

@@ -97,11 +97,11 @@ def warn_of_unused(config: "ContextConfig") -> None:
     for reason, settings in changed.items():
         listed = ", ".join(f"`{key.lstrip('_')}` is {value!r}" for key, value in settings.items())
         have = "has" if len(settings) == 1 else "have"
-        warn_once(config, f"{listed}, but {have} no effect here. {reason}.", f"{', '.join(settings)}: {reason}")
+        about = f"{', '.join(settings)}: {reason}"
+        warn_once(type(config).__name__, f"{listed}, but {have} no effect here. {reason}.", about)
 
 
-def warn_once(config: AlgorithmConfig, message: str, about: str) -> None:
-    """Warns of settings, once for what it is about: values are not, which a search may change over and over."""
-    name = type(config).__name__
+def warn_once(name: str, message: str, about: str) -> None:
+    """Warns of settings of an algorithm, once for each ``about``: not of values, which a search changes often."""
     if log_once(f"{name}: {about}"):
         logger.warning("%s: %s", name, message)

@@ -14,6 +14,7 @@ from rllib_sami import compat, environment_checks
 from rllib_sami.base import CheckedAlgorithm
 from rllib_sami.cli import spaces
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
+from rllib_sami.config_names import WrongSettings
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 
@@ -152,6 +153,21 @@ def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:
         config = algorithm.get_default_config().update_from_dict(settings)
         config.validate()
         environment_checks.check_environment(config)
+
+
+def messages(error: BaseException) -> list[str]:
+    """Returns what an exception says, one line for each mistake."""
+    return [one_line(text) for text in (error.args if isinstance(error, WrongSettings) else [error])]
+
+
+def wrong_settings(algorithm: type, settings: dict[str, Any]) -> list[str]:
+    """Returns messages about single settings that our algorithms refuse, whatever the others are."""
+    if not issubclass(algorithm, CheckedAlgorithm):
+        return []
+    try:
+        return algorithm.get_default_config().update_from_dict(settings).mistakes()
+    except ValueError as error:
+        return messages(error)
 
 
 def _environment_hint(env: str) -> str:

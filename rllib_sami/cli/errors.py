@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,12 +19,70 @@ class UserError(click.ClickException):
 
     exit_code = 2
     show_cause = False  # set by -vv
+    parts: tuple[UserError, ...] = ()  # if it stands for several mistakes
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Prints the message, and with -vv what caused it."""
         if self.show_cause and self.__cause__ is not None:
             traceback.print_exception(self.__cause__)
         super().show(file)
+
+
+class Mistakes:
+    """Collects the mistakes of a file, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[UserError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes a UserError of its block, and goes on."""
+        try:
+            yield
+        except UserError as error:
+            self.found += error.parts or [error]
+
+    def note(self, cause: BaseException | None, messages: Iterable[str]) -> None:
+        """Notes mistakes by their messages."""
+        for message in messages:
+            error = UserError(message)
+            error.__cause__ = cause
+            self.found.append(error)
+
+    def tell(self, order: Any = ()) -> None:
+        """Raises what was found, once each, as one UserError; does nothing if that is nothing.
+
+        Args:
+            order: What the user wrote, nested: mistakes come in the order in which it has what they name first.
+        """
+        words = list(dict.fromkeys(_words(order)))
+        found = list({error.message: error for error in self.found}.values())
+        found.sort(key=lambda error: next((words.index(w) for w in _quoted(error.message) if w in words), len(words)))
+        if len(found) == 1:
+            raise found[0]
+        if found:
+            several = UserError(f"{len(found)} mistakes:\n" + "\n".join(f"  {error.message}" for error in found))
+            several.parts = tuple(found)
+            raise several from next((error.__cause__ for error in found if error.__cause__), None)
+
+
+def _quoted(message: str) -> list[str]:
+    """The keys and values that a message names, after the place."""
+    quoted = re.findall(r"['`]([\w/.:-]+)['`]", message.partition(": ")[2])
+    return [part for word in quoted for part in (word, word.rpartition(".")[2])]
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Keys and texts of nested mappings and lists, in their order."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _words(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _words(item)
+    elif isinstance(value, str):
+        yield value
 
 
 @contextmanager

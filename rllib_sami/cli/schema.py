@@ -6,19 +6,22 @@ RLlib itself takes unknown settings without a word, so a misspelt ``gama: 0.9`` 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Union
 
+from rllib_sami import compat
 from rllib_sami.cli import catalog, spaces, typecheck
-from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
+from rllib_sami.cli.errors import Mistakes, UserError, did_you_mean, nearest, one_line
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.folders import plain
 from rllib_sami.cli.resources import NO_LIMITS, Limits, auto_settings, resolve_auto
 from rllib_sami.cli.search import Search, check_search
 from rllib_sami.cli.stop import check_stop
 from rllib_sami.evaluation import checkpoints
+from rllib_sami.rllib_settings import ARRAY_RUNNER, IDLE, MAPPED, TABLE, USED, Row, no_effect, refusal, rows
+from rllib_sami.unused_settings import readers, warn_once
 
 CHECKPOINT_TYPES = {
     "num_to_keep": int | None,
@@ -37,24 +40,6 @@ EXPERIMENT_TYPES = {
     "time_budget_s": float | None,
     "storage_path": str | None,
     "restore": str | None,
-}
-# Settings of older RLlib files -> today's name. RLlib's own message for them is a deprecation error deep in a trial.
-RENAMED = {
-    "num_workers": "num_env_runners",
-    "num_rollout_workers": "num_env_runners",
-    "num_envs_per_worker": "num_envs_per_env_runner",
-    "num_cpus_per_worker": "num_cpus_per_env_runner",
-    "num_gpus_per_worker": "num_gpus_per_env_runner",
-    "evaluation_num_workers": "evaluation_num_env_runners",
-    "evaluation_num_episodes": "evaluation_duration",
-    "timesteps_per_iteration": "min_sample_timesteps_per_iteration",
-    "min_sample_timesteps_per_reporting": "min_sample_timesteps_per_iteration",
-    "min_train_timesteps_per_reporting": "min_train_timesteps_per_iteration",
-    "min_time_s_per_reporting": "min_time_s_per_iteration",
-    "min_iter_time_s": "min_time_s_per_iteration",
-    "metrics_smoothing_episodes": "metrics_num_episodes_for_smoothing",
-    "learning_starts": "num_steps_sampled_before_learning_starts",
-    "buffer_size": "replay_buffer_config.capacity",
 }
 # Not attributes of a config, yet `update_from_dict` or we understand them.
 _EXTRA_KEYS = {"model_config", "multiagent", "train_batch_size_per_learner", "callbacks", "framework"}
@@ -93,52 +78,65 @@ class Plan:
 
 
 def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
-    """Checks all of an experiment; the first mistake found raises a UserError."""
-    place, body = experiment.place, experiment.body
-    _check_keys(body, EXPERIMENT_KEYS, place)
-    for key, hint in EXPERIMENT_TYPES.items():
-        if key in body:
-            _check_type(key, body[key], hint, place)
-    algorithm = catalog.algorithm_class(body.get("run"), place)
+    """Checks all of an experiment; a UserError tells all of its mistakes."""
+    place, mistakes = experiment.place, Mistakes()
+    body: dict[str, Any] = {}
+    for key, value in experiment.body.items():
+        with mistakes.noted():
+            _check_keys({key: value}, EXPERIMENT_KEYS, place)
+            if key in EXPERIMENT_TYPES:
+                _check_type(key, value, EXPERIMENT_TYPES[key], place)
+            body[key] = value
     given = body.get("config") or {}
     config = resolve_auto(given, limits)
     if body.get("env") is not None:
         config["env"] = body["env"]
     base = experiment.config_object
     if base is None or base.env is None or "env" in config:
-        for env in spaces.alternatives(config.get("env")):
-            catalog.check_environment(env, place)
-            catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
+        with mistakes.noted():
+            for env in spaces.alternatives(config.get("env")):
+                catalog.check_environment(env, place)
+                catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
+    algorithm: Any = None
+    with mistakes.noted():
+        algorithm = catalog.algorithm_class(body.get("run"), place)
+    if algorithm is None:
+        mistakes.tell(experiment.body)
     schema = ConfigSchema.of(algorithm)
-    config = schema.check(config, f"{place}, config", catalog.environment_settings(config.get("env")))
+    checked = schema.check(config, f"{place}, config", catalog.environment_settings(config.get("env")), mistakes)
+    settings = schema.evaluation_defaults | config | checked
     if base is not None:
         # Only what the file set: RLlib's 250 defaults belong neither into the record nor into a trial's parameters.
         of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
-        config = {**of_base, **config}
-    settings = schema.evaluation_defaults | config
-    stop = check_stop(body.get("stop") or {}, f"{place}, stop", settings)
-    plan = Plan(
-        experiment.name,
-        algorithm,
-        config,
-        stop,
-        _check_checkpoint(body.get("checkpoint_config") or {}, f"{place}, checkpoint_config"),
-        check_search(body.get("search"), config, stop, settings, f"{place}, search"),
-        auto=auto_settings(given),
-        given=experiment.given,
-        **{
-            key: typecheck.cast(body[key], EXPERIMENT_TYPES[key])
-            for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore")
-            if body.get(key) is not None
-        },
-    )
-    plan.bundles = _validate(plan, place)
+        checked = {**of_base, **checked}
+        settings = settings | checked
+    plan = Plan(experiment.name, algorithm, checked, {}, {}, auto=auto_settings(given), given=experiment.given)
+    for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore"):
+        if body.get(key) is not None:
+            setattr(plan, key, typecheck.cast(body[key], EXPERIMENT_TYPES[key]))
+    with mistakes.noted():
+        plan.stop = check_stop(body.get("stop") or {}, f"{place}, stop", settings)
+    with mistakes.noted():
+        plan.checkpoint_config = _check_checkpoint(body.get("checkpoint_config") or {}, f"{place}, checkpoint_config")
+    with mistakes.noted():
+        plan.search = check_search(body.get("search"), checked, plan.stop, settings, f"{place}, search")
+    with mistakes.noted():
+        plan.bundles = _validate(plan, place, complete=not mistakes.found)
     if plan.restore is not None:
-        try:
-            plan.restore = checkpoints.check_restore(plan.restore, algorithm)
-        except ValueError as error:
-            raise UserError(f"{place}, restore: {one_line(error)}") from error
+        with mistakes.noted():
+            plan.restore = _check_restore(plan.restore, algorithm, f"{place}, restore")
+    mistakes.tell(experiment.body)
     return plan
+
+
+def check_all(experiments: Sequence[Experiment], limits: Limits = NO_LIMITS) -> list[Plan]:
+    """Checks experiments; a UserError tells all mistakes of all of them."""
+    mistakes, plans = Mistakes(), []
+    for experiment in experiments:
+        with mistakes.noted():
+            plans.append(check(experiment, limits))
+    mistakes.tell()
+    return plans
 
 
 def with_config(plan: Plan, config: dict[str, Any]) -> Plan:
@@ -152,21 +150,22 @@ class ConfigSchema:
     """The settings an algorithm knows: names, types and defaults, taken from its config class."""
 
     def __init__(self, algorithm: type):
-        from ray._common.deprecation import DEPRECATED_VALUE
-        from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-
         default = algorithm.get_default_config()  # type: ignore[attr-defined]
         self.name = algorithm.__name__
         self.defaults: dict[str, Any] = {**vars(default), **default.to_dict()}
-        base = vars(AlgorithmConfig())
-        self.deprecated = {key for key, value in base.items() if value == DEPRECATED_VALUE and value is not True}
         self.hints = _type_hints(type(default))
-        self.keys = {key for key in self.defaults if key not in self.deprecated} | _EXTRA_KEYS
+        self.readers = readers(default)
+        fates = rows(TABLE, self.readers)
+        self.keys = self.defaults.keys() | _EXTRA_KEYS | fates.keys()
         intervals = ("evaluation_interval", "offline_evaluation_interval")
         self.evaluation_defaults = {key: self.defaults.get(key) for key in intervals}
         if "evaluation_splits" in self.defaults:  # of our algorithms
             self.evaluation_defaults["evaluation_splits"] = None
-        self.public_keys = {key for key in self.keys if not key.startswith("_")}
+        self.public_keys = {
+            key
+            for key in self.defaults.keys() | _EXTRA_KEYS
+            if not key.startswith("_") and (key not in fates or fates[key].fate in (USED, MAPPED))
+        }
 
     @staticmethod
     @cache
@@ -174,20 +173,38 @@ class ConfigSchema:
         """Returns the (cached) schema of an Algorithm class."""
         return ConfigSchema(algorithm)
 
-    def check(self, config: dict[str, Any], place: str, of_environment: Container[str] = ()) -> dict[str, Any]:
-        """Returns ``config`` with numbers cast, or raises a UserError that names the first wrong key.
+    def check(
+        self,
+        config: dict[str, Any],
+        place: str,
+        of_environment: Container[str] = (),
+        mistakes: Mistakes | None = None,
+    ) -> dict[str, Any]:
+        """Returns what is right of ``config``, with numbers cast.
 
         Args:
             config: Setting to value.
             place: Where it stands, for messages.
             of_environment: Names that belong into ``env_config``.
+            mistakes: Where to note what is wrong; None to raise it, as one UserError.
         """
         checked = {}
+        found = mistakes or Mistakes()
+        table = self._table(config)
         for key, value in config.items():
-            if key not in self.keys:
-                self._unknown(key, place, of_environment)
-            checked[key] = self._check_value(key, value, place)
+            with found.noted():
+                if key not in self.keys:
+                    self._unknown(key, place, of_environment)
+                checked[key] = self._check_value(key, value, place, table)
+        if mistakes is None:
+            found.tell(config)
         return checked
+
+    def _table(self, config: dict[str, Any]) -> dict[str, Row]:
+        """Returns what becomes of RLlib's settings, with other env runners or RLlib's old API stack if asked for."""
+        if config.get("enable_rl_module_and_learner") is False:
+            return {}
+        return rows(TABLE, self.readers - {ARRAY_RUNNER} if "env_runner_cls" in config else self.readers)
 
     def hint(self, key: str) -> Any:
         """Returns the type of a setting: the declared one, or else that of its default."""
@@ -199,10 +216,6 @@ class ConfigSchema:
         return declared if typecheck.fits(self.defaults.get(key), declared) else Union[declared, from_default]  # noqa: UP007 - values, not an annotation
 
     def _unknown(self, key: Any, place: str, of_environment: Container[str]) -> None:
-        if key in RENAMED:
-            raise UserError(f"{place}: '{key}' is now called '{RENAMED[key]}'.")
-        if key in self.deprecated:
-            raise UserError(f"{place}: '{key}' no longer exists in RLlib. {did_you_mean(key, self.public_keys)}")
         hint = did_you_mean(key, self.public_keys) or "No setting has a similar name."
         if key in EXPERIMENT_KEYS:
             hint = "It belongs one level up, beside 'config'."
@@ -210,10 +223,15 @@ class ConfigSchema:
             hint = f"The environment has: env_config.{key}."
         raise UserError(f"{place}: {self.name} has no setting '{key}'. {hint}")
 
-    def _check_value(self, key: str, value: Any, place: str) -> Any:
+    def _check_value(self, key: str, value: Any, place: str, table: dict[str, Row]) -> Any:
         space = spaces.parse(value, f"{place}.{key}")
         if space is not None:
-            return self._check_space(key, space, place)
+            return self._check_space(key, space, place, table)
+        default, row = self.defaults.get(key, compat.default_of(key)), table.get(key)
+        if message := refusal(row, key, value, default):
+            raise UserError(f"{place}: {message}".replace("`", "'"))
+        if row is not None and row.fate == IDLE and value != default:
+            warn_once(self.name, no_effect(key, value, row.text), key)
         if key in ("env", "callbacks", "callbacks_class", "multiagent"):
             return value
         hint = self.hint(key)
@@ -234,13 +252,13 @@ class ConfigSchema:
             raise UserError(f"{place}: '{key}' is {value}, but a number of things cannot be negative.")
         return value
 
-    def _check_space(self, key: str, space: Any, place: str) -> Any:
+    def _check_space(self, key: str, space: Any, place: str, table: dict[str, Row]) -> Any:
         """Returns a search space of a setting, each alternative checked and cast."""
         from ray.tune.search.sample import Categorical, Float
 
         if isinstance(space, Float) and not typecheck.fits(0.5, self.hint(key)):
             raise UserError(f"{place}: '{key}' must be {typecheck.describe(self.hint(key))}: search it with choice.")
-        checked = [self._check_value(key, item, place) for item in spaces.alternatives(space)]
+        checked = [self._check_value(key, item, place, table) for item in spaces.alternatives(space)]
         if isinstance(space, Categorical):
             return Categorical(checked).uniform()
         return {spaces.GRID: checked} if isinstance(space, dict) else space
@@ -306,9 +324,12 @@ def _model_keys() -> set[str]:
 
 
 def _check_keys(mapping: dict[str, Any], known: Any, place: str) -> None:
+    mistakes = Mistakes()
     for key in mapping:
-        if key not in known:
-            raise UserError(f"{place}: unknown key '{key}'. {did_you_mean(key, known)}")
+        with mistakes.noted():
+            if key not in known:
+                raise UserError(f"{place}: unknown key '{key}'. {did_you_mean(key, known)}")
+    mistakes.tell()
 
 
 def _check_type(key: str, value: Any, hint: Any, place: str) -> None:
@@ -317,9 +338,12 @@ def _check_type(key: str, value: Any, hint: Any, place: str) -> None:
 
 
 def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
-    _check_keys(value, CHECKPOINT_TYPES, place)
+    mistakes = Mistakes()
     for key, item in value.items():
-        _check_type(key, item, CHECKPOINT_TYPES[key], place)
+        with mistakes.noted():
+            _check_keys({key: item}, CHECKPOINT_TYPES, place)
+            _check_type(key, item, CHECKPOINT_TYPES[key], place)
+    mistakes.tell()
     checked = {key: typecheck.cast(item, CHECKPOINT_TYPES[key]) for key, item in value.items()}
     score = checked.get("checkpoint_score_attribute")
     if score and score.startswith("min-"):  # the historic way to say "less is better"
@@ -331,10 +355,22 @@ def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
     return checked
 
 
-def _validate(plan: Plan, place: str) -> list[dict[str, float]]:
+def _check_restore(path: str, algorithm: type, place: str) -> str:
+    try:
+        return checkpoints.check_restore(path, algorithm)
+    except ValueError as error:
+        raise UserError(f"{place}: {one_line(error)}") from error
+
+
+def _validate(plan: Plan, place: str, complete: bool = True) -> list[dict[str, float]]:
     """Lets the algorithm check the settings together, for each alternative of the search space.
 
     Returns the resources that one trial needs (the most that any alternative asks for).
+
+    Args:
+        plan: Checked so far.
+        place: Where the experiment stands, for messages.
+        complete: Whether ``plan`` has all of its settings; else each is looked at by itself.
     """
     from ray.tune.search.sample import Function
 
@@ -349,19 +385,27 @@ def _validate(plan: Plan, place: str) -> list[dict[str, float]]:
     for key, value in settings.items():
         points += [{**first, key: item} for item in list(spaces.alternatives(value))[1:]]
     bundles: list[dict[str, float]] = []
+    mistakes = Mistakes()
+    refuses = f"{place}: {plan.algorithm.__name__} refuses these settings: "
     for point in points:
+        if not complete:
+            mistakes.note(None, [refuses + text for text in catalog.wrong_settings(plan.algorithm, point)])
+            continue
         try:
             request = plan.algorithm.default_resource_request(point)  # type: ignore[attr-defined]
         except Exception as error:
             # RLlib raises ValueError, TypeError, KeyError, AttributeError and its own for a setting it cannot use.
-            raise UserError(f"{place}: {plan.algorithm.__name__} refuses these settings: {one_line(error)}") from error
+            mistakes.note(error, [refuses + text for text in catalog.messages(error)])
+            continue
         try:
             catalog.check_trainable(plan.algorithm, point)
         except Exception as error:
             # Making the environment runs the user's code, which may raise anything.
-            raise UserError(f"{place}: {one_line(error)}") from error
+            mistakes.note(error, [f"{place}: {text}" for text in catalog.messages(error)])
+            continue
         if _total(request.bundles) > _total(bundles):
             bundles = [dict(bundle) for bundle in request.bundles]
+    mistakes.tell()
     return bundles
 
 

@@ -7,7 +7,7 @@ import math
 from numbers import Real
 from typing import Any
 
-from rllib_sami.cli.errors import UserError, nearest
+from rllib_sami.cli.errors import Mistakes, UserError, nearest
 from rllib_sami.evaluation.in_training import RETURN_BY_TASK, RETURN_MEAN, SUCCESS_RATE, USUAL_SPLITS
 from rllib_sami.evaluation.stages import OWN_SPLIT
 
@@ -99,15 +99,18 @@ def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None
         settings: The run's settings, if known: they say what there is of evaluation in its results.
     """
     checked = {}
+    mistakes = Mistakes()
     for key, value in flatten(stop).items():
         if value is None:
             continue
-        _check_metric(key, place)
-        if settings is not None and key.startswith("evaluation/"):
-            _check_evaluation(key, place, settings)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"{place}: '{key}' is {value!r}, but must be a number.")
-        checked[key] = value
+        with mistakes.noted():
+            _check_metric(key, place)
+            if settings is not None and key.startswith("evaluation/"):
+                _check_evaluation(key, place, settings)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UserError(f"{place}: '{key}' is {value!r}, but must be a number.")
+            checked[key] = value
+    mistakes.tell()
     return checked
 
 

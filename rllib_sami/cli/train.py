@@ -160,7 +160,7 @@ def _checked(
     catalog.prepare(options["verbosity"])
     from rllib_sami.cli.resources import Limits
     from rllib_sami.cli.resume import remembered
-    from rllib_sami.cli.schema import check
+    from rllib_sami.cli.schema import check_all
     from rllib_sami.cli.smoke import shrink, smoke_name
 
     for experiment in experiments:
@@ -170,7 +170,7 @@ def _checked(
             experiment.given = merge(remembered(name, storage and str(storage), given), given)
         experiment.body = merge(experiment.body, experiment.given)
     limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
-    plans = [check(experiment, limits) for experiment in experiments]
+    plans = check_all(experiments, limits)
     if options["smoke"]:
         plans = [shrink(plan) for plan in plans]
     from rllib_sami.cli.runner import Session

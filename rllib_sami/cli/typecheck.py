@@ -22,6 +22,8 @@ def fits(value: Any, hint: Any) -> bool:
     """Returns whether ``value``, as YAML gives it, fits the type ``hint``; hints not understood fit everything."""
     if hint is None or hint is type(None):
         return value is None
+    if hint is Any:
+        return True
     if hint is bool:
         return isinstance(value, bool)
     if hint is int:
