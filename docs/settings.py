@@ -3,7 +3,8 @@
     python docs/settings.py
 
 The page asks for a table with two lines, ``<!-- settings: NAMES -->``, or ``<!-- changed: ALGORITHMS -->`` for what of
-RLlib's defaults is another one there, and ``<!-- end -->``; what stands between them is replaced.
+RLlib's defaults is another one there, or ``<!-- rllib: settings -->`` (or ``model``) for what becomes of RLlib's
+settings, and ``<!-- end -->``; what stands between them is replaced.
 """
 
 import inspect
@@ -16,14 +17,17 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 
 import rllib_sami
-from rllib_sami.config_checks import check_config, check_sappo
+from rllib_sami.rllib_settings import IDLE, MAPPED, MODEL, REFUSED, RENAMED, TABLE, USED, Row
 from rllib_sami.unused_settings import without_effect
 
 PAGE = Path(__file__).with_suffix(".md")
 PLACE = re.compile(
-    r"(?P<begin><!-- (?P<kind>settings|changed): (?P<names>[^\n]+?) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+    r"(?P<begin><!-- (?P<kind>settings|changed|rllib): (?P<names>[^\n]+?) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
 ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO")
+# What RLlib keeps under a private name.
+PUBLIC = ("env_to_module_connector", "module_to_env_connector", "learner_connector", "train_batch_size_per_learner",
+          "model_config", "rl_module_spec", "learner_class")  # fmt: skip
 CONFIGS = {name: getattr(rllib_sami, f"{name}Config") for name in ALGORITHMS}
 
 
@@ -67,10 +71,8 @@ def allowed(algorithm: str, key: str) -> str:
     """Returns what a setting must be, as the check says that refuses something else."""
     config = CONFIGS[algorithm]()
     setattr(config, key, _Nothing())
-    try:
-        (check_sappo if algorithm == "SaPPO" else check_config)(config)
-    except ValueError as error:
-        message = re.fullmatch(rf"`{key}` is <.*?>, but must be (.*)\.", str(error))
+    for mistake in config.mistakes():
+        message = re.fullmatch(rf"`{key}` is <.*?>, but must be (.*)\.", mistake)
         if message:
             text = re.sub(r",? such as (\{.*\}|\[\[.*\]\]|\[256, 256\])", "", message[1])  # as the default is already
             return re.sub(r"'\w+'|None", r"`\g<0>`", re.sub(r"^one of \[(.*)\]", r"\1", text))
@@ -127,9 +129,31 @@ def changed(algorithm: str) -> str:
     return markdown(["setting", "here", "RLlib"], [[f"`{key}`", code(here[key]), code(base[key])] for key in keys])
 
 
+WHAT_BECOMES = {
+    USED: "as in RLlib",
+    MAPPED: "sets {}",
+    RENAMED: "an error: it is `{}` today",
+    REFUSED: "an error: {}",
+    IDLE: "a warning: {}",
+}
+
+
+def rllib(table: str) -> str:
+    """Returns a table of what becomes of RLlib's settings (`settings`), or of a model's keys (`model`)."""
+    known: tuple[Row, ...] = {"settings": TABLE, "model": MODEL}[table]
+    rows = []
+    for row in known:
+        names = [name for name in row.names.split() if not name.startswith("_")]
+        names += [name for name in PUBLIC if f"_{name}" in row.names.split()]
+        if names:
+            listed = ", ".join(f"`{name}`" for name in names)
+            rows.append([listed, row.of, WHAT_BECOMES[row.fate].format(row.text)])
+    return markdown(["setting", "in", "what becomes of it"], rows)
+
+
 def filled(page: str) -> str:
     """Returns the page with its tables."""
-    makers = {"settings": settings, "changed": changed}
+    makers = {"settings": settings, "changed": changed, "rllib": rllib}
     return PLACE.sub(lambda place: f"{place['begin']}\n{makers[place['kind']](place['names'])}\n{place['end']}", page)
 
 

@@ -186,7 +186,7 @@ TABLE = (
         "always_attach_evaluation_results _disable_execution_plan_api use_state_preprocessor", _GONE),
     Row(REFUSED, EVERY, "simple_optimizer", _GONE, as_here=(False, -1)),  # RLlib sets it itself
     Row(IDLE, EVERY, "eager_tracing eager_max_retraces tf_session_args local_tf_session_args enable_tf1_exec_eagerly "
-        "_tf_policy_handles_more_than_one_loss render_env action_mask_key create_env_on_local_worker "
+        "_tf_policy_handles_more_than_one_loss render_env action_mask_key "
         "compress_observations remote_env_batch_wait_ms sample_collector preprocessor_pref update_worker_filter_stats "
         "use_worker_filter_stats sampler_perf_stats_ema_coef policy_map_capacity policy_states_are_swappable "
         "observation_fn off_policy_estimation_methods ope_split_batch_by_episode "
@@ -202,7 +202,7 @@ TABLE = (
         "torch_compile_worker torch_compile_worker_dynamo_backend torch_compile_worker_dynamo_mode "
         "extra_python_environs_for_worker placement_strategy num_cpus_for_main_process "
         "custom_resources_for_main_process _fake_gpus local_gpu_idx"),
-    Row(USED, EVERY, "env_runner_cls num_env_runners create_local_env_runner num_envs_per_env_runner "
+    Row(USED, EVERY, "env_runner_cls num_env_runners create_local_env_runner create_env_on_local_worker num_envs_per_env_runner "
         "gym_env_vectorize_mode num_cpus_per_env_runner num_gpus_per_env_runner custom_resources_per_env_runner "
         "validate_env_runners_after_construction episodes_to_numpy max_requests_in_flight_per_env_runner "
         "sample_timeout_s _env_to_module_connector add_default_connectors_to_env_to_module_pipeline "

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from rllib_sami.cli.errors import UserError, did_you_mean, one_line
+from rllib_sami.cli.errors import Mistakes, UserError, did_you_mean, one_line
 from rllib_sami.cli.spaces import is_space
 
 # What an experiment of a file may contain, as in RLlib's historic form.
@@ -154,18 +154,20 @@ def load(path: str | Path) -> list[Experiment]:
         content = {path.stem: content}
     elif not content and shared is not None:
         content = {path.stem: {}}
-    experiments = []
+    experiments, mistakes = [], Mistakes()
     for name, body in content.items():
         if str(name).startswith((".", "x-")):
             continue  # a template for anchors
-        if not isinstance(body, dict):
-            raise UserError(
-                f"{path}: '{name}' must be a mapping with at least 'run' and 'env', not {_kind(body)}.\n"
-                "The form is:  my-experiment: {run: SaCCM, env: SaMI/Ant-v0, stop: {...}, config: {...}}"
-            )
-        if shared is not None:
-            body = {"extends": shared, **body}
-        experiments.append(Experiment(str(name), inherit(body, path), str(path)))
+        with mistakes.noted():
+            if not isinstance(body, dict):
+                raise UserError(
+                    f"{path}: '{name}' must be a mapping with at least 'run' and 'env', not {_kind(body)}. "
+                    "The form is:  my-experiment: {run: SaCCM, env: SaMI/Ant-v0, stop: {...}, config: {...}}"
+                )
+            if shared is not None:
+                body = {"extends": shared, **body}
+            experiments.append(Experiment(str(name), inherit(body, path), str(path)))
+    mistakes.tell()
     if not experiments:
         raise UserError(f"{path}: no experiment in it (keys that begin with '.' or 'x-' are templates).")
     return experiments
@@ -293,15 +295,19 @@ def apply_settings(body: dict[str, Any], settings: list[str]) -> dict[str, Any]:
 
     A key whose first part is not one of an experiment (``stop``, ``env``, ``config`` ...) is one of its ``config``.
     """
+    mistakes = Mistakes()
     for setting in settings:
         key, equals, text = setting.partition("=")
         path = key.strip().split(".")
-        if not equals or not all(path):
-            raise UserError(f"--set {setting}: the form is key=value, for example --set gamma=0.95 or --set stop.x=1.")
-        if path[0] not in EXPERIMENT_KEYS:
-            path = ["config", *path]
-        value = parse_yaml(text, f"--set {setting}")
-        for part in reversed(path[1:]):
-            value = {part: value}
-        body = merge(body, {path[0]: value})
+        with mistakes.noted():
+            if not equals or not all(path):
+                form = "for example --set gamma=0.95 or --set stop.x=1"
+                raise UserError(f"--set {setting}: the form is key=value, {form}.")
+            if path[0] not in EXPERIMENT_KEYS:
+                path = ["config", *path]
+            value = parse_yaml(text, f"--set {setting}")
+            for part in reversed(path[1:]):
+                value = {part: value}
+            body = merge(body, {path[0]: value})
+    mistakes.tell()
     return body

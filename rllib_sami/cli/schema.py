@@ -20,7 +20,7 @@ from rllib_sami.cli.resources import NO_LIMITS, Limits, auto_settings, resolve_a
 from rllib_sami.cli.search import Search, check_search
 from rllib_sami.cli.stop import check_stop
 from rllib_sami.evaluation import checkpoints
-from rllib_sami.rllib_settings import ARRAY_RUNNER, IDLE, MAPPED, TABLE, USED, Row, no_effect, refusal, rows
+from rllib_sami.rllib_settings import ARRAY_RUNNER, IDLE, MAPPED, OURS, TABLE, USED, Row, no_effect, refusal, rows
 from rllib_sami.unused_settings import readers, warn_once
 
 CHECKPOINT_TYPES = {
@@ -230,7 +230,9 @@ class ConfigSchema:
         default, row = self.defaults.get(key, compat.default_of(key)), table.get(key)
         if message := refusal(row, key, value, default):
             raise UserError(f"{place}: {message}".replace("`", "'"))
-        if row is not None and row.fate == IDLE and value != default:
+        if (
+            row is not None and row.fate == IDLE and value != default and OURS not in self.readers
+        ):  # which warn themselves
             warn_once(self.name, no_effect(key, value, row.text), key)
         if key in ("env", "callbacks", "callbacks_class", "multiagent"):
             return value

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - one mistake per line reads best
 import json
 import pickle
+import re
 
 import pytest
 
@@ -53,6 +54,11 @@ def experiment(**changes) -> str:
         (experiment(config={"normalize_context": "maybe"}), ["but must be true or false."]),
         (experiment(config={"actor_hidden": 256}), ["'actor_hidden' is 256, but must be a list."]),
         (experiment(config={"num_workers": 2}), ["'num_workers' is now called 'num_env_runners'"]),
+        (experiment(run="PPO", env="Pendulum-v1", config={"sgd_minibatch_size": 16}), ["'sgd_minibatch_size' is now called 'minibatch_size'"]),
+        (experiment(run="PPO", env="Pendulum-v1", config={"model": {"fcnet_hiddens": [9]}}), ["'model' is", "reads 'model_config'"]),
+        (experiment(run="SAC", env="Pendulum-v1", config={"optimization": {}, "horizon": 9}), ["2 mistakes", "'actor_lr'", "'max_episode_steps'"]),
+        (experiment(config={"n_step": 3}), ["'n_step' is 3, but has no effect here. Targets are of one step."]),
+        (experiment(config={"model_config": {"fcnet_activation": "tanh"}}), ["`model_config.fcnet_activation` is 'tanh'"]),
         (experiment(config={"num_env_runners": -1}), ["cannot be negative"]),
         (experiment(config={"stop": {}}), ["It belongs one level up, beside 'config'"]),
         (experiment(config={"temperature": -1}), ["`temperature` is -1"]),
@@ -151,6 +157,41 @@ stop = {"training_iteration": 1}
     message = refused("train", "file", path)
     assert "The environment 'Camera' has observations of shape (8, 8, 3), but only flat ones are supported" in message
     assert len(message.splitlines()) == 1
+
+
+MISTAKES = """
+first:
+  run: PlainSAC
+  env: SaMI/Pendulum-v0
+  stop: {trainng_iteration: 3, episode_reward_mean: 3}
+  config:
+    num_workers: 2
+    tau: 3
+    gama: 0.9
+    model_config: {fcnet_activation: tanh}
+    evaluation_config: {explor: true, gamma: high}
+    replay_buffer_config: {capacity: 1}
+  checkpoint_config: {frequency: 3, num_to_keep: x}
+  confg: {}
+second: {run: SaCMM, env: CartPole-v1}
+third: {run: PPO, env: CartPole-v1, config: {minibatch_size: 1000000}}
+"""
+
+
+def test_all_mistakes_of_a_file_are_told_in_its_order(refused, write):
+    head, *lines = refused("train", "file", write("exp.yaml", MISTAKES), "--set", "lr=1").splitlines()
+    assert head == f"Error: {len(lines)} mistakes:"
+    named = ["trainng_iteration", "episode_reward_mean", "num_workers", "tau", "gama", "model_config.fcnet_activation"]
+    named += ["explor", "gamma", "replay_buffer_config", "lr", "frequency", "num_to_keep", "confg"]
+    experiments = ["first"] * len(named) + ["second", "third"]
+    for line, name, key in zip(lines, experiments, [*named, "SaCMM", "minibatch_size"], strict=True):
+        assert line.startswith(f"  exp.yaml, experiment '{name}'") or f"experiment '{name}'" in line
+        assert re.search(rf"['`]{key}\b", line)
+
+
+def test_all_mistakes_of_set_are_told(refused, write):
+    message = refused("train", "file", write("exp.yaml", experiment()), "--set", "gamma", "--set", "gamma=[1")
+    assert message.startswith("Error: 2 mistakes:\n  --set gamma: the form is key=value")
 
 
 def test_several_experiments_cannot_share_one_name(refused, write):

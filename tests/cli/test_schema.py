@@ -65,6 +65,43 @@ def test_settings_beyond_the_obvious():
     assert "model_config" not in config
 
 
+def test_a_file_for_rllibs_sac_trains_ours():
+    """The settings of RLlib's halfcheetah-sac.yaml."""
+    model = {"fcnet_activation": "relu", "fcnet_hiddens": [64, 64]}
+    config = {
+        "framework": "torch",
+        "q_model_config": model,
+        "policy_model_config": model,
+        "n_step": 1,
+        "target_network_update_freq": 1,
+        "optimization": {"actor_learning_rate": 0.0003},
+        "num_gpus": 0,
+        "clip_actions": False,
+        "normalize_actions": True,
+    }
+    assert plan(config, run="PlainSAC", env="SaMI/Pendulum-v0").bundles
+
+
+def test_what_only_rllibs_old_api_stack_reads_is_taken_there():
+    old = {"enable_rl_module_and_learner": False, "enable_env_runner_and_connector_v2": False}
+    config = {"observation_filter": "MeanStdFilter", "model": {"fcnet_hiddens": [32]}}
+    assert plan(old | config, run="PPO").config["observation_filter"] == "MeanStdFilter"
+    with pytest.raises(UserError, match="'observation_filter' is 'MeanStdFilter', but has no effect here"):
+        plan(config, run="PPO")
+
+
+def test_what_has_no_effect_but_misleads_nobody_is_taken_with_a_warning(caplog, monkeypatch):
+    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda key: True)
+    for run in ("PPO", "PlainSAC"):
+        caplog.clear()
+        plan({"compress_observations": True}, run=run)
+        said = {record.getMessage() for record in caplog.records if "compress_observations" in record.getMessage()}
+        assert [line.partition(" is ")[0] for line in said] in (
+            ["PPO: `compress_observations`"],
+            ["PlainSACConfig: `compress_observations`"],
+        )
+
+
 def test_grid_search_is_kept_and_all_alternatives_are_validated():
     grid = {"grid_search": [0.9, 0.99]}
     assert plan({"gamma": grid}, num_samples=2).config["gamma"] == grid

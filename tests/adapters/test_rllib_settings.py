@@ -1,0 +1,184 @@
+"""Every setting of RLlib is classified: what stock code says works where it means something, and is refused else."""
+
+import itertools
+import re
+
+import pytest
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.dqn import DQNConfig
+from ray.rllib.algorithms.dreamerv3 import DreamerV3Config
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
+from ray.rllib.algorithms.sac import SACConfig
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.models.catalog import MODEL_DEFAULTS
+
+from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaMIConfig, SaPPOConfig
+from rllib_sami.rllib_settings import EVERY, MODEL, OFF_POLICY, OURS, RENAMED, SAPPO, TABLE, rows
+from rllib_sami.unused_settings import refusals
+
+from .tiny import refusal, tiny
+
+FIELDS = set().union(*(vars(config()) for config in (AlgorithmConfig, PPOConfig, SACConfig, DQNConfig)))
+MODEL_KEYS = DefaultModelConfig.__dataclass_fields__.keys() | MODEL_DEFAULTS.keys()
+# Of before: `update_from_dict` and files may still hold them.
+OF_OLDER_RLLIB = set(
+    "num_workers num_rollout_workers num_envs_per_worker num_cpus_per_worker num_gpus_per_worker num_learner_workers "
+    "custom_resources_per_worker num_cpus_per_learner_worker num_gpus_per_learner_worker num_cpus_for_local_worker "
+    "recreate_failed_workers ignore_worker_failures num_consecutive_worker_failures_tolerance worker_restore_timeout_s "
+    "worker_health_probe_timeout_s validate_workers_after_construction max_requests_in_flight_per_sampler_worker "
+    "evaluation_num_workers sample_batch_size num_sgd_iter grad_norm_clipping horizon soft_horizon no_done_at_end "
+    "policy_model Q_model dueling_hiddens".split(" ")
+)
+
+
+# --- The table ------------------------------------------------------------------------------------------------------
+
+
+def names_in(table):
+    return {name for row in table for name in row.names.split()}
+
+
+def test_every_field_of_rllibs_configs_is_classified_and_no_other():
+    assert not FIELDS & OF_OLDER_RLLIB
+    assert names_in(TABLE) == FIELDS | OF_OLDER_RLLIB, "say in rllib_settings.py what becomes of it"
+    assert names_in(MODEL) == MODEL_KEYS, "say in rllib_settings.py what becomes of it"
+    for table, of in itertools.product((TABLE, MODEL), (OFF_POLICY, SAPPO)):
+        assert rows(table, frozenset({EVERY, OURS, of})).keys() == names_in(table), f"no row for {of}"
+
+
+def test_every_name_of_today_is_one():
+    assert {row.text.partition(".")[0] for row in TABLE if row.fate == RENAMED} <= FIELDS | {"model_config"}
+
+
+@pytest.mark.parametrize("config_class", [SaMIConfig, SaPPOConfig, PPOConfig, SACConfig, DQNConfig, DreamerV3Config])
+def test_nothing_that_rllib_sets_itself_is_refused(config_class):
+    config = config_class().environment("CartPole-v1" if config_class is DQNConfig else "Pendulum-v1")
+    for _ in range(2):  # validating sets some of it
+        config.validate()
+        assert [*refusals(config)] == []
+
+
+# --- What stock code says -------------------------------------------------------------------------------------------
+
+
+def pendulum_sac(config):
+    config.training(initial_alpha=1.001, actor_lr=2e-4, lr=None, n_step=1, twin_q=True, tau=0.005)
+    config.training(train_batch_size_per_learner=128, target_network_update_freq=1)
+    model = {"fcnet_hiddens": [32, 16], "fcnet_activation": "relu", "head_fcnet_hiddens": []}
+    model |= {"head_fcnet_activation": None, "fusionnet_hiddens": [8], "fusionnet_activation": "relu"}
+    return config.rl_module(model_config=DefaultModelConfig(**model))
+
+
+def halfcheetah_sac(config):
+    return config.update_from_dict(
+        {
+            "q_model_config": {"fcnet_activation": "relu", "fcnet_hiddens": [8]},
+            "policy_model_config": {"fcnet_activation": "relu", "fcnet_hiddens": [32, 16]},
+            "optimization": {"actor_learning_rate": 2e-4},
+            "n_step": 1,
+            "loss_timesteps": 128,
+            "target_network_update_freq": 1,
+            "num_gpus": 0,
+            "framework": "torch",
+            "clip_actions": False,
+        }
+    )
+
+
+@pytest.mark.parametrize("stock", [pendulum_sac, halfcheetah_sac])
+def test_what_stock_code_says_of_networks_and_batches_is_done(stock):
+    config = stock(PlainSACConfig()).environment("SaMI/Pendulum-v0")
+    config.validate()
+    again = PlainSACConfig.from_state(config.get_state())
+    again.validate()
+    for one in (config, again):
+        assert (one.actor_hidden, one.critic_hidden) == ([32, 16], [8])
+        assert (one.loss_timesteps, one.actor_lr) == (128, 2e-4)
+
+
+def taken(config, **model_config):
+    config.environment("SaMI/Pendulum-v0").rl_module(model_config=model_config).validate()
+    return config
+
+
+def test_keys_of_a_model_set_what_they_mean_here():
+    for way in (lambda c, keys: c.rl_module(model_config=keys), lambda c, keys: c.training(model=keys)):
+        config = way(SaPPOConfig().environment("SaMI/Pendulum-v0"), {"fcnet_hiddens": [7]})
+        config.validate()
+        assert config.actor_hidden == config.critic_hidden == config.model_config["actor_hidden"] == [7]
+    config = taken(SaCCMConfig(), head_fcnet_hiddens=[3], mine=4)
+    assert config.critic_hidden == [256, 256, 3]
+    assert config._model_config == {"mine": 4}
+    config = taken(RecurrentSACConfig(), use_lstm=True, lstm_cell_size=16, lstm_use_prev_reward=True)
+    assert (config.encoder_hidden_dim, config.encoder_type, config.encoder_reward) == (16, "lstm", True)
+
+
+WITHOUT_MEANING = [
+    (PlainSACConfig, {"use_lstm": True, "lstm_cell_size": 16}, "`model_config.use_lstm` is True.*RecurrentSAC.$"),
+    (SaCCMConfig, {"lstm_cell_size": 16}, "`model_config.lstm_cell_size` is 16.*set `encoder_hidden_dim`"),
+    (PlainSACConfig, {"fcnet_activation": "tanh"}, "`model_config.fcnet_activation` is 'tanh'.*ReLU"),
+    (SaPPOConfig, {"vf_share_layers": True}, "`model_config.vf_share_layers` is True.*share no layers"),
+    (PlainSACConfig, {"conv_filters": [[1]]}, "`model_config.conv_filters` is .*Observations are flat"),
+    (PlainSACConfig, {"fcnet_hiddens": 32}, "`actor_hidden` is 32, but must be a list of layer sizes"),
+]
+
+
+@pytest.mark.parametrize(("config_class", "keys", "expected"), WITHOUT_MEANING)
+def test_keys_of_a_model_that_mean_nothing_here_are_refused(config_class, keys, expected):
+    with pytest.raises(ValueError, match=expected):
+        taken(config_class(), **keys)
+
+
+def test_two_sizes_for_one_network_are_refused():
+    with pytest.raises(ValueError, match=r"`actor_hidden` is \[64\], but RLlib's settings say \[32\] of it"):
+        taken(PlainSACConfig().training(actor_hidden=[64]), fcnet_hiddens=[32])
+
+
+def test_a_module_of_ones_own_gets_its_model_config_as_it_is():
+    config = SaPPOConfig().rl_module(rl_module_spec=RLModuleSpec(module_class=DefaultPPOTorchRLModule))
+    assert taken(config, fcnet_hiddens=[16])._model_config == {"fcnet_hiddens": [16]}
+    assert config.actor_hidden == [256, 256]
+
+
+# --- What means nothing here ----------------------------------------------------------------------------------------
+
+FOREIGN = [
+    (PlainSACConfig, {"n_step": 3}, "`n_step` is 3, but has no effect here. Targets are of one step."),
+    (PlainSACConfig, {"twin_q": False}, "There are two critics"),
+    (PlainSACConfig, {"training_intensity": 4}, "`updates_per_env_step`"),
+    (PlainSACConfig, {"clip_param": 0.1}, "take SaPPO"),
+    (PlainSACConfig, {"q_model_config": {"fcnet_activation": "tanh"}}, "`q_model_config.fcnet_activation` is 'tanh'"),
+    (PlainSACConfig, {"optimization": {"actor_lr": 1}}, "`optimization` has the key 'actor_lr'"),
+    (SaPPOConfig, {"tau": 0.1}, "take SaCCM or PlainSAC"),
+    (SaCCMConfig, {"num_rollout_workers": 2}, "`num_rollout_workers` is now called `num_env_runners`."),
+    (SaCCMConfig, {"horizon": 9}, "`max_episode_steps`"),
+]
+
+
+@pytest.mark.parametrize(("config_class", "given", "expected"), FOREIGN, ids=lambda value: str(value)[:40])
+def test_settings_of_other_algorithms_and_times_are_refused_with_what_to_set(config_class, given, expected):
+    for take in (lambda c: c.update_from_dict(given), lambda c: c.training(**given)):
+        with pytest.raises(ValueError, match=re.escape(expected)):
+            take(config_class())
+
+
+SILENT = {
+    "observation_filter": "MeanStdFilter",
+    "clip_rewards": True,
+    "num_gpus": 1,
+    "monitor": True,
+    "buffer_size": 7,
+    "torch_skip_nan_gradients": True,
+    "optimizer": {"adam_epsilon": 1},
+    "grad_clip_by": "value",
+}
+
+
+def test_all_mistakes_of_a_config_are_told_at_once():
+    config = tiny(temperature=-1).update_from_dict(SILENT).rl_module(model_config={"free_log_std": True})
+    lines = refusal(config).splitlines()
+    for key in ("temperature", "model_config.free_log_std", *SILENT):
+        assert sum(line.startswith(f"`{key}` is ") for line in lines) == 1
+    assert len(lines) == len(SILENT) + 2
