@@ -196,8 +196,9 @@ class SaMIConfig(ContextConfig):
                 ``encoder_hidden_dim``, ``encoder_type``, ``normalize_context``, ``actor_hidden``, ``critic_hidden``,
                 ``pairing``, ``contrast_coeff``, ``skill_weight``, ``return_gap_weight``, ``objective``,
                 ``temperature``, ``similarity``, ``contrast_episodes``, ``contrast_timesteps``, ``num_negatives``,
-                ``positive_fraction``, ``key_encoder_tau`` and ``num_torch_threads``. And ``gamma`` and ``grad_clip``
-                of ``AlgorithmConfig.training``, whose batch sizes and ``lr`` are not used.
+                ``positive_fraction``, ``key_encoder_tau`` and ``num_torch_threads``. And of
+                ``AlgorithmConfig.training`` ``gamma``, ``grad_clip`` and ``train_batch_size_per_learner``, which is
+                another name of ``loss_timesteps``. What becomes of RLlib's other settings is in docs/settings.md.
 
         Returns:
             This config.

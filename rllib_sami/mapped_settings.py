@@ -61,8 +61,12 @@ def adopt(config: "ContextConfig") -> Iterator[str]:
     """
     defaults = vars(type(config)())
     found: dict[str, Any] = {}
-    if compat.has_default_module(config):
-        found, old_rest, mistakes = _of_model(config, "model", compat.changed_model(config, defaults["model"]))
+    old = compat.changed_model(config, defaults["model"])
+    if not compat.has_default_module(config):
+        if old:
+            yield no_effect("model", old, "A module of your own reads `model_config`")
+    else:
+        found, old_rest, mistakes = _of_model(config, "model", old)
         new, rest, more = _of_model(config, "model_config", compat.user_model_config(config))
         found |= new
         yield from mistakes + more

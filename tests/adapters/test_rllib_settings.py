@@ -23,14 +23,15 @@ from .tiny import refusal, tiny
 FIELDS = set().union(*(vars(config()) for config in (AlgorithmConfig, PPOConfig, SACConfig, DQNConfig)))
 MODEL_KEYS = DefaultModelConfig.__dataclass_fields__.keys() | MODEL_DEFAULTS.keys()
 # Of before: `update_from_dict` and files may still hold them.
-OF_OLDER_RLLIB = set(
+OLDER = (
     "num_workers num_rollout_workers num_envs_per_worker num_cpus_per_worker num_gpus_per_worker num_learner_workers "
     "custom_resources_per_worker num_cpus_per_learner_worker num_gpus_per_learner_worker num_cpus_for_local_worker "
     "recreate_failed_workers ignore_worker_failures num_consecutive_worker_failures_tolerance worker_restore_timeout_s "
     "worker_health_probe_timeout_s validate_workers_after_construction max_requests_in_flight_per_sampler_worker "
     "evaluation_num_workers sample_batch_size num_sgd_iter grad_norm_clipping horizon soft_horizon no_done_at_end "
-    "policy_model Q_model dueling_hiddens".split(" ")
+    "policy_model Q_model dueling_hiddens"
 )
+OF_OLDER_RLLIB = set(OLDER.split())
 
 
 # --- The table ------------------------------------------------------------------------------------------------------
@@ -140,6 +141,9 @@ def test_a_module_of_ones_own_gets_its_model_config_as_it_is():
     config = SaPPOConfig().rl_module(rl_module_spec=RLModuleSpec(module_class=DefaultPPOTorchRLModule))
     assert taken(config, fcnet_hiddens=[16])._model_config == {"fcnet_hiddens": [16]}
     assert config.actor_hidden == [256, 256]
+    assert "`model` is {'fcnet_hiddens': [9]}, but has no effect" in refusal(
+        config.training(model={"fcnet_hiddens": [9]})
+    )
 
 
 # --- What means nothing here ----------------------------------------------------------------------------------------
