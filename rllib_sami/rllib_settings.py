@@ -202,13 +202,14 @@ TABLE = (
         "torch_compile_worker torch_compile_worker_dynamo_backend torch_compile_worker_dynamo_mode "
         "extra_python_environs_for_worker placement_strategy num_cpus_for_main_process "
         "custom_resources_for_main_process _fake_gpus local_gpu_idx"),
-    Row(USED, EVERY, "env_runner_cls num_env_runners create_local_env_runner create_env_on_local_worker num_envs_per_env_runner "
-        "gym_env_vectorize_mode num_cpus_per_env_runner num_gpus_per_env_runner custom_resources_per_env_runner "
-        "validate_env_runners_after_construction episodes_to_numpy max_requests_in_flight_per_env_runner "
-        "sample_timeout_s _env_to_module_connector add_default_connectors_to_env_to_module_pipeline "
-        "_module_to_env_connector add_default_connectors_to_module_to_env_pipeline merge_env_runner_states "
-        "broadcast_env_runner_states use_env_runner_state_server env_runner_state_server_max_concurrency "
-        "episode_lookback_horizon rollout_fragment_length batch_mode explore exploration_config _is_online"),
+    Row(USED, EVERY, "env_runner_cls num_env_runners create_local_env_runner create_env_on_local_worker "
+        "num_envs_per_env_runner gym_env_vectorize_mode num_cpus_per_env_runner num_gpus_per_env_runner "
+        "custom_resources_per_env_runner validate_env_runners_after_construction episodes_to_numpy "
+        "max_requests_in_flight_per_env_runner sample_timeout_s _env_to_module_connector "
+        "add_default_connectors_to_env_to_module_pipeline _module_to_env_connector "
+        "add_default_connectors_to_module_to_env_pipeline merge_env_runner_states broadcast_env_runner_states "
+        "use_env_runner_state_server env_runner_state_server_max_concurrency episode_lookback_horizon "
+        "rollout_fragment_length batch_mode explore exploration_config _is_online"),
     Row(USED, EVERY, "num_learners num_gpus_per_learner num_cpus_per_learner custom_resources_per_learner "
         "num_aggregator_actors_per_learner max_requests_in_flight_per_aggregator_actor "
         "max_requests_in_flight_per_learner gamma lr grad_clip grad_clip_by _train_batch_size_per_learner "
