@@ -189,6 +189,12 @@ def test_all_mistakes_of_a_file_are_told_in_its_order(refused, write):
         assert re.search(rf"['`]{key}\b", line)
 
 
+def test_a_misspelt_setting_is_not_missed_by_others(refused, write):
+    config = {"averaged_contex": False, "updates_per_batch": 1, "contrast_interval": 1, "encoder_critic_gradient": True}
+    [line] = refused("train", "file", write("exp.yaml", experiment(config=config))).splitlines()
+    assert "Did you mean 'averaged_context'?" in line
+
+
 def test_all_mistakes_of_set_are_told(refused, write):
     message = refused("train", "file", write("exp.yaml", experiment()), "--set", "gamma", "--set", "gamma=[1")
     assert message.startswith("Error: 2 mistakes:\n  --set gamma: the form is key=value")
