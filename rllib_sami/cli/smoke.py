@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rllib_sami.cli.schema import ConfigSchema, Plan, with_config
+from rllib_sami.cli.config_schema import ConfigSchema
+from rllib_sami.cli.schema import Plan, with_config
 
 ITERATIONS = 3
 # Setting -> the most it may be. Only what makes an iteration long; the algorithm stays as it is.

@@ -31,7 +31,7 @@ def test_our_algorithms_on_our_environments(run):
 
 def test_every_public_default_is_accepted():
     """The schema may not refuse what an algorithm itself starts from."""
-    from rllib_sami.cli.schema import ConfigSchema
+    from rllib_sami.cli.config_schema import ConfigSchema
 
     for experiment in (plan(), plan(run="SaCCM", env="SaMI/Pendulum-v0"), plan(run="PPO"), plan(run="DreamerV3")):
         schema = ConfigSchema.of(experiment.algorithm)
