@@ -16,7 +16,7 @@ EXTRAS = {
     # Searches whose settings Optuna proposes.
     "search": ["optuna>=4"],
     "docs": ["mkdocs-material>=9.5"],
-    "dev": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
+    "dev": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "msgpack-numpy>=0.4.8"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

@@ -1,6 +1,7 @@
 """The sampling loop: arrays from the environments to the replay buffer."""
 
 import functools
+import json
 import math
 import secrets
 from collections import deque
@@ -261,10 +262,10 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if self._check_component(RANDOM_STATE, components, not_components):
             state[RANDOM_STATE] = {
                 "runner": self._identity,
-                "entropy": self._entropy,
+                "entropy": str(self._entropy),  # as text: of more bits than msgpack has for an integer
                 "num_resets": self._num_resets,
                 "episodes_over": self._episodes_over.copy(),
-                "actions": self._rng.bit_generator.state,
+                "actions": json.dumps(self._rng.bit_generator.state),
             }
         return state
 
@@ -278,12 +279,13 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             self.recent_episodes.extend(state[RECENT_EPISODES].get(self.worker_index, []))
         # RLlib sends the local runner's state to remote ones that come back: these keep streams of their own.
         random_state = state.get(RANDOM_STATE)
-        if random_state is not None and random_state["runner"] == self._identity:
-            self._entropy = random_state["entropy"]
+        if random_state is not None and tuple(random_state["runner"]) == self._identity:  # msgpack has lists only
+            self._entropy = int(random_state["entropy"])
             self._num_resets = random_state["num_resets"]
             if len(random_state["episodes_over"]) == self.num_envs:
                 self._episodes_over = random_state["episodes_over"].copy()
-            self._rng.bit_generator.state = random_state["actions"]
+            actions = random_state["actions"]
+            self._rng.bit_generator.state = json.loads(actions) if isinstance(actions, str) else actions
             # Running episodes are not saved: they begin anew, on random streams of their own.
             self._needs_initial_reset = True
 

@@ -14,7 +14,13 @@ from ray.rllib.utils.metrics import (
 )
 
 from .callbacks import EPISODE_CALLBACKS, call_on_environment_created, call_on_episode, listens_to, listens_to_episodes
-from .checkpoints import MODULE_IN_CHECKPOINT, absolute_path, checkpoint_constructor, says_what_cannot_be_read
+from .checkpoints import (
+    MODULE_IN_CHECKPOINT,
+    absolute_path,
+    checkpoint_constructor,
+    component_state,
+    says_what_cannot_be_read,
+)
 from .cluster import available_memory, listen_on_loopback
 from .configs import (
     SPECIAL_CONFIG_KEYS,
@@ -82,6 +88,7 @@ __all__ = [
     "call_on_runners",
     "changed_model",
     "checkpoint_constructor",
+    "component_state",
     "default_of",
     "env_creator",
     "env_steps_sampled",

@@ -1,6 +1,7 @@
 """Checkpoints: their folders, and what can be told of one that RLlib cannot read.
 
-Touches the names of the components in RLlib's checkpoints and ``Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME``.
+Touches the names of the components in RLlib's checkpoints and the file names and ``try_import_msgpack`` of RLlib's
+``Checkpointable``.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from typing import Any
 
 import ray
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
-from ray.rllib.utils.checkpoints import Checkpointable
+from ray.rllib.utils.checkpoints import Checkpointable, try_import_msgpack
 
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
@@ -35,6 +36,15 @@ def says_what_cannot_be_read(folder: Path) -> Iterator[None]:
             f"The checkpoint {folder} cannot be read: {type(error).__name__}: {error}. It is cut short, or another "
             f"version of this package or of Ray (here {ray.__version__}) wrote it. Use another one, or that version."
         ) from error
+
+
+def component_state(folder: Path) -> dict[str, Any]:
+    """The state in a component's folder of a checkpoint, pickled or as msgpack (``save_to_path(use_msgpack=True)``)."""
+    file = folder / Checkpointable.STATE_FILE_NAME
+    packed = file.with_suffix(".msgpack")
+    if packed.is_file():
+        return try_import_msgpack(error=True).loads(packed.read_bytes(), strict_map_key=False)
+    return pickle.loads(file.with_suffix(".pkl").read_bytes())
 
 
 def checkpoint_constructor(folder: Path, component: str = "") -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..checkpoint_files import check_files, is_complete
 from ..cli.errors import did_you_mean
-from ..compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ..compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME, component_state
 from ..export import ExportedAgent, is_exported, load_exported
 
 _MARK = "rllib_checkpoint.json"
@@ -45,8 +45,7 @@ class Checkpoint:
     def env_steps(self) -> int:
         """Returns for how many environment steps the agent was trained, -1 if the checkpoint does not tell."""
         try:
-            with open(self.path / "env_runner" / "state.pkl", "rb") as file:
-                return int(pickle.load(file)[NUM_ENV_STEPS_SAMPLED_LIFETIME])
+            return int(component_state(self.path / "env_runner")[NUM_ENV_STEPS_SAMPLED_LIFETIME])
         except Exception:  # of another version, or without it: no reason not to play
             return -1
 

@@ -110,6 +110,22 @@ def test_counters_entropy_coefficient_buffer_and_credit_survive(trained, tmp_pat
         algo.stop()
 
 
+def test_one_in_msgpack_restores_what_a_pickled_one_does(trained, tmp_path):
+    pytest.importorskip("msgpack_numpy")
+    trained.evaluate()
+    trained.save_to_path(tmp_path / "pickled")
+    trained.save_to_path(tmp_path / "packed", use_msgpack=True)
+    assert not list((tmp_path / "packed").rglob("*state.pkl"))
+    assert [load(tmp_path / name).env_steps() for name in ("pickled", "packed")] == [4 * 105] * 2
+    runs = []
+    for name in ("pickled", "packed"):
+        restored = Algorithm.from_checkpoint(tmp_path / name)
+        runs.append([snapshot(restored), snapshot(restored, restored.train())])
+        restored.stop()
+    assert differences(snapshot(trained)["state"], runs[1][0]["state"]) == []
+    assert differences(*runs) == []
+
+
 def test_a_saved_config_without_todays_settings_is_read_as_what_they_were(trained, tmp_path):
     trained.save_to_path(tmp_path)
     file = tmp_path / "class_and_ctor_args.pkl"
