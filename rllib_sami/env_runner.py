@@ -18,7 +18,11 @@ from . import compat
 from .core.acting import make_policy
 from .core.threads import set_num_threads
 from .episode_callbacks import EpisodeCallbacks
-from .evaluation.episodes import Player
+from .evaluation.episodes import cap_of
+from .evaluation.player import TIMEOUT as EVALUATION_TIMEOUT
+from .evaluation.player import Player
+from .evaluation.stages import name_of
+from .faults import Watch, named
 from .replay_buffer import SLOT, TASK_ID
 from .rl_module import SaMITorchRLModule
 from .vector_env import TaskVectorEnv, VectorStep
@@ -73,6 +77,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self.recent_episodes: deque[EpisodeStats] = deque(maxlen=max(1, math.ceil(window)))
         self._whole_episodes: list[EpisodeStats] = []  # those that were asked for by number
         self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
+        self._watch: Watch | None = None  # of evaluations, and where whole episodes are sampled
         self._listeners = EpisodeCallbacks(self) if compat.listens_to_episodes(self.config) else None
 
     # --- Environments -----------------------------------------------------------------------------------------------
@@ -144,7 +149,23 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     # --- Sampling ---------------------------------------------------------------------------------------------------
 
     @override(SingleAgentEnvRunner)
-    def _sample(
+    def _sample(self, *, num_episodes: int | None = None, **how: Any) -> list[SingleAgentEpisode]:
+        if num_episodes is None and not self.config.in_evaluation:
+            return self._sample_unwatched(**how)
+        setting = EVALUATION_TIMEOUT if self.config.in_evaluation else "sample_timeout_s"
+        self._watch = Watch(name_of(self.config.env), getattr(self.config, setting), setting)
+        self._watch.allow(cap_of(self.env.envs[0]))
+        try:
+            with self._watch:
+                return self._sample_unwatched(num_episodes=num_episodes, **how)
+        except Exception as error:
+            if not self.config.in_evaluation:
+                raise
+            raise named(error, name_of(self.config.env), "evaluation") from error
+        finally:
+            self._watch = None
+
+    def _sample_unwatched(
         self,
         *,
         num_timesteps: int | None = None,
@@ -171,6 +192,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             step = self.env.step_arrays(for_env.reshape(-1, *action_shape), listeners)
             pieces.append(action, step)
             num_steps += self.num_envs
+            if self._watch is not None:
+                wanted = self._steps_so_far if self._quota is None else self._steps_so_far[self._quota > 0]
+                self._watch.step(int(wanted.max(initial=0)))
             if step.done.any() or step.restarted.any():
                 finished += self._end_episodes(step, pieces)
                 if self._listeners:
@@ -226,6 +250,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                     self.recent_episodes.append(stats)
                 else:
                     self._quota[slot] -= 1
+                    if self._watch is not None:
+                        self._watch.episode()
                     self._whole_episodes.append(stats)
             self._episode_ids[slot] = self._new_episode_id(slot)
             self._steps_so_far[slot] = self._return_so_far[slot] = 0

@@ -9,6 +9,8 @@ import numpy as np
 from . import compat
 from .config_checks import is_int
 from .evaluation.in_training import grids_of
+from .evaluation.stages import name_of
+from .faults import Watch
 from .vector_env import TASK_ID
 
 if TYPE_CHECKING:
@@ -33,13 +35,15 @@ def check_environment(config: "ContextConfig") -> None:
 
 
 def _check_training(config: "ContextConfig") -> None:
-    env = compat.env_creator(config, worker_index=0, slot=0)()
+    name = name_of(config.env)
+    with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
+        env = compat.env_creator(config, worker_index=0, slot=0)()
     try:
-        name = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", config.env)
         _check_spaces(env, name)
         if "replay_buffer_config" in vars(config):
             _check_memory(env, config)
-        _, info = env.reset(seed=0)
+        with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
+            _, info = env.reset(seed=0)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if not (config.reads_task_ids() or config.has_contrast):
             return

@@ -1,13 +1,171 @@
-"""Watching for env runners and environments that give nothing, so that no run waits in silence for ever."""
+"""Watching for env runners and environments that give nothing, so that nothing waits in silence without an end."""
 
 import contextlib
 import logging
+import math
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 logger = logging.getLogger(__name__)
 ROUNDS_OF_PATIENCE = 5  # how often `sample_timeout_s` may pass without a step
+ROUNDS_OF_AN_EPISODE = 2  # the same for an episode of more than `LONGEST_EPISODE` steps
+LONGEST_EPISODE = 100_000  # a year in steps of five minutes; longer ones say so by their `max_episode_steps`
+
+
+class EnvironmentFaultError(RuntimeError):
+    """An environment raised, hangs, or has episodes without an end; the message says which one and where."""
+
+
+def named(error: Exception, name: Any, where: str) -> EnvironmentFaultError:
+    """Returns the error that says which environment raised ``error``, and where."""
+    if isinstance(error, EnvironmentFaultError):
+        return error
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return EnvironmentFaultError(f"The environment {name!r} failed ({where}): {reason}")
+
+
+@contextlib.contextmanager
+def trying(name: Any, what: str, timeout_s: float | None, setting: str) -> Iterator[None]:
+    """Watches an environment outside of episodes, such as at its first reset.
+
+    Args:
+        name: Of the environment.
+        what: What is tried.
+        timeout_s: As of :class:`Watch`.
+        setting: As of :class:`Watch`.
+
+    Raises:
+        EnvironmentFaultError: It raised or hangs.
+    """
+    with Watch(name, timeout_s, setting):
+        try:
+            yield
+        except Exception as error:
+            raise named(error, name, what) from error
+
+
+class Watch:
+    """Watches an environment: warns when it takes long, stops it when it hangs or its episodes do not end.
+
+    After ``timeout_s`` without the end of an episode there is a warning, once. Stopped is only
+
+    * a call that has not returned for ``ROUNDS_OF_PATIENCE * timeout_s``, and
+    * an episode of more than ``LONGEST_EPISODE`` steps (or :meth:`allow`, if that is more) when none has ended for
+      ``ROUNDS_OF_AN_EPISODE * timeout_s``.
+
+    So an environment that is slow, but steps, is never stopped. A call can be stopped in the main thread of a process
+    only, on POSIX systems, and where it is in Python or waits (a loop, a sleep, a socket); elsewhere there is only the
+    warning.
+
+    Used as a context manager around the calls, in one block or in several, one after the other.
+
+    Args:
+        name: Of the environment.
+        timeout_s: How long an episode may take in seconds; None: any time, nothing is watched.
+        setting: What ``timeout_s`` is called where the user sets it.
+        where: Says which episode is played.
+    """
+
+    def __init__(
+        self,
+        name: Any,
+        timeout_s: float | None,
+        setting: str,
+        where: Callable[[], str] = lambda: "",
+    ):
+        self._name, self._timeout_s, self._setting, self._where = name, timeout_s, setting, where
+        self._most_steps = LONGEST_EPISODE
+        self._last = self._since = math.inf  # when a call last returned, when an episode last ended
+        self._steps: int | None = None
+        self._has_warned = False
+        self._stopped: str | None = None  # why the call that goes on is to end
+        self._lock = threading.Lock()
+
+    def allow(self, cap: int | None) -> None:
+        """Takes the cap on episodes in steps that the environment tells; None if it does not."""
+        self._most_steps = max(LONGEST_EPISODE, cap or 0)
+
+    def step(self, steps: int) -> None:
+        """Notes that a call has returned.
+
+        Args:
+            steps: Of the longest episode in progress; 0 after a reset.
+
+        Raises:
+            EnvironmentFaultError: If that episode is taken for one without an end.
+        """
+        self._last, self._steps = time.monotonic(), steps
+        if steps > self._most_steps and self._last - self._since > ROUNDS_OF_AN_EPISODE * (self._timeout_s or math.inf):
+            raise EnvironmentFaultError(f"{self._state()} It is taken for one without an end. {self._advice()}")
+
+    def episode(self) -> None:
+        """Notes that an episode has ended."""
+        self._since = time.monotonic()
+
+    def __enter__(self) -> "Watch":
+        if self._timeout_s is None:
+            return self
+        self._last = time.monotonic()
+        self._since = min(self._since, self._last)
+        self._is_over = threading.Event()
+        self._may_interrupt = hasattr(signal, "pthread_kill") and threading.current_thread() is threading.main_thread()
+        if self._may_interrupt:
+            self._previous = signal.signal(signal.SIGALRM, self._interrupted)
+        threading.Thread(target=self._watch, args=(self._timeout_s,), daemon=True, name="rllib_sami-watch").start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._timeout_s is None:
+            return
+        with self._lock:
+            self._is_over.set()
+        if self._may_interrupt:
+            signal.signal(signal.SIGALRM, self._previous)
+
+    def _watch(self, timeout_s: float) -> None:
+        """Runs in a thread of its own until the block ends."""
+        is_over = self._is_over
+        while not is_over.wait(min(1.0, timeout_s / 10)):
+            now = time.monotonic()
+            if now - self._since > timeout_s and not self._has_warned:
+                self._has_warned = True
+                logger.warning("%s It goes on. %s", self._state(), self._advice())
+            if now - self._last > ROUNDS_OF_PATIENCE * timeout_s and self._may_interrupt:
+                with self._lock:
+                    if not is_over.is_set():
+                        self._stopped = f"{self._state()} It hangs. {self._advice()}"
+                        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+                self._last = now  # again, should the environment go on in spite of it
+
+    def _interrupted(self, number: int, frame: Any) -> None:
+        if self._stopped is not None:
+            reason, self._stopped = self._stopped, None
+            raise EnvironmentFaultError(reason)
+        if callable(self._previous):
+            self._previous(number, frame)
+
+    def _state(self) -> str:
+        now = time.monotonic()
+        late = f"The environment {self._name!r} has taken {now - self._since:.0f} s"
+        if self._steps is None:
+            return f"{late} to be made and reset."
+        where = self._where()
+        return (
+            f"{late} without the end of an episode{where and f' ({where})'}: the present one has {self._steps:,} "
+            f"steps, the last one {now - self._last:.0f} s ago."
+        )
+
+    def _advice(self) -> str:
+        only_slow = f"If it is only slow, raise `{self._setting}` ({self._timeout_s:g})."
+        if self._steps is None:
+            return only_slow
+        return (
+            "If its episodes do not end by themselves, give them an end: gymnasium.wrappers.TimeLimit, or "
+            f"`max_episode_steps` where it is registered. {only_slow}"
+        )
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from typing import Any
 
 import ray
@@ -81,12 +82,10 @@ class EvaluatesSplits(Algorithm):
         if local_runner is not None:
             played = [in_training.play_on(local_runner, chunk, ray.get(weights)) for chunk in chunks]
         else:
-            played = compat.call_on_runners(
-                self.eval_env_runner_group,
-                in_training.play_on,
-                [{"chunk": chunk, "weights": weights} for chunk in chunks],
-                self.config.evaluation_sample_timeout_s,
-            )
+            timeout_s = self.config.evaluation_sample_timeout_s
+            timeout_s = math.inf if timeout_s is None else timeout_s
+            calls = [{"chunk": chunk, "weights": weights, "seconds": timeout_s / 4} for chunk in chunks]
+            played = compat.call_on_runners(self.eval_env_runner_group, in_training.play_on, calls, timeout_s)
         episodes = in_training.episodes_of(played)
         if episodes is None:
             return None, 0, 0, []

@@ -42,7 +42,10 @@ _NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success",
 @click.option("--context", default="learned", show_default=True, metavar="KIND", help="What the actor sees of the "
               "context: learned, zero, shuffled (of another episode) or frozen-after=N (that of step N).")  # fmt: skip
 @click.option("--env", "-e", metavar="ID", help="Another environment than the checkpoints'.")
-@click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings.")
+@click.option("--sample-timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="After this "
+              "long without an episode's end there is a warning. What hangs or never ends is stopped later.  [default: "
+              "evaluation_sample_timeout_s of the checkpoint]")  # fmt: skip
+@click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings; -vv tracebacks too.")
 @click.pass_obj
 def evaluate(
     command: list[str] | None,
@@ -57,6 +60,7 @@ def evaluate(
     explore: bool,
     context: str,
     env: str | None,
+    sample_timeout_s: float | None,
     verbosity: int,
 ) -> None:
     """Play every task with trained agents and print their returns.
@@ -78,6 +82,7 @@ def evaluate(
         catalog.check_environment(env, "--env")
     from rllib_sami.evaluation.play import evaluate as play
     from rllib_sami.evaluation.processes import WorkersLostError
+    from rllib_sami.faults import EnvironmentFaultError
 
     try:
         results = play(
@@ -90,8 +95,9 @@ def evaluate(
             context=context,
             video=out / "videos" if video and out is not None else None,
             env=env,
+            sample_timeout_s=sample_timeout_s,
         )
-    except (ValueError, WorkersLostError) as error:
+    except (ValueError, EnvironmentFaultError, WorkersLostError) as error:
         raise UserError(f"evaluate: {one_line(error)}") from error
     results.provenance["command"] = shlex.join(words)
     _say(results)

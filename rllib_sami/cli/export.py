@@ -32,6 +32,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
     from rllib_sami.evaluation import checkpoints, evaluate
     from rllib_sami.evaluation.processes import WorkersLostError
     from rllib_sami.export import ExportedAgent, export_agent, is_exported
+    from rllib_sami.faults import EnvironmentFaultError
 
     if is_exported(out):
         if not overwrite:
@@ -53,7 +54,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
             progress=_progress(manifest_of(loaded.path) or {}),
             evaluation=evaluate(loaded.path, episodes=episodes) if episodes else None,
         )
-    except (ValueError, OSError, WorkersLostError) as error:
+    except (ValueError, OSError, EnvironmentFaultError, WorkersLostError) as error:
         raise UserError(f"export: {one_line(error)}") from error
     click.echo(f"Written: {out}")
     click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}")

@@ -4,10 +4,13 @@ Touches ``EnvRunnerGroup`` and its manager of actors (``_worker_manager``), and 
 """
 
 import functools
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import ray
 
 from .sampling import new_episode_id
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from ray.rllib.connectors.connector_v2 import ConnectorV2
     from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
+logger = logging.getLogger(__name__)
 PLAYING = "play"  # tag of the calls of an evaluation
 POLL_S = 0.02  # between two looks for what evaluation runners have finished
 
@@ -24,13 +28,15 @@ def call_on_runners(
 ) -> list[Any]:
     """Has a group's remote env runners make calls ``function(runner, **kwargs)``, each runner one after the other.
 
-    What a lost runner was at is given to another one.
+    A call that has more to do returns None and is made once more with ``again=True``, so that one that takes long can
+    be told from one that hangs. What a lost runner was at is given to another one. A runner that is still at a call of
+    an earlier round when time is up is ended, for RLlib to make it anew.
 
     Args:
         group: The group.
         function: What to call.
         calls: Keyword arguments of each call.
-        timeout_s: How long to wait for the next result in seconds.
+        timeout_s: How long to wait for the next answer in seconds.
 
     Returns:
         The result of each call, None where no runner was left or time was up.
@@ -38,28 +44,46 @@ def call_on_runners(
     round_id = new_episode_id()  # tells late results of an earlier round from ours
     results: dict[int, Any] = {}
     waiting, under_way = deque(range(len(calls))), dict[int, int]()
+    to_go_on: set[int] = set()  # runners
+    has_answered: set[int] = set()
     newest = time.monotonic()
     while len(results) < len(calls) and time.monotonic() - newest < timeout_s:
         healthy = group.healthy_env_runner_ids()
         for runner_id in under_way.keys() - set(healthy):
             waiting.append(under_way.pop(runner_id))
+            to_go_on.discard(runner_id)
         if not healthy:
-            break
+            return [results.get(number) for number in range(len(calls))]
         for runner_id in healthy:
-            if waiting and runner_id not in under_way:
-                call = functools.partial(_call, function, (round_id, waiting[0]))
-                # It takes none while it is at one of an earlier round.
-                if group.foreach_env_runner_async(
-                    call, tag=PLAYING, kwargs=calls[waiting[0]], remote_worker_ids=[runner_id]
-                ):
+            again = runner_id in to_go_on
+            if not again and (runner_id in under_way or not waiting):
+                continue
+            number = under_way[runner_id] if again else waiting[0]
+            # It takes none while it is at one of an earlier round.
+            if group.foreach_env_runner_async(
+                functools.partial(_call, function, (round_id, number)),
+                tag=PLAYING,
+                kwargs={**calls[number], "again": again},
+                remote_worker_ids=[runner_id],
+            ):
+                to_go_on.discard(runner_id)
+                if not again:
                     under_way[runner_id] = waiting.popleft()
         # The manager's own method: that of the group raises what a runner's death raised.
         for reply in group._worker_manager.fetch_ready_async_reqs(tags=PLAYING, timeout_seconds=POLL_S):
+            has_answered.add(reply.actor_id)
             if reply.ok and reply.get()[0][0] == round_id:
                 (_, number), results_of_call = reply.get()
-                results[number] = results_of_call
-                under_way.pop(reply.actor_id, None)
                 newest = time.monotonic()
+                if results_of_call is None:
+                    to_go_on |= {reply.actor_id} & under_way.keys()
+                else:
+                    results[number] = results_of_call
+                    under_way.pop(reply.actor_id, None)
+    if len(results) < len(calls):
+        for runner_id in set(group.healthy_env_runner_ids()) - under_way.keys() - has_answered:
+            logger.warning("Evaluation runner %d has not answered since an earlier evaluation: it is ended.", runner_id)
+            ray.kill(group._worker_manager.actors()[runner_id], no_restart=False)
     return [results.get(number) for number in range(len(calls))]
 
 

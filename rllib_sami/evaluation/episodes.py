@@ -1,4 +1,4 @@
-"""Plays episodes in lockstep: which ones, on which environments, and what came of them."""
+"""Episodes: which ones are played, on which environments, and what came of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import itertools
 import math
 import numbers
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 
 from ..envs import MetaTaskEnv  # installed from envs/
-
-if TYPE_CHECKING:
-    from .agents import Agent
 
 ROWS = 16  # episodes played at once, and rows of each matrix product whether or not there are as many
 USUAL_CAP = 1000  # of environments that do not tell theirs, only to choose the steps at which contexts are kept
@@ -157,13 +154,13 @@ class Slot:
 
     def begin(self, job: Job) -> None:
         """Begins the episode of a job."""
+        self.job, self.length = job, 0
+        self._told: dict[str, Any] = {}
         if job.task_id is not None:
             self.env.set_wrapper_attr("next_task_id", job.task_id)
-        self.job = job
         self._obs, self.info = self.env.reset(seed=job.seed)
-        self._told: dict[str, Any] = {}
         self._note()
-        self.reward, self.total, self.length = 0.0, 0.0, 0
+        self.reward, self.total = 0.0, 0.0
         self.done = self.terminated = False
 
     def step(self, action: np.ndarray) -> None:
@@ -192,6 +189,13 @@ class Slot:
                 self._told[key] = self.info[key]
 
     @property
+    def place(self) -> str:
+        """Which episode it is at, for messages."""
+        task = self._told.get("task_id", self.job.task_id)
+        parts = (f"split {self.job.split}", "" if task is None else f"task {task}", f"episode {self.job.episode}")
+        return ", ".join(part for part in parts if part)
+
+    @property
     def obs(self) -> Any:
         """The newest observation, as the environment gives it."""
         return self._row.copy() if self._bare is not None else self._obs
@@ -216,86 +220,3 @@ class Slot:
             skills={key: str(told[key]) for key in ("skill", "reference_skill") if told.get(key) is not None},
             contexts=contexts,
         )
-
-
-class Player:
-    """Environments of one kind, and the loop that plays on them.
-
-    Args:
-        make_env: Makes the environment of a slot.
-        alone: Whether one environment has to play all episodes, one after the other.
-    """
-
-    def __init__(self, make_env: Callable[[int], gymnasium.Env], alone: bool = False):
-        self._make_env, self._alone = make_env, alone
-        self._slots: list[Slot] = []
-        self._rows = np.zeros((0, 0), np.float32)
-        self.kept = np.zeros(0, np.int64)
-
-    def play(
-        self, agent: Agent, jobs: Sequence[Job], watch: Callable[[int, Slot], None] | None = None
-    ) -> list[Episode]:
-        """Plays a chunk of jobs.
-
-        Args:
-            agent: Who plays.
-            jobs: At most ``ROWS``, unless one environment plays all.
-            watch: Called with the job's place in the chunk and its slot at the start and after each step.
-
-        Returns:
-            An episode for each job.
-        """
-        groups: Iterator[Sequence[Job]] = iter([[job] for job in jobs] if self._alone else [jobs])
-        episodes: list[Episode] = []
-        for group in groups:
-            episodes += self._play_at_once(agent, group, len(episodes), watch)
-        return episodes
-
-    def _play_at_once(
-        self, agent: Agent, jobs: Sequence[Job], first: int, watch: Callable[[int, Slot], None] | None
-    ) -> list[Episode]:
-        slots = self._take(len(jobs))
-        for slot, job in zip(slots, jobs, strict=True):
-            slot.begin(job)
-        agent.begin(slots, self._rows)
-        kept: list[np.ndarray] = []
-        live = list(range(len(slots)))
-        keep_at, step = set(self.kept.tolist()), 0
-        while live:
-            if watch is not None and step == 0:
-                _ = [watch(first + index, slots[index]) for index in live]
-            actions = agent.act(slots, live)
-            if agent.contexts is not None and step in keep_at:
-                kept.append(np.where([[not slot.done] for slot in slots], agent.contexts[: len(slots)], np.nan))
-            for index in live:
-                slots[index].step(actions[index])
-                if watch is not None:
-                    watch(first + index, slots[index])
-            step += 1
-            live = [index for index in live if not slots[index].done]
-        contexts: list[np.ndarray | None] = [None] * len(slots)
-        if agent.contexts is not None:
-            # Steps that no episode of the chunk has reached are missing in all.
-            width = agent.contexts.shape[1]
-            values = np.full((len(slots), len(self.kept), width), np.nan, np.float32)
-            values[:, : len(kept)] = np.stack(kept, axis=1)
-            contexts = list(values)
-        return [slot.result(context) for slot, context in zip(slots, contexts, strict=True)]
-
-    def _take(self, count: int) -> list[Slot]:
-        """Returns as many slots; environments that are there already are used again."""
-        while len(self._slots) < count:
-            env = self._make_env(len(self._slots))
-            if not self._slots:
-                size = gymnasium.spaces.flatdim(env.observation_space)
-                self._rows = np.zeros((ROWS, size), np.float32)
-                self.kept = kept_steps(cap_of(env))
-            self._slots.append(Slot(env, self._rows[len(self._slots)]))
-        self._rows[count:] = 0.0
-        return self._slots[:count]
-
-    def close(self) -> None:
-        """Closes the environments."""
-        for slot in self._slots:
-            slot.env.close()
-        self._slots = []

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,10 @@ import numpy as np
 
 from .. import compat
 from ..envs import MetaTaskEnv  # installed from envs/
+from ..faults import EnvironmentFaultError, Watch, trying
 from .agents import make_agent
-from .episodes import Episode, Job, Player, chooses, chunks_of, jobs_of
+from .episodes import Episode, Job, chooses, chunks_of, jobs_of
+from .player import TIMEOUT, Player
 from .stages import OWN_SPLIT, env_config_of, name_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Failure:
-    """What an environment raised, as text: the exception itself may not survive the way to another process."""
+    """What went wrong, as text: the exception itself may not survive the way to another process."""
 
     text: str
 
@@ -135,14 +136,16 @@ def _grid(evaluation: Any, env: gymnasium.Env, split: str, episodes: int, seed: 
                 f"`evaluation_splits` has {split!r}, but {name_of(evaluation.env)!r} does not hand the 'split' of its "
                 f"`env_config` on to {type(there.unwrapped).__name__}. Let it do so, or use [{OWN_SPLIT!r}]."
             )
-        jobs = jobs_of(there, split, episodes, seed)
-        return Grid(split, evaluation.env, env_config, evaluation.explore, chooses(there, seed), jobs)
+        with trying(name_of(evaluation.env), "reset", evaluation.evaluation_sample_timeout_s, TIMEOUT):
+            jobs, alone = jobs_of(there, split, episodes, seed), chooses(there, seed)
+        return Grid(split, evaluation.env, env_config, evaluation.explore, alone, jobs)
 
 
 def _make(config: Any, env: Any, env_config: Mapping[str, Any], slot: int = 0) -> gymnasium.Env:
     config = config.copy(copy_frozen=False)
     config.env, config.env_config = env, dict(env_config)
-    return compat.env_creator(config, worker_index=0, slot=slot)()
+    with Watch(name_of(env), config.evaluation_sample_timeout_s, TIMEOUT):
+        return compat.env_creator(config, worker_index=0, slot=slot)()
 
 
 def chunks_of_grids(grids: Sequence[Grid]) -> list[Chunk]:
@@ -154,27 +157,40 @@ def chunks_of_grids(grids: Sequence[Grid]) -> list[Chunk]:
     ]
 
 
-def play_on(runner: SaMIEnvRunner, chunk: Chunk, weights: dict[str, Any]) -> list[Episode] | Failure:
+def play_on(
+    runner: SaMIEnvRunner, chunk: Chunk, weights: dict[str, Any], seconds: float = math.inf, again: bool = False
+) -> list[Episode] | Failure | None:
     """Plays a chunk in a runner's process.
 
     Args:
         runner: The runner, of evaluation or of training; its ``players`` keep the environments for the next time.
         chunk: What to play.
         weights: Of encoder and actor, as ``compat.acting_weights`` has them.
+        seconds: How long to play.
+        again: Whether to go on with what the last call left over.
+
+    Returns:
+        The episodes; None if there is more to play.
     """
     split, grid = chunk.grid.split, chunk.grid
     keep = False
     try:
-        runner.set_state(weights)
-        if split not in runner.players:
-            runner.players[split] = Player(
-                lambda slot: _make(runner.config, grid.env, grid.env_config, slot), grid.alone
-            )
-        episodes = runner.players[split].play(make_agent(runner.module, None, grid.explore), chunk.jobs)
-        keep = not grid.alone  # else it would go on with other tasks
+        if not (again and split in runner.players):  # one that was made anew has nothing to go on with
+            runner.set_state(weights)
+            if split not in runner.players:
+                runner.players[split] = Player(
+                    lambda slot: _make(runner.config, grid.env, grid.env_config, slot),
+                    grid.alone,
+                    name_of(grid.env),
+                    runner.config.evaluation_sample_timeout_s,
+                )
+            runner.players[split].begin(make_agent(runner.module, None, grid.explore), chunk.jobs)
+        episodes = runner.players[split].go_on(seconds)
+        keep = episodes is None or not grid.alone  # else it would go on with other tasks
         return episodes
-    except Exception:
-        return Failure(traceback.format_exc())
+    except Exception as error:
+        logger.info("Evaluation failed.", exc_info=True)
+        return Failure(str(error) if isinstance(error, EnvironmentFaultError) else f"{type(error).__name__}: {error}")
     finally:
         if not keep and split in runner.players:
             with contextlib.suppress(Exception):  # it may be broken
@@ -185,13 +201,13 @@ def episodes_of(played: Sequence[list[Episode] | Failure | None]) -> list[Episod
     """Returns the episodes of all chunks; None, with a warning that says why, if some are missing."""
     for chunk in played:
         if isinstance(chunk, Failure):
-            logger.warning("An environment failed during evaluation:\n%s", chunk.text)
+            logger.warning("%s", chunk.text)
             return None
     lost = sum(chunk is None for chunk in played)
     if lost:
         logger.warning(
-            "Evaluation runners gave no result for %d of %d portions of the episodes: they are lost, or took longer "
-            "than `evaluation_sample_timeout_s`.",
+            "Evaluation runners gave no result for %d of %d portions of the episodes: they are lost, or did not answer "
+            "for `evaluation_sample_timeout_s`. Do their environments hang? If they are only slow, raise it.",
             lost,
             len(played),
         )

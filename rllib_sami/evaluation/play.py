@@ -35,6 +35,7 @@ def evaluate(
     progress: bool = True,
     env: Any = None,
     env_config: Mapping[str, Any] | None = None,
+    sample_timeout_s: float | None = None,
 ) -> Results:
     """Plays every task of the splits with each checkpoint's agent, which learns nothing.
 
@@ -57,12 +58,16 @@ def evaluate(
         progress: Whether a terminal shows a progress bar.
         env: Another environment than the checkpoints'.
         env_config: Settings in addition to the checkpoints' (or ``env``'s) own.
+        sample_timeout_s: How long an episode may take in seconds. After that there is a warning; an environment is
+            stopped only if it hangs or its episodes do not end (docs/reliability.md). None: the checkpoint's
+            ``evaluation_sample_timeout_s``.
 
     Returns:
         One row per episode; where agents have a context, the encoder's contexts along them.
 
     Raises:
         ValueError: An argument is impossible; the message says which and what to do.
+        EnvironmentFaultError: An environment raised, hangs or has episodes without an end.
         WorkersLostError: A process that played was lost.
     """
     if episodes < 1 or workers < 0 or seed < 0:
@@ -74,7 +79,7 @@ def evaluate(
         raise ValueError("checkpoints: none given.")
     played: list[tuple[str, Stage, list[Job]]] = []
     for run, path in zip(labels(paths), paths, strict=True):
-        stage = _stage(path, env, env_config or {}, explore, context)
+        stage = _stage(path, env, env_config or {}, explore, context, sample_timeout_s)
         of_run = plan(stage, [splits] if isinstance(splits, str) else splits, episodes, seed)
         played += [(run, here, chunk) for here, jobs in of_run for chunk in chunks_of(jobs, in_one=here.alone)]
 
@@ -135,7 +140,9 @@ def labels(paths: Sequence[Path]) -> list[str]:
     return ["/".join(end.parts[-size:]) for end in ends]
 
 
-def _stage(path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, context: str) -> Stage:
+def _stage(
+    path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, context: str, timeout_s: float | None
+) -> Stage:
     """Returns the stage of a checkpoint with its own environment and ``env_config``, or with those given."""
     checkpoint = checkpoint_files.load(path)
     config = checkpoint.config.copy(copy_frozen=False)
@@ -156,7 +163,8 @@ def _stage(path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, c
             )
     name = name_of(config.env)
     config.env = compat.registered_creator(config.env) or config.env
-    return Stage(checkpoint, name, config, OWN_SPLIT, explore, context)
+    timeout_s = config.evaluation_sample_timeout_s if timeout_s is None else timeout_s
+    return Stage(checkpoint, name, config, OWN_SPLIT, explore, context, timeout_s=timeout_s)
 
 
 def _task_names(episodes: Sequence[tuple[Stage, Episode]]) -> dict[str, list[str]]:

@@ -13,8 +13,10 @@ import gymnasium
 
 from .. import compat
 from ..envs import MetaTaskEnv
+from ..faults import EnvironmentFaultError, Watch, trying
 from .agents import Agent, make_agent
-from .episodes import Episode, Job, Player, cap_of, chooses, jobs_of
+from .episodes import Episode, Job, cap_of, chooses, jobs_of
+from .player import TIMEOUT, Player
 from .results import SPLITS
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Stage:
         context: What its actor sees of the context.
         alone: Whether one environment has to play all episodes, one after the other.
         cap: Of the episodes, in steps; None if the environment does not tell.
+        timeout_s: How long an episode may take in seconds, see ``faults.Watch``; None: any time.
     """
 
     checkpoint: Checkpoint | ExportedAgent
@@ -47,6 +50,7 @@ class Stage:
     context: str
     alone: bool = False
     cap: int | None = None
+    timeout_s: float | None = None
 
     def make_env(self, slot: int, **more: Any) -> gymnasium.Env:
         """Makes the environment of a slot, with more arguments in its ``env_config``.
@@ -59,10 +63,17 @@ class Stage:
             config = config.copy(copy_frozen=False)
             config.env_config = {**config.env_config, **more}
         try:
-            return compat.env_creator(config, worker_index=0, slot=slot)()
+            with Watch(self.name, self.timeout_s, TIMEOUT):
+                return compat.env_creator(config, worker_index=0, slot=slot)()
+        except EnvironmentFaultError:
+            raise
         except Exception as error:  # whatever a simulator raises
             reason = " ".join((str(error) or type(error).__name__).split())
             raise ValueError(f"the environment {self.name} cannot be made: {reason}") from error
+
+    def trying(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Watches and names the environment while it does ``what``, see ``faults.trying``."""
+        return trying(self.name, what, self.timeout_s, TIMEOUT)
 
     def agent(self) -> Agent:
         """Returns the agent."""
@@ -71,7 +82,7 @@ class Stage:
 
     def player(self, **more: Any) -> Player:
         """Returns a player on environments with more arguments in their ``env_config``."""
-        return Player(functools.partial(self.make_env, **more), self.alone)
+        return Player(functools.partial(self.make_env, **more), self.alone, self.name, self.timeout_s)
 
 
 def plan(stage: Stage, splits: Sequence[str] | None, episodes: int, seed: int) -> list[tuple[Stage, list[Job]]]:
@@ -97,7 +108,7 @@ def plan(stage: Stage, splits: Sequence[str] | None, episodes: int, seed: int) -
             if split != OWN_SPLIT:
                 config.env_config = env_config_of(env, stage.config.env_config, split)
             here = dataclasses.replace(stage, config=config, split=split)
-            with contextlib.closing(here.make_env(0)) as there:
+            with contextlib.closing(here.make_env(0)) as there, here.trying("reset"):
                 alone, cap = chooses(there, seed), cap_of(there)
                 jobs = jobs_of(there, split, episodes, seed)
             if alone and stage.context == "shuffled":

@@ -95,8 +95,9 @@ def _try_to_film(stage: Stage) -> dict[str, Any]:
     env.close()
     env = stage.make_env(0, **render)
     try:
-        env.reset(seed=0)
-        image: Any = env.render()
+        with stage.trying("render"):
+            env.reset(seed=0)
+            image: Any = env.render()
     finally:
         env.close()
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
