@@ -18,6 +18,8 @@ from ray.tune.stopper import Stopper
 from rllib_sami.cli.folders import Run
 from rllib_sami.cli.stop import has, is_due, reached, similar
 
+ONE_REQUEST_S = 1.0  # signals within so long are one: `timeout` sends SIGTERM to its command and to the group it is in
+
 
 class MetricStopper(Stopper):
     """Stops a trial at the first criterion met, or when the time budget is used up.
@@ -127,6 +129,7 @@ class GracefulStop(Callback):
 
     def __init__(self) -> None:
         self.requested = False
+        self._requested_at = 0.0
         self._saved: set[str] = set()
         self._previous: dict[int, Any] = {}
 
@@ -141,8 +144,10 @@ class GracefulStop(Callback):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
+            if time.monotonic() - self._requested_at < ONE_REQUEST_S:
+                return
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested, self._requested_at = True, time.monotonic()
         click.echo("\nStopping after this iteration, with a checkpoint. Ctrl-C again stops at once.", err=True)
 
     def on_trial_result(

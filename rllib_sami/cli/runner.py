@@ -88,13 +88,14 @@ def _start_ray(session: Session) -> None:
             ray.init(address=address, log_to_driver=verbose > 0, logging_level=_ray_level(verbose))
         else:
             compat.listen_on_loopback()
-            ray.init(
-                address="local",  # never a cluster that happens to run on this machine
-                **{key: value for key, value in session.ray.items() if key != "address" and value is not None},
-                include_dashboard=False,
-                log_to_driver=verbose > 0,
-                logging_level=_ray_level(verbose),
-            )
+            with compat.apart_from_signals():
+                ray.init(
+                    address="local",  # never a cluster that happens to run on this machine
+                    **{key: value for key, value in session.ray.items() if key != "address" and value is not None},
+                    include_dashboard=False,
+                    log_to_driver=verbose > 0,
+                    logging_level=_ray_level(verbose),
+                )
     except (ConnectionError, ValueError, RuntimeError) as error:
         what = f"reached at {address}" if address else "started"
         raise UserError(f"Ray cannot be {what}: {one_line(error)}") from error

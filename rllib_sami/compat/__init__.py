@@ -21,7 +21,7 @@ from .checkpoints import (
     component_state,
     says_what_cannot_be_read,
 )
-from .cluster import available_memory, listen_on_loopback
+from .cluster import apart_from_signals, available_memory, listen_on_loopback
 from .configs import (
     SPECIAL_CONFIG_KEYS,
     changed_model,
@@ -80,6 +80,7 @@ __all__ = [
     "Windows",
     "absolute_path",
     "acting_weights",
+    "apart_from_signals",
     "available_memory",
     "begin_new_episodes",
     "begin_sampling",

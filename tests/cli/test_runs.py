@@ -115,15 +115,19 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path, monkey
 
     message = refused(*words, "--resume", "--set", "gamma=0.5")
     assert "was started with other settings (config/gamma: (not set) -> 0.5)" in message
-    command = start(*words, "--resume")
-    assert command.wait_for_row() > saved  # rows are shown every few moments, not at each iteration
-    command.signal(signal.SIGINT)
-    assert command.finish() == 130, command.output
-    output = command.output
-    assert "Stopping after this iteration, with a checkpoint" in output
-    assert "Traceback" not in output
-    stopped = max(int(row["training_iteration"]) for row in rows(folder))
-    assert _saved_iteration(folder) == stopped
+    stopped = saved
+    for number in (signal.SIGTERM, signal.SIGINT):
+        command = start(*words, "--resume")
+        assert command.wait_for_row() > stopped  # rows are shown every few moments, not at each iteration
+        if number == signal.SIGTERM:
+            command.process.terminate()  # as `timeout` does: the command first, then its group with it
+        command.signal(number)
+        assert command.finish() == 130, command.output
+        output = command.output
+        assert "Stopping after this iteration, with a checkpoint" in output
+        assert "Traceback" not in output
+        stopped = max(int(row["training_iteration"]) for row in rows(folder))
+        assert _saved_iteration(folder) == stopped
     goes_on = output.splitlines()[output.splitlines().index("Go on with:") + 1].split()
     assert goes_on == ["rllib", *map(str, words), "--resume"]
 
