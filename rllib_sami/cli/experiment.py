@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,12 +142,14 @@ def _is_plain_mapping(value: Any) -> bool:
     return isinstance(value, Mapping) and not is_space(value)
 
 
-def load(path: str | Path) -> list[Experiment]:
-    """Reads the experiments of a .yaml, .yml, .json or .py file."""
+def load(path: str | Path, arguments: Sequence[str] = ()) -> list[Experiment]:
+    """Reads the experiments of a .yaml, .yml, .json or .py file, which gets ``arguments`` as its own command line."""
     path = Path(path)
     if path.suffix == ".py":
         _require_file(path)
-        return [_load_python(path)]
+        return [_load_python(path, arguments)]
+    if arguments:
+        raise UserError(f"{path}: {' '.join(arguments)} after '--' is for Python files, which may read it.")
     content = read_mapping(path)
     shared = content.pop("extends", None)
     if _is_body(content):
@@ -228,7 +230,7 @@ def _modernise(body: dict[str, Any], place: str) -> dict[str, Any]:
     return body
 
 
-def _load_python(path: Path) -> Experiment:
+def _load_python(path: Path, arguments: Sequence[str]) -> Experiment:
     """Takes ``config`` (an AlgorithmConfig or a dict with ``run``) and, if there, ``stop`` from a Python file."""
     from rllib_sami.cli.catalog import prepare_imports
 
@@ -241,10 +243,13 @@ def _load_python(path: Path) -> Experiment:
     # Its environments and callbacks go to workers that cannot import it.
     register_pickle_by_value(module)
     variables = vars(module)
+    ours, sys.argv = sys.argv, [str(path), *arguments]  # what it reads is its own: RLlib's examples have an argparse
     try:
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), variables)
     except Exception as error:
         raise UserError(f"{path}: running it failed: {type(error).__name__}: {one_line(error)}") from error
+    finally:
+        sys.argv = ours
     config = variables.get("config")
     body: dict[str, Any] = {"stop": dict(variables.get("stop") or {})}
     if isinstance(config, dict):

@@ -225,8 +225,9 @@ def _program(session: Session) -> str:
 
 
 def _resume_command(session: Session) -> str:
-    words = session.command if "--resume" in session.command else [*session.command, "--resume"]
-    return shlex.join(words)
+    words = session.command
+    end = words.index("--") if "--" in words else len(words)  # after it stands what is a Python file's own
+    return shlex.join(words if "--resume" in words[:end] else [*words[:end], "--resume", *words[end:]])
 
 
 def _checkpoint_lines(checkpoints: list[Path], session: Session) -> list[str]:

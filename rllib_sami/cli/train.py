@@ -12,6 +12,11 @@ from click.core import ParameterSource
 from rllib_sami.cli.errors import UserError, starting
 
 
+def own_arguments(command: list[str]) -> list[str]:
+    """Returns what a command line has for the Python file that it trains: all after `--`."""
+    return command[command.index("--") + 1 :] if "--" in command else []
+
+
 def run_options(command: Callable) -> Callable:
     """Adds the options that all forms of `rllib train` share."""
     options = [
@@ -87,16 +92,26 @@ def train(ctx: click.Context, algo: str | None, env: str | None, **options: Any)
 
 @train.command()
 @click.argument("path", metavar="FILE")
+@click.argument("arguments", nargs=-1, metavar="[-- ARGUMENT…]")
 @click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Use this algorithm instead of the file's.")
 @click.option("--env", "-e", metavar="ID", help="Use this environment instead of the file's.")
 @run_options
 @click.pass_context
-def file(ctx: click.Context, path: str, algo: str | None, env: str | None, **options: Any) -> None:
-    """Train the experiments of FILE: .yaml, .json, or .py with a variable `config`."""
+def file(
+    ctx: click.Context, path: str, arguments: tuple[str, ...], algo: str | None, env: str | None, **options: Any
+) -> None:
+    """Train the experiments of FILE: .yaml, .json, or .py with a variable `config`.
+
+    A Python file with an argparse of its own gets what stands after `--`.
+    """
     from rllib_sami.cli.experiment import load
 
+    own = own_arguments(ctx.obj or [])
+    if list(arguments) != own:
+        extra = " ".join(arguments[: len(arguments) - len(own)])
+        raise UserError(f"rllib train file: '{extra}' is too much. What is for a Python file itself stands after '--'.")
     with starting():
-        experiments = load(path)
+        experiments = load(path, arguments)
     _execute(ctx, experiments, algo, env, options)
 
 

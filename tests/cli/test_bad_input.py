@@ -94,6 +94,8 @@ def test_in_a_file(refused, write, text, parts):
         (["train", "file", "notes.txt"], ["must end in .yaml, .yml, .json or .py"]),
         (["train", "file", "broken.py"], ["broken.py: running it failed: ZeroDivisionError"]),
         (["train", "file", "useless.py"], ["a variable `config` is needed"]),
+        (["train", "file", "exp.yaml", "more", "--", "x"], ["'more' is too much", "stands after '--'"]),
+        (["train", "file", "exp.yaml", "--", "--x", "1"], ["exp.yaml: --x 1 after '--' is for Python files"]),
         (["train", "exp.yaml"], ["rllib train file exp.yaml"]),
         (["train", "--seed", "1", "file", "exp.yaml"], ["write options after 'file'"]),
         (["train", "run", "--algo", "SaCCM"], ["--env is missing"]),

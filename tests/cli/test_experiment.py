@@ -1,9 +1,12 @@
 """Files to experiments: loading, inheritance, merging, overrides."""
 
+import sys
+
 import pytest
 
 from rllib_sami.cli.errors import UserError
 from rllib_sami.cli.experiment import apply_settings, load, merge, parse_yaml
+from rllib_sami.cli.runner import Session, _resume_command
 
 
 def test_several_experiments_anchors_and_templates(write):
@@ -119,6 +122,33 @@ def test_python_file(write):
     assert experiment.body["run"].__name__ == "PPO"
     assert experiment.body["stop"] == {"training_iteration": 2}
     assert experiment.config_object.env == "Pendulum-v1"
+
+
+def test_a_python_file_reads_its_own_arguments(write, monkeypatch):
+    path = write(
+        "cfg.py",
+        "import argparse, sys\n"
+        "from ray.rllib.algorithms.ppo import PPOConfig\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--gamma', type=float, default=0.5)\n"
+        "config = PPOConfig().training(gamma=parser.parse_args().gamma)\n"
+        "stop = {'name': sys.argv[0]}\n",
+    )
+    ours = ["rllib", "train", "file", "cfg.py", "--seed", "3"]
+    monkeypatch.setattr("sys.argv", ours)
+    for arguments, gamma in (([], 0.5), (["--gamma", "0.7"], 0.7)):
+        [experiment] = load(path, arguments)
+        assert experiment.config_object.gamma == gamma
+        assert experiment.body["stop"] == {"name": str(path)}
+        assert sys.argv is ours
+    with pytest.raises(SystemExit):  # argparse says what is wrong with them
+        load(path, ["--seed", "3"])
+    assert sys.argv is ours
+
+
+def test_how_to_resume_with_arguments_of_the_file():
+    session = Session(["rllib", "train", "file", "cfg.py", "--seed", "3", "--", "--resume", "yes"])
+    assert _resume_command(session) == "rllib train file cfg.py --seed 3 --resume -- --resume yes"
 
 
 @pytest.mark.parametrize(
