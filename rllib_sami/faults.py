@@ -150,12 +150,13 @@ class Watch:
     def _state(self) -> str:
         now = time.monotonic()
         late = f"The environment {self._name!r} has taken {now - self._since:.0f} s"
-        if self._steps is None:
-            return f"{late} to be made and reset."
         where = self._where()
+        where = f" ({where})" if where else ""
+        if self._steps is None:
+            return f"{late} to be made and reset{where}."
         return (
-            f"{late} without the end of an episode{where and f' ({where})'}: the present one has {self._steps:,} "
-            f"steps, the last one {now - self._last:.0f} s ago."
+            f"{late} without the end of an episode{where}: the present one has {self._steps:,} steps, the last one "
+            f"{now - self._last:.0f} s ago."
         )
 
     def _advice(self) -> str:

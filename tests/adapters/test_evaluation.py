@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from rllib_sami.faults import EnvironmentFaultError
+
 from .tiny import differences, snapshot, tiny
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -78,3 +80,12 @@ def test_evaluating_with_the_training_runner_leaves_its_window_of_returns_alone(
     assert reported["episode_return_mean"] == pytest.approx(returns.mean(), rel=1e-5)
     assert reported["episode_return_max"] == pytest.approx(returns.max(), rel=1e-5)
     assert evaluated != pytest.approx(returns.mean(), rel=1e-2)
+
+
+def test_an_environment_that_raises_in_rllibs_own_evaluation_is_named():
+    config = evaluating(env="test/Point")
+    algo = config.evaluation(evaluation_config={"env_config": {"fail_at": 10}}).build_algo()
+    words = r"'test/Point' failed \(evaluation\): RuntimeError: the simulator broke"
+    with pytest.raises(EnvironmentFaultError, match=words):
+        algo.evaluate()
+    algo.stop()

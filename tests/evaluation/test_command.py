@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -15,7 +16,10 @@ from rllib_sami.envs import ENVIRONMENTS
 RLLIB = Path(sysconfig.get_path("scripts"), "rllib")
 
 
-class Dies(ENVIRONMENTS["SaMI/Pendulum-v0"]):
+Pendulum = ENVIRONMENTS["SaMI/Pendulum-v0"]
+
+
+class Dies(Pendulum):
     """Takes its process with it, unless that is the first one."""
 
     def __init__(self, config=None):
@@ -41,6 +45,33 @@ def test_a_lost_process_is_told_in_one_line(checkpoints):
     [line] = done.stderr.strip().splitlines()
     assert line.startswith("Error: evaluate: workers=1: a process that played ended before its time.")
     assert "__name__ == '__main__'" in line
+
+
+class Breaks(Pendulum):
+    """Raises in its third step."""
+
+    def __init__(self, config=None):
+        super().__init__(max_steps=5)
+        self.taken = 0
+
+    def step(self, action):
+        self.taken += 1
+        if self.taken == 3:
+            raise RuntimeError("the motor\nburned out")
+        return super().step(action)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_environment_that_raises_is_told_in_one_line(checkpoints, workers):
+    words = ["evaluate", checkpoints / "plain", "--env", f"{__name__}.Breaks", "--workers", workers]
+    done = CliRunner().invoke(main, [*map(str, words)])
+    assert done.exit_code == 2, done.output
+    [line] = done.stderr.strip().splitlines()
+    assert re.fullmatch(
+        r"Error: evaluate: The environment '.*Breaks' failed \(split train, task 0, episode 0, step 3\): "
+        "RuntimeError: the motor burned out",
+        line,
+    )
 
 
 def test_an_agent_is_exported_with_its_returns_and_replaced_on_request_only(checkpoints, tmp_path):

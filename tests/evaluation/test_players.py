@@ -1,6 +1,7 @@
 """Agents on environments of all kinds, without a checkpoint on disk and without Ray."""
 
 import re
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +13,15 @@ import pandas as pd
 import pytest
 import torch
 
-from rllib_sami import SaCCMConfig
+from rllib_sami import SaCCMConfig, faults
 from rllib_sami.cli.evaluate import summarise
 from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.evaluation import checkpoints, evaluate
 from rllib_sami.evaluation.checkpoints import Checkpoint
 from rllib_sami.evaluation.episodes import ROWS, Job, Slot, cap_of, kept_steps, seed_of
+from rllib_sami.evaluation.player import Player
 from rllib_sami.evaluation.processes import run_all
+from rllib_sami.faults import EnvironmentFaultError
 from rllib_sami.rl_module import SaMITorchRLModule
 from rllib_sami.vector_env import TaskVectorEnv
 
@@ -213,12 +216,62 @@ def test_environments_that_mean_other_things_by_the_names(play):
     assert sorted(results.episodes["task_id"]) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("fail", "words"), [(None, ""), ("later", "it broke"), ("at once", "Foreign cannot be made")])
+LATER = r"'Foreign' failed \(split own, episode 0, step 3\): RuntimeError: it broke"
+
+
+@pytest.mark.parametrize(("fail", "words"), [(None, ""), ("later", LATER), ("at once", "Foreign cannot be made")])
 def test_every_environment_is_closed(play, monkeypatch, fail, words):
     monkeypatch.setattr(Foreign, "alive", 0)
     with pytest.raises((RuntimeError, ValueError), match=words) if fail else nullcontext():
         play(Foreign, 20, env_config={"fail": fail})
     assert Foreign.alive == 0
+
+
+class Lingers(Plain):
+    """Hangs (config ``hang``: in ``"reset"``, at the third ``"episode"``, in a ``"step"``), or has no end."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.hang = (config or {}).get("hang")
+
+    def reset(self, **given):
+        if self.hang == "reset" or (self.hang == "episode" and self.episodes == 2):
+            time.sleep(60)
+        return super().reset(**given)
+
+    def step(self, action):
+        self.steps += 1
+        if self.hang == "step" and self.steps == 4:
+            time.sleep(60)
+        return np.zeros(2, np.float32), 0.0, False, self.hang == "episode", {}
+
+
+@pytest.mark.parametrize(
+    ("hang", "words"),
+    [
+        ("reset", r"to be made and reset.*It hangs"),
+        ("episode", r"to be made and reset \(split own, episode 27\).*It hangs"),
+        ("step", r"\(split own, episode 0\): the present one has 3 steps.*It hangs"),
+        (None, r"\(split own, episode \d\): the present one has [\d,]+ steps.*without an end"),
+    ],
+)
+def test_what_hangs_or_never_ends_is_stopped(play, monkeypatch, hang, words):
+    monkeypatch.setattr(faults, "LONGEST_EPISODE", 50)
+    with pytest.raises(EnvironmentFaultError, match="'Lingers'.*" + words):
+        play(Lingers, 40, env_config={"hang": hang}, sample_timeout_s=0.2)
+
+
+def test_a_chunk_may_be_played_bit_by_bit():
+    agent = SimpleNamespace(begin=lambda *given: None, act=lambda slots, live: np.zeros((ROWS, 1)), contexts=None)
+    jobs = [Job("own", None, number, number, 0) for number in range(3)]
+    for alone in (False, True):
+        player = Player(lambda slot: Plain(), alone)
+        player.begin(agent, jobs)
+        parts = [player.go_on(0.0)]
+        while parts[-1] is None:
+            parts.append(player.go_on(0.0))
+        assert len(parts) > 3
+        assert parts[-1] == Player(lambda slot: Plain(), alone).play(agent, jobs)
 
 
 def test_a_step_of_ones_own_is_the_one_taken():
