@@ -87,7 +87,7 @@ def call_on_runners(
     return [results.get(number) for number in range(len(calls))]
 
 
-def _call(function: Callable[..., Any], number: tuple[str, int], runner: Any, **kwargs: Any) -> Any:
+def _call(function: Callable[..., Any], number: tuple[str, int], runner: Any, /, **kwargs: Any) -> Any:
     return number, function(runner, **kwargs)
 
 

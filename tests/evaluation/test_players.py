@@ -250,7 +250,7 @@ class Lingers(Plain):
     ("hang", "words"),
     [
         ("reset", r"to be made and reset.*It hangs"),
-        ("episode", r"to be made and reset \(split own, episode 27\).*It hangs"),
+        ("episode", r"to be made and reset \(split own, episode 26\).*It hangs"),
         ("step", r"\(split own, episode 0\): the present one has 3 steps.*It hangs"),
         (None, r"\(split own, episode \d\): the present one has [\d,]+ steps.*without an end"),
     ],
