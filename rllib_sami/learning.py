@@ -1,5 +1,6 @@
 """The public names that need Ray. Importing this module registers the algorithms and environments."""
 
+from . import compat
 from .algorithm import SaMI, SaMIConfig
 from .base import ContextConfig
 from .loading import TrainedAgent, load
@@ -43,3 +44,4 @@ __all__ = [
 ]
 
 register()
+compat.mark_warnings()

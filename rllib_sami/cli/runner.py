@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,18 +89,22 @@ def _start_ray(session: Session) -> None:
             ray.init(address=address, log_to_driver=verbose > 0, logging_level=_ray_level(verbose))
         else:
             compat.listen_on_loopback()
-            with compat.apart_from_signals():
+            with compat.apart_from_signals(), nullcontext() if verbose else compat.hear_warnings(_warn):
                 ray.init(
                     address="local",  # never a cluster that happens to run on this machine
                     **{key: value for key, value in session.ray.items() if key != "address" and value is not None},
                     include_dashboard=False,
-                    log_to_driver=verbose > 0,
+                    log_to_driver=True,
                     logging_level=_ray_level(verbose),
                 )
     except (ConnectionError, ValueError, RuntimeError) as error:
         what = f"reached at {address}" if address else "started"
         raise UserError(f"Ray cannot be {what}: {one_line(error)}") from error
     catalog.quiet(verbose)
+
+
+def _warn(warning: str) -> None:
+    click.echo(f"Warning: {warning}", err=True)
 
 
 def _ray_level(verbosity: int) -> int:

@@ -21,7 +21,7 @@ from .checkpoints import (
     component_state,
     says_what_cannot_be_read,
 )
-from .cluster import apart_from_signals, available_memory, listen_on_loopback
+from .cluster import apart_from_signals, available_memory, hear_warnings, listen_on_loopback, mark_warnings
 from .configs import (
     SPECIAL_CONFIG_KEYS,
     changed_model,
@@ -99,6 +99,7 @@ __all__ = [
     "force_weights",
     "freeze_statistics",
     "has_default_module",
+    "hear_warnings",
     "is_registered",
     "listen_on_loopback",
     "listens_to",
@@ -107,6 +108,7 @@ __all__ = [
     "log_evaluation",
     "log_recent_episodes",
     "log_steps_trained",
+    "mark_warnings",
     "may_be_made",
     "model_defaults",
     "new_episode_id",

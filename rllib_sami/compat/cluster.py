@@ -1,15 +1,18 @@
-"""Ray itself, beneath RLlib: the memory that is left, where a cluster that is started here listens, its processes.
+"""Ray itself, beneath RLlib: the memory that is left, a cluster that is started here, what its processes say.
 
-Touches ``ray._private.utils``, ``ray._private.ray_constants`` and what ``ray._private.services`` starts processes with.
+Touches ``ray._private.utils``, ``ray._private.ray_constants``, what ``ray._private.services`` starts processes with,
+and what ``ray._private.ray_logging`` hands their output to.
 """
 
 import contextlib
 import functools
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray._private import ray_constants, services
+from ray._private.ray_logging import global_worker_stdstream_dispatcher
 from ray._private.utils import detect_fate_sharing_support, estimate_available_memory
 
 
@@ -41,3 +44,38 @@ def apart_from_signals() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = started_with
+
+
+_MARK, _MARKS_WARNINGS = "rllib_sami warns: ", "RLLIB_SAMI_MARKS_WARNINGS"
+
+
+def mark_warnings() -> None:
+    """Marks this package's warnings where :func:`hear_warnings` is to hear them; elsewhere it does nothing."""
+    if os.environ.get(_MARKS_WARNINGS) and not (ours := logging.getLogger("rllib_sami")).handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(f"{_MARK}%(message)s"))
+        ours.addHandler(handler)
+        ours.propagate = False
+
+
+@contextlib.contextmanager
+def hear_warnings(say: Callable[[str], None]) -> Iterator[None]:
+    """Of all that processes of the cluster that is started in the block print, has this package's warnings said only.
+
+    Args:
+        say: Takes each of them. The cluster must be started with ``log_to_driver``.
+    """
+    os.environ[_MARKS_WARNINGS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_MARKS_WARNINGS]  # the processes that Ray started have it
+    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    global_worker_stdstream_dispatcher.add_handler("rllib_sami", functools.partial(_say_warnings, say))
+
+
+def _say_warnings(say: Callable[[str], None], data: dict[str, Any]) -> None:
+    for line in data["lines"]:
+        _, mark, warning = line.partition(_MARK)
+        if mark:
+            say(warning)

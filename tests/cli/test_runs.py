@@ -167,6 +167,8 @@ def test_a_failure_of_the_users_environment(start, write, tmp_path):
     write(
         "my_env.py",
         """
+import logging
+
 import gymnasium
 import numpy as np
 
@@ -179,6 +181,8 @@ class Broken(gymnasium.Env):
         self.steps = 0
 
     def reset(self, *, seed=None, options=None):
+        print("chatter")
+        logging.getLogger("rllib_sami.test").warning("the motor is hot")
         return np.zeros(2, np.float32), {"task_id": 0}
 
     def step(self, action):
@@ -192,6 +196,8 @@ class Broken(gymnasium.Env):
     assert command.finish() == 1, command.output
     output = command.output
     assert "RuntimeError: the motor burned out" in output
+    assert "Warning: the motor is hot" in output  # what this package says in the trial's process, and nothing else
+    assert output.count("chatter") == 1  # the check's own, in this process
     assert "Traceback" not in output
     assert "--resume" not in output
     [path] = [line.split(": ", 1)[1] for line in output.splitlines() if "full traceback" in line]
