@@ -146,10 +146,13 @@ def our_config(
 def trained_config(
     config_class: type[SaMIConfig], quick: bool, num_env_runners: int = 0, **training: Any
 ) -> SaMIConfig:
-    """What ``TRAINED`` says; an iteration is of 1,000 steps, quick 200, and so are random actions at the start."""
+    """What ``TRAINED`` says; an iteration is of 1,000 steps, quick 200, and so are random actions at the start.
+
+    There is an update every ten steps, so that all iterations cost the same.
+    """
     steps = 200 if quick else 1_000
     config = our_config(config_class, "SaMI/HalfCheetah-v0", 8, 25, max_steps=EPISODE_LENGTH)
-    config.training(**{"num_steps_sampled_before_learning_starts": steps} | training)
+    config.training(**{"num_steps_sampled_before_learning_starts": steps, "updates_per_env_step": 0.1} | training)
     config.env_runners(num_env_runners=num_env_runners)
     return config.reporting(min_sample_timesteps_per_iteration=steps)
 

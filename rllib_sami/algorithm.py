@@ -79,7 +79,7 @@ class SaMIConfig(ContextConfig):
 
         # Soft actor-critic.
         self.gamma = 0.99
-        self.tau = 0.05
+        self.tau = 0.01
         self.actor_lr: LearningRateOrSchedule = 1e-3
         self.critic_lr: LearningRateOrSchedule = 1e-3
         self.alpha_lr: LearningRateOrSchedule = 1e-3
@@ -92,10 +92,11 @@ class SaMIConfig(ContextConfig):
         # Batches and schedule.
         self.train_episodes = 6
         self.loss_timesteps: int | None = 256
-        self.updates_per_env_step = 0.1
+        # Many while episodes are few, so that learning starts soon; later steps cost time rather than teach more.
+        self.updates_per_env_step: Schedule = [[0, 0.5], [10_000, 0.5], [20_000, 0.25], [100_000, 0.1]]
         self.updates_per_batch = 1
         self.overlap_sampling = True
-        self.num_steps_sampled_before_learning_starts = 5_000
+        self.num_steps_sampled_before_learning_starts = 1_000
         self.replay_buffer_config = {"type": "TaskEpisodeReplayBuffer", "capacity": 400_000}
         self.store_buffer_in_checkpoints = True
 

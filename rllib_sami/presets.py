@@ -52,6 +52,8 @@ class PlainSACConfig(SaMIConfig):
         self.encoder_critic_gradient = False
         self.key_encoder = False
         self.train_episodes = 256
+        # As often as others' SAC at first: without an encoder updates cost half as much.
+        self.updates_per_env_step = [[0, 1.0], [10_000, 1.0], [20_000, 0.5], [50_000, 0.2], [100_000, 0.1]]
 
     @override(SaMIConfig)
     def reads_task_ids(self) -> bool:
