@@ -23,6 +23,7 @@ from .core.sampling import SamplingConfig
 from .core.schedules import Schedule, value_at
 from .core.update import UpdateConfig
 from .env_runner import RECENT_EPISODES, SaMIEnvRunner
+from .env_values import TaskIds
 from .faults import Patience, warned_if_late
 from .learner import SaMITorchLearner
 from .rl_module import SaMITorchRLModule
@@ -309,6 +310,7 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
             seed=self.config.seed,
             **options,
         )
+        self.replay_buffer.task_ids = TaskIds(self.config.task_id_rule)
         self._update_credit = 0.0
         self._recent_episodes: compat.Windows = {}  # as of the metrics that have been reported
         self._patience = Patience(self.config.sample_timeout_s)

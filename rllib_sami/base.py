@@ -13,6 +13,7 @@ from . import checkpoint_files, compat
 from .checkpoint_checks import check_checkpoint
 from .config_checks import context_values
 from .config_names import check_arguments, check_keys, refuse
+from .env_values import TaskIdRule
 from .environment_checks import check_environment
 from .mapped_settings import adopt, in_our_terms
 from .unused_settings import refusals, warn_of_unused
@@ -22,6 +23,7 @@ class ContextConfig(AlgorithmConfig):
     """Settings of context encoder and contrast; mixed into an algorithm's own config, before it."""
 
     encoder_reward = False  # a setting where the env runner hands rewards on
+    flat_actions = False  # whether the losses take no others
     former_defaults: ClassVar[dict[str, Any]] = {"skill_weight": 1.0}  # what settings mean that a saved config lacks
 
     def __init__(self, algo_class=None):
@@ -190,6 +192,13 @@ class ContextConfig(AlgorithmConfig):
     def trains_memory(self) -> bool:
         """Whether a loss of actor or critics trains the recurrent encoder."""
         return False
+
+    @property
+    def task_id_rule(self) -> TaskIdRule:
+        """What the environment's infos must tell of tasks."""
+        if self.has_contrast:
+            return "each reset"
+        return "each reset or none" if self.reads_task_ids() else "ignored"
 
 
 class CheckedAlgorithm(Algorithm):

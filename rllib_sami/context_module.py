@@ -12,7 +12,15 @@ from ray.rllib.utils.annotations import override
 
 from .core.context_encoder import ContextEncoder
 from .core.contrast import ContrastConfig, SkillContrast
-from .rl_module import ENCODER_STATE, PREVIOUS_ACTION, ActingBatch, check_column, check_flat_boxes, read_column
+from .rl_module import (
+    ENCODER_STATE,
+    PREVIOUS_ACTION,
+    ActingBatch,
+    check_column,
+    check_flat_boxes,
+    check_scaled_by_rllib,
+    read_column,
+)
 
 ENCODER_SETTINGS = ("context_dim", "encoder_hidden_dim", "encoder_type", "normalize_context")
 
@@ -37,6 +45,7 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     @override(TorchRLModule)
     def setup(self):
         check_flat_boxes(self)
+        check_scaled_by_rllib(self.action_space)
         given = self.model_config
         self.obs_dim = int(np.prod(self.observation_space.shape))
         self.action_dim = int(np.prod(self.action_space.shape))

@@ -12,6 +12,7 @@ from ray.util.debug import log_once
 
 from . import compat
 from .core.sampling import ContrastSampling, SamplingConfig
+from .env_values import TaskIdRule, TaskIds
 from .learner import RestorableLearner, average_gradients
 from .replay_buffer import TaskEpisodeReplayBuffer
 
@@ -39,10 +40,13 @@ class ContrastLearner(RestorableLearner):
         contrast_sampling: Which of the recent episodes are contrasted, and how many; without ``pairing`` there is no
             contrast.
         contrast_capacity: Environment steps of recent episodes that are kept. In checkpoints, too.
+        task_id_rule: What the infos of resets must tell of tasks: ``"each reset"`` its episode's, or all of them none
+            (``"each reset or none"``), which counts as one task.
     """
 
     contrast_sampling: ContrastSampling = ContrastSampling(pairing="skill_task")
     contrast_capacity: int = 50_000
+    task_id_rule: TaskIdRule = "each reset or none"
 
     @override(TorchLearner)
     def build(self) -> None:
@@ -56,6 +60,7 @@ class ContrastLearner(RestorableLearner):
             capacity=self.contrast_capacity,
             seed=self.config.seed,
         )
+        self.recent_episodes.task_ids = TaskIds(self.task_id_rule)
         self._contrast_metrics: list[dict[str, torch.Tensor]] = []  # of the updates since the last report
         if self.contrast_sampling.pairing is not None:
             compat.prepend_learner_connector(self, _Remember(self.recent_episodes))

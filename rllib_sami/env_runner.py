@@ -17,20 +17,20 @@ from ray.rllib.utils.annotations import override
 from . import compat
 from .core.acting import make_policy
 from .core.threads import set_num_threads
+from .env_values import TASK_ID, success_of
 from .episode_callbacks import EpisodeCallbacks
 from .evaluation.episodes import cap_of
 from .evaluation.player import TIMEOUT as EVALUATION_TIMEOUT
 from .evaluation.player import Player
 from .evaluation.stages import name_of
 from .faults import Watch, named
-from .replay_buffer import SLOT, TASK_ID
+from .replay_buffer import SLOT
 from .rl_module import SaMITorchRLModule
 from .vector_env import TaskVectorEnv, VectorStep
 
 RANDOM_STATE = "random_state"
 RECENT_EPISODES = "recent_episodes"
 RETURN_BY_TASK = "return_by_task"
-IS_SUCCESS = "is_success"  # in the last info of an episode, where the environment knows success
 SUCCESS_RATE = "success_rate"
 EpisodeStats = tuple[int, float, int, float]  # task, return, length, 1 or 0 for success (NaN: not known)
 
@@ -87,7 +87,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if self.env is not None:
             self.env.close()
         env_fns = [compat.env_creator(self.config, self.worker_index, slot) for slot in range(self._num_slots)]
-        self.env = TaskVectorEnv(env_fns, restart_failed=self.config.restart_failed_sub_environments)
+        self.env = TaskVectorEnv(
+            env_fns, self.config.restart_failed_sub_environments, self.config.task_id_rule, self.worker_index or 0
+        )
         self.num_envs = self.env.num_envs
         self._needs_initial_reset = True
         self._episodes_over = np.zeros(self.num_envs, np.int64)
@@ -177,8 +179,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._reset()
         self._needs_initial_reset = True  # should an environment fail now, all begin anew
-        low, high = self.module.action_low.cpu().numpy(), self.module.action_high.cpu().numpy()
-        half_range, action_shape = (high - low) / 2, self.env.single_action_space.shape or ()
+        for_env = self.module.scale_actions.of_array
         self._policy.refresh()
         pieces = _Pieces(self, num_steps=math.ceil(num_timesteps / self.num_envs) if num_timesteps else 256)
         self._quota = None
@@ -187,9 +188,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         num_steps = finished = 0
         while num_steps < (num_timesteps or 0) if self._quota is None else self._quota.any():
             action = self._act(explore, random_actions)
-            for_env = low + (np.clip(action, -1.0, 1.0) + 1.0) * half_range
             listeners = functools.partial(self._listeners.step, action, self._quota) if self._listeners else None
-            step = self.env.step_arrays(for_env.reshape(-1, *action_shape), listeners)
+            step = self.env.step_arrays(for_env(action), listeners)
             pieces.append(action, step)
             num_steps += self.num_envs
             if self._watch is not None:
@@ -243,7 +243,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 finished += 1
                 info = step.final_infos[slot]
                 pieces.close(slot, terminated=bool(step.terminated[slot]), final_info=info)
-                success = float(bool(info[IS_SUCCESS])) if IS_SUCCESS in info else math.nan
+                told = success_of(info)
+                success = math.nan if told is None else float(told)
                 length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
                 stats = (int(self._task_ids[slot]), total, length, success)
                 if self._quota is None:

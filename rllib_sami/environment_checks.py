@@ -4,23 +4,20 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import numpy as np
 
 from . import compat
-from .config_checks import is_int
+from .core.action_scale import ActionScale
+from .env_runner import SaMIEnvRunner
+from .env_values import TASK_ID, TASK_ID_HINT, TaskIds, UnusableValue, flat_observation, reset_of
 from .evaluation.in_training import grids_of
 from .evaluation.stages import name_of
 from .faults import Watch
-from .vector_env import TASK_ID
+from .rl_module import check_scaled_by_rllib
 
 if TYPE_CHECKING:
     from .base import ContextConfig
 
 logger = logging.getLogger(__name__)
-TASK_ID_HINT = (
-    "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
-    "..., and `step()` may do so too. PlainSAC, RecurrentSAC and TESAC need none."
-)
 
 
 def check_environment(config: "ContextConfig") -> None:
@@ -39,11 +36,15 @@ def _check_training(config: "ContextConfig") -> None:
     with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
         env = compat.env_creator(config, worker_index=0, slot=0)()
     try:
-        _check_spaces(env, name)
+        _check_spaces(env, name, config)
         if "replay_buffer_config" in vars(config):
             _check_memory(env, config)
-        with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
-            _, info = env.reset(seed=0)
+        try:
+            with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
+                obs, info = reset_of(env.reset(seed=0))
+            flat_observation(obs, env.observation_space, (gym.spaces.flatdim(env.observation_space),))
+        except UnusableValue as error:
+            raise ValueError(f"The environment {name!r} gave {error}") from error
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if not (config.reads_task_ids() or config.has_contrast):
             return
@@ -54,11 +55,10 @@ def _check_training(config: "ContextConfig") -> None:
                 f"The environment {name!r} gives no 'task_id' in its reset infos, which {algorithm} needs to tell "
                 f"episodes of one task from those of another. {TASK_ID_HINT}"
             )
-        if not is_int(info[TASK_ID]) or info[TASK_ID] < 0:
-            raise ValueError(
-                f"The environment {name!r} gives the 'task_id' {info['task_id']!r} in its reset infos, but it must be "
-                f"a whole number of at least 0. {TASK_ID_HINT}"
-            )
+        try:
+            TaskIds(config.task_id_rule).of_reset(info)
+        except UnusableValue as error:
+            raise ValueError(f"The environment {name!r} gave {error}") from error
         num_tasks = env.get_wrapper_attr("num_tasks") if env.has_wrapper_attr("num_tasks") else None
         if config.pairing == "task" and num_tasks == 1:
             raise ValueError(
@@ -91,7 +91,7 @@ def _check_memory(env: gym.Env, config: "ContextConfig") -> None:
         )
 
 
-def _check_spaces(env: gym.Env, name: Any) -> None:
+def _check_spaces(env: gym.Env, name: Any, config: "ContextConfig") -> None:
     if not isinstance(env, gym.Env):
         raise ValueError(f"The environment {name!r} is a {type(env).__name__}, but must be a gymnasium.Env.")
     action_space = env.action_space
@@ -100,11 +100,22 @@ def _check_spaces(env: gym.Env, name: Any) -> None:
             f"The environment {name!r} has the action space {action_space}, but only continuous actions "
             "(gymnasium.spaces.Box) are supported. Discrete actions need another algorithm, such as RLlib's DQN."
         )
-    if not (np.isfinite(action_space.low).all() and np.isfinite(action_space.high).all()):
+    if not action_space.is_bounded():  # integers have no infinity: gymnasium remembers
         raise ValueError(
             f"The environment {name!r} has the action space {action_space}, but actions must be bounded. Wrap it in "
             "gymnasium.wrappers.RescaleAction or give the Box finite bounds."
         )
+    if config.flat_actions and len(action_space.shape) != 1:
+        raise ValueError(
+            f"The environment {name!r} has actions of shape {action_space.shape}, but RLlib's PPO takes flat ones. "
+            "Wrap it in gymnasium.wrappers.TransformAction, which reshapes them."
+        )
+    try:
+        ActionScale(action_space.low, action_space.high)
+        if not (isinstance(config.env_runner_cls, type) and issubclass(config.env_runner_cls, SaMIEnvRunner)):
+            check_scaled_by_rllib(action_space)
+    except ValueError as error:
+        raise ValueError(f"The environment {name!r} has the action space {action_space}, but {error}") from error
     _check_observation_space(env.observation_space, name)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from . import compat
-from .vector_env import TASK_ID, VectorStep
+from .env_values import TASK_ID, snapshot
+from .vector_env import VectorStep
 
 if TYPE_CHECKING:
     from .env_runner import SaMIEnvRunner
@@ -96,8 +97,8 @@ class EpisodeCallbacks:
         return self._running[slot].id_
 
     def _infos(self) -> list[dict[str, Any]]:
-        env = self._runner.env
-        return [{**info, TASK_ID: int(task_id)} for info, task_id in zip(env.infos, env.task_ids, strict=True)]
+        told = zip(self._runner.env.infos, self._runner.env.task_ids, strict=True)
+        return [{**snapshot(info), TASK_ID: int(task_id)} for info, task_id in told]
 
     def _create(self, slot: int) -> None:
         self._running[slot], self._earlier[slot] = SingleAgentEpisode(), []

@@ -176,7 +176,7 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         config.environment(env, env_config=environment["config"] if env else {})
         config.debugging(seed=content["training"].get("seed"))
         return ExportedAgent(folder, algorithm, config, str(environment["name"]), content["progress"], spaces)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "
             f"wrote it (here rllib-sami {__version__}). Export the checkpoint again."
@@ -299,14 +299,15 @@ def _exactly(value: Any, name: str) -> Any:
 def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:
     """A Box; None stands for no bound."""
     return {
-        name: [float(x) if np.isfinite(x) else None for x in bound.ravel()]
+        name: [x.item() if np.isfinite(x) else None for x in bound.ravel()]
         for name, bound in (("low", space.low), ("high", space.high))
-    } | {"shape": list(space.shape)}
+    } | {"shape": list(space.shape), "dtype": str(space.dtype)}
 
 
 def _space_from_json(content: dict[str, Any]) -> gym.spaces.Box:
+    dtype = np.dtype(content.get("dtype", "float32"))  # earlier versions knew no other
     low, high = (
-        np.array([unbounded if x is None else x for x in content[name]], np.float32).reshape(content["shape"])
+        np.array([unbounded if x is None else x for x in content[name]], dtype).reshape(content["shape"])
         for name, unbounded in (("low", -np.inf), ("high", np.inf))
     )
-    return gym.spaces.Box(low, high, dtype=np.float32)
+    return gym.spaces.Box(low, high, dtype=dtype.type)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .env_values import UnusableValue
+
 logger = logging.getLogger(__name__)
 ROUNDS_OF_PATIENCE = 5  # how often `sample_timeout_s` may pass without a step
 ROUNDS_OF_AN_EPISODE = 2  # the same for an episode of more than `LONGEST_EPISODE` steps
@@ -23,7 +25,8 @@ def named(error: Exception, name: Any, where: str) -> EnvironmentFaultError:
     """Returns the error that says which environment raised ``error``, and where."""
     if isinstance(error, EnvironmentFaultError):
         return error
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    kind = "it gave" if isinstance(error, UnusableValue) else f"{type(error).__name__}:"
+    reason = f"{kind} {' '.join(str(error).split())}"
     return EnvironmentFaultError(f"The environment {name!r} failed ({where}): {reason}")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from . import compat
+from .env_values import reward_of, snapshot
 from .evaluation.agents import Agent, ContextAgent, make_agent
 from .evaluation.checkpoints import load as load_checkpoint
 from .evaluation.episodes import ROWS, Job
@@ -100,7 +101,7 @@ class TrainedAgent:
                 "the step before, and reset() before an episode's first step."
             )
         turn, agent = self._turn, self._agent
-        turn.obs, turn.reward = obs, float(reward or 0.0) if self._steps else 0.0
+        turn.obs, turn.reward = snapshot(obs), 0.0 if reward is None or self._steps == 0 else reward_of(reward)
         if isinstance(agent, ContextAgent):
             self._rows[0] = self._flat(obs)
         elif self._steps == 0:  # it takes the first observation along

@@ -9,7 +9,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from .core.sampling import SamplingConfig, sample_contrast, sample_updates
 from .core.task_store import EpisodePiece, TaskStore
-from .vector_env import TASK_ID, task_id_of
+from .env_values import TASK_ID, TaskIds, UnusableValue
 
 # Key of `SingleAgentEpisode.custom_data` that SaMIEnvRunner fills in, beside the task id.
 SLOT = "slot"
@@ -28,6 +28,9 @@ class TaskEpisodeReplayBuffer:
         sampling: What one update learns from.
         capacity: Steps kept; the oldest episodes go first.
         seed: Seed of what is drawn; None takes a random one.
+
+    Attributes:
+        task_ids: Reads the tasks of episodes from other runners than SaMIEnvRunner.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class TaskEpisodeReplayBuffer:
     ):
         self.store = TaskStore(obs_dim, action_dim, capacity)
         self.sampling = sampling
+        self.task_ids = TaskIds()
         self._rng = np.random.default_rng(seed)
         self._num_steps_added = 0
         # Steps added since this buffer was made, with those that a restore brought back.
@@ -49,17 +53,17 @@ class TaskEpisodeReplayBuffer:
     def add(self, episodes: list[SingleAgentEpisode]) -> None:
         """Adds complete episodes or pieces of them.
 
-        The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` of the infos; an episode that
-        has none in its first piece is of task 0.
+        The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` in the info of the reset; an
+        episode that has none is of task 0.
 
         Raises:
             FloatingPointError: If a number is not finite.
+            ValueError: If an info tells no task where it should, or a wrong one.
         """
         for episode in episodes:
-            infos = episode.get_infos(0) if len(episode.infos) else {}
             piece = EpisodePiece(
                 slot=_slot_of(episode),
-                task_id=episode.custom_data.get(TASK_ID, task_id_of(infos)),
+                task_id=self._task_of(episode),
                 first_step=episode.t_started,
                 obs=np.asarray(episode.get_observations(), np.float32).reshape(len(episode) + 1, -1),
                 actions=np.asarray(episode.get_actions(), np.float32).reshape(len(episode), -1),
@@ -75,6 +79,22 @@ class TaskEpisodeReplayBuffer:
             if self.store.add(piece):
                 self._num_steps_added += len(episode)
                 self.num_steps_since_restore += len(episode)
+
+    def _task_of(self, episode: SingleAgentEpisode) -> int | None:
+        """The episode's task; None where it is told by no info, or only in a piece that is not here."""
+        if TASK_ID in episode.custom_data:  # by SaMIEnvRunner, which has looked at the infos
+            return episode.custom_data[TASK_ID]
+        if not len(episode.infos):
+            return None
+        begins = episode.t_started == 0
+        try:
+            task_id = self.task_ids.of_reset(episode.get_infos(0)) if begins else self.store.task_of(_slot_of(episode))
+            if task_id is not None:
+                for at in (0, -1):
+                    self.task_ids.check_later(episode.get_infos(at), task_id)
+        except UnusableValue as error:
+            raise ValueError(f"An environment gave {error}") from error
+        return task_id
 
     def drop_all_but(self, episodes: list[SingleAgentEpisode]) -> None:
         """Forgets episodes in progress that are none of these."""

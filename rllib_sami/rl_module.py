@@ -12,6 +12,7 @@ from ray.rllib.core.rl_module.apis.inference_only_api import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from ray.rllib.utils.annotations import override
 
+from .core.action_scale import ActionScale
 from .core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
 
 # Keys of the module's recurrent state.
@@ -123,6 +124,22 @@ def _how_to_call(module: TorchRLModule) -> str:
     )
 
 
+def check_scaled_by_rllib(space: gym.spaces.Box) -> None:
+    """Refuses an action space that RLlib's own connector does not scale to; it leaves other numbers as they are.
+
+    Raises:
+        ValueError: Naming the space.
+    """
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(space.high - space.low).all()
+    if space.dtype not in (np.float32, np.float64) or not is_finite:
+        raise ValueError(
+            "RLlib's own env runner scales actions to float32 and float64 only, between bounds whose difference is "
+            f"finite, not to {space}. Wrap the environment in gymnasium.wrappers.TransformAction, or sample with "
+            "SaMIEnvRunner, as SaCCM does."
+        )
+
+
 class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """Context encoder and actor (``acting``), and what only learning needs (``learning``).
 
@@ -133,9 +150,9 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
         out["actions"], out["actions_for_env"], out["state_out"]
 
     ``obs`` is ``[B, O]`` (or ``[B, 1, O]``, as RLlib's own env runner sends it). ``actions`` ``[B, A]`` are
-    normalised to (-1, 1), as RLlib stores them; ``actions_for_env`` are scaled to the action space. With
-    ``encoder_reward`` the batch must have the previous ``rewards`` ``[B]`` too. Without an encoder (``context_dim`` 0)
-    there is no memory, and ``{"obs": obs}`` is enough.
+    normalised to (-1, 1), as RLlib stores them; ``actions_for_env`` are scaled to the action space and of its dtype
+    (``scale_actions``). With ``encoder_reward`` the batch must have the previous ``rewards`` ``[B]`` too. Without an
+    encoder (``context_dim`` 0) there is no memory, and ``{"obs": obs}`` is enough.
     """
 
     @override(TorchRLModule)
@@ -147,8 +164,7 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
         self.acting = ActorNetworks(
             int(np.prod(self.observation_space.shape)), int(np.prod(self.action_space.shape)), self.network_config
         )
-        self.register_buffer("action_low", torch.tensor(self.action_space.low.ravel()), persistent=False)
-        self.register_buffer("action_high", torch.tensor(self.action_space.high.ravel()), persistent=False)
+        self.scale_actions = ActionScale(self.action_space.low, self.action_space.high)
         if not self.inference_only:
             self.learning = TrainingNetworks(self.acting)
 
@@ -164,10 +180,6 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
             ENCODER_STATE: np.zeros(self.acting.encoder.state_dim, np.float32),
             PREVIOUS_ACTION: np.zeros(self.acting.action_dim, np.float32),
         }
-
-    def scale_actions(self, actions: torch.Tensor) -> torch.Tensor:
-        """Maps normalised actions ``[B, A]`` to the action space."""
-        return self.action_low + (actions.clamp(-1.0, 1.0) + 1.0) * 0.5 * (self.action_high - self.action_low)
 
     @override(TorchRLModule)
     def _forward_inference(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
@@ -212,7 +224,7 @@ class SaMITorchRLModule(TorchRLModule, InferenceOnlyAPI):
         shape = self.action_space.shape
         outputs = {
             Columns.ACTIONS: action.reshape(-1, *shape),
-            Columns.ACTIONS_FOR_ENV: self.scale_actions(action).reshape(-1, *shape),
+            Columns.ACTIONS_FOR_ENV: self.scale_actions(action),
         }
         sent = read.as_sent(outputs)
         if Columns.STATE_IN in batch:  # RLlib's own connectors cannot take an empty state

@@ -22,6 +22,7 @@ from .core.contrast import ContrastConfig
 from .core.networks import LOG_STD_MAX, LOG_STD_MIN, mlp
 from .core.sampling import ContrastSampling
 from .core.threads import set_num_threads
+from .env_values import TaskIdRule
 from .rl_module import read_column
 
 
@@ -86,6 +87,11 @@ class SaPPOTorchLearner(ContrastLearner, PPOTorchLearner):
         """From the config."""
         return self.config.contrast_capacity
 
+    @property
+    def task_id_rule(self) -> TaskIdRule:  # type: ignore[override]
+        """From the config."""
+        return self.config.task_id_rule
+
 
 class SaPPOConfig(ContextConfig, PPOConfig):
     """Configuration of PPO with a context encoder: RLlib's loss, advantages, env runners and connectors.
@@ -97,6 +103,8 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         algo = SaPPOConfig().environment("SaMI/Pendulum-v0").build_algo()
         algo.train()
     """
+
+    flat_actions = True
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaPPO)

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,12 +11,21 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from .env_values import (
+    NO_TASK,
+    TaskIdRule,
+    TaskIds,
+    UnusableValue,
+    flat_observation,
+    reset_of,
+    snapshot,
+    step_of,
+    success_of,
+)
 from .envs import MetaTaskEnv  # installed from envs/
 from .envs.vector import EnvBatch
 
 logger = logging.getLogger(__name__)
-TASK_ID = "task_id"
-NO_TASK = 0  # of environments whose infos have no task id
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class VectorStep:
         done: ``[n]``, terminated or truncated.
         restarted: ``[n]``: the environment failed and was made anew, its episode is lost.
         task_ids: ``[n]``, of the episodes that ``obs`` belongs to.
-        final_infos: The info of the episode's last step, by environment where ``done``.
+        final_infos: Copies of the info of the episode's last step, by environment where ``done``.
     """
 
     obs: np.ndarray
@@ -53,29 +61,34 @@ class TaskVectorEnv(SyncVectorEnv):
     Args:
         env_fns: Makes the environments.
         restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made anew (its
-            episode is lost) instead of passing the error on.
+            episode is lost) instead of passing the error on. What is a mistake in its code (a reward that is no
+            number, an observation of another width, a wrong task id) is passed on as ValueError in any case.
+        task_ids: What the infos must tell of tasks.
+        runner_index: Of the env runner, for messages; 0 is the local one.
     """
 
-    def __init__(self, env_fns: Sequence[Callable[[], gym.Env]], restart_failed: bool = False):
+    def __init__(
+        self,
+        env_fns: Sequence[Callable[[], gym.Env]],
+        restart_failed: bool = False,
+        task_ids: TaskIdRule = "ignored",
+        runner_index: int = 0,
+    ):
         self._env_fns = list(env_fns)
+        self._told_tasks, self._runner_index = TaskIds(task_ids), runner_index
         super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
         self._restart_failed = restart_failed
         space = self.single_observation_space
-        # Most observations are flat already; flattening costs more than copying.
-        self._is_flat = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
         self._original_space = space
         self.single_observation_space = flat_observation_space(space)
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
-        self._obs_shape = (self.num_envs, *flat_observation_space(space).shape)
+        self._row_shape: Any = self.single_observation_space.shape
+        self._obs_shape = (self.num_envs, *self._row_shape)
         self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
         self._infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]  # the last ones that were given
         kind: Any = type(self.envs[0])
         alike = all(isinstance(env, MetaTaskEnv) and type(env) is kind for env in self.envs)
         self._batch = EnvBatch(self.envs) if alike and kind.step is MetaTaskEnv.step else None
-
-    def flatten(self, obs: Any) -> np.ndarray:
-        """One observation as ``[O]``."""
-        return obs if self._is_flat else np.asarray(gym.spaces.flatten(self._original_space, obs))
 
     def reset_all(
         self,
@@ -120,7 +133,7 @@ class TaskVectorEnv(SyncVectorEnv):
         """Steps every environment.
 
         Args:
-            actions: ``[n, A]``, in the action space, not normalised.
+            actions: ``[n, ...]``, in the action space, not normalised.
             before_resets: Called after the step, before any environment is reset or made anew; where an episode is
                 over, ``obs`` is still its last one.
 
@@ -128,22 +141,21 @@ class TaskVectorEnv(SyncVectorEnv):
             The step.
         """
         rewards, ended, truncated = np.zeros(self.num_envs), *np.zeros((2, self.num_envs), bool)
-        final_infos: dict[int, dict[str, Any]] = {}
         if self._batch is not None:
             failed = self._batch.step(actions, rewards, ended, truncated)
             obs = self._batch.rows.copy()
         else:
             obs = np.zeros(self._obs_shape, np.float32)
-            failed = self._step_each(actions, obs, rewards, ended, truncated, final_infos)
+            failed = self._step_each(actions, obs, rewards, ended, truncated)
         if failed and not self._restart_failed:
             raise next(iter(failed.values()))
         restarted = np.zeros(self.num_envs, bool)
         restarted[list(failed)] = True
         rewards[restarted] = 0.0
         terminated, done = ended & ~restarted, (ended | truncated) & ~restarted
-        if self._batch is not None:
-            final_infos = {index: self._batch.envs[index].episode_info() for index in np.flatnonzero(done).tolist()}
-        final_obs = obs.copy() if failed or done.any() else obs
+        over = np.flatnonzero(done).tolist()
+        final_infos = {index: self._final_info(index) for index in over}
+        final_obs = obs.copy() if failed or over else obs
         step = VectorStep(
             obs, final_obs, rewards.astype(np.float32), terminated, done, restarted, self.task_ids, final_infos
         )
@@ -152,7 +164,7 @@ class TaskVectorEnv(SyncVectorEnv):
         for index, error in failed.items():
             logger.error("Environment %d failed; it is made anew and its episode is lost.", index, exc_info=error)
             obs[index] = self._make_anew(index)
-        for index in np.flatnonzero(done).tolist():
+        for index in over:
             obs[index] = self._begin(index)
         return replace(step, task_ids=self.task_ids)
 
@@ -163,69 +175,82 @@ class TaskVectorEnv(SyncVectorEnv):
         rewards: np.ndarray,
         ended: np.ndarray,
         truncated: np.ndarray,
-        final_infos: dict[int, dict[str, Any]],
     ) -> dict[int, Exception]:
         """Steps environments of any kind, like ``EnvBatch.step``."""
         failed: dict[int, Exception] = {}
         for index, env in enumerate(self.envs):
             try:
-                result, reward, ended[index], truncated[index], info = env.step(actions[index])
-                self._infos[index] = info
+                # With the ellipsis it is an array, of an action space without dimensions too.
+                given = step_of(env.step(actions[index, ...]))
+                result, reward, ended[index], truncated[index], self._infos[index] = given
                 obs[index], rewards[index] = self._as_float32(index, result, reward)
-                if ended[index] or truncated[index]:
-                    final_infos[index] = info
+            except UnusableValue as error:
+                raise self._mistake(index, error) from error
             except Exception as error:
                 failed[index] = error
         return failed
 
+    def _final_info(self, index: int) -> dict[str, Any]:
+        """The info of an episode that is over, as it is before the reset, which may write into it again."""
+        info = snapshot(self._infos[index] if self._batch is None else self._batch.envs[index].episode_info())
+        try:
+            success_of(info)
+            self._told_tasks.check_later(info, int(self._task_ids[index]))
+        except UnusableValue as error:
+            raise self._mistake(index, error) from error
+        return info
+
     def _begin(self, index: int, seed: int | None = None) -> np.ndarray:
         """Resets one environment and notes its task."""
         try:
-            obs, info = self.envs[index].reset(seed=seed)
-            flat, _ = self._as_float32(index, obs)
+            return self._reset(index, self.envs[index], seed)
+        except UnusableValue as error:
+            raise self._mistake(index, error) from error
         except Exception:
             if not self._restart_failed:
                 raise
             logger.exception("Environment %d could not be reset; it is made anew.", index)
             return self._make_anew(index)
-        self._note(index, info)
+
+    def _reset(self, index: int, env: gym.Env, seed: int | None) -> np.ndarray:
+        """Resets what is or becomes environment ``index``; notes its task and info."""
+        obs, info = reset_of(env.reset(seed=seed))
+        flat, _ = self._as_float32(index, obs)
+        task_id = self._told_tasks.of_reset(info)
+        self._task_ids[index] = NO_TASK if task_id is None else task_id
+        self._infos[index] = info
         return flat
 
-    def _note(self, index: int, info: dict[str, Any]) -> None:
-        self._task_ids[index] = task_id_of(info) or NO_TASK
-        self._infos[index] = info
+    def _mistake(self, index: int, error: UnusableValue) -> ValueError:
+        runner = f" of env runner {self._runner_index}" if self._runner_index else ""
+        return ValueError(f"Environment {index}{runner} ({type(self.envs[index].unwrapped).__name__}) gave {error}")
 
-    def _as_float32(self, index: int, obs: Any, reward: Any = 0.0) -> tuple[np.ndarray, np.float32]:
+    def _as_float32(self, index: int, obs: Any, reward: float = 0.0) -> tuple[np.ndarray, np.float32]:
         """An environment's observation ``[O]`` and reward as they are kept.
 
         Raises:
             FloatingPointError: If they are not finite then.
         """
-        flat, reward = np.asarray(self.flatten(obs), np.float32), np.float32(reward)
-        if not (math.isfinite(reward) and math.isfinite(flat.sum())):
+        flat, kept = flat_observation(obs, self._original_space, self._row_shape), np.float32(reward)
+        if not (math.isfinite(kept) and math.isfinite(flat.sum())):
             raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite (float32).")
-        return flat, reward
+        return flat, kept
 
     def _make_anew(self, index: int) -> np.ndarray:
         """Replaces a failed environment; random numbers and the walk over tasks go on where it was."""
         failed, env = self.envs[index], self._env_fns[index]()
         if env.has_wrapper_attr("next_task_id"):
             env.set_wrapper_attr("next_task_id", failed.get_wrapper_attr("next_task_id"))
-        obs, info = env.reset(seed=int(failed.unwrapped.np_random.integers(2**31)))
-        flat, _ = self._as_float32(index, obs)
+        try:
+            flat = self._reset(index, env, seed=int(failed.unwrapped.np_random.integers(2**31)))
+        except UnusableValue as error:
+            raise self._mistake(index, error) from error
         self.envs[index] = env
         if self._batch is not None:
             self._batch.replace(index, env)
-        self._note(index, info)
         with contextlib.suppress(Exception):  # it is broken already
             failed.close()
         return flat
-
-
-def task_id_of(info: dict[str, Any]) -> int | None:
-    """The meta-task in an info; None without one, or if it is no number (then no algorithm that needs it runs)."""
-    task_id = info.get(TASK_ID)
-    return int(task_id) if isinstance(task_id, numbers.Integral) else None
 
 
 def flat_observation_space(space: gym.Space) -> gym.spaces.Box:

@@ -134,6 +134,11 @@ class TaskStore:
             self._finish(piece.slot)
         return True
 
+    def task_of(self, slot: Hashable) -> int | None:
+        """Meta-task of a slot's episode in progress; None without one."""
+        line = self._open.get(slot)
+        return None if line is None else int(line["task_id"][0])
+
     def drop_open(self, keep: Collection[Hashable] = ()) -> None:
         """Forgets all episodes in progress but those of the slots to keep."""
         for slot in [slot for slot in self._open if slot not in keep]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .. import compat
 from ..core.acting import make_policy
+from ..env_values import snapshot
 from ..rl_module import SaMITorchRLModule
 from .episodes import ROWS, Job
 
@@ -103,9 +104,7 @@ class ContextAgent:
             networks.actor = _ActorElsewhere(networks.actor, self._change)  # type: ignore[assignment]
         self._policy = make_policy(networks)
         self._sizes = (networks.encoder.state_dim, networks.action_dim)
-        self._low, high = (bound.cpu().numpy() for bound in (module.action_low, module.action_high))
-        self._half_range, self._shape = (high - self._low) / 2, module.action_space.shape
-        self.explore = explore
+        self._scale, self.explore = module.scale_actions, explore
         self.spaces = (module.observation_space, module.action_space)
         self.contexts: np.ndarray | None = None
         if networks.config.context_dim > 0:
@@ -124,7 +123,7 @@ class ContextAgent:
         if self._change is not None:
             self._change.begin([slot.job.task_id for slot in slots])
 
-    def act(self, slots: Sequence[Turn], live: list[int]) -> np.ndarray:
+    def act(self, slots: Sequence[Turn], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[ROWS, *A]``; what belongs to finished episodes stays as it was at their end."""
         for index in live:
             self._reward[index] = slots[index].reward
@@ -138,8 +137,9 @@ class ContextAgent:
             self._action, self._state = action, state
         else:
             self._action[live], self._state[live] = action[live], state[live]
-        for_env = self._low + (np.clip(action, -1.0, 1.0) + 1.0) * self._half_range
-        return for_env.reshape(-1, *self._shape)
+        for_env = self._scale.of_array(action)
+        # An entry of an array without further dimensions would be no array.
+        return for_env if for_env.ndim > 1 else {index: for_env[index, ...] for index in live}
 
 
 class ContextChange:
@@ -248,7 +248,7 @@ class ConnectorAgent:
             episode = SingleAgentEpisode(
                 observation_space=slot.env.observation_space, action_space=slot.env.action_space
             )
-            episode.add_env_reset(observation=slot.obs, infos=slot.info)
+            episode.add_env_reset(observation=slot.obs, infos=snapshot(slot.info))
             self._episodes.append(episode)
         self._acted: dict[int, tuple[Any, dict[str, Any]]] = {}
 
@@ -257,7 +257,9 @@ class ConnectorAgent:
         for index in live:
             if index in self._acted:
                 slot, (action, extra) = slots[index], self._acted[index]
-                self._episodes[index].add_env_step(slot.obs, action, slot.reward, slot.info, extra_model_outputs=extra)
+                self._episodes[index].add_env_step(
+                    slot.obs, action, slot.reward, snapshot(slot.info), extra_model_outputs=extra
+                )
         episodes = [self._episodes[index] for index in live]
         shared: dict[str, Any] = {}
         common = {"episodes": episodes, "explore": self.explore, "rl_module": self._module, "shared_data": shared}
@@ -270,4 +272,5 @@ class ConnectorAgent:
         self._acted = {
             index: (actions[at], {key: value[at] for key, value in out.items()}) for at, index in enumerate(live)
         }
-        return {index: for_env[at] for at, index in enumerate(live)}
+        # Copies: an environment may write into its action, which the episode keeps.
+        return {index: snapshot(for_env[at]) for at, index in enumerate(live)}

@@ -13,6 +13,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from ..env_values import (
+    IS_SUCCESS,
+    TASK_ID,
+    flat_observation,
+    reset_of,
+    snapshot,
+    step_of,
+    success_of,
+    task_id_of,
+)
 from ..envs import MetaTaskEnv  # installed from envs/
 
 ROWS = 16  # episodes played at once, and rows of each matrix product whether or not there are as many
@@ -100,7 +110,7 @@ def chooses(env: gymnasium.Env, seed: int) -> bool:
 
     Copies of it might all choose the same: a single one has to go on from task to task.
     """
-    return not walks(env) and "task_id" in env.reset(seed=seed)[1]
+    return not walks(env) and TASK_ID in reset_of(env.reset(seed=seed))[1]
 
 
 def chunks_of(jobs: Sequence[Job], in_one: bool = False) -> list[list[Job]]:
@@ -158,7 +168,7 @@ class Slot:
         self._told: dict[str, Any] = {}
         if job.task_id is not None:
             self.env.set_wrapper_attr("next_task_id", job.task_id)
-        self._obs, self.info = self.env.reset(seed=job.seed)
+        self._obs, self.info = reset_of(self.env.reset(seed=job.seed))
         self._note()
         self.reward, self.total = 0.0, 0.0
         self.done = self.terminated = False
@@ -173,8 +183,7 @@ class Slot:
                 self.info = self._bare.episode_info()
                 self._note()
         else:
-            self._obs, reward, self.terminated, truncated, self.info = self.env.step(action)
-            self.reward = float(reward)
+            self._obs, self.reward, self.terminated, truncated, self.info = step_of(self.env.step(action))
             self._note()
         self.total += self.reward
         self.length += 1
@@ -183,32 +192,33 @@ class Slot:
     def _note(self) -> None:
         """Takes from the info what is told of the episode: of its task the first word stands, else the last."""
         if self._bare is None:
-            self._row[:] = gymnasium.spaces.flatten(self.env.observation_space, self._obs)
-        for key in ("task_id", "task", "is_success", "skill", "reference_skill"):
-            if key in self.info and not (key in ("task_id", "task") and key in self._told):
-                self._told[key] = self.info[key]
+            self._row[:] = flat_observation(self._obs, self.env.observation_space, self._row.shape)
+        for key in (TASK_ID, "task", IS_SUCCESS, "skill", "reference_skill"):
+            if key in self.info and not (key in (TASK_ID, "task") and key in self._told):
+                self._told[key] = success_of(self.info) if key == IS_SUCCESS else snapshot(self.info[key])
 
     @property
     def place(self) -> str:
         """Which episode it is at, for messages."""
-        task = self._told.get("task_id", self.job.task_id)
+        task = self._told.get(TASK_ID, self.job.task_id)
         parts = (f"split {self.job.split}", "" if task is None else f"task {task}", f"episode {self.job.episode}")
         return ", ".join(part for part in parts if part)
 
     @property
     def obs(self) -> Any:
-        """The newest observation, as the environment gives it."""
-        return self._row.copy() if self._bare is not None else self._obs
+        """The newest observation, as the environment gave it."""
+        return self._row.copy() if self._bare is not None else snapshot(self._obs)
 
     def result(self, contexts: np.ndarray | None) -> Episode:
         """Returns what came of the episode."""
         told = self._told
-        task_id, task = told.get("task_id"), told.get("task")
-        if isinstance(task_id, np.ndarray | np.generic) and task_id.size == 1:
-            task_id = task_id.item()
+        task_id, task = told.get(TASK_ID), told.get("task")
+        if task_id is not None:
+            number = task_id_of(told)
+            task_id = str(task_id) if number is None else number
         return Episode(
             job=self.job,
-            task_id=task_id if task_id is None or isinstance(task_id, int) else str(task_id),
+            task_id=task_id,
             task={
                 str(key): float(value)
                 for key, value in (task.items() if isinstance(task, Mapping) else ())
@@ -216,7 +226,7 @@ class Slot:
             },
             total=float(self.total),
             length=self.length,
-            success=bool(told["is_success"]) if "is_success" in told else None,
+            success=told.get(IS_SUCCESS),
             skills={key: str(told[key]) for key in ("skill", "reference_skill") if told.get(key) is not None},
             contexts=contexts,
         )

@@ -191,5 +191,43 @@ class Image(Point):
         self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
 
-for cls in (Point, Walker, Judged, Still, Diverging, Hanging, Discrete, Unbounded, Image):
+PLAIN = {"obs": [5.0, 7.0], "info": {"task_id": 1}, "reward": 2.0, "ends": True, "truncated": False, "last": {}}
+
+
+class Changing(gym.Env):
+    """Episodes of two steps; from the second one on something is different.
+
+    Config: ``later``, what later episodes give instead of ``PLAIN``: ``obs`` (at any time), ``info`` (of the reset),
+    ``reward``, ``ends`` (``terminated`` of the last step), ``truncated``, ``last`` (the last info), ``step`` or
+    ``reset`` (all of what is returned); ``as_dict`` (observations in a Dict).
+    """
+
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, config):
+        self.later, self.episodes = config["later"], 0
+        self.as_dict = config.get("as_dict", False)
+        self.observation_space = gym.spaces.Box(-10, 10, (2,), np.float32)
+        if self.as_dict:
+            box = gym.spaces.Box(-10, 10, (1,), np.float32)
+            self.observation_space = gym.spaces.Dict({"a": box, "b": box})
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episodes, self.steps = self.episodes + 1, 0
+        self.now = PLAIN | (self.later if self.episodes > 1 else {})
+        return self.now.get("reset", (self.observe(), self.now["info"]))
+
+    def step(self, action):
+        self.steps += 1
+        over = self.steps == 2
+        ends, info = (self.now["ends"], self.now["last"]) if over else (False, {})
+        return self.now.get("step", (self.observe(), self.now["reward"], ends, self.now["truncated"], info))
+
+    def observe(self):
+        obs = self.now["obs"]
+        return {"a": obs[:1], "b": obs[1:]} if self.as_dict and isinstance(obs, list) else obs
+
+
+for cls in (Point, Walker, Judged, Still, Diverging, Hanging, Discrete, Unbounded, Image, Changing):
     register_env(f"test/{cls.__name__}", cls)

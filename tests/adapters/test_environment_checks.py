@@ -6,8 +6,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from ray.rllib.connectors.env_to_module import FlattenObservations
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig
+from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig
+from rllib_sami.evaluation.agents import make_agent
+from rllib_sami.evaluation.episodes import Job
+from rllib_sami.evaluation.player import Player
+from rllib_sami.export import export_agent, load_exported
 
 from .envs import Point
 from .parity import stored_episodes
@@ -40,7 +45,7 @@ def test_without_task_ids_tesac_trains():
 @pytest.mark.parametrize("config_class", [TESACConfig, SaCCMConfig])
 def test_a_task_id_that_is_no_number_is_named(config_class):
     message = refusal(tiny(config_class, env="test/Point", env_config={"task_id": "text"}))
-    assert re.search(r"'task_id' 'goal \d'.*must be a whole number of at least 0", message)
+    assert re.search(r"'task_id' 'goal \d'.*must be an integer >= 0", message)
 
 
 def test_ccm_refuses_a_single_task_and_satesac_takes_it(ray_cluster):
@@ -61,6 +66,25 @@ class NotGymnasium:
         pass
 
 
+class Given(gym.Env):
+    """Keeps the actions that it is given; its action space is given, too."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, config):
+        self.action_space, self.got = gym.spaces.Box(**config["space"]), []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(2, np.float32), {"task_id": 0}
+
+    def step(self, action):
+        self.got.append(action)
+        self.steps += 1
+        return np.zeros(2, np.float32), 0.0, False, self.steps == 20, {}
+
+
 MISTAKES = {
     "discrete actions": ("test/Discrete", r"Discrete\(2\), but only continuous actions.*Box.*RLlib's DQN"),
     "unbounded actions": ("test/Unbounded", r"Box\(-inf, inf.*must be bounded.*RescaleAction"),
@@ -75,6 +99,62 @@ MISTAKES = {
 def test_an_environment_that_cannot_be_trained_on_says_why(env, expected):
     for config_class in (TESACConfig, SaCCMConfig):
         assert re.search(expected, refusal(tiny(config_class).environment(env)))
+
+
+SPACES = {
+    "unbounded integers": ({"low": -np.inf, "high": np.inf, "dtype": np.int32}, "actions must be bounded"),
+    "large integers": ({"low": 0, "high": 2**60, "dtype": np.int64}, r"must be within ±2\^53.*Use a Box of float32"),
+}
+OF_RLLIB = SPACES | {
+    "integers": ({"low": 0, "high": 255, "dtype": np.uint8}, "RLlib's own env runner scales.*TransformAction"),
+    "halves": ({"low": -1, "high": 1, "dtype": np.float16}, "RLlib's own env runner scales"),
+    "overflowing": ({"low": -3e38, "high": 3e38}, "bounds whose difference is finite"),
+}
+OF_PPO = OF_RLLIB | {"two dimensions": ({"low": -1, "high": 1, "shape": (2, 2)}, "PPO takes flat ones")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "space", "expected"),
+    [
+        *(("SaCCM", *case) for case in SPACES.values()),
+        *(("SaCCM on RLlib's runner", *case) for case in OF_RLLIB.values()),
+        *(("SaPPO", *case) for case in OF_PPO.values()),
+    ],
+)
+def test_actions_that_could_not_be_given_as_they_must_be_are_refused(kind, space, expected):
+    config = SaPPOConfig() if kind == "SaPPO" else tiny()
+    if kind == "SaCCM on RLlib's runner":
+        config.env_runners(env_runner_cls=SingleAgentEnvRunner)
+    space = {"shape": (1,), "dtype": np.float32} | space
+    message = refusal(config.environment(Given, env_config={"space": space}))
+    assert re.search(rf"The environment 'Given' has .*{expected}", message)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"low": -100, "high": 100, "shape": (2,), "dtype": np.int8},
+        {"low": -0.3, "high": 0.7, "shape": (2, 3), "dtype": np.float64},
+        {"low": -1, "high": 1, "shape": (), "dtype": np.float32},
+    ],
+    ids=str,
+)
+def test_actions_of_any_shape_and_dtype_arrive_in_training_evaluation_and_after_export(space, tmp_path):
+    runner = runner_of(tiny(env=Given, env_config={"space": space}))
+    for random_actions in (True, False):
+        runner.sample(num_timesteps=150, random_actions=random_actions)
+    export_agent(runner.module, tiny(), tmp_path / "agent", algorithm="SaCCM")
+    loaded = load_exported(tmp_path / "agent").module()
+    assert loaded.action_space == runner.module.action_space
+    player = Player(lambda slot: Given({"space": space}))
+    player.play(make_agent(loaded, None, explore=True), [Job("train", None, number, 0, 0) for number in range(3)])
+    envs = [*(env.unwrapped for env in runner.env.envs), *(slot.env for slot in player._slots)]
+    assert all(len(env.got) >= 20 for env in envs)
+    for env in envs:
+        assert all(isinstance(action, np.ndarray) and env.action_space.contains(action) for action in env.got)
+    state = {key: value[None] for key, value in loaded.get_initial_state().items()}
+    out = loaded.forward_exploration({"obs": np.zeros((1, 2), np.float32), "state_in": state})
+    assert loaded.action_space.contains(out["actions_for_env"][0].numpy())
 
 
 def test_the_environments_own_complaints_come_through():

@@ -183,7 +183,8 @@ class GoesRound(Point):
     def reset(self, **given):
         self.count += 1
         obs, info = super().reset(**given)
-        return obs, {**info, "task_id": self.count % 3}
+        self.task_id = self.count % 3
+        return obs, {**info, "task_id": self.task_id}
 
 
 def test_an_environment_that_chooses_its_tasks_chooses_the_same_each_time():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from rllib_sami import TESACConfig
+
 from .envs import NUM_TASKS
 from .tiny import runner_of, tiny
 
@@ -60,7 +62,8 @@ def test_an_environment_with_its_own_choice_of_tasks_keeps_it():
 
 
 def test_an_environment_without_tasks_counts_as_task_0():
-    episodes = make_runner(env="test/Point", env_config={"task_id": "none"}).sample(explore=False)
+    runner = runner_of(tiny(TESACConfig, env="test/Point", env_config={"task_id": "none"}))
+    episodes = runner.sample(explore=False)
     assert {episode.custom_data["task_id"] for episode in episodes} == {0}
 
 

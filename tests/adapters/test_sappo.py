@@ -178,6 +178,13 @@ def test_two_learners_stay_alike():
     algo.stop()
 
 
+def test_a_task_id_that_is_missing_at_a_later_reset_stops_training():
+    algo = config_of("test/Changing", {"later": {"info": {}}}).build_algo()
+    with pytest.raises(ValueError, match="An environment gave no 'task_id' in the info of a reset"):
+        algo.train()
+    algo.stop()
+
+
 def test_weights_sent_to_runners_hold_no_episodes_and_no_learning_parts(trained):
     algo, _ = trained
     state = algo.learner_group.get_state(components=f"learner/rl_module/{MODULE}", inference_only=True)

@@ -124,6 +124,9 @@ def test_an_encoder_that_reads_rewards_asks_for_them_from_the_second_step_on(tmp
     agent.reset()
     np.testing.assert_array_equal(agent.act(obs, 100.0), first)  # of the episode before
     assert not np.array_equal(agent.act(obs, reward=-1.0), second)
+    agent.reset()
+    agent.act(obs)
+    np.testing.assert_array_equal(agent.act(obs, np.array([1.0])), second)  # as environments with array rewards have it
 
 
 def test_observations_in_parts_are_flattened_in_the_order_of_their_space(tmp_path):

@@ -1,0 +1,223 @@
+"""What environments hand over, read once and in one way: taken as it is meant, or refused with the reason.
+
+Here and not at the first reset only, because wrappers and procedural environments differ in later ones. A refusal is an
+:class:`UnusableValue`, whose text goes on from "The environment ... gave"; who catches it says which one it was.
+"""
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+
+TASK_ID = "task_id"
+IS_SUCCESS = "is_success"  # in the last info of an episode, where the environment knows success
+NO_TASK = 0  # of environments whose infos have no task id
+TASK_ID_HINT = (
+    "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
+    "..., and `step()` may do so too. PlainSAC, RecurrentSAC and TESAC need none."
+)
+TaskIdRule = Literal["each reset", "each reset or none", "ignored"]
+_NUMBERS = (float, int, np.floating, np.integer, np.bool_)
+
+
+class UnusableValue(ValueError):
+    """A mistake in the environment's code, which would come back if the environment were made again."""
+
+
+# --- Resets and steps -----------------------------------------------------------------------------------------------
+
+
+def reset_of(given: Any) -> tuple[Any, dict[str, Any]]:
+    """Returns observation and info of what ``env.reset()`` gave."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise UnusableValue(f"{_count(given)} at a reset, but `reset()` must return observation and info.")
+    obs, info = given
+    return obs, _info_of(info)
+
+
+def step_of(given: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    """Returns observation, reward, terminated, truncated and info of what ``env.step()`` gave."""
+    if not isinstance(given, (tuple, list)) or len(given) != 5:
+        raise UnusableValue(
+            f"{_count(given)} at a step, but `step()` must return observation, reward, terminated, truncated and info. "
+            "Environments of the old API: gymnasium.make('GymV21Environment-v0', env=...) of the package shimmy."
+        )
+    obs, reward, terminated, truncated, info = given
+    # Nearly always they are what they should be, and nothing is called.
+    if type(reward) is not float:
+        reward = reward_of(reward)
+    if type(terminated) is not bool:
+        terminated = _flag_of(terminated, "terminated")
+    if type(truncated) is not bool:
+        truncated = _flag_of(truncated, "truncated")
+    return obs, reward, terminated, truncated, info if type(info) is dict else _info_of(info)
+
+
+def _count(given: Any) -> str:
+    return f"{len(given)} values" if isinstance(given, tuple | list) else _short(given)
+
+
+def _info_of(info: Any) -> dict[str, Any]:
+    if not isinstance(info, Mapping):
+        raise UnusableValue(f"the info {_short(info)}, but it must be a dict. Return {{}} if there is nothing to tell.")
+    return info  # type: ignore[return-value]
+
+
+# --- Numbers --------------------------------------------------------------------------------------------------------
+
+
+def reward_of(value: Any) -> float:
+    """Returns a reward, which may be any number or an array of one."""
+    number = _number_of(value)
+    if number is None:
+        raise UnusableValue(
+            f"the reward {_short(value)}, but it must be a number. Let `step()` return one, such as "
+            "`float(reward)`, or the sum of several."
+        )
+    return number
+
+
+def _flag_of(value: Any, name: str) -> bool:
+    """Returns ``terminated`` or ``truncated``, which may be a bool, 0 or 1, or an array of one."""
+    number = _number_of(value)
+    if number not in (0.0, 1.0):
+        raise UnusableValue(
+            f"{_short(value)} as `{name}`, but it must be True or False. Let `step()` return observation, reward, "
+            "terminated, truncated, info."
+        )
+    return bool(number)
+
+
+def success_of(info: Mapping[str, Any]) -> bool | None:
+    """Returns whether an info says that the episode succeeded; None where it does not say (None and NaN, too)."""
+    value = info.get(IS_SUCCESS)
+    number = math.nan if value is None else _number_of(value)
+    if number is not None and math.isnan(number):
+        return None
+    if number not in (0.0, 1.0):
+        raise UnusableValue(
+            f"{_short(value)} as '{IS_SUCCESS}' in an info, but it must be True or False. Leave it out, or give None, "
+            "where success is not known."
+        )
+    return bool(number)
+
+
+def _number_of(value: Any) -> float | None:
+    """A number, or an array of one, as a float; None for everything else."""
+    try:
+        if isinstance(value, _NUMBERS) or isinstance(value, numbers.Real):  # noqa: SIM101 (the first is quicker)
+            return float(value)
+        array = np.asarray(value)
+    except Exception:  # whatever arrays of other libraries raise
+        return None
+    return float(array.item()) if array.size == 1 and array.dtype.kind in "biuf" else None
+
+
+# --- Observations and infos -----------------------------------------------------------------------------------------
+
+
+def flat_observation(obs: Any, space: gym.Space, shape: tuple[int]) -> np.ndarray:
+    """Returns an observation as float32 of ``shape``, ``[O]``; it may share the environment's memory."""
+    try:
+        flat = np.asarray(obs if isinstance(space, gym.spaces.Box) else gym.spaces.flatten(space, obs), np.float32)
+    except Exception as error:  # of missing keys, text, ragged lists
+        raise UnusableValue(
+            f"the observation {_short(obs)}, which is not of its observation space {space} ({type(error).__name__}: "
+            f"{error}). Let `reset()` and `step()` return what the space says."
+        ) from error
+    if flat.shape == shape:
+        return flat
+    if flat.size != shape[0]:
+        raise UnusableValue(
+            f"an observation of {flat.size} numbers (shape {flat.shape}), but its observation space {space} has "
+            f"{shape[0]}. Let `reset()` and `step()` return what the space says."
+        )
+    return flat.reshape(shape)
+
+
+def snapshot(value: Any) -> Any:
+    """Returns a copy that stays as it is when the environment writes into its dicts, lists and arrays again."""
+    if isinstance(value, Mapping):
+        return {key: snapshot(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(snapshot(item) for item in value)
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+# --- Tasks ----------------------------------------------------------------------------------------------------------
+
+
+def task_id_of(info: Mapping[str, Any]) -> int | None:
+    """Returns the meta-task in an info, an integer >= 0 of any type; None without one, or if it is something else."""
+    value = info.get(TASK_ID)
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        return None
+    return int(value) if 0 <= int(value) < 2**63 else None
+
+
+class TaskIds:
+    """Reads the task ids where infos enter, and refuses what would pass for another task.
+
+    Args:
+        rule: Whether each reset has to tell one (a contrast), each reset or none (what else reads them), or whatever
+            is no task id counts as none.
+    """
+
+    def __init__(self, rule: TaskIdRule = "each reset or none"):
+        self._rule = rule
+        self._told: bool | None = True if rule == "each reset" else None  # at resets; None: not known yet
+
+    def of_reset(self, info: Mapping[str, Any]) -> int | None:
+        """Returns the task of the episode that a reset begins; None if it tells none and need not.
+
+        Raises:
+            UnusableValue: It tells none although it should, or something else.
+        """
+        task_id = task_id_of(info)
+        if self._rule == "ignored":
+            return task_id
+        tells = TASK_ID in info
+        if tells and task_id is None:
+            raise UnusableValue(
+                f"the '{TASK_ID}' {_short(info[TASK_ID])} in the info of a reset, but it must be an integer >= 0. "
+                f"{TASK_ID_HINT}"
+            )
+        if self._told is not None and tells != self._told:
+            what = f"a '{TASK_ID}'" if tells else f"no '{TASK_ID}'"
+            others = "earlier resets none" if tells else "each reset has to tell it"
+            raise UnusableValue(
+                f"{what} in the info of a reset, but {others}: an episode would count as one of task {NO_TASK} that "
+                f"need not be. {TASK_ID_HINT}"
+            )
+        self._told = tells
+        return task_id
+
+    def check_later(self, info: Mapping[str, Any], task_id: int) -> None:
+        """Refuses a later info of the episode that tells of another task than its reset.
+
+        Args:
+            info: The info of a step.
+            task_id: What the reset told.
+
+        Raises:
+            UnusableValue: It does.
+        """
+        if not self._told or TASK_ID not in info or task_id_of(info) == task_id:
+            return
+        raise UnusableValue(
+            f"the '{TASK_ID}' {_short(info[TASK_ID])} in the info of a step, but {task_id} in that of the episode's "
+            "reset: an episode is of one task, from its reset to its last step. Tell the same in both, or leave it out "
+            "of the infos of `step()`."
+        )
