@@ -1,5 +1,6 @@
 """An environment that gives the same array and dict every time: what is kept is what it was, not what it is now."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -105,13 +106,35 @@ def test_what_an_evaluation_keeps_does_not_change():
     ]
 
 
-def test_rllibs_agents_read_past_observations_infos_and_actions_as_they_were():
-    """The connectors' part is played by functions: they get the episodes, and give an action of the space."""
-    agent = object.__new__(ConnectorAgent)
-    agent._pipelines, agent._as_trained, agent._explore, agent._module = (), (), False, None
-    agent._forward, agent._to_module = lambda batch: batch, lambda batch, **common: batch
-    agent._to_env = lambda batch, episodes, **common: {Columns.ACTIONS: np.full((len(episodes), 1), 0.8, np.float32)}
-    slot = Slot(Reusing(), np.zeros(1, np.float32))
+class Pipeline:
+    """In place of RLlib's connectors: hands everything on."""
+
+    input_observation_space = Reusing.observation_space
+
+    @classmethod
+    def from_checkpoint(cls, path):
+        return cls()
+
+    def get_state(self):
+        return {}
+
+    def set_state(self, state):
+        pass
+
+    def __call__(self, *, batch, **common):
+        return batch or {"obs": common["episodes"]}
+
+
+def test_rllibs_agents_read_past_observations_infos_and_actions_as_they_were(monkeypatch):
+    for name in ("env_to_module.EnvToModulePipeline", "module_to_env.ModuleToEnvPipeline"):
+        monkeypatch.setattr(f"ray.rllib.connectors.{name}", Pipeline)
+    monkeypatch.setattr("rllib_sami.compat.freeze_statistics", lambda pipeline: None)
+    module = SimpleNamespace(
+        action_space=Reusing.action_space,
+        forward_inference=lambda batch: {Columns.ACTIONS: np.full((len(batch["obs"]), 1), 0.8, np.float32)},
+        forward_exploration=None,
+    )
+    agent, slot = ConnectorAgent(Path("nowhere"), module, explore=False), Slot(Reusing(), np.zeros(1, np.float32))
     slot.begin(job(0))
     agent.begin([slot], np.zeros((1, 1), np.float32))
     for _ in range(4):
