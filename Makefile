@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-CONFIG ?= tuned_examples/saccm_ant.yaml
+CONFIG ?= tuned_examples/quickstart.yaml
 
 .PHONY: train test benchmark test-ray lint docs install clean
 
