@@ -23,6 +23,7 @@ from .core.networks import LOG_STD_MAX, LOG_STD_MIN, mlp
 from .core.sampling import ContrastSampling
 from .core.threads import set_num_threads
 from .rl_module import read_column
+from .split_evaluation import EvaluatesSplits
 
 
 class SaPPOTorchRLModule(ContextTorchRLModule, ValueFunctionAPI):
@@ -174,7 +175,7 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         return super()._model_config_auto_includes | settings | {"max_seq_len": 20}
 
 
-class SaPPO(CheckedAlgorithm, PPO):
+class SaPPO(CheckedAlgorithm, EvaluatesSplits, PPO):
     """See :class:`SaPPOConfig`."""
 
     @classmethod
