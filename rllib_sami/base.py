@@ -24,7 +24,6 @@ class ContextConfig(AlgorithmConfig):
     """Settings of context encoder and contrast; mixed into an algorithm's own config, before it."""
 
     encoder_reward = False  # a setting where the env runner hands rewards on
-    can_evaluate_splits = False
     former_defaults: ClassVar[dict[str, Any]] = {"skill_weight": 1.0}  # what settings mean that a saved config lacks
 
     def __init__(self, algo_class=None):
@@ -150,7 +149,7 @@ class ContextConfig(AlgorithmConfig):
         refuse(mistakes)
         refuse([*self.wrong_together()])
         warn_of_unused(self)
-        self.stats_cls_lookup = compat.pooled(self.stats_cls_lookup)
+        compat.pool_means(self)
 
     def mistakes(self) -> list[str]:
         """Messages about all single settings that are wrong or without effect; takes RLlib's over in its own terms."""
@@ -184,6 +183,11 @@ class ContextConfig(AlgorithmConfig):
     def reads_task_ids(self) -> bool:
         """Whether the environment's ``task_id`` means anything to the algorithm, so that a wrong one is an error."""
         return True
+
+    @property
+    def can_evaluate_splits(self) -> bool:
+        """Whether evaluation may play the fixed episodes of splits; else it is RLlib's own."""
+        return False
 
     @property
     def has_contrast(self) -> bool:

@@ -53,7 +53,7 @@ from .metrics import (
     log_steps_trained,
     newest_episodes,
     nothing_trained,
-    pooled,
+    pool_means,
     progress,
 )
 from .sampling import (
@@ -116,7 +116,7 @@ __all__ = [
     "newest_episodes",
     "nothing_trained",
     "num_lost_runners",
-    "pooled",
+    "pool_means",
     "prepend_learner_connector",
     "present_name",
     "progress",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tree
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.metrics import (
     ALL_MODULES,
     ENV_RUNNER_RESULTS,
@@ -49,9 +50,10 @@ class PooledMean(MeanStats):
         return pooled
 
 
-def pooled(stats_classes: Mapping[str, type]) -> dict[str, type]:
-    """A config's ``stats_cls_lookup`` with :class:`PooledMean` in the place of RLlib's mean."""
-    return {name: PooledMean if cls is MeanStats else cls for name, cls in stats_classes.items()}
+def pool_means(config: AlgorithmConfig) -> None:
+    """Lets a config's metrics use :class:`PooledMean` in the place of RLlib's mean."""
+    classes: dict[str, Any] = config.stats_cls_lookup
+    config.stats_cls_lookup = {name: PooledMean if cls is MeanStats else cls for name, cls in classes.items()}
 
 
 def episode_statistics(returns: Sequence[float], lengths: Sequence[float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from ray import tune
 
 import rllib_sami
 
-from .tiny import TRAINING, tiny
+from .tiny import TRAINING, tiny, trained_until
 
 PLAIN = TRAINING | {
     "env": "SaMI/Pendulum-v0",
@@ -134,15 +134,14 @@ def test_a_users_environment_trains_from_a_script_and_without_task_id_says_what_
 def test_training_goes_on_when_a_remote_runner_is_lost(ray_cluster):
     config = tiny(env="test/Walker", num_steps_sampled_before_learning_starts=60).env_runners(num_env_runners=1)
     algo = config.fault_tolerance(restart_failed_env_runners=True).build_algo()
-    results = [algo.train()]
+    first = algo.train()
     (runner,) = algo.env_runner_group._worker_manager.actors().values()
     ray.kill(runner, no_restart=False)
-    while len(results) < 8 and (len(results) < 3 or np.isnan(results[-1]["env_runners"]["episode_return_mean"])):
-        results.append(algo.train())
+    trained_until(algo, lambda result: result["fault_tolerance"]["num_remote_worker_restarts"] > 0)
+    last = trained_until(algo, lambda result: result["learners"]["default_policy"]["num_updates_lifetime"] > 10)[-1]
     stored = algo.replay_buffer.store
     algo.stop()
-    assert results[-1]["env_runners"]["num_env_steps_sampled_lifetime"] > results[0]["num_env_steps_sampled_lifetime"]
-    assert results[-1]["learners"]["default_policy"]["num_updates_lifetime"] > 10
-    assert sum(result["fault_tolerance"]["num_remote_worker_restarts"] for result in results) >= 1
+    assert last["env_runners"]["num_env_steps_sampled_lifetime"] > first["num_env_steps_sampled_lifetime"]
+    assert np.isfinite(last["env_runners"]["episode_return_mean"])
     clock = stored.gather(stored.finished, 21)[..., 2] * 10
     np.testing.assert_allclose(clock, np.broadcast_to(np.arange(21), clock.shape), atol=1e-5)
