@@ -77,15 +77,20 @@ class RecentEpisodes:
             RETURN_BY_TASK: {str(task_id): _mean(of_task.get(task_id, [])) for task_id in named},
         }
 
-    def get_state(self) -> list[EpisodeStats]:
-        """The episodes, oldest first."""
-        return list(self._episodes)
+    def get_state(self) -> dict[str, Any]:
+        """The episodes, oldest first, and the tasks that are named."""
+        tasks = self._tasks
+        return {"episodes": list(self._episodes), "tasks": sorted(tasks.ids), "are_all_tasks": tasks.are_all}
 
-    def set_state(self, state: list[EpisodeStats] | dict[int, list[EpisodeStats]]) -> None:
+    def set_state(self, state: dict[Any, Any]) -> None:
         """Restores :meth:`get_state`; former checkpoints have the episodes of each env runner, by its index."""
-        episodes = [one for window in state.values() for one in window] if isinstance(state, dict) else state
-        self._episodes = [tuple(one) for one in episodes]  # type: ignore[misc]
-        self.begin(task_id for task_id, *_ in self._episodes)
+        if "episodes" not in state:
+            episodes = [one for window in state.values() for one in window]
+            state = {"episodes": episodes, "tasks": [task_id for task_id, *_ in episodes], "are_all_tasks": True}
+        self._episodes = [tuple(one) for one in state["episodes"]]  # type: ignore[misc]
+        self._tasks = NamedTasks()
+        self.begin(state["tasks"])
+        self._tasks.are_all = state["are_all_tasks"]
 
 
 def _mean(values: Sequence[float]) -> float:
