@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ray
 from ray import tune
+from ray.tune.schedulers import ASHAScheduler
 
 import rllib_sami
 
@@ -88,24 +89,30 @@ print(sorted(result["env_runners"]["return_by_task"]), result["learners"]["defau
 
 
 @pytest.mark.slow
-def test_a_plain_dict_trains_by_name_in_tune(ray_cluster, tmp_path):
+def test_a_plain_dict_trains_by_name_in_tune_and_is_searched_by_its_return(ray_cluster, tmp_path):
+    metric = "env_runners/episode_return_mean"
     tuner = tune.Tuner(
         "SaCCM",
-        param_space=PLAIN | {"contrast_coeff": tune.grid_search([0.1])},
+        # No episode is over after the first iteration, of 35 steps in each slot.
+        param_space=PLAIN | {"env_config": {"max_steps": 40}, "contrast_coeff": tune.grid_search([0.1])},
+        tune_config=tune.TuneConfig(metric=metric, mode="max", scheduler=ASHAScheduler(max_t=3, grace_period=1)),
         run_config=tune.RunConfig(
             storage_path=str(tmp_path),
-            stop={"training_iteration": 2},
+            stop={"training_iteration": 3, "learners/default_policy/sance_bound": 100.0},
             verbose=0,
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, checkpoint_score_attribute=metric),
         ),
     )
-    (result,) = tuner.fit()
+    results = tuner.fit()
+    (result,) = results
     assert result.error is None
-    assert result.metrics["training_iteration"] == 2
+    assert np.isnan(result.metrics_dataframe[metric].iloc[0])
+    assert results.get_best_result().path == result.path
+    assert result.metrics["training_iteration"] == 3
     assert np.isfinite(result.metrics["env_runners"]["episode_return_mean"])
     assert np.isfinite(result.metrics["learners"]["default_policy"]["sance_bound"])
     restored = rllib_sami.SaCCM.from_checkpoint(result.checkpoint.path)
-    assert restored.iteration == 2
+    assert restored.iteration == 3
     assert restored.config.contrast_coeff == 0.1
     assert len(restored.replay_buffer) > 0
     restored.stop()
