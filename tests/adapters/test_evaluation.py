@@ -50,6 +50,16 @@ def test_each_evaluation_reports_its_own_complete_episodes():
     algo.stop()
 
 
+def test_every_result_has_the_newest_evaluation_and_nan_before_the_first():
+    algo = evaluating(env="test/Walker").evaluation(evaluation_interval=2).build_algo()
+    results = [algo.train() for _ in range(3)]
+    algo.stop()
+    of_episodes = [result["evaluation"]["env_runners"]["episode_return_mean"] for result in results]
+    assert np.isnan(of_episodes[0])
+    assert of_episodes[1] == of_episodes[2] < 0
+    assert results[2]["evaluation"]["env_steps"] == results[1]["num_env_steps_sampled_lifetime"]
+
+
 def returns_of_evaluations(config):
     """Of an evaluation right after the other, in an environment whose episodes differ by their actions only."""
     algo = config.environment("test/Still").build_algo()

@@ -7,7 +7,7 @@ import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
-from rllib_sami import SaPPOConfig
+from rllib_sami import SaPPOConfig, compat
 from rllib_sami.env_runner import SaMIEnvRunner
 from rllib_sami.recent_episodes import MOST_TASKS, NamedTasks, RecentEpisodes
 
@@ -43,6 +43,17 @@ def test_all_is_nan_until_an_episode_ends_and_tasks_under_way_are_named():
     told = window.report([episode(5.0, 3, success=1.0), episode(6.0, 3, success=0.0), episode(7.0, 1)])
     assert told["return_by_task"] == {"1": 7.0, "3": 5.5}
     assert told["success_rate"] == 0.5  # of those that tell
+
+
+def test_numbers_of_rllibs_own_env_runner_stand_where_no_episode_has_ended():
+    told = dict.fromkeys(compat.episode_statistics([], []), 3.0)
+    empty = dict.fromkeys(told, math.nan)
+    assert compat.newest_episodes({"env_runners": told | {"other": 1.0}}, empty) == told
+    assert (
+        compat.newest_episodes({"env_runners": empty}, told)
+        == compat.newest_episodes({"env_runners": {}}, told)
+        == told
+    )
 
 
 def test_the_window_goes_on_from_a_state():
