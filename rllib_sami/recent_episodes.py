@@ -87,7 +87,7 @@ class RecentEpisodes:
         if "episodes" not in state:
             episodes = [one for window in state.values() for one in window]
             state = {"episodes": episodes, "tasks": [task_id for task_id, *_ in episodes], "are_all_tasks": True}
-        self._episodes = [tuple(one) for one in state["episodes"]]  # type: ignore[misc]
+        self._episodes = [tuple(one) for one in state["episodes"]]
         self._tasks = NamedTasks()
         self.begin(state["tasks"])
         self._tasks.are_all = state["are_all_tasks"]
