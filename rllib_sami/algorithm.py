@@ -1,8 +1,8 @@
 """``SaMIConfig`` and ``SaMI``: the whole family as an RLlib algorithm."""
 
 import logging
+import math
 from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,22 +15,24 @@ from ray.rllib.utils.typing import LearningRateOrSchedule
 from ray.util.debug import log_once
 
 from . import array_files, checkpoint_files, compat
-from .base import CheckedAlgorithm, ContextConfig
+from .base import CheckedAlgorithm, ContextConfig, merged
 from .config_checks import check_machine, sami_together, sami_values
 from .config_names import check_arguments
 from .core.networks import NetworkConfig
 from .core.sampling import SamplingConfig
 from .core.schedules import Schedule, value_at
-from .core.update import UpdateConfig
-from .env_runner import RECENT_EPISODES, SaMIEnvRunner
-from .env_values import TaskIds
+from .core.update import UPDATE_METRICS, UpdateConfig
+from .env_runner import SaMIEnvRunner
+from .env_values import TASK_ID, TaskIds
 from .faults import Patience, warned_if_late
-from .learner import SaMITorchLearner
+from .learner import LEARNING_RATE_OF, NUM_UPDATES_LIFETIME, SaMITorchLearner
+from .recent_episodes import FINISHED_EPISODES, RecentEpisodes
 from .rl_module import SaMITorchRLModule
 from .split_evaluation import EvaluatesSplits
 
 logger = logging.getLogger(__name__)
 REPLAY_BUFFER = "replay_buffer"
+RECENT_EPISODES = "recent_episodes"
 UPDATE_CREDIT = "update_credit"
 
 
@@ -271,8 +273,12 @@ class SaMIConfig(ContextConfig):
     @property
     def can_evaluate_splits(self) -> bool:
         """Whether evaluation is neither the user's own nor that of another env runner."""
-        own_runner = isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, SaMIEnvRunner)
-        return own_runner and self.custom_evaluation_function is None
+        return self.has_array_runner and self.custom_evaluation_function is None
+
+    @property
+    def has_array_runner(self) -> bool:
+        """Whether this package's env runner samples, not RLlib's or another one."""
+        return isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, SaMIEnvRunner)
 
     def get_update_config(self, action_dim: int) -> UpdateConfig:
         """Constants of one gradient update for ``action_dim`` actions."""
@@ -312,13 +318,32 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         )
         self.replay_buffer.task_ids = TaskIds(self.config.task_id_rule)
         self._update_credit = 0.0
-        self._recent_episodes: compat.Windows = {}  # as of the metrics that have been reported
+        self._recent_episodes = RecentEpisodes(self.config.metrics_num_episodes_for_smoothing)
         self._patience = Patience(self.config.sample_timeout_s)
 
     @override(Algorithm)
     def _create_local_replay_buffer_if_necessary(self, config) -> None:
         # RLlib would make it here, before the spaces are known and from a closed list of types.
         return None
+
+    @override(CheckedAlgorithm)
+    def step(self) -> dict[str, Any]:
+        results = super().step()
+        results[REPLAY_BUFFER] = self.replay_buffer.get_metrics()
+        sampled = results[compat.ENV_RUNNER_RESULTS]
+        finished = sampled.pop(FINISHED_EPISODES, [])
+        if self.config.has_array_runner:  # else RLlib's own numbers stand
+            finished = finished if isinstance(finished, list) else [finished]  # RLlib unpacks a list of one
+            sampled.update(self._recent_episodes.report(finished))
+        return results
+
+    @override(CheckedAlgorithm)
+    def _metrics_to_come(self) -> dict[str, Any]:
+        names = [name for name in UPDATE_METRICS if name != "context_std" or self.config.context_dim]
+        names += [f"{optimizer}_learning_rate" for optimizer in LEARNING_RATE_OF]
+        learned = {compat.DEFAULT_MODULE_ID: {**dict.fromkeys(names, math.nan), NUM_UPDATES_LIFETIME: 0}}
+        learned = merged(learned, compat.nothing_trained(compat.DEFAULT_MODULE_ID))
+        return merged(super()._metrics_to_come(), {compat.LEARNER_RESULTS: learned})
 
     @override(Algorithm)
     def training_step(self) -> None:
@@ -329,15 +354,15 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         with self.metrics.log_time((compat.TIMERS, "sample")):
             if remote:
                 compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless begun in the last call
-                episodes, windows = compat.finish_sampling(self)
+                episodes = compat.finish_sampling(self)
                 self._patience.note(sum(len(episode) for episode in episodes), compat.num_lost_runners(self))
             else:
                 with warned_if_late(config.sample_timeout_s):
-                    episodes, windows = compat.sample_locally(self, random_actions=self._acts_randomly())
-        self._recent_episodes = self._recent_episodes | windows
+                    episodes = compat.sample_locally(self, random_actions=self._acts_randomly())
+        if config.has_array_runner:
+            self._recent_episodes.begin(episode.custom_data[TASK_ID] for episode in episodes)
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
-        self.metrics.log_dict(self.replay_buffer.get_metrics(), key=REPLAY_BUFFER, window=1)
         if overlaps:
             # The env runners go on while the learners update; what they send is learned from in the next call. Their
             # weights come before, while they wait.
@@ -371,7 +396,7 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
     def _acts_randomly(self) -> bool:
         # RLlib's own runner stores random actions as the environment takes them, not normalised, and does not show them
         # to the encoder; there the untrained policy explores instead.
-        return self._is_warming_up() and issubclass(self.config.env_runner_cls, SaMIEnvRunner)
+        return self._is_warming_up() and self.config.has_array_runner
 
     def _warn_without_contrast(self, sample: dict[str, np.ndarray]) -> None:
         """Says once that there is nothing to contrast although there are episodes enough."""
@@ -387,20 +412,13 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
                 self.config.pairing,
             )
 
-    @override(Algorithm)
-    def restore_env_runners(self, env_runner_group) -> list[int]:
-        restored = super().restore_env_runners(env_runner_group)
-        if restored and env_runner_group is self.env_runner_group and any(self._recent_episodes.values()):
-            compat.set_runner_states(self, {RECENT_EPISODES: self._recent_episodes}, restored)
-        return restored
-
     # --- Checkpoints ------------------------------------------------------------------------------------------------
 
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         state[UPDATE_CREDIT] = self._update_credit
-        state[RECENT_EPISODES] = self._recent_episodes  # RLlib keeps no remote env runner's state
+        state[RECENT_EPISODES] = self._recent_episodes.get_state()
         if self.config.store_buffer_in_checkpoints and self._check_component(REPLAY_BUFFER, components, not_components):
             state[REPLAY_BUFFER] = self.replay_buffer.get_state()
         return state
@@ -432,20 +450,9 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         super().set_state(state)
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
         if RECENT_EPISODES in state:
-            self._recent_episodes = self._shared_out(state[RECENT_EPISODES])
-            compat.set_runner_states(self, {RECENT_EPISODES: self._recent_episodes})
+            self._recent_episodes.set_state(state[RECENT_EPISODES])
         if REPLAY_BUFFER in state:  # also of a checkpoint from before buffers had files of their own
             self._restore_buffer(state[REPLAY_BUFFER])
-
-    def _shared_out(self, windows: compat.Windows) -> compat.Windows:
-        """To every env runner its own, or to another number of them a part of all."""
-        indices = range(1, self.config.num_env_runners + 1) or [0]  # the local one where there is no other
-        if windows.keys() == set(indices):
-            return windows
-        # In turn, from the newest back: one after the other, a whole window would count as older than another.
-        rows = zip_longest(*(reversed(window) for window in windows.values()))
-        together = [episode for row in rows for episode in row if episode is not None][::-1]
-        return {index: together[place :: len(indices)] for place, index in enumerate(indices)}
 
     def _restore_buffer(self, state: dict[str, Any]) -> None:
         self.replay_buffer.set_state(state)

@@ -1,7 +1,8 @@
 """What this package's algorithms share, whatever they build on: settings of the contrast, mistakes refused early."""
 
+import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from . import checkpoint_files, compat
 from .checkpoint_checks import check_checkpoint
 from .config_checks import context_values
 from .config_names import check_arguments, check_keys, refuse
+from .core.contrast import BOUNDS_OF_BOTH, CONTRAST_METRICS
 from .env_values import TaskIdRule
 from .environment_checks import check_environment
 from .mapped_settings import adopt, in_our_terms
@@ -149,6 +151,7 @@ class ContextConfig(AlgorithmConfig):
         refuse(mistakes)
         refuse([*self.wrong_together()])
         warn_of_unused(self)
+        compat.pool_means(self)
 
     def mistakes(self) -> list[str]:
         """Messages about all single settings that are wrong or without effect; takes RLlib's over in its own terms."""
@@ -184,6 +187,11 @@ class ContextConfig(AlgorithmConfig):
         return True
 
     @property
+    def can_evaluate_splits(self) -> bool:
+        """Whether evaluation may play the fixed episodes of splits; else it is RLlib's own."""
+        return False
+
+    @property
     def has_contrast(self) -> bool:
         """Whether there is a contrastive loss."""
         return self.pairing is not None and self.contrast_coeff > 0
@@ -200,6 +208,12 @@ class ContextConfig(AlgorithmConfig):
             return "each reset"
         return "each reset or none" if self.reads_task_ids() else "ignored"
 
+    @property
+    def contrast_metrics(self) -> list[str]:
+        """Names of what learners report of the contrast."""
+        both = self.pairing == "skill_task"  # only then each has a bound of its own
+        return [name for name in CONTRAST_METRICS if self.has_contrast and (both or name not in BOUNDS_OF_BOTH)]
+
 
 class CheckedAlgorithm(Algorithm):
     """Looks at environment and checkpoints first; mixed into an algorithm, before it."""
@@ -211,7 +225,22 @@ class CheckedAlgorithm(Algorithm):
     @override(Algorithm)
     def setup(self, config: ContextConfig) -> None:
         check_environment(config)  # before any worker starts
+        self._last_episodes = compat.episode_statistics([], [])
         super().setup(config)
+
+    @override(Algorithm)
+    def step(self) -> dict[str, Any]:
+        # Tune ends a whole search with an error where a result lacks the metric that it looks at.
+        results = merged(self._metrics_to_come(), super().step())
+        # Where no episode has ended, RLlib's own env runner reports NaN: those before it stand.
+        self._last_episodes = compat.newest_episodes(results, self._last_episodes)
+        results[compat.ENV_RUNNER_RESULTS].update(self._last_episodes)
+        return results
+
+    def _metrics_to_come(self) -> dict[str, Any]:
+        """What results have until there is something to report."""
+        learned = dict.fromkeys(self.config.contrast_metrics, math.nan)
+        return {compat.ENV_RUNNER_RESULTS: {}, compat.LEARNER_RESULTS: {compat.DEFAULT_MODULE_ID: learned}}
 
     @override(Algorithm)
     def save_to_path(self, path=None, *, state=None, filesystem=None, use_msgpack=False) -> str:
@@ -240,3 +269,9 @@ class CheckedAlgorithm(Algorithm):
         """Takes over a checkpoint from a local folder."""
         with compat.says_what_cannot_be_read(folder):
             super().restore_from_path(str(folder), *args, **kwargs)
+
+
+def merged(defaults: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested results, with defaults where they have nothing."""
+    both = {key: merged(defaults[key], results[key]) for key in defaults if isinstance(results.get(key), Mapping)}
+    return {**defaults, **results, **both}

@@ -4,7 +4,6 @@ import functools
 import json
 import math
 import secrets
-from collections import deque
 from typing import Any
 
 import gymnasium as gym
@@ -24,15 +23,12 @@ from .evaluation.player import TIMEOUT as EVALUATION_TIMEOUT
 from .evaluation.player import Player
 from .evaluation.stages import name_of
 from .faults import Watch, named
+from .recent_episodes import FINISHED_EPISODES, RETURN_BY_TASK, SUCCESS_RATE, EpisodeStats, NamedTasks
 from .replay_buffer import SLOT
 from .rl_module import SaMITorchRLModule
 from .vector_env import TaskVectorEnv, VectorStep
 
 RANDOM_STATE = "random_state"
-RECENT_EPISODES = "recent_episodes"
-RETURN_BY_TASK = "return_by_task"
-SUCCESS_RATE = "success_rate"
-EpisodeStats = tuple[int, float, int, float]  # task, return, length, 1 or 0 for success (NaN: not known)
 
 
 class SaMIEnvRunner(SingleAgentEnvRunner):
@@ -72,10 +68,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             self._entropy = secrets.randbits(128) if seed is None else int(seed)
         self._rng = np.random.default_rng()  # of actions; seeded at the first reset
         self._policy = make_policy(self.module.acting)
-        # The last finished episodes: this runner's share of RLlib's smoothing window.
-        window = self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)
-        self.recent_episodes: deque[EpisodeStats] = deque(maxlen=max(1, math.ceil(window)))
-        self._whole_episodes: list[EpisodeStats] = []  # those that were asked for by number
+        self._finished_episodes: list[EpisodeStats] = []  # since metrics were last asked for
+        self._named_tasks = NamedTasks()  # in evaluation
         self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
         self._watch: Watch | None = None  # of evaluations, and where whole episodes are sampled
         self._listeners = EpisodeCallbacks(self) if compat.listens_to_episodes(self.config) else None
@@ -246,14 +240,11 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 told = success_of(info)
                 success = math.nan if told is None else float(told)
                 length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
-                stats = (int(self._task_ids[slot]), total, length, success)
-                if self._quota is None:
-                    self.recent_episodes.append(stats)
-                else:
+                self._finished_episodes.append((int(self._task_ids[slot]), total, length, success))
+                if self._quota is not None:
                     self._quota[slot] -= 1
                     if self._watch is not None:
                         self._watch.episode()
-                    self._whole_episodes.append(stats)
             self._episode_ids[slot] = self._new_episode_id(slot)
             self._steps_so_far[slot] = self._return_so_far[slot] = 0
             self._episodes_over[slot] += 1
@@ -263,20 +254,17 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
 
     @override(SingleAgentEnvRunner)
     def get_metrics(self) -> dict[str, Any]:
-        # RLlib would forget all episodes at each call and show NaN whenever none has ended since.
-        # Whole episodes that were asked for are a matter of their own: an evaluation with this runner.
-        episodes = self._whole_episodes or self.recent_episodes
-        if episodes:
-            tasks, returns, lengths, successes = (np.array(column) for column in zip(*episodes, strict=True))
-            compat.log_recent_episodes(self.metrics, returns, lengths)
-            if not np.isnan(successes).all():
-                self.metrics.log_value(SUCCESS_RATE, float(np.nanmean(successes)), window=1)
-            for task_id in np.unique(tasks):
-                mean = float(returns[tasks == task_id].mean())
-                self.metrics.log_value((RETURN_BY_TASK, str(task_id)), mean, window=1)
-        self._whole_episodes = []
-        if self.config.in_evaluation:
-            self.recent_episodes.clear()  # each evaluation is of one policy
+        episodes, self._finished_episodes = self._finished_episodes, []
+        _, returns, lengths, _ = zip(*episodes, strict=True) if episodes else ((),) * 4
+        compat.log_episodes(self.metrics, returns, lengths)
+        for stats in episodes:
+            task_id, total, _, success = stats
+            self.metrics.log_value(SUCCESS_RATE, success, reduce="mean")
+            if not self.config.in_evaluation:
+                # The algorithm reports over the last ones of all env runners.
+                self.metrics.log_value(FINISHED_EPISODES, stats, reduce="item_series")
+            elif self._named_tasks.add(task_id):
+                self.metrics.log_value((RETURN_BY_TASK, str(task_id)), total, reduce="mean")
         return self.metrics.reduce()
 
     @override(SingleAgentEnvRunner)
@@ -301,9 +289,6 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         if COMPONENT_RL_MODULE in state:
             self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
         super().set_state(state)
-        if RECENT_EPISODES in state:  # of all runners, by index: only the algorithm has them together
-            self.recent_episodes.clear()
-            self.recent_episodes.extend(state[RECENT_EPISODES].get(self.worker_index, []))
         # RLlib sends the local runner's state to remote ones that come back: these keep streams of their own.
         random_state = state.get(RANDOM_STATE)
         if random_state is not None and tuple(random_state["runner"]) == self._identity:  # msgpack has lists only

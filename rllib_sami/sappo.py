@@ -24,6 +24,7 @@ from .core.sampling import ContrastSampling
 from .core.threads import set_num_threads
 from .env_values import TaskIdRule
 from .rl_module import read_column
+from .split_evaluation import EvaluatesSplits
 
 
 class SaPPOTorchRLModule(ContextTorchRLModule, ValueFunctionAPI):
@@ -182,7 +183,7 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         return super()._model_config_auto_includes | settings | {"max_seq_len": 20}
 
 
-class SaPPO(CheckedAlgorithm, PPO):
+class SaPPO(CheckedAlgorithm, EvaluatesSplits, PPO):
     """See :class:`SaPPOConfig`."""
 
     @classmethod

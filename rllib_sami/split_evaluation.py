@@ -12,6 +12,7 @@ from ray.rllib.utils.annotations import override
 from . import compat
 from .env_runner import SaMIEnvRunner
 from .evaluation import in_training
+from .recent_episodes import FINISHED_EPISODES
 
 logger = logging.getLogger(__name__)
 LAST_EVALUATION = "last_evaluation"
@@ -20,7 +21,7 @@ LAST_EVALUATION = "last_evaluation"
 class EvaluatesSplits(Algorithm):
     """An algorithm that evaluates on the fixed episodes of each split, or as RLlib does where there are none.
 
-    The numbers of the newest evaluation are in every result, and in checkpoints.
+    The numbers of the newest evaluation are in every result, and in checkpoints; NaN before the first one.
     """
 
     @override(Algorithm)
@@ -28,7 +29,7 @@ class EvaluatesSplits(Algorithm):
         super().setup(config)
         self._weights_to_evaluate: tuple[int, ray.ObjectRef] | None = None
         self._last_evaluation: dict[str, Any] = {}
-        if self.config.evaluation_interval and self._grids:
+        if self.config.evaluation_interval:
             self._last_evaluation = in_training.nothing_yet(self._grids)
 
     @functools.cached_property
@@ -47,7 +48,7 @@ class EvaluatesSplits(Algorithm):
     @override(Algorithm)
     def _run_one_training_iteration_and_evaluation_in_parallel(self):
         # Taken before updates begin, which would change them while they are read.
-        self._weights_to_evaluate = self._take_weights()
+        self._weights_to_evaluate = self._take_weights() if self._grids else None
         try:
             return super()._run_one_training_iteration_and_evaluation_in_parallel()
         finally:
@@ -55,9 +56,13 @@ class EvaluatesSplits(Algorithm):
 
     @override(Algorithm)
     def evaluate(self, parallel_train_future=None) -> dict[str, Any]:
-        before = self._last_evaluation
+        before, env_steps = self._last_evaluation, compat.env_steps_sampled(self)
         results = super().evaluate(parallel_train_future)
-        if self._grids and self._last_evaluation is before:
+        if not self._grids and (played := results.get(compat.ENV_RUNNER_RESULTS)):
+            played = {key: value for key, value in played.items() if key != FINISHED_EPISODES}
+            of_episodes = {**in_training.nothing_played(), **played}
+            self._last_evaluation = {compat.ENV_RUNNER_RESULTS: of_episodes, in_training.ENV_STEPS: env_steps}
+        elif self._grids and self._last_evaluation is before:
             logger.warning("This evaluation is skipped; training goes on. `evaluation/` keeps the numbers before it.")
         return {**results, **self._last_evaluation}
 

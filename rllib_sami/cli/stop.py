@@ -66,7 +66,7 @@ _OF_EPISODES = {
     "env_runners/episode_len_mean",
     "env_runners/episode_len_max",
     "env_runners/episode_len_min",
-    "env_runners/success_rate",  # where the environment knows success
+    "env_runners/success_rate",  # NaN where the environment does not know success
     "env_runners/num_episodes_lifetime",
     "env_runners/num_env_steps_sampled_lifetime",
 }
@@ -173,16 +173,18 @@ def lookup(result: dict[str, Any], metric: str) -> float | None:
 
 
 def has(result: dict[str, Any], metric: str) -> bool:
-    """Returns whether a result has a number under a metric's name; NaN is one."""
+    """Returns whether a result has a number under a metric's name; of a metric of one's own NaN is one."""
     value = flatten(result).get(metric)
-    return isinstance(value, Real) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and (metric not in KNOWN or not math.isnan(value))  # type: ignore[arg-type]
 
 
 def is_due(result: dict[str, Any], metric: str) -> bool:
     """Returns whether a result comes late enough in a run to have a metric."""
     group = metric.partition("/")[0]
     if group in ("learners", "evaluation"):
-        return bool(result.get(group))  # else learning has not begun, or it is between two evaluations
+        # Else learning has not begun, or there was no evaluation: all is NaN, and nothing counted.
+        return any(lookup(result, f"{group}/{name}") for name in flatten(result.get(group) or {}))
     return group != "env_runners" or lookup(result, RETURN) is not None  # else no episode has ended
 
 

@@ -1,15 +1,16 @@
 """Metrics: episodes, steps, evaluations and progress under the names that RLlib's results have.
 
-Touches ``MetricsLogger``, the names in ``ray.rllib.utils.metrics``, and an algorithm's ``_last_result`` and
-``_time_total``.
+Touches ``MetricsLogger`` and its ``MeanStats``, the names in ``ray.rllib.utils.metrics``, and an algorithm's
+``_last_result`` and ``_time_total``.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tree
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.metrics import (
     ALL_MODULES,
     ENV_RUNNER_RESULTS,
@@ -29,28 +30,57 @@ from ray.rllib.utils.metrics import (
     NUM_MODULE_STEPS_TRAINED,
 )
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
+from ray.rllib.utils.metrics.stats import MeanStats
+from ray.rllib.utils.metrics.stats.utils import batch_values_to_cpu
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
 
 
-def _episode_statistics(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
-    """Return and length of finished episodes under RLlib's names: mean, smallest and largest."""
+class PooledMean(MeanStats):
+    """RLlib's ``"mean"``, over all values that were logged: RLlib's own is a mean of the env runners' means."""
+
+    def reduce(self, compile: bool = True) -> Any:
+        """Hands all values on, not their mean; ``compile`` is for the end of an iteration."""
+        if compile:
+            return super().reduce(compile)
+        pooled = self.clone()
+        pooled.values = batch_values_to_cpu(self.values)
+        self._set_values([])
+        return pooled
+
+
+def pool_means(config: AlgorithmConfig) -> None:
+    """Lets a config's metrics use :class:`PooledMean` in the place of RLlib's mean."""
+    classes: dict[str, Any] = config.stats_cls_lookup
+    config.stats_cls_lookup = {name: PooledMean if cls is MeanStats else cls for name, cls in classes.items()}
+
+
+def episode_statistics(returns: Sequence[float], lengths: Sequence[float]) -> dict[str, float]:
+    """Return and length of finished episodes under RLlib's names: mean, smallest and largest; NaN without episodes."""
+    if len(returns) == 0:
+        return dict.fromkeys(episode_statistics([0.0], [0.0]), math.nan)
     return {
-        EPISODE_RETURN_MEAN: float(returns.mean()),
-        EPISODE_RETURN_MIN: float(returns.min()),
-        EPISODE_RETURN_MAX: float(returns.max()),
-        EPISODE_LEN_MEAN: float(lengths.mean()),
-        EPISODE_LEN_MIN: float(lengths.min()),
-        EPISODE_LEN_MAX: float(lengths.max()),
+        EPISODE_RETURN_MEAN: float(np.mean(returns)),
+        EPISODE_RETURN_MIN: float(np.min(returns)),
+        EPISODE_RETURN_MAX: float(np.max(returns)),
+        EPISODE_LEN_MEAN: float(np.mean(lengths)),
+        EPISODE_LEN_MIN: float(np.min(lengths)),
+        EPISODE_LEN_MAX: float(np.max(lengths)),
     }
 
 
-def log_recent_episodes(metrics: MetricsLogger, returns: np.ndarray, lengths: np.ndarray) -> None:
-    """Logs return and length of finished episodes under RLlib's names."""
-    reduced_by = {EPISODE_RETURN_MIN: "min", EPISODE_LEN_MIN: "min", EPISODE_RETURN_MAX: "max", EPISODE_LEN_MAX: "max"}
-    for key, value in _episode_statistics(returns, lengths).items():
-        metrics.log_value(key, value, reduce=reduced_by.get(key, "mean"), window=1)
+def log_episodes(metrics: MetricsLogger, returns: Sequence[float], lengths: Sequence[float]) -> None:
+    """Logs return and length of finished episodes under RLlib's names, so that those of all env runners are pooled."""
+    for episode_return, length in zip(returns, lengths, strict=True):
+        metrics.log_value(EPISODE_RETURN_MEAN, episode_return, reduce="mean")
+        metrics.log_value(EPISODE_LEN_MEAN, length, reduce="mean")
+    if len(returns):
+        statistics = episode_statistics(returns, lengths)
+        for key in (EPISODE_RETURN_MIN, EPISODE_LEN_MIN):
+            metrics.log_value(key, statistics[key], reduce="min")
+        for key in (EPISODE_RETURN_MAX, EPISODE_LEN_MAX):
+            metrics.log_value(key, statistics[key], reduce="max")
 
 
 def log_steps_trained(metrics: MetricsLogger, module_id: str, steps: int) -> None:
@@ -60,6 +90,19 @@ def log_steps_trained(metrics: MetricsLogger, module_id: str, steps: int) -> Non
         metrics.log_value((group, f"{key}_lifetime"), steps, reduce="lifetime_sum", with_throughput=True)
     metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED), steps, reduce="sum")
     metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum", with_throughput=True)
+
+
+def newest_episodes(results: Mapping[str, Any], before: dict[str, float]) -> dict[str, float]:
+    """Return and length of the episodes of a result's iteration, or ``before`` if none has ended in it."""
+    sampled = results[ENV_RUNNER_RESULTS]
+    return before if math.isnan(sampled.get(EPISODE_RETURN_MEAN, math.nan)) else {key: sampled[key] for key in before}
+
+
+def nothing_trained(module_id: str) -> dict[str, dict[str, int]]:
+    """What :func:`log_steps_trained` counts, before any."""
+    names = (NUM_MODULE_STEPS_TRAINED, f"{NUM_MODULE_STEPS_TRAINED}_lifetime")
+    of_all = (*names, NUM_ENV_STEPS_TRAINED, NUM_ENV_STEPS_TRAINED_LIFETIME)
+    return {module_id: dict.fromkeys(names, 0), ALL_MODULES: dict.fromkeys(of_all, 0)}
 
 
 def env_steps_sampled(algorithm: "Algorithm") -> int:
@@ -80,22 +123,16 @@ def progress(algorithm: "Algorithm") -> dict[str, Any]:
     }
 
 
-def evaluated_episodes(returns: np.ndarray, lengths: np.ndarray, before: Mapping[str, Any]) -> dict[str, float]:
+def evaluated_episodes(returns: Sequence[float], lengths: Sequence[int], before: Mapping[str, Any]) -> dict[str, float]:
     """What RLlib's ``evaluation/env_runners`` says of an evaluation's episodes; ``before`` is what it said before."""
-    episodes, steps = len(returns), int(lengths.sum())
+    episodes, steps = len(returns), int(sum(lengths))
     return {
-        **_episode_statistics(returns, lengths),
+        **episode_statistics(returns, lengths),
         NUM_EPISODES: episodes,
         NUM_EPISODES_LIFETIME: before.get(NUM_EPISODES_LIFETIME, 0) + episodes,
         NUM_ENV_STEPS_SAMPLED: steps,
         NUM_ENV_STEPS_SAMPLED_LIFETIME: before.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0) + steps,
     }
-
-
-def nothing_evaluated() -> dict[str, float]:
-    """The same before the first evaluation: NaN, and nothing counted."""
-    counted = evaluated_episodes(np.zeros(1), np.zeros(1), {})
-    return {key: 0 if key.startswith("num_") else float("nan") for key in counted}
 
 
 def log_evaluation(metrics: MetricsLogger, results: Mapping[str, Any]) -> None:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SAMPLING = "sample"  # tag of the calls that go on during updates
-# Of each env runner that sampled, by its index, the window of its training metrics. RLlib's own runner has none: it
-# forgets its episodes with every report.
-Windows = dict[int, list[Any]]
 
 
 def new_episode_id() -> str:
@@ -55,31 +52,27 @@ def episode_from_arrays(
     )
 
 
-def _window(runner: Any) -> list[Any]:
-    return list(getattr(runner, "recent_episodes", ()))
-
-
-def sample_locally(algorithm: "Algorithm", *, random_actions: bool) -> tuple[list[SingleAgentEpisode], Windows]:
+def sample_locally(algorithm: "Algorithm", *, random_actions: bool) -> list[SingleAgentEpisode]:
     """One round of sampling of the local env runner; its metrics go to the algorithm's logger."""
     runner = algorithm.env_runner_group.local_env_runner
     episodes = runner.sample(random_actions=random_actions)
     algorithm.metrics.aggregate([runner.get_metrics()], key=ENV_RUNNER_RESULTS)
-    return episodes, {runner.worker_index: _window(runner)}
+    return episodes
 
 
 def begin_sampling(algorithm: "Algorithm", *, random_actions: bool) -> None:
     """Starts a round of sampling of all remote env runners that are not at it already; does not wait."""
 
-    def sample(runner: Any) -> tuple[list[SingleAgentEpisode], Any, list[Any], Exception | None]:
+    def sample(runner: Any) -> tuple[list[SingleAgentEpisode], Any, Exception | None]:
         try:
-            return runner.sample(random_actions=random_actions), runner.get_metrics(), _window(runner), None
+            return runner.sample(random_actions=random_actions), runner.get_metrics(), None
         except Exception as error:  # RLlib would wait a minute, end the runner and begin anew, for ever if need be
-            return [], None, [], error
+            return [], None, error
 
     algorithm.env_runner_group.foreach_env_runner_async(sample, tag=SAMPLING)
 
 
-def finish_sampling(algorithm: "Algorithm") -> tuple[list[SingleAgentEpisode], Windows]:
+def finish_sampling(algorithm: "Algorithm") -> list[SingleAgentEpisode]:
     """Waits for the rounds that were begun, as :func:`sample_locally` does.
 
     Rounds of env runners that were lost are missing; RLlib makes them anew (``restart_failed_env_runners``). So are
@@ -94,10 +87,10 @@ def finish_sampling(algorithm: "Algorithm") -> tuple[list[SingleAgentEpisode], W
     rounds = []
     for result in manager.fetch_ready_async_reqs(tags=SAMPLING, timeout_seconds=limit):
         if result.ok:
-            episodes, metrics, window, error = result.get()
+            episodes, metrics, error = result.get()
             if error is not None:
                 raise error  # as a local env runner does
-            rounds.append((result.actor_id, episodes, metrics, window))
+            rounds.append((result.actor_id, episodes, metrics))
     for tag, actor_id in list(manager._in_flight_req_to_actor_id.values()):
         if tag != SAMPLING or not manager.is_actor_healthy(actor_id):
             continue
@@ -112,22 +105,8 @@ def finish_sampling(algorithm: "Algorithm") -> tuple[list[SingleAgentEpisode], W
         logger.warning("%s: it is ended and made anew, its episodes are lost.", late)
     # In the order of the runners, not of their speed, so that a run can be repeated.
     rounds.sort(key=lambda one: one[0])
-    algorithm.metrics.aggregate([metrics for _, _, metrics, _ in rounds], key=ENV_RUNNER_RESULTS)
-    return (
-        [episode for _, episodes, _, _ in rounds for episode in episodes],
-        {index: window for index, _, _, window in rounds},
-    )
-
-
-def set_runner_states(algorithm: "Algorithm", state: dict[str, Any], indices: list[int] | None = None) -> None:
-    """Hands ``state`` to all env runners, or to the remote ones of ``indices``, which were made anew."""
-    algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.set_state(state),
-        local_env_runner=indices is None,
-        remote_worker_ids=indices,
-        # As RLlib waits for their weights: one that hangs again must not hold up the others for ever.
-        timeout_seconds=None if indices is None else algorithm.config.env_runner_restore_timeout_s,
-    )
+    algorithm.metrics.aggregate([metrics for _, _, metrics in rounds], key=ENV_RUNNER_RESULTS)
+    return [episode for _, episodes, _ in rounds for episode in episodes]
 
 
 def num_lost_runners(algorithm: "Algorithm") -> int:

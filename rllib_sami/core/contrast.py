@@ -23,7 +23,8 @@ from .context_encoder import ContextEncoder
 OBJECTIVES = ("sance", "binary_nce")
 # What a contrast is made of; see `sampling.sample_contrast`.
 CONTRAST_ARRAYS = ("contrast_rows", "query_index", "positive_index", "negative_index", "return_gap")
-CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy", "skill_bound", "task_bound")
+BOUNDS_OF_BOTH = ("skill_bound", "task_bound")  # where skills and tasks are contrasted
+CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy", *BOUNDS_OF_BOTH)
 
 
 @dataclass(frozen=True)

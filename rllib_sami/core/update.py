@@ -14,6 +14,7 @@ from .networks import ActorNetworks, TrainingNetworks, query_and_key_encoder
 
 Batch = dict[str, Tensor]
 AverageGradients = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+UPDATE_METRICS = ("critic_loss", "q_mean", "context_std", "actor_loss", "entropy", "alpha", "alpha_loss")
 
 
 @dataclass(frozen=True)

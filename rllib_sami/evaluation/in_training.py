@@ -73,7 +73,7 @@ def grids_of(config: SaMIConfig) -> list[Grid]:
     Raises:
         ValueError: ``evaluation_splits`` or ``evaluation_duration`` is impossible with this environment.
     """
-    if config.evaluation_splits == [] or not config.can_evaluate_splits:
+    if not config.can_evaluate_splits or config.evaluation_splits == []:
         return []
     evaluation = config.get_evaluation_config_object()
     env = _make(evaluation, evaluation.env, evaluation.env_config)
@@ -242,12 +242,11 @@ def results_of(episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[s
         }
     everything = [episode for of_split in by_split.values() for episode in of_split]
     results[compat.ENV_RUNNER_RESULTS] = compat.evaluated_episodes(
-        np.array([episode.total for episode in everything]),
-        np.array([episode.length for episode in everything]),
+        [episode.total for episode in everything],
+        [episode.length for episode in everything],
         before[compat.ENV_RUNNER_RESULTS],
     )
-    if not math.isnan(rate := _success_rate(everything)):
-        results[compat.ENV_RUNNER_RESULTS][SUCCESS_RATE] = rate
+    results[compat.ENV_RUNNER_RESULTS][SUCCESS_RATE] = _success_rate(everything)
     return results
 
 
@@ -264,7 +263,12 @@ def nothing_yet(grids: Sequence[Grid]) -> dict[str, Any]:
         }
         for grid in grids
     }
-    return results | {compat.ENV_RUNNER_RESULTS: compat.nothing_evaluated(), ENV_STEPS: math.nan}
+    return results | {compat.ENV_RUNNER_RESULTS: nothing_played(), ENV_STEPS: math.nan}
+
+
+def nothing_played() -> dict[str, float]:
+    """Returns what ``evaluation/env_runners`` has before the first evaluation: NaN, and nothing counted."""
+    return {**compat.evaluated_episodes([], [], {}), SUCCESS_RATE: math.nan}
 
 
 def _task_of(episode: Episode) -> str | None:

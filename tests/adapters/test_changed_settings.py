@@ -8,7 +8,7 @@ import pytest
 
 from rllib_sami import SaPPOConfig
 
-from .tiny import differences, tiny, weights_of
+from .tiny import differences, tiny, trained_until, weights_of
 
 NONE = 1e-30  # a rate that changes nothing
 RATES = ("encoder_lr", "critic_lr", "actor_lr", "alpha_lr")
@@ -41,8 +41,7 @@ def restored(path, **changed):
 
 def trained_once(algo):
     """The algorithm after the first step that makes an update."""
-    while "learners" not in algo.train():
-        pass
+    trained_until(algo, lambda result: np.isfinite(result["learners"]["default_policy"]["critic_loss"]))
     return algo
 
 

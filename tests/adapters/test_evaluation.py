@@ -24,7 +24,8 @@ def test_evaluation_leaves_training_as_it_is():
         states = [snapshot(algo, algo.train()) for _ in range(3)]
         algo.stop()
         for state in states:
-            state["state"].pop("eval_env_runner", None)
+            for key in ("eval_env_runner", "last_evaluation"):
+                state["state"].pop(key, None)
         return states
 
     assert differences(run(tiny(env="test/Walker")), run(evaluating(env="test/Walker"))) == []
@@ -47,6 +48,16 @@ def test_each_evaluation_reports_its_own_complete_episodes():
         returns.append(result["episode_return_mean"])
     assert len(set(returns)) == 3
     algo.stop()
+
+
+def test_every_result_has_the_newest_evaluation_and_nan_before_the_first():
+    algo = evaluating(env="test/Walker").evaluation(evaluation_interval=2).build_algo()
+    results = [algo.train() for _ in range(3)]
+    algo.stop()
+    of_episodes = [result["evaluation"]["env_runners"]["episode_return_mean"] for result in results]
+    assert np.isnan(of_episodes[0])
+    assert of_episodes[1] == of_episodes[2] < 0
+    assert results[2]["evaluation"]["env_steps"] == results[1]["num_env_steps_sampled_lifetime"]
 
 
 def returns_of_evaluations(config):

@@ -5,7 +5,7 @@ import ray
 
 from rllib_sami import compat
 
-from .tiny import differences, tiny
+from .tiny import differences, tiny, trained_until
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.slow]
 
@@ -51,7 +51,9 @@ def test_a_runner_that_is_lost_at_work_is_replaced_and_training_goes_on():
     algo.train()
     assert in_flight(algo) == 2
     ray.kill(algo.env_runner_group._worker_manager.actors()[1], no_restart=False)
-    steps = [algo.train()["num_env_steps_sampled_lifetime"] for _ in range(6)]
+    results = trained_until(algo, lambda result: result["fault_tolerance"]["num_remote_worker_restarts"] > 0)
+    results.append(algo.train())  # the one that is back takes part
+    steps = [result["num_env_steps_sampled_lifetime"] for result in results]
     assert steps == sorted(set(steps))
     assert algo.env_runner_group.num_healthy_remote_workers() == 2
     assert in_flight(algo) == 2

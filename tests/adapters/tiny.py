@@ -1,6 +1,7 @@
 """Configurations that build and train within a second."""
 
 import copy
+import time
 
 import numpy as np
 import pytest
@@ -49,6 +50,15 @@ def refusal(config) -> str:
     with pytest.raises(ValueError) as error:  # noqa: PT011 (tests look at the message)
         config.build_algo()
     return str(error.value)
+
+
+def trained_until(algo, holds, seconds=120.0):
+    """Trains until a condition on the results holds, however slow the machine is; returns all results."""
+    results, end = [algo.train()], time.monotonic() + seconds
+    while not holds(results[-1]):
+        assert time.monotonic() < end, f"not so after {len(results)} iterations: {results[-1]}"
+        results.append(algo.train())
+    return results
 
 
 def runner_of(config, *, index=0, remote=False, runner_class=SaMIEnvRunner):

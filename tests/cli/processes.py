@@ -30,7 +30,7 @@ class Command:
                 return int(first)
         raise AssertionError(self.output)
 
-    def finish(self, timeout: float = 150) -> int:
+    def finish(self, timeout: float = 300) -> int:
         """Reads the rest and returns the exit code."""
         self.lines.append(self.process.communicate(timeout=timeout)[0])
         return self.process.returncode

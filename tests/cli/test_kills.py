@@ -35,7 +35,7 @@ def test_kills_at_random_moments(start, write, tmp_path, kills):
     before = 0
     for number in range(kills):
         command = start(*words, *(["--resume"] if before else []))
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while newest(folder)[1]["training_iteration"] < before + 2 and time.monotonic() < deadline:
             assert command.process.poll() is None, command.finish() or command.output
             time.sleep(0.2)

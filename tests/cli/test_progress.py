@@ -136,7 +136,17 @@ class TestMissingMetrics:
         assert "Like it: learners/default_policy/num_updates_lifetime" in text
 
     def test_a_group_is_no_metric(self, report):
-        assert "'learners/default_policy'" in report({"learners/default_policy": 5}, *[result(i) for i in range(3)])
+        assert "'learners/default_policy'" in report({"learners/default_policy": 5}, *[result(i) for i in range(1, 4)])
+
+    def test_success_that_the_environment_does_not_know(self, report):
+        stop = {"env_runners/success_rate": 1.0}
+        unknown = {"success_rate": float("nan")}
+        results = [result(number, value=1.0) for number in range(3)]
+        for each in results:
+            each["env_runners"] |= unknown
+        assert "'env_runners/success_rate' is not in the results so far" in report(stop, *results)
+        results[1]["env_runners"]["success_rate"] = 0.0
+        assert report(stop, *results) == ""
 
     def test_what_comes_late_is_waited_for(self, report):
         stop = {"learners/p/loss": 1, "env_runners/own": 1, "evaluation/env_runners/own": 1, "perf/slow": 1}
@@ -147,6 +157,8 @@ class TestMissingMetrics:
         late = result(20, value=1.0, evaluation=1.0, learners={"p": {"loss": 1.0}})
         late["env_runners"]["own"] = late["evaluation"]["env_runners"]["own"] = 1.0
         bare = result(21, value=1.0, evaluation=1.0)
+        nothing = {"learners": {"p": {"other": float("nan"), "num_updates_lifetime": 0}}, "evaluation": {"n": 0}}
+        assert report(stop, *[each | nothing for each in early]) == ""
         assert report(stop, *early, late, bare, bare, bare, bare) == ""
         assert report(stop, bare, bare, bare, bare).count("Warning:") == 4
 

@@ -13,7 +13,7 @@ import yaml
 from rllib_sami.cli.stop import KNOWN, check_stop, flatten
 from rllib_sami.evaluation import Results
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 TINY = {
     "num_env_runners": 0,
@@ -59,9 +59,7 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     assert [row["training_iteration"] for row in rows(folder)] == ["1", "2", "3"]
     # Every metric that the command offers for stop criteria is there, and every one that is there is taken.
     last = flatten(json.loads((trial / "result.json").read_text().splitlines()[-1]))
-    of_success = {name for name in KNOWN if name.endswith("success_rate")}  # which a pendulum does not know
-    assert {*last} >= KNOWN - of_success
-    assert not {*last} & of_success
+    assert {*last} >= KNOWN
     settings = {"evaluation_interval": 1}
     for name in last:
         if name.startswith(("env_runners/", "learners/", "evaluation/env_runners/", "replay_buffer/")):
@@ -106,7 +104,7 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path, monkey
     command = start(*words)
     command.wait_for_row()
     assert "is still running in another process" in refused(*words, "--resume")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while (_saved_iteration(folder) or 0) % 40 not in range(10, 30) and time.monotonic() < deadline:
         time.sleep(0.05)
     command.kill()

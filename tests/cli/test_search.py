@@ -180,7 +180,7 @@ print(json.dumps({key: plain(value) for key, value in (module["RATES"] | module.
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_population_based_training_then_the_printed_command(start, write, tmp_path):
     """A tiny search in earnest: a trial takes over another's networks, the best one is evaluated as told."""
     config = {

@@ -9,7 +9,7 @@ HEAVY = "not {'ray', 'torch', 'gymnasium'} & {*sys.modules}"
 
 
 def python(code: str) -> None:
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
 
 

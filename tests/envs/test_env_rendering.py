@@ -47,7 +47,7 @@ def run_python(code, **variables):
         name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MUJOCO_GL", "PYOPENGL_PLATFORM")
     }
     return subprocess.run(
-        [sys.executable, "-c", code], env={**environment, **variables}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], env={**environment, **variables}, capture_output=True, text=True, timeout=300
     )
 
 
@@ -254,6 +254,6 @@ def test_a_window_shows_the_robot(opengl):
         env={name: value for name, value in os.environ.items() if name != "MUJOCO_GL"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert finished.stdout.endswith("shown\n"), finished.stderr

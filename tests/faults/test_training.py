@@ -41,10 +41,10 @@ def train(algorithm, iterations):
 @pytest.mark.parametrize("remote", [0, 1])
 def test_an_environment_that_raises_stops_training_with_its_own_message(built, remote):
     algorithm = built(tiny(env="test/Point", env_config={"fail_at": 40}).env_runners(num_env_runners=remote))
-    started = time.monotonic()
     with pytest.raises(RuntimeError, match="the simulator broke"):
         train(algorithm, 5)
-    assert time.monotonic() - started < 30  # RLlib alone waits for a minute, and begins anew
+    # RLlib alone waits for a minute, ends the env runner and makes it again.
+    assert algorithm.env_runner_group.num_healthy_remote_workers() == remote
 
 
 @pytest.mark.parametrize("bad_in", ["observation", "reward"])
@@ -127,8 +127,10 @@ def test_a_hanging_local_environment_is_told(caplog):
         with warned_if_late(10.0), warned_if_late(None):
             pass
         assert caplog.text == ""
+        end = time.monotonic() + 60
         with warned_if_late(0.05):
-            time.sleep(0.5)
+            while not caplog.text and time.monotonic() < end:
+                time.sleep(0.01)
     assert "Sampling has taken 0.05 s" in caplog.text
     assert "`num_env_runners` of 1 or more" in caplog.text
 

@@ -133,7 +133,7 @@ def test_videos_play(open_page):
     for number in range(2):
         videos.nth(number).evaluate("(video) => video.play()")
         page.wait_for_function(
-            "(number) => document.querySelectorAll('video')[number].currentTime > 0.1", arg=number, timeout=10_000
+            "(number) => document.querySelectorAll('video')[number].currentTime > 0.1", arg=number, timeout=60_000
         )
 
 

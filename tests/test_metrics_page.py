@@ -1,0 +1,61 @@
+"""The page of metrics lists what a first result has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rllib_sami import PlainSACConfig, SaCCMConfig, SaPPOConfig
+from rllib_sami.cli.stop import KNOWN, flatten
+
+PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+SECTIONS = {
+    title: re.findall(r"^\| `(\S+)` \|", text, re.MULTILINE)
+    for title, text in re.findall(r"^#+ (.*?)\n(.*?)(?=^#|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+}
+OF_RLLIB = (
+    r"(timers|perf|fault_tolerance|env_runner_group|config)/|.*_throughput/|.*/num_(agent|module)_steps_sampled|"
+    r"env_runners/(sample|time_between_sampling|weights_seq_no)$|[a-z_]+$"
+)
+COMMON = ["Progress", "Training episodes", "Evaluation", "With a contrast", "With both contrasts"]
+OFF_POLICY = ["Of this package's env runner", "On splits", "Learning", "Replay buffer"]
+
+
+def first_result(config):
+    config.environment("SaMI/Pendulum-v0", env_config={"max_steps": 200}).debugging(log_level="ERROR")
+    config.env_runners(num_envs_per_env_runner=2).reporting(min_sample_timesteps_per_iteration=50)
+    algo = config.evaluation(evaluation_interval=5).build_algo()
+    result = algo.train()
+    algo.stop()
+    return {key for key in flatten(result) if not key.startswith("config/")}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize(
+    ("config_class", "sections", "settings"),
+    [
+        (SaCCMConfig, [*COMMON, *OFF_POLICY, "With a context"], {}),
+        (PlainSACConfig, ["Progress", "Training episodes", "Evaluation", *OFF_POLICY], {}),
+        (
+            SaPPOConfig,
+            [*COMMON, "SaPPO"],
+            {"train_batch_size_per_learner": 64, "minibatch_size": 64, "num_epochs": 1},
+        ),
+    ],
+)
+def test_a_first_result_has_what_the_page_lists(config_class, sections, settings):
+    keys = first_result(config_class().training(**settings))
+    listed = [key for section in sections for key in SECTIONS[section]]
+    patterns = [re.sub(r"<\w+>", "[^/]+", key) for key in listed]
+    assert [
+        key for key, pattern in zip(listed, patterns, strict=True) if not any(re.fullmatch(pattern, k) for k in keys)
+    ] == []
+    if config_class is not SaPPOConfig:  # RLlib's learner and env runner report much more
+        mine = {key for key in keys if not re.match(OF_RLLIB, key)}
+        assert sorted(key for key in mine if not any(re.fullmatch(pattern, key) for pattern in patterns)) == []
+
+
+def test_every_metric_that_the_command_offers_is_on_the_page():
+    listed = {key for keys in SECTIONS.values() for key in keys}
+    elsewhere = {"time_since_restore", "iterations_since_restore"}  # Tune's
+    assert KNOWN - elsewhere <= listed
