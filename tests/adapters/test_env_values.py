@@ -129,8 +129,8 @@ def test_success_that_is_not_known_is_not_counted(said, success):
     config = tiny(RecurrentSACConfig, env="test/Changing", env_config={"later": {"last": {"is_success": said}}})
     runner = runner_of(config)
     runner.sample(num_timesteps=12)  # of each slot the first episode, which says nothing, and a second one
-    assert len(runner.recent_episodes) == 6
-    told = [one[-1] for one in runner.recent_episodes]
+    told = [success_of_one for *_, success_of_one in runner._finished_episodes]
+    assert len(told) == 6
     np.testing.assert_array_equal(told, [np.nan] * 3 + [np.nan if success is None else float(success)] * 3)
 
 
