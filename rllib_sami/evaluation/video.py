@@ -182,8 +182,7 @@ class Film:
             )  # fmt: skip
             self._writer.send(None)
         self._writer.send(np.ascontiguousarray(image))
-        if self._count <= self._fps:  # the poster: one second into the episode, or its end
-            self._image = image
+        self._image = image  # the last one is the poster: how the episode went
         self._count += 1
 
     def close(self) -> None:
