@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from . import style as styles
 from .baselines import NAMES
 from .layout import text
-from .names import ORACLE, is_oracle
+from .names import is_oracle
 from .results import split_order
 from .style import HATCHES, LINES, MARKERS, Style, styled
 
@@ -46,15 +46,16 @@ def iqm_bars(
     """
     table = table[table["statistic"] == statistic]
     unit, environments = table["normalised_by"].iloc[0], list(table["environment"].unique())
-    splits = sorted(table["split"].unique(), key=split_order)
     table, lines = _bars_and_lines(table, levels)
     looks, page = styles.looks(table["agent"], style), styles.of(style)
-    room = max(4.2, 0.36 * len(splits) * len(looks) + 1.6)
+    most = table.groupby("environment")["split"].nunique().max()
+    room = max(4.2, 0.36 * most * len(looks) + 1.6)
     figure, axes = styles.panels(len(environments), styles.fitting(room), room, 3.4)
     width = 0.8 / len(looks)
     entries: dict[str, Any] = {}
     for axis, environment in zip(axes, environments, strict=True):
         here = table[table["environment"] == environment]
+        splits = sorted(here["split"].unique(), key=split_order)
         for index, (agent, (colour, variant)) in enumerate(looks.items()):
             mine = here[here["agent"] == agent]
             if mine.empty:
@@ -69,7 +70,8 @@ def iqm_bars(
             axis.errorbar(at, mine["estimate"], error, fmt="none", ecolor=page.ink, capsize=2.5, lw=1.2)
             for place, row in zip(at, mine.itertuples(), strict=True):
                 _write_number(axis, place, row.estimate, row.low, row.high)
-        for name, mine in lines[lines["environment"] == environment].groupby("baseline", sort=False):
+        levels_here = lines[(lines["environment"] == environment) & lines["split"].isin(splits)]
+        for name, mine in levels_here.groupby("baseline", sort=False):
             places = np.array([splits.index(split) for split in mine["split"]])
             look = {"colors": page.ink, "linestyles": _LEVELS.get(str(name), "-."), "lw": 1.3, "zorder": 3}
             drawn = axis.hlines(mine["mean"], places - 0.46, places + 0.46, **look, label=name)
@@ -78,7 +80,11 @@ def iqm_bars(
             axis.axhline(1, color=page.ink, lw=0.8, ls=":")
         axis.margins(y=0.14)  # for the numbers
         axis.set_xticks(range(len(splits)), [split.replace("_", " ") for split in splits])
-        axis.set(title=_title(environment), ylabel=f"{statistic} of {_value(table, unit)}".replace(" ÷", "\n÷"))
+        axis.set(
+            title=_title(environment),
+            xlim=(-0.5, most - 0.5),
+            ylabel=f"{statistic} of {_value(table, unit)}".replace(" ÷", "\n÷"),
+        )
         axis.grid(axis="x", visible=False)
     _legend_below(figure, list(entries.values()))
     return figure
@@ -105,7 +111,7 @@ def performance_profiles(table: pd.DataFrame, style: str | Style = "light") -> F
         axis.xaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"score τ: {_value(table, table['normalised_by'].iloc[0])}", size="medium")
     figure.supylabel("fraction of runs with score > τ", size="medium")
-    axes[0].legend(loc="lower left")
+    _legend_below(figure, axes[0].get_legend_handles_labels()[0])
     return figure
 
 
@@ -303,12 +309,10 @@ def _bars_and_lines(table: pd.DataFrame, levels: pd.DataFrame | None) -> tuple[p
     """Returns a table without oracles, and these with the levels; oracles alone are agents like others."""
     columns = ["environment", "split", "baseline", "mean"]
     lines = pd.DataFrame(columns=columns) if levels is None else levels
-    lines = lines[lines["split"].isin(table["split"])]
     told = table["agent"].map(is_oracle)
     if told.any() and not told.all():
         own = table[told].rename(columns={"agent": "baseline", "estimate": "mean"})
-        known = lines["environment"].isin(own["environment"]) & (lines["baseline"] == NAMES[ORACLE])
-        lines, table = pd.concat([own[columns], lines[~known]]), table[~told]
+        lines, table = pd.concat([own[columns], *([lines] if len(lines) else [])]), table[~told]
     return table, lines
 
 

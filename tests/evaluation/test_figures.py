@@ -13,9 +13,14 @@ matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from rllib_sami.envs import ENVIRONMENTS  # noqa: E402
 from rllib_sami.evaluation import figures, heat_maps, style, tables  # noqa: E402
+from rllib_sami.evaluation.baselines import NAMES  # noqa: E402
+from rllib_sami.evaluation.layout import text  # noqa: E402
+from rllib_sami.evaluation.names import order  # noqa: E402
 from rllib_sami.evaluation.paper import paper_cells, paper_results, paper_skill_rates  # noqa: E402
 from rllib_sami.evaluation.progress import read_progress  # noqa: E402
+from rllib_sami.evaluation.task_words import factor_label  # noqa: E402
 
 PAPER = paper_results().episodes
 CELLS = ("task_table_friction", "task_cube_mass")
@@ -56,6 +61,7 @@ def settling() -> pd.DataFrame:
     return pd.concat([one.assign(agent=agent) for agent in ("SaCCM", "CCM")])
 
 
+SPLIT = pd.Series(["train", "extreme", "moderate", None] * 10, name="split")
 POINTS = np.random.default_rng(0).normal(size=(40, 2))
 DRAWINGS = {
     "bars": lambda look: figures.iqm_bars(SPLIT_TABLE, style=look),
@@ -78,10 +84,14 @@ DRAWINGS = {
     "bound in training": lambda look: figures.bound_in_training(progress(), style=look),
     "bound versus keys": lambda look: figures.bound_versus_keys(sweep(), style=look),
     "contexts by task": lambda look: figures.context_scatter(
-        POINTS, pd.Series([f"train {i % 14}" for i in range(40)], name="task"), "PCA", style=look
+        POINTS, [pd.Series([f"train {i % 14}" for i in range(40)], name="task")], "PCA", style=look
     ),
-    "contexts by return": lambda look: figures.context_scatter(
-        POINTS, pd.Series(POINTS[:, 0], name="return"), "PCA", "SaCCM", style=look
+    "contexts by everything": lambda look: figures.context_scatter(
+        POINTS,
+        [SPLIT, pd.Series(POINTS[:, 0], name="cube mass (kg)"), pd.Series(POINTS[:, 1], name="return")],
+        "PCA",
+        "SaCCM",
+        style=look,
     ),
     "settling": lambda look: figures.context_settling(settling(), style=look),
 }
@@ -138,6 +148,110 @@ def test_colours_belong_to_algorithms_whoever_else_is_drawn():
     assert alone != style.looks(["SaCCM"], "dark")["SaCCM"]
 
 
+def test_each_bar_has_its_number():
+    (axis,) = figures.iqm_bars(SPLIT_TABLE).axes
+    written = sorted(note.get_text() for note in axis.texts)
+    iqm = SPLIT_TABLE[SPLIT_TABLE["statistic"] == "IQM"]["estimate"]
+    assert written == sorted(text(float(number)) for number in iqm)
+    down = SPLIT_TABLE.assign(**{name: -SPLIT_TABLE[of] for name, of in
+                                 (("estimate", "estimate"), ("low", "high"), ("high", "low"))})  # fmt: skip
+    (axis,) = figures.iqm_bars(down).axes
+    assert all(note.xyann[1] < 0 for note in axis.texts)  # below bars that hang down
+    assert min(note.xy[1] for note in axis.texts) > axis.get_ylim()[0]
+
+
+def _raw() -> pd.DataFrame:
+    """Returns on two environments, of which one has a split more, with an oracle among the agents."""
+    rows = [
+        {"agent": agent, "environment": environment, "split": split, "statistic": "IQM", "estimate": place + 1.0,
+         "low": np.nan, "high": np.nan, "runs": 1, "tasks": 2, "normalised_by": "nothing", "value": "return"}
+        for place, agent in enumerate(("SaCCM", "CCM", "oracle"))
+        for environment, split in (("A", "train"), ("A", "extreme"), ("B", "train"))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_oracle_and_baselines_are_lines_across_their_splits():
+    levels = pd.DataFrame({"environment": ["A", "A", "B"], "split": ["train", "extreme", "extreme"],
+                           "baseline": NAMES["random"], "mean": [0.1, 0.2, 0.3]})  # fmt: skip
+    first, second = figures.iqm_bars(_raw(), levels=levels).axes
+    assert [bars.get_label() for bars in first.containers if bars.get_label()[0] != "_"] == [
+        "SaCCM (1 run)",
+        "CCM (1 run)",
+    ]
+    lines = {line.get_label(): line.get_segments() for line in first.collections if line.get_label()[0] != "_"}
+    assert [segment[0][1] for segment in lines["oracle"]] == [3, 3]
+    assert sorted(segment[0][1] for segment in lines[NAMES["random"]]) == [0.1, 0.2]
+    assert [tick.get_text() for tick in second.get_xticklabels()] == ["train"]  # it has no other
+    assert NAMES["random"] not in [line.get_label() for line in second.collections]
+    (alone,) = figures.iqm_bars(_raw().query("agent == 'oracle' and environment == 'A'")).axes
+    assert [bar.get_height() for bars in alone.containers[:1] for bar in bars] == [3, 3]
+
+
+def test_curves_have_the_levels_of_their_split():
+    levels = pd.DataFrame({"environment": "A", "split": "extreme", "baseline": [*NAMES.values()], "mean": [1, 2, 3]})
+    (axis,) = figures.learning_curves(progress(), y="return_mean_extreme", levels=levels).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
+    assert [drawn[name] for name in NAMES.values()] == [[1, 1], [2, 2], [3, 3]]
+
+
+def test_one_order_of_agents():
+    shuffled = ["oracle", "Zeta", "SAC", "TESAC", "PlainSAC (oracle)", "Alpha", "SaCCM, zero context", "SaCCM", "CCM"]
+    expected = ["SaCCM", "SaCCM, zero context", "CCM", "TESAC", "SAC", "Alpha", "Zeta", "PlainSAC (oracle)", "oracle"]
+    assert order(shuffled) == expected
+    assert list(style.looks(shuffled, "light")) == expected
+    (axis,) = figures.iqm_bars(_raw().query("environment == 'A' and agent != 'oracle'").iloc[::-1]).axes
+    assert [label.partition(" ")[0] for label in axis.get_legend_handles_labels()[1]] == ["SaCCM", "CCM"]
+    assert list(tables.per_split(PAPER, resamples=2)["agent"].unique()) == ["SaCCM", "SaTESAC", "CCM", "TESAC"]
+    assert list(tables.per_task(PAPER)["agent"].unique()) == ["SaCCM", "SaTESAC", "CCM", "TESAC"]
+
+
+def test_further_agents_keep_their_looks_in_figures_of_some_of_them():
+    everyone = ["SaCCM", "SaCCM, zero context", "Alpha", "Beta", "Zeta", *(f"Own{number}" for number in range(9))]
+    for look in style.with_cast(everyone).values():
+        together = style.looks(everyone, look)
+        assert len(set(together.values())) == len(everyone)  # none looks like another, also beyond the last colour
+        for agent in everyone:
+            assert style.looks([agent], look) == {agent: together[agent]}
+    (bars,) = figures.iqm_bars(_raw().query("environment == 'B' and agent == 'CCM'").assign(agent="Zeta"),
+                               style=style.with_cast(["Alpha", "Zeta"])["light"]).axes[0].containers[:1]  # fmt: skip
+    assert matplotlib.colors.to_hex(bars[0].get_facecolor()) == style.STYLES["light"].others[1]
+
+
+# How colours look to the colour-blind: Machado et al., 2009, severity 1, on linear RGB.
+SIGHT = {
+    "usual": np.eye(3),
+    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+TO_XYZ = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+
+
+def _linear(colour: str) -> np.ndarray:
+    part = np.array(matplotlib.colors.to_rgb(colour))
+    return np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    part = TO_XYZ @ linear / np.array([0.9505, 1, 1.089])
+    x, y, z = np.where(part > 0.008856, np.cbrt(part), 7.787 * part + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_colours_are_told_apart_by_everyone_and_stand_out_from_the_page(look):
+    page = style.STYLES[look]
+    colours = [*page.algorithms.values(), *page.others]
+    for matrix in SIGHT.values():
+        seen = [_lab(np.clip(np.asarray(matrix) @ _linear(colour), 0, 1)) for colour in colours]
+        for index, one in enumerate(seen):
+            assert all(np.linalg.norm(one - other) > 10 for other in seen[:index]), colours[index]
+    luminance = [float(TO_XYZ[1] @ _linear(colour)) + 0.05 for colour in colours]
+    ground = float(TO_XYZ[1] @ _linear(page.page)) + 0.05
+    assert all(max(one, ground) / min(one, ground) >= 3 for one in luminance)
+
+
 def test_outline_is_the_border_of_the_region_of_training():
     inside = np.array([[True, True], [True, False]])  # an L of three cells: eight unit sides
     segments = [tuple(map(tuple, segment)) for segment in heat_maps._outline(inside)]
@@ -171,9 +285,16 @@ def test_a_sparse_map_shows_dots_where_their_values_lie():
 
 
 def test_factors_are_named_with_their_units():
-    assert style.factor_label("task_cube_mass", "SaMI/PandaPush-v0") == "cube mass (kg)"
-    assert style.factor_label("task_mass_scale", "SaMI/Ant-v0") == "mass scale (× the model's own value)"
-    assert style.factor_label("task_wind", "my/Own-v0") == "wind"
+    assert factor_label("task_cube_mass", "SaMI/PandaPush-v0") == "cube mass (kg)"
+    assert factor_label("task_mass_scale", "SaMI/Ant-v0") == "mass scale (× the model's own value)"
+    assert factor_label("task_direction_x", "SaMI/PointGoal-v0") == "direction x"
+    assert factor_label("task_direction", "SaMI/HalfCheetahDir-v0") == "direction (1 forward, -1 backward)"
+    assert factor_label("task_wind", "my/Own-v0") == "wind"
+    for environment, cls in ENVIRONMENTS.items():
+        for factor in cls.factors:
+            for key in factor.keys:
+                label = factor_label(f"task_{key}", environment)
+                assert label.count("(") == label.count(")"), label  # none is cut
 
 
 def test_a_curve_is_the_mean_of_runs_as_far_as_all_of_them_go():

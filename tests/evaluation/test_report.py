@@ -12,17 +12,18 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
 from rllib_sami.cli import main
-from rllib_sami.evaluation import Results, report
-from rllib_sami.evaluation.layout import Table, text
+from rllib_sami.evaluation import Results, baselines, report
+from rllib_sami.evaluation.layout import VIDEOS_SHOWN, Table, text
 from rllib_sami.evaluation.paper import paper_results
-from rllib_sami.evaluation.reporting import GENERATOR
-from rllib_sami.evaluation.sections import maps, scores, training
-from rllib_sami.evaluation.task_words import task_values
+from rllib_sami.evaluation.reporting import GENERATOR, _render
+from rllib_sami.evaluation.sections import gallery, maps, scores, training
+from rllib_sami.evaluation.style import STYLES
+from rllib_sami.evaluation.task_words import factor_values, task_values
 
 from .synthetic import cheetah, panda
 
-SECTIONS = ["runs", "splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "information",
-            "learning", "panda", "provenance"]  # fmt: skip
+# Those of results without curves of training, and not of a Panda.
+SECTIONS = ["runs", "splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "provenance"]
 
 
 class Page(HTMLParser):
@@ -31,10 +32,19 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.text, self.figures, self.addresses, self.section = {}, {}, [], None
+        self.open, self.tables, self.videos, self.swatches, self.colour = [], [], [], {}, None
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
+        if tag in ("div", "details"):
+            self.open.append((tag, attrs))
+        if tag == "table":
+            self.tables.append(self.open[-1][1])
+        if tag == "video":
+            self.videos.append((attrs, [tag for tag, _ in self.open]))
+        if "swatch" in attrs.get("class", ""):
+            self.colour = (attrs["class"], attrs["style"])
         if tag == "section":
             self.section = attrs["id"]
             self.text[self.section], self.figures[self.section] = "", []
@@ -44,7 +54,14 @@ class Page(HTMLParser):
             self.figures[self.section][-1].append(attrs["src"])
         self.addresses += [attrs[name] for name in ("src", "href", "poster") if name in attrs]
 
+    def handle_endtag(self, tag):
+        if self.open and tag == self.open[-1][0]:
+            self.open.pop()
+
     def handle_data(self, data):
+        if self.colour:
+            self.swatches.setdefault(data, set()).add(self.colour)
+            self.colour = None
         if self.section:
             self.text[self.section] += " ".join(data.split()) + " "
 
@@ -73,7 +90,7 @@ def written(tmp_path_factory):
 def test_every_section_is_there(written):
     page = _page(written)
     assert list(page.text) == SECTIONS
-    for name in ("splits", "profiles", "maps", "contexts", "settling", "information"):
+    for name in ("splits", "profiles", "maps", "contexts", "settling"):
         assert page.figures[name], name
     markdown = (written / "report.md").read_text("utf-8")
     assert markdown.startswith("# One & two\n")
@@ -108,15 +125,15 @@ def of_panda(tmp_path_factory):
 
 
 def test_what_is_missing_is_named_and_not_drawn(written, of_panda):
-    page = _page(written)
-    assert "progress.csv" in page.text["learning"]
-    assert not page.figures["learning"]
-    assert "PandaPush" in page.text["panda"]
+    left_out = _page(written).text["provenance"].partition("Left out of this page")[2]
+    assert "Learning curves There is no progress.csv" in left_out
+    assert "Mutual information There is no progress.csv" in left_out
+    assert "Panda" not in left_out  # of no use here
     page = _page(of_panda)
-    for name in ("contexts", "settling", "skills"):
-        assert "Left out: the results hold no contexts." in page.text[name]
-        assert not page.figures[name]
-    assert "rllib evaluate --video would give it" in page.text["videos"]
+    assert list(page.text) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
+    left_out = page.text["provenance"].partition("Left out of this page")[2]
+    assert left_out.count("The results hold no contexts.") == 3
+    assert "rllib evaluate --video` would give them" in left_out
     assert page.figures["panda"]
     assert "success" in page.text["splits"]
 
@@ -133,6 +150,85 @@ def test_videos(written):
     assert '<select name="split">' not in html  # all are of one
     assert html.count('data-typical="of its group"') == 1  # of the two that are there, and of one group
     assert html.count('data-group="SaCCM seed 0: ') == 2
+
+
+def test_no_more_than_twelve_videos_are_shown_at_once(tmp_path):
+    """The rest is folded; the first ones have something of every run and split."""
+    (tmp_path / "some.mp4").write_bytes(b"some")
+    results = cheetah(with_contexts=False)
+    results.provenance["videos"] = [
+        {"run": run, "algorithm": run[:5], "environment": "SaMI/CrippledHalfCheetah-v0", "split": split,
+         "task_id": task, "episode": 0, "kind": "best", "return": 1.0, "success": None,
+         "file": str(tmp_path / "some.mp4")}
+        for run in ("SaCCM seed 0", "TESAC seed 0") for split in ("train", "extreme") for task in range(8)
+    ]  # fmt: skip
+    section = gallery.gallery(results, tmp_path)
+    first = section.videos[:VIDEOS_SHOWN]
+    assert len({(video.labels["algorithm"], video.labels["split"]) for video in first[:4]}) == 4
+    page = Page(_render("report.html.j2", {"sections": [section], "inlined": {}, "title": "", "lead": "", "facts": [],
+                                           "swatches": {}, "videos_shown": VIDEOS_SHOWN}))  # fmt: skip
+    assert len(page.videos) == 32
+    assert [("details" in around) for _, around in page.videos] == [False] * 12 + [True] * 20
+    assert all(attrs["preload"] == "none" for attrs, _ in page.videos)
+    assert not [name for name, *_ in section.filters if name == "environment"]  # all are of one
+
+
+def test_agents_have_one_colour_in_every_table_and_every_table_scrolls(written):
+    page = _page(written)
+    assert len(page.tables) > 8
+    assert all(box["class"] == "scroll" and box["tabindex"] == "0" for box in page.tables)
+    assert page.swatches == {
+        agent: {
+            ("swatch", "--colour: light-dark(" + ", ".join(STYLES[look].algorithms[agent] for look in STYLES) + ")")
+        }
+        for agent in ("SaCCM", "TESAC")
+    }
+    css = (written / "index.html").read_text("utf-8").partition("</style>")[0]
+    assert re.search(r"\.scroll \{[^}]*overflow: auto", css)
+
+
+def test_baselines_are_lines_and_rows_where_episodes_are_as_usual():
+    results = cheetah(with_contexts=False)
+    environment = "SaMI/CrippledHalfCheetah-v0"
+    (raw,) = [results.episodes[results.episodes["algorithm"] == "SaCCM"]]  # in units of TESAC there are none
+    assert "measured beforehand" not in scores.splits(Results(raw)).plots[0].caption  # length of episodes unknown
+    results = Results(raw, None, {"max_steps": {environment: 1000}})
+    section = scores.splits(results)
+    assert "Lines: the means of zero action, random actions, measured" in section.plots[0].caption
+    rows = {(row[0], row[1]): row[3] for row in section.tables[0].rows}
+    known = pd.read_csv(baselines.FILE).set_index(["env_id", "split", "policy"])["return_mean"]
+    assert rows["extreme", "random actions"] == text(known[environment, "extreme", "random"])
+    labels = [line.get_label() for line in section.plots[0].draw().axes[0].collections]
+    assert {"random actions", "zero action"} <= set(labels)
+    for provenance in (
+        {"max_steps": {environment: 200}},
+        results.provenance | {"env_settings": {environment: {"a": 1}}},
+    ):
+        assert "measured" not in scores.splits(Results(raw, None, provenance)).plots[0].caption
+
+
+def test_the_recorded_oracle_gives_way_to_one_among_the_agents():
+    episodes = cheetah(with_contexts=False).episodes.assign(environment="SaMI/PointGoal-v0")
+    provenance = [{"max_steps": {"SaMI/PointGoal-v0": 25}}]
+    assert set(baselines.levels(episodes, provenance)["baseline"]) == set(baselines.NAMES.values())
+    assert set(baselines.levels(episodes, provenance, "success")["baseline"]) == set(baselines.NAMES.values())
+    assert baselines.levels(episodes, provenance, "length").empty
+    told = episodes.assign(algorithm=episodes["algorithm"].replace("TESAC", "PlainSAC (oracle)"))
+    assert set(baselines.levels(told, provenance)["baseline"]) == {"random actions", "zero action"}
+
+
+def test_contexts_are_coloured_by_split_and_factors(written):
+    markdown = (written / "report.md").read_text("utf-8")
+    assert "coloured by split, joint, mass scale (× the model's own value), skill, return." in markdown
+    circle = pd.DataFrame({"task_direction_x": [1.0, 0.0, -1.0], "task_direction_y": [0.0, 1.0, 0.0]})
+    (angle,) = factor_values(circle, "SaMI/PointGoal-v0")
+    assert (angle.name, list(angle), angle.attrs["cyclic"]) == ("direction (degrees)", [0, 90, 180], True)
+
+
+def test_a_vector_is_one_value_in_words():
+    episodes = pd.DataFrame({"environment": "SaMI/PointGoal-v0", "split": "train", "task_id": [0, 1],
+                             "task_direction_x": [0.8660254, -0.0], "task_direction_y": [0.5, 1.0]})  # fmt: skip
+    assert list(task_values(episodes).values()) == ["direction (0.866, 0.5)", "direction (0, 1)"]
 
 
 def test_groups_of_contexts_name_tasks_and_a_typical_episode(written):
@@ -178,7 +274,8 @@ def test_maps_leave_out_what_differs_in_a_third_factor():
     assert "only the 108 of 144 episodes with neutral damping scale" in grid.caption
     unknown = maps.maps(Results(results.episodes.assign(task_wind=np.where(far, 2.0, 1.0))))
     assert not unknown.plots
-    assert "Left out" in unknown.missing
+    assert "No environment here" in unknown.missing
+    assert unknown.empty
 
 
 def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):
@@ -264,7 +361,7 @@ def test_a_single_run_has_a_warning_and_no_interval():
 def test_report_of_the_paper_alone(tmp_path):
     report(paper_results(), tmp_path)
     page = _page(tmp_path)
-    assert list(page.text) == SECTIONS
+    assert list(page.text) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
     markdown = (tmp_path / "report.md").read_text("utf-8")
     for agent, iqm in (("CCM", "1.10"), ("SaTESAC", "1.62"), ("SaCCM", "1.59")):
         assert f"| extreme | {agent} | {iqm} [" in markdown
@@ -279,7 +376,11 @@ def test_single_run_of_one_algorithm_on_one_task(tmp_path):
     few.contexts.values = few.contexts.values[keep]
     report(Results(few.episodes[keep], few.contexts), tmp_path)
     page = _page(tmp_path)
-    assert list(page.text) == SECTIONS
+    assert list(page.text) == ["runs", "splits", "provenance"]
+    assert page.text["splits"].split()[0] == "Scores"  # no split to generalise to
+    left_out = page.text["provenance"].partition("Left out of this page")[2]
+    assert "Performance profiles There is one agent only" in left_out
+    assert "Task by task There is one task only" in left_out
     assert not re.search(r"\bnan\b", (tmp_path / "report.md").read_text("utf-8"), re.IGNORECASE)
     assert page.figures["splits"]
 

@@ -34,8 +34,12 @@ def test_best_median_and_worst_of_each_task(filmed):
         assert expected is None or expected(episodes["return"]) == video["return"]
         frames = imageio_ffmpeg.read_frames(video["file"])
         meta = next(frames)
-        assert sum(1 for _ in frames) == 21
-        assert Image.open(video["poster"]).size == tuple(meta["size"])
+        images = [np.frombuffer(frame, np.uint8).astype(float) for frame in frames]
+        assert len(images) == 21
+        poster = Image.open(video["poster"])
+        assert poster.size == tuple(meta["size"])
+        away = [np.abs(image - np.asarray(poster, float).ravel()).mean() for image in images]
+        assert np.argmin(away) == 20  # the last picture: how the episode went
     # Named as seen from the folder, so that this can be moved.
     assert '"file": "videos/first/extreme_task00_best.mp4"' in (folder / "provenance.json").read_text()
 

@@ -44,7 +44,7 @@ def maps(results: Results) -> Section:
             section.plots.append(Plot(f"map_{name}_gain", caption, draw))
     if not section.plots:
         section.missing = (
-            "no environment here has tasks that differ in two factors with two or more values each and in "
+            "No environment here has tasks that differ in two factors with two or more values each and in "
             "no other. Results of such a one (`rllib evaluate` on SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all "
             "splits) would give it."
         )

@@ -27,12 +27,11 @@ def splits(results: Results) -> Section:
          "robust as a median and wastes less."
          + several * " The step from the training tasks outwards is the generalisation gap."],
     )  # fmt: skip
-    environments = list(results.episodes["environment"].unique())
     for value in measures(results):
         table = tables.per_split(results.episodes, value)
-        raw = table["normalised_by"].iloc[0].startswith("nothing")
-        levels = baselines.levels(environments if raw else [], parts(results), value)
         unit = table["normalised_by"].iloc[0]
+        raw = unit.startswith("nothing")  # baselines are not known per task, so not in units of a reference
+        levels = baselines.levels(results.episodes if raw else results.episodes.iloc[:0], parts(results), value)
         intervals = BOOTSTRAP if table["low"].notna().any() else ""
         runs, tasks = (span(table[name]) for name in ("runs", "tasks"))
         where = " of all environments together" if tables.ALL_ENVIRONMENTS in set(table["environment"]) else ""
@@ -41,8 +40,8 @@ def splits(results: Results) -> Section:
                 f"iqm_{value}",
                 f"IQM of the {value} per split{intervals} (n = {counted(runs, 'run')} per agent on "
                 f"{counted(tasks, 'task')} per split{where}). {unit_in_words(unit)}"
-                + (len(levels) > 0)
-                * f" Lines of {_listed(levels['baseline'])}: measured means.",
+                + bool(len(levels))
+                * f" Lines: the means of {_listed(levels['baseline'])}, measured beforehand.",
                 partial(figures.iqm_bars, table, levels=levels),
             )
         )
@@ -74,7 +73,7 @@ def profiles(results: Results) -> Section:
          "qualification; curves that cross say that one agent is better on some tasks only."],
     )  # fmt: skip
     if tables.agents(results.episodes).nunique() == 1:
-        section.missing = "there is one agent only, and nothing to compare it with. Results of others would give them."
+        section.missing = "There is one agent only, and nothing to compare it with. Results of others would give them."
         return section
     for value in measures(results):
         table = tables.profiles(results.episodes, value)
@@ -94,7 +93,7 @@ def tasks(results: Results) -> Section:
     """Means per task, and beside the paper's per split."""
     section = Section("tasks", "Task by task")
     if results.episodes.drop_duplicates(TASK)["environment"].is_unique and not is_paper(results):
-        section.missing = "there is one task only. Its mean is among the scores."
+        section.missing = "There is one task only. Its mean is among the scores."
         return section
     values = task_values(results.episodes)
     for value in measures(results):

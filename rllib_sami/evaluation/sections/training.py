@@ -151,8 +151,8 @@ def provenance(results: Results) -> Section:
 def _levels(results: Results, environment: str, column: str) -> pd.DataFrame:
     """Returns what the curve of a split's column is read by."""
     what, _, split = column.partition("_mean_") if column.startswith("return") else column.partition("_rate_")
-    table = baselines.levels([environment], parts(results), what)
-    return table[table["split"] == split]
+    episodes = results.episodes[results.episodes["environment"] == environment]
+    return baselines.levels(episodes[episodes["split"] == split], parts(results), what)
 
 
 def _progress(results: Results) -> tuple[pd.DataFrame, dict[str, str]]:
