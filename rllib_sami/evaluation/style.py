@@ -101,8 +101,8 @@ def fitting(width: float) -> int:
 
 def panels(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
     """Returns a figure with ``count`` axes in rows of at most ``columns``, each ``width`` by ``height`` inches."""
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
+    rows = -(-count // max(1, min(columns, count)))
+    columns = -(-count // rows)  # as many in each row as possible: four are two and two, not three and one
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:

@@ -79,19 +79,18 @@ def settling(results: Results) -> Section:
     if missing := _missing(results):
         section.missing = missing
         return section
-    runs = contexts.runs_with_contexts(results)
-    agents = dict(zip(results.episodes["run"], results.episodes["algorithm"], strict=True))
-    table = pd.concat([contexts.settling(results, run).assign(agent=agents[run]) for run in runs])
-    if table.empty:
-        section.missing = "There are too few episodes. Two or more per run would give it."
-        return section
-    number = counted(str(len(runs)), "run")
-    number += ", mean per agent" if len(runs) > table["agent"].nunique() else ""
-    section.plots.append(
-        Plot("settling", f"Settling of the context over environment steps, {number} "
-             f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over episodes.",
-             partial(figures.context_settling, table))
-    )  # fmt: skip
+    played = results.episodes.drop_duplicates("run").set_index("run")[["algorithm", "environment"]]
+    for environment, mine in played.loc[contexts.runs_with_contexts(results)].groupby("environment", sort=False):
+        found = [contexts.settling(results, run).assign(agent=agent) for run, agent in mine["algorithm"].items()]
+        table, number = pd.concat(found), counted(str(len(mine)), "run")
+        number += ", mean per agent" if len(mine) > mine["algorithm"].nunique() else ""
+        section.plots.append(
+            Plot(f"settling_{short(str(environment)).lower()}",
+                 f"Settling of the context over environment steps on {environment}, {number} "
+                 f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over "
+                 "episodes.",
+                 partial(figures.context_settling, table))
+        )  # fmt: skip
     return section
 
 
