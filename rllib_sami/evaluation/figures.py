@@ -86,7 +86,7 @@ def iqm_bars(
             ylabel=f"{statistic} of {_value(table, unit)}".replace(" ÷", "\n÷"),
         )
         axis.grid(axis="x", visible=False)
-    _legend_below(figure, list(entries.values()))
+    _legend(figure, list(entries.values()))
     return figure
 
 
@@ -111,7 +111,7 @@ def performance_profiles(table: pd.DataFrame, style: str | Style = "light") -> F
         axis.xaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"score τ: {_value(table, table['normalised_by'].iloc[0])}", size="medium")
     figure.supylabel("fraction of runs with score > τ", size="medium")
-    _legend_below(figure, axes[0].get_legend_handles_labels()[0])
+    _legend(figure, axes[0].get_legend_handles_labels()[0], "upper")  # below is the label of all panels
     return figure
 
 
@@ -264,7 +264,7 @@ def context_settling(table: pd.DataFrame, style: str | Style = "light") -> Figur
         left.set_ylim(bottom=0)
     left.set_ylabel("distance to the final context\n(unit: mean between episodes)")
     right.set(ylim=(0, 1.02), ylabel="accuracy of telling the task")
-    _legend_below(figure, left.get_legend_handles_labels()[0])
+    _legend(figure, left.get_legend_handles_labels()[0])
     return figure
 
 
@@ -299,10 +299,10 @@ def _label_steps(axis: Any, unit: str = "") -> None:
         axis.xaxis.set_major_formatter(EngFormatter())
 
 
-def _legend_below(figure: Figure, handles: list[Any]) -> None:
-    """Puts a legend below, on the left: what a phone shows first of a wide figure."""
+def _legend(figure: Figure, handles: list[Any], where: str = "lower") -> None:
+    """Puts a legend below or above, on the left: what a phone shows first of a wide figure."""
     columns = max(1, int(figure.get_figwidth() / 2.2))
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), columns))
+    figure.legend(handles=handles, loc=f"outside {where} left", ncols=min(len(handles), columns))
 
 
 def _bars_and_lines(table: pd.DataFrame, levels: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -113,6 +113,9 @@ def test_drawn_in_its_style_labelled_and_within_the_picture(name, look):
     assert drawn.y0 > -0.05
     assert drawn.x1 < page[0] + 0.05
     assert drawn.y1 < page[1] + 0.05
+    if figure.get_supxlabel():
+        label = figure._supxlabel.get_window_extent(canvas.get_renderer())
+        assert not any(label.overlaps(legend.get_window_extent(canvas.get_renderer())) for legend in figure.legends)
     scales = [axis for axis in figure.axes if axis.get_label() == "<colorbar>"]
     for axis in scales or figure.axes:
         assert axis.get_ylabel() or figure.get_supylabel()
