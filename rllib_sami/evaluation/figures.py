@@ -111,7 +111,7 @@ def performance_profiles(table: pd.DataFrame, style: str | Style = "light") -> F
         axis.xaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"score τ: {_value(table, table['normalised_by'].iloc[0])}", size="medium")
     figure.supylabel("fraction of runs with score > τ", size="medium")
-    _legend(figure, axes[0].get_legend_handles_labels()[0], "upper")  # below is the label of all panels
+    _legend(figure, axes[0].get_legend_handles_labels()[0], "outside upper left")  # below is the label of all panels
     return figure
 
 
@@ -299,10 +299,10 @@ def _label_steps(axis: Any, unit: str = "") -> None:
         axis.xaxis.set_major_formatter(EngFormatter())
 
 
-def _legend(figure: Figure, handles: list[Any], where: str = "lower") -> None:
+def _legend(figure: Figure, handles: list[Any], where: Any = "outside lower left") -> None:
     """Puts a legend below or above, on the left: what a phone shows first of a wide figure."""
     columns = max(1, int(figure.get_figwidth() / 2.2))
-    figure.legend(handles=handles, loc=f"outside {where} left", ncols=min(len(handles), columns))
+    figure.legend(handles=handles, loc=where, ncols=min(len(handles), columns))
 
 
 def _bars_and_lines(table: pd.DataFrame, levels: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:

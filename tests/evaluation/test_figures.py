@@ -17,7 +17,6 @@ from rllib_sami.envs import ENVIRONMENTS  # noqa: E402
 from rllib_sami.evaluation import figures, heat_maps, style, tables  # noqa: E402
 from rllib_sami.evaluation.baselines import NAMES  # noqa: E402
 from rllib_sami.evaluation.layout import text  # noqa: E402
-from rllib_sami.evaluation.names import order  # noqa: E402
 from rllib_sami.evaluation.paper import paper_cells, paper_results, paper_skill_rates  # noqa: E402
 from rllib_sami.evaluation.progress import read_progress  # noqa: E402
 from rllib_sami.evaluation.task_words import factor_label  # noqa: E402
@@ -141,16 +140,6 @@ def test_bars_are_the_tables_numbers_with_their_unit():
     assert [round(float(bar.get_height()), 2) for bar in saccm] == [1.08, 1.19, 1.59]
 
 
-def test_colours_belong_to_algorithms_whoever_else_is_drawn():
-    alone = style.looks(["SaCCM"], "light")["SaCCM"]
-    many = style.looks(["TESAC", "PPO", "SaCCM", "SaCCM, zero context", "SAC"], "light")
-    assert list(many) == ["SaCCM", "SaCCM, zero context", "TESAC", "PPO", "SAC"]
-    assert many["SaCCM"] == alone
-    assert many["SaCCM, zero context"] == (alone[0], 1)
-    assert len({colour for colour, _ in many.values()}) == 4
-    assert alone != style.looks(["SaCCM"], "dark")["SaCCM"]
-
-
 def test_each_bar_has_its_number():
     (axis,) = figures.iqm_bars(SPLIT_TABLE).axes
     written = sorted(note.get_text() for note in axis.texts)
@@ -196,63 +185,6 @@ def test_curves_have_the_levels_of_their_split():
     (axis,) = figures.learning_curves(progress(), y="return_mean_extreme", levels=levels).axes
     drawn = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
     assert [drawn[name] for name in NAMES.values()] == [[1, 1], [2, 2], [3, 3]]
-
-
-def test_one_order_of_agents():
-    shuffled = ["oracle", "Zeta", "SAC", "TESAC", "PlainSAC (oracle)", "Alpha", "SaCCM, zero context", "SaCCM", "CCM"]
-    expected = ["SaCCM", "SaCCM, zero context", "CCM", "TESAC", "SAC", "Alpha", "Zeta", "PlainSAC (oracle)", "oracle"]
-    assert order(shuffled) == expected
-    assert list(style.looks(shuffled, "light")) == expected
-    (axis,) = figures.iqm_bars(_raw().query("environment == 'A' and agent != 'oracle'").iloc[::-1]).axes
-    assert [label.partition(" ")[0] for label in axis.get_legend_handles_labels()[1]] == ["SaCCM", "CCM"]
-    assert list(tables.per_split(PAPER, resamples=2)["agent"].unique()) == ["SaCCM", "SaTESAC", "CCM", "TESAC"]
-    assert list(tables.per_task(PAPER)["agent"].unique()) == ["SaCCM", "SaTESAC", "CCM", "TESAC"]
-
-
-def test_further_agents_keep_their_looks_in_figures_of_some_of_them():
-    everyone = ["SaCCM", "SaCCM, zero context", "Alpha", "Beta", "Zeta", *(f"Own{number}" for number in range(9))]
-    for look in style.with_cast(everyone).values():
-        together = style.looks(everyone, look)
-        assert len(set(together.values())) == len(everyone)  # none looks like another, also beyond the last colour
-        for agent in everyone:
-            assert style.looks([agent], look) == {agent: together[agent]}
-    (bars,) = figures.iqm_bars(_raw().query("environment == 'B' and agent == 'CCM'").assign(agent="Zeta"),
-                               style=style.with_cast(["Alpha", "Zeta"])["light"]).axes[0].containers[:1]  # fmt: skip
-    assert matplotlib.colors.to_hex(bars[0].get_facecolor()) == style.STYLES["light"].others[1]
-
-
-# How colours look to the colour-blind: Machado et al., 2009, severity 1, on linear RGB.
-SIGHT = {
-    "usual": np.eye(3),
-    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
-    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
-    "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
-}
-TO_XYZ = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
-
-
-def _linear(colour: str) -> np.ndarray:
-    part = np.array(matplotlib.colors.to_rgb(colour))
-    return np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
-
-
-def _lab(linear: np.ndarray) -> np.ndarray:
-    part = TO_XYZ @ linear / np.array([0.9505, 1, 1.089])
-    x, y, z = np.where(part > 0.008856, np.cbrt(part), 7.787 * part + 16 / 116)
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-@pytest.mark.parametrize("look", ["light", "dark"])
-def test_colours_are_told_apart_by_everyone_and_stand_out_from_the_page(look):
-    page = style.STYLES[look]
-    colours = [*page.algorithms.values(), *page.others]
-    for matrix in SIGHT.values():
-        seen = [_lab(np.clip(np.asarray(matrix) @ _linear(colour), 0, 1)) for colour in colours]
-        for index, one in enumerate(seen):
-            assert all(np.linalg.norm(one - other) > 10 for other in seen[:index]), colours[index]
-    luminance = [float(TO_XYZ[1] @ _linear(colour)) + 0.05 for colour in colours]
-    ground = float(TO_XYZ[1] @ _linear(page.page)) + 0.05
-    assert all(max(one, ground) / min(one, ground) >= 3 for one in luminance)
 
 
 def test_outline_is_the_border_of_the_region_of_training():
