@@ -37,7 +37,7 @@ setup(
     package_dir={"rllib_sami": "rllib_sami", "rllib_sami.envs": "envs"},
     package_data={
         "rllib_sami": ["py.typed"],
-        "rllib_sami.evaluation": ["templates/*"],
+        "rllib_sami.evaluation": ["templates/*", "baselines.csv"],
         "rllib_sami.evaluation.paper": ["*.csv", "*.md"],
     },
     install_requires=[

@@ -1,7 +1,8 @@
 """Returns of two policies that learn nothing, the zero action and uniformly random actions, per family and split.
 
-    python benchmarks/baselines.py                          # what benchmarks/results/baselines.csv lacks
-    python benchmarks/baselines.py SaMI/Ant-v0              # one family anew
+    python benchmarks/baselines.py                          # what rllib_sami/evaluation/baselines.csv lacks
+    python benchmarks/baselines.py SaMI/Ant-v0              # one family again
+    python benchmarks/baselines.py --oracle benchmarks/results/learning/cpu/results.parquet    # the agent told the task
     python benchmarks/baselines.py --neutral --max-steps 1000 SaMI/Ant-v0   # the unchanged robot; prints only
 
 Episodes are as long as the family's usual cap allows, and visit every meta-task equally often. Seeds are fixed: the
@@ -16,10 +17,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from rllib_sami import envs
+from rllib_sami.evaluation.baselines import FILE as RESULTS
+from rllib_sami.evaluation.names import ORACLE
 
-RESULTS = Path(__file__).parent / "results" / "baselines.csv"
 POLICIES = ("zero", "random")
 
 
@@ -85,6 +88,25 @@ def measure(job: Job) -> Baseline:
     )
 
 
+def oracles(episodes: pd.DataFrame) -> list[Baseline]:
+    """Returns the oracle's baselines of a learning benchmark's episodes, where these have the family's usual cap."""
+    found = []
+    for name, mine in episodes[episodes["algorithm"] == ORACLE].groupby("environment"):
+        env_id = f"SaMI/{name}-v0"
+        if mine["length"].max() != envs.ENVIRONMENTS[env_id].default_max_steps:
+            continue
+        for split, rows in mine.groupby("split"):
+            returns, success = rows["return"], rows["success"].astype(float).mean()
+            spread = (
+                round(returns.mean(), 3),
+                round(returns.std(ddof=0), 3),
+                len(rows),
+                round(rows["length"].mean(), 2),
+            )
+            found.append(Baseline(env_id, split, ORACLE, *spread, "" if math.isnan(success) else round(success, 4)))
+    return found
+
+
 def read() -> dict[tuple[str, str, str], dict[str, str]]:
     """Returns the recorded rows by environment, split and policy."""
     if not RESULTS.exists():
@@ -93,34 +115,39 @@ def read() -> dict[tuple[str, str, str], dict[str, str]]:
         return {(row["env_id"], row["split"], row["policy"]): row for row in csv.DictReader(file)}
 
 
-def write(rows: dict[tuple[str, str, str], dict[str, str]], jobs: list[Job]) -> None:
-    """Writes the rows in the order of ``jobs``, those of environments and splits that are no more left out."""
+def write(rows: dict[tuple[str, str, str], dict[str, str]]) -> None:
+    """Writes the rows in the families' order, those of environments and splits that are no more left out."""
+    jobs = all_jobs((*POLICIES, ORACLE))
     with RESULTS.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Baseline)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows[key] for job in jobs if (key := (job.env_id, str(job.split), job.policy)) in rows)
 
 
-def all_jobs() -> list[Job]:
+def all_jobs(policies: tuple[str, ...] = POLICIES) -> list[Job]:
     return [
         Job(env_id, split, policy)
         for env_id, cls in envs.ENVIRONMENTS.items()
         for split in cls.splits
-        for policy in POLICIES
+        for policy in policies
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("env_ids", nargs="*", metavar="ENV_ID", help="these anew; none: all that is not recorded yet")
+    parser.add_argument("env_ids", nargs="*", metavar="ENV_ID", help="these again; none: all that is not recorded yet")
     parser.add_argument("--neutral", action="store_true", help="the unchanged robot instead of the splits; record none")
     parser.add_argument("--max-steps", type=int, help="cap on the episode's length, with --neutral")
+    parser.add_argument("--oracle", type=Path, metavar="PARQUET", help="results of the learning benchmark to take from")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.max_steps and not arguments.neutral:
         parser.error("--max-steps goes with --neutral: what is recorded has the family's usual cap.")
 
     jobs, rows = all_jobs(), read()
+    if arguments.oracle:
+        write(rows | {one.key: asdict(one) for one in oracles(pd.read_parquet(arguments.oracle))})
+        return
     chosen = arguments.env_ids or list(envs.ENVIRONMENTS)
     if arguments.neutral:
         todo = [Job(env_id, None, policy, arguments.max_steps) for env_id in chosen for policy in POLICIES]
@@ -137,7 +164,7 @@ def main() -> None:
             )
             if not arguments.neutral:
                 rows[result.key] = asdict(result)
-                write(rows, jobs)  # at once, so that a broken-off run can go on
+                write(rows)  # at once, so that a broken-off run can go on
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 A page asks for a table with two lines, ``<!-- splits: SaMI/Ant-v0 -->`` or ``<!-- baselines: SaMI/Ant-v0 -->`` and
 ``<!-- end -->``; what stands between them is replaced. Splits come from the code, baselines from
-``benchmarks/results/baselines.csv``.
+``rllib_sami/evaluation/baselines.csv``.
 """
 
 import csv
@@ -17,7 +17,7 @@ from rllib_sami.envs.tasks import parse_meta_tasks
 from rllib_sami.envs.text import describe_meta_tasks
 
 DOCS = Path(__file__).parent
-BASELINES = DOCS.parent / "benchmarks" / "results" / "baselines.csv"
+BASELINES = DOCS.parent / "rllib_sami" / "evaluation" / "baselines.csv"
 PLACE = re.compile(
     r"(?P<begin><!-- (?P<kind>splits|baselines): (?P<env_id>\S+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )

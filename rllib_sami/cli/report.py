@@ -19,7 +19,7 @@ def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool)
     """Write a report: one page (index.html), report.md and the figures.
 
     RESULTS are folders that `rllib evaluate --out` has written; all agents in one report must have played the same
-    tasks. What the results lack is named in its place on the page.
+    tasks. What the results lack is left out, and named at the end of the page.
     """
     if paper == bool(results):
         raise UserError(

@@ -148,10 +148,9 @@ def probe_factors(values: np.ndarray, episodes: pd.DataFrame) -> dict[str, float
     folds = min(5, len(values))
     cv = GroupKFold(min(5, groups.max() + 1)) if groups.max() >= 2 else KFold(folds, shuffle=True, random_state=0)
     probe = make_pipeline(StandardScaler(), LinearRegression())
-    return {
-        name: float(r2_score(truth, cross_val_predict(probe, values, truth, cv=cv, groups=groups)))
-        for name, truth in known.items()
-    }
+    truths = np.stack(list(known.values()), axis=1)  # all at once: the folds are the same
+    scores = r2_score(truths, cross_val_predict(probe, values, truths, cv=cv, groups=groups), multioutput="raw_values")
+    return dict(zip(known, map(float, scores), strict=True))
 
 
 def describe(results: Results) -> pd.DataFrame:

@@ -2,68 +2,101 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from . import style as styles
+from .baselines import NAMES
+from .layout import text
+from .names import is_oracle
 from .results import split_order
-from .style import HATCHES, LINES, MARKERS, styled
+from .style import HATCHES, LINES, MARKERS, Style, styled
 
-_MOST_IN_LEGEND = 24
+_MOST_IN_LEGEND = 12
 _CURVE_POINTS = 200
 _FEW_POINTS = 12
+_LEVELS = {NAMES["random"]: "--", NAMES["zero"]: ":"}  # an oracle: "-."
 _FLATTENING = 5.0  # a curve so many times as high as another needs an axis of powers
 
 
 @styled
-def iqm_bars(table: pd.DataFrame, statistic: str = "IQM", style: str = "light") -> Figure:
-    """Draws an aggregate per split and agent, with its interval; one panel per environment.
+def iqm_bars(
+    table: pd.DataFrame,
+    statistic: str = "IQM",
+    levels: pd.DataFrame | None = None,
+    style: str | Style = "light",
+) -> Figure:
+    """Draws an aggregate per split and agent, with its number and interval; one panel per environment.
+
+    An oracle beside other agents is a line across its split, as are the levels.
 
     Args:
         table: As of ``tables.per_split``.
         statistic: Which of its statistics.
-        style: ``"light"`` or ``"dark"``.
+        levels: What the bars are read by, as of ``baselines.levels``; None for nothing.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     table = table[table["statistic"] == statistic]
     unit, environments = table["normalised_by"].iloc[0], list(table["environment"].unique())
-    splits, looks = sorted(table["split"].unique(), key=split_order), styles.looks(table["agent"], style)
-    figure, axes = styles.panels(len(environments), 3, max(4.2, 0.34 * len(splits) * len(looks) + 1.6), 3.4)
+    table, lines = _bars_and_lines(table, levels)
+    looks, page = styles.looks(table["agent"], style), styles.of(style)
+    most = table.groupby("environment")["split"].nunique().max()
+    room = max(4.2, 0.36 * most * len(looks) + 1.6)
+    figure, axes = styles.panels(len(environments), styles.fitting(room), room, 3.4)
     width = 0.8 / len(looks)
+    entries: dict[str, Any] = {}
     for axis, environment in zip(axes, environments, strict=True):
         here = table[table["environment"] == environment]
+        splits = sorted(here["split"].unique(), key=split_order)
         for index, (agent, (colour, variant)) in enumerate(looks.items()):
             mine = here[here["agent"] == agent]
             if mine.empty:
                 continue
             at = np.array([splits.index(split) for split in mine["split"]]) + (index - (len(looks) - 1) / 2) * width
             error = [mine["estimate"] - mine["low"], mine["high"] - mine["estimate"]]
-            axis.bar(
-                *(at, mine["estimate"], 0.92 * width),
-                color=colour,
-                hatch=HATCHES[variant % len(HATCHES)],
-                label=f"{agent} ({_runs(mine['runs'])})",
+            label = f"{agent} ({_runs(mine['runs'])})"
+            bars = axis.bar(
+                *(at, mine["estimate"], 0.92 * width), color=colour, hatch=HATCHES[variant % len(HATCHES)], label=label
             )
-            axis.errorbar(at, mine["estimate"], error, fmt="none", ecolor=styles.of(style).ink, capsize=2.5, lw=1.2)
+            entries.setdefault(agent, bars)
+            axis.errorbar(at, mine["estimate"], error, fmt="none", ecolor=page.ink, capsize=2.5, lw=1.2)
+            for place, row in zip(at, mine.itertuples(), strict=True):
+                _write_number(axis, place, row.estimate, row.low, row.high)
+        levels_here = lines[(lines["environment"] == environment) & lines["split"].isin(splits)]
+        for name, mine in levels_here.groupby("baseline", sort=False):
+            places = np.array([splits.index(split) for split in mine["split"]])
+            look = {"colors": page.ink, "linestyles": _LEVELS.get(str(name), "-."), "lw": 1.3, "zorder": 3}
+            drawn = axis.hlines(mine["mean"], places - 0.46, places + 0.46, **look, label=name)
+            entries.setdefault(str(name), drawn)
         if not unit.startswith("nothing"):
-            axis.axhline(1, color=styles.of(style).ink, lw=0.8, ls=":")
+            axis.axhline(1, color=page.ink, lw=0.8, ls=":")
+        axis.margins(y=0.14)  # for the numbers
         axis.set_xticks(range(len(splits)), [split.replace("_", " ") for split in splits])
-        axis.set(title=_title(environment), ylabel=f"{statistic} of {_value(table, unit)}".replace(" ÷", "\n÷"))
+        axis.set(
+            title=_title(environment),
+            xlim=(-0.5, most - 0.5),
+            ylabel=f"{statistic} of {_value(table, unit)}".replace(" ÷", "\n÷"),
+        )
         axis.grid(axis="x", visible=False)
-    _legend_below(figure, axes[0], len(looks))
+    _legend(figure, list(entries.values()))
     return figure
 
 
 @styled
-def performance_profiles(table: pd.DataFrame, style: str = "light") -> Figure:
+def performance_profiles(table: pd.DataFrame, style: str | Style = "light") -> Figure:
     """Draws the fraction of runs above each score; one panel per environment and split.
 
     Args:
         table: As of ``tables.profiles``.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     looks = styles.looks(table["agent"], style)
     groups = list(table.groupby(["environment", "split"], sort=False))
@@ -78,13 +111,17 @@ def performance_profiles(table: pd.DataFrame, style: str = "light") -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"score τ: {_value(table, table['normalised_by'].iloc[0])}", size="medium")
     figure.supylabel("fraction of runs with score > τ", size="medium")
-    axes[0].legend(loc="lower left")
+    _legend(figure, axes[0].get_legend_handles_labels()[0], "outside upper left")  # below is the label of all panels
     return figure
 
 
 @styled
 def learning_curves(
-    progress: pd.DataFrame, x: str = "env_steps", y: str = "return_mean", style: str = "light"
+    progress: pd.DataFrame,
+    x: str = "env_steps",
+    y: str = "return_mean",
+    levels: pd.DataFrame | None = None,
+    style: str | Style = "light",
 ) -> Figure:
     """Draws each run thinly and the mean of each agent's runs, as far as all of them go.
 
@@ -92,12 +129,16 @@ def learning_curves(
         progress: As of ``read_progress``, of several runs one after the other.
         x: ``"env_steps"`` or ``"seconds"`` (drawn in seconds, minutes or hours, whichever is legible).
         y: ``"return_mean"``, or one of the splits' columns such as ``"return_mean_extreme"``.
-        style: ``"light"`` or ``"dark"``.
+        levels: What the curves are read by, as of ``baselines.levels``, of the same environment and split.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
     rows = progress.dropna(subset=[x, y])
     unit, scale = _time_unit(rows[x].max()) if x == "seconds" else ("", 1.0)
     _curves(axis, rows.assign(**{x: rows[x] / scale}), x, y, style)
+    for level in () if levels is None else levels.itertuples():
+        look = {"color": styles.of(style).ink, "ls": _LEVELS.get(level.baseline, "-."), "lw": 1}
+        axis.axhline(level.mean, **look, label=level.baseline)
     _label_steps(axis, unit)
     what, _, split = y.partition("_mean") if y.startswith("return") else y.partition("_rate")
     label = styles.value_label(what).replace("return", "mean return", 1)
@@ -107,12 +148,12 @@ def learning_curves(
 
 
 @styled
-def bound_in_training(progress: pd.DataFrame, style: str = "light") -> Figure:
+def bound_in_training(progress: pd.DataFrame, style: str | Style = "light") -> Figure:
     """Draws the SaNCE bound during training beside log K, which it cannot exceed.
 
     Args:
         progress: As of ``read_progress``, of several runs; those without a contrastive objective are left out.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     rows = progress.dropna(subset=["sance_bound", "log_k"])
     figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
@@ -129,12 +170,12 @@ def bound_in_training(progress: pd.DataFrame, style: str = "light") -> Figure:
 
 
 @styled
-def bound_versus_keys(sweep: pd.DataFrame, style: str = "light") -> Figure:
+def bound_versus_keys(sweep: pd.DataFrame, style: str | Style = "light") -> Figure:
     """Draws the bound on Gaussians of known mutual information over log K.
 
     Args:
         sweep: Columns ``information, num_keys, log_k, bound, standard_error``, in nats.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     figure, (axis,) = styles.panels(1, 1, 6.0, 4.0)
     page = styles.of(style)
@@ -158,47 +199,49 @@ def bound_versus_keys(sweep: pd.DataFrame, style: str = "light") -> Figure:
 
 @styled
 def context_scatter(
-    points: np.ndarray, colour: pd.Series, axes_are: str, title: str = "", style: str = "light"
+    points: np.ndarray, colours: Sequence[pd.Series], axes_are: str, title: str = "", style: str | Style = "light"
 ) -> Figure:
-    """Draws contexts on a plane.
+    """Draws contexts on a plane, once for each of several things to colour them by.
 
     Args:
         points: ``[N, 2]``.
-        colour: What colours them, ``[N]``, named: numbers get a scale, all else (tasks, skills) a legend.
+        colours: What colours them, each ``[N]`` and named: numbers get a scale, all else (splits, skills) a shade each.
         axes_are: What the axes are, such as ``"PCA, 70% and 20% of the variance"``.
         title: Of the figure.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
-    figure, (axis,) = styles.panels(1, 1, 5.6, 4.2)
-    page = styles.of(style)
-    if pd.api.types.is_numeric_dtype(colour) and not pd.api.types.is_bool_dtype(colour):
-        numbers = colour.to_numpy("float64", na_value=np.nan)
-        dots = axis.scatter(*points.T, c=numbers, s=22, cmap="viridis", edgecolors=page.page, linewidths=0.3)
-        figure.colorbar(dots, ax=axis, label=str(colour.name))
-    else:
-        names = colour.astype("string").fillna("none").to_numpy()
-        palette = [*page.algorithms.values(), *page.others]
-        categories = list(dict.fromkeys(names))
-        for index, name in enumerate(categories):
-            axis.scatter(
-                *points[names == name].T,
-                **{"s": 24, "color": palette[index % len(palette)], "marker": MARKERS[index % len(MARKERS)]},
-                **{"edgecolors": page.page, "linewidths": 0.3, "label": name},
-            )
-        if len(categories) <= _MOST_IN_LEGEND:
-            columns = 1 + len(categories) // 13
-            figure.legend(loc="outside right upper", title=str(colour.name), ncols=columns)
-    axis.set(title=title, xlabel=f"first axis ({axes_are})", ylabel="second axis")
+    figure, axes = styles.panels(len(colours), styles.fitting(3.6), 3.6, 2.7)
+    for axis, colour in zip(axes, colours, strict=True):
+        axis.set_title(f"by {str(colour.name).partition(' (')[0]}")
+        look = {"s": 20, "edgecolors": "gray", "linewidths": 0.3}
+        if pd.api.types.is_numeric_dtype(colour) and not pd.api.types.is_bool_dtype(colour):
+            numbers = colour.to_numpy("float64", na_value=np.nan)
+            scale: Any = "twilight" if colour.attrs.get("cyclic") else "viridis"
+            dots = axis.scatter(*points.T, c=numbers, cmap=scale, **look)
+            figure.colorbar(dots, ax=axis, label=textwrap.fill(str(colour.name), 30))
+            continue
+        names = colour.astype("string").fillna("none")
+        categories = sorted(names.unique(), key=split_order)
+        shades = np.linspace(*styles.of(style).shades, len(categories))
+        scale = ListedColormap(matplotlib.colormaps["plasma"](shades))
+        codes, ends = names.map(categories.index).to_numpy(), (-0.5, len(categories) - 0.5)
+        dots = axis.scatter(*points.T, c=codes, cmap=scale, vmin=ends[0], vmax=ends[1], **look)
+        legend = figure.colorbar(dots, ax=axis, label=str(colour.name), drawedges=len(categories) <= _MOST_IN_LEGEND)
+        named = categories if len(categories) <= _MOST_IN_LEGEND else []
+        legend.set_ticks(range(len(named)), labels=[name.replace("_", " ") for name in named], minor=False)
+    figure.suptitle(title, size="medium", weight="bold")
+    figure.supxlabel(f"first axis ({axes_are})", size="medium")
+    figure.supylabel("second axis", size="medium")
     return figure
 
 
 @styled
-def context_settling(table: pd.DataFrame, style: str = "light") -> Figure:
+def context_settling(table: pd.DataFrame, style: str | Style = "light") -> Figure:
     """Draws how the context nears its final value within an episode, and how well it tells the task.
 
     Args:
         table: Columns ``agent, step, distance, standard_error, accuracy``; rows of several runs are averaged.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     figure, (left, right) = styles.panels(2, 2, 4.2, 3.2)
     for agent, (colour, variant) in styles.looks(table["agent"], style).items():
@@ -221,11 +264,11 @@ def context_settling(table: pd.DataFrame, style: str = "light") -> Figure:
         left.set_ylim(bottom=0)
     left.set_ylabel("distance to the final context\n(unit: mean between episodes)")
     right.set(ylim=(0, 1.02), ylabel="accuracy of telling the task")
-    _legend_below(figure, left, table["agent"].nunique())
+    _legend(figure, left.get_legend_handles_labels()[0])
     return figure
 
 
-def _curves(axis: Any, rows: pd.DataFrame, x: str, y: str, style: str) -> None:
+def _curves(axis: Any, rows: pd.DataFrame, x: str, y: str, style: str | Style) -> None:
     for agent, (colour, variant) in styles.looks(rows["agent"], style).items():
         runs = [run.sort_values(x) for _, run in rows[rows["agent"] == agent].groupby("run")]
         line = {"color": colour, "ls": LINES[variant % len(LINES)]}
@@ -256,9 +299,29 @@ def _label_steps(axis: Any, unit: str = "") -> None:
         axis.xaxis.set_major_formatter(EngFormatter())
 
 
-def _legend_below(figure: Figure, axis: Any, entries: int) -> None:
-    columns = max(1, int(figure.get_figwidth() / 2.0))
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=min(entries, columns))
+def _legend(figure: Figure, handles: list[Any], where: Any = "outside lower left") -> None:
+    """Puts a legend below or above, on the left: what a phone shows first of a wide figure."""
+    columns = max(1, int(figure.get_figwidth() / 2.2))
+    figure.legend(handles=handles, loc=where, ncols=min(len(handles), columns))
+
+
+def _bars_and_lines(table: pd.DataFrame, levels: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns a table without oracles, and these with the levels; oracles alone are agents like others."""
+    columns = ["environment", "split", "baseline", "mean"]
+    lines = pd.DataFrame(columns=columns) if levels is None else levels
+    told = table["agent"].map(is_oracle)
+    if told.any() and not told.all():
+        own = table[told].rename(columns={"agent": "baseline", "estimate": "mean"})
+        lines, table = pd.concat([own[columns], *([lines] if len(lines) else [])]), table[~told]
+    return table, lines
+
+
+def _write_number(axis: Any, x: float, estimate: float, low: float, high: float) -> None:
+    """Writes a bar's number beyond the bar and its interval."""
+    up = estimate >= 0
+    tip = np.nanmax([estimate, high]) if up else np.nanmin([estimate, low])
+    place = {"xytext": (0, 3 if up else -3), "textcoords": "offset points"}
+    axis.annotate(text(float(estimate)), (x, tip), **place, ha="center", va="bottom" if up else "top", fontsize=7)
 
 
 def _runs(counts: pd.Series) -> str:

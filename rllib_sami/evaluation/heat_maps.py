@@ -5,6 +5,7 @@ A full grid is drawn as cells, a sparse one as dots where their values lie.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,14 +17,16 @@ from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from . import style as styles
-from .style import styled
+from .names import order
+from .style import Style, styled
+from .task_words import factor_label
 
 _MOST_NUMBERS = 80  # cells of a panel that are written out
 _FULL = 0.4  # share of cells with a value from which on a large grid is drawn as cells
 
 
 @styled
-def heat_maps(cells: pd.DataFrame, x: str, y: str, value: str = "return", style: str = "light") -> Figure:
+def heat_maps(cells: pd.DataFrame, x: str, y: str, value: str = "return", style: str | Style = "light") -> Figure:
     """Draws the mean over two factors, one panel per agent.
 
     Args:
@@ -31,9 +34,9 @@ def heat_maps(cells: pd.DataFrame, x: str, y: str, value: str = "return", style:
         x: Task column along the horizontal axis.
         y: Task column along the vertical axis.
         value: What the mean is of.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
-    agents = styles.order(cells["agent"])
+    agents = order(cells["agent"])
     norm = Normalize(0, 1) if value == "success" else Normalize(cells["mean"].min(), cells["mean"].max())
     labels = [(agent, cells[cells["agent"] == agent]) for agent in agents]
     return _maps(labels, x, y, "mean", norm, "viridis", styles.value_label(value))
@@ -41,7 +44,7 @@ def heat_maps(cells: pd.DataFrame, x: str, y: str, value: str = "return", style:
 
 @styled
 def heat_map_differences(
-    cells: pd.DataFrame, x: str, y: str, baseline: str, value: str = "return", style: str = "light"
+    cells: pd.DataFrame, x: str, y: str, baseline: str, value: str = "return", style: str | Style = "light"
 ) -> Figure:
     """Draws by how much each other agent's mean exceeds the baseline's, over two factors.
 
@@ -51,12 +54,12 @@ def heat_map_differences(
         y: Task column along the vertical axis.
         baseline: The agent to subtract.
         value: What the mean is of.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
 
     Raises:
         ValueError: The baseline is not among the agents, or is the only one.
     """
-    agents = styles.order(cells["agent"])
+    agents = order(cells["agent"])
     others = [agent for agent in agents if agent != baseline]
     if baseline not in agents or not others:
         raise ValueError(f"baseline={baseline!r}: expected one of several agents, but there are: {', '.join(agents)}.")
@@ -72,19 +75,19 @@ def heat_map_differences(
 
 
 @styled
-def panda_skills(rates: pd.DataFrame, x: str, y: str, style: str = "light") -> Figure:
+def panda_skills(rates: pd.DataFrame, x: str, y: str, style: str | Style = "light") -> Figure:
     """Draws how often each skill was shown over two factors: agents in rows, skills in columns.
 
     Args:
         rates: As of ``tables.skill_rates``, of one environment.
         x: Task column along the horizontal axis.
         y: Task column along the vertical axis.
-        style: ``"light"`` or ``"dark"``.
+        style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     skills = list(dict.fromkeys(rates["skill"]))
     labels = [
         (f"{agent}: {skill.replace('_', ' ')}", rates[(rates["agent"] == agent) & (rates["skill"] == skill)])
-        for agent in styles.order(rates["agent"])
+        for agent in order(rates["agent"])
         for skill in skills
     ]
     title = "share of the cell's episodes"
@@ -99,7 +102,7 @@ def _maps(
     norm: Normalize,
     colour_map: str,
     title: str,
-    columns: int = 4,
+    columns: int | None = None,
 ) -> Figure:
     every = pd.concat([mine for _, mine in labels])
     environment = styles.only(every, "environment")
@@ -107,18 +110,20 @@ def _maps(
     share = len(every[[x, y]].drop_duplicates()) / (len(xs) * len(ys))
     numeric = all(pd.api.types.is_numeric_dtype(every[name]) for name in (x, y))
     if numeric and len(xs) * len(ys) > _MOST_NUMBERS and share < _FULL:
+        columns = columns or styles.fitting(3.6)
         figure, axes = styles.panels(len(labels), columns, 3.6, 3.4)
         for axis, (label, mine) in zip(axes, labels, strict=True):
             image = _dots(axis, mine, x, y, column, norm, colour_map)
             axis.set_title(label)
     else:
         width, height = max(2.6, 0.5 * len(xs) + 1.0), max(2.4, 0.4 * len(ys) + 1.1)
+        columns = columns or styles.fitting(width)
         figure, axes = styles.panels(len(labels), columns, width, height)
         for axis, (label, mine) in zip(axes, labels, strict=True):
             image = _cells(axis, mine, x, y, xs, ys, column, norm, colour_map)
             axis.set_title(label)
-    figure.supxlabel(styles.factor_label(x, environment), size="medium")
-    figure.supylabel(styles.factor_label(y, environment), size="medium")
+    figure.supxlabel(textwrap.fill(factor_label(x, environment), 36), size="medium")
+    figure.supylabel(textwrap.fill(factor_label(y, environment), 36), size="medium")
     rows = -(-len(labels) // columns)
     figure.colorbar(image, ax=axes, label=title.replace(" (", "\n("), aspect=18 * rows, fraction=0.05)
     return figure

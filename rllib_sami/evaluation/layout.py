@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTHING = "–"
+VIDEOS_SHOWN = 12  # at once, until more are asked for
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,15 @@ class Table:
 
     def is_text(self, column: int) -> bool:
         """Returns whether a column holds words (aligned left) rather than numbers."""
-        cells = self.frame.iloc[:, column].dropna()
-        return any(isinstance(cell, str) and cell[:1] not in "-0123456789" + NOTHING for cell in cells)
+        return self._texts[column]
+
+    @cached_property
+    def _texts(self) -> list[bool]:
+        columns = (self.frame.iloc[:, column].dropna() for column in range(self.frame.shape[1]))
+        return [
+            any(isinstance(cell, str) and cell[:1] not in "-0123456789" + NOTHING for cell in cells)
+            for cells in columns
+        ]
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,8 @@ class Video:
     Attributes:
         title: Who plays what.
         caption: How it went.
-        labels: What the gallery is filtered by: ``algorithm``, ``split``, ``task``, ``skill``, ``success``.
+        labels: What the gallery is filtered by: ``algorithm``, ``environment``, ``split``, ``task``, ``skill``,
+            ``success``.
         source: Of the page's player: a data URI or a path beside the page.
         poster: Likewise, of the picture shown before it plays; empty without one.
         file: Path beside the page; empty if it is inlined.
@@ -89,7 +99,7 @@ class Section:
         key: Its anchor.
         title: Its heading.
         text: Paragraphs before everything else.
-        missing: Sentence that stands in for what could not be made, or empty.
+        missing: Sentence that stands in for what could not be made, or a warning, or empty.
         plots: Figures.
         tables: Tables.
         videos: Recorded episodes, shown as a gallery.
@@ -104,6 +114,11 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     videos: list[Video] = field(default_factory=list)
     notes: Sequence[str] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Returns whether there is nothing to show, so that the page leaves it out."""
+        return not (self.plots or self.tables or self.videos) and (bool(self.missing) or not self.text)
 
     @property
     def filters(self) -> list[tuple[str, str, list[str]]]:

@@ -15,12 +15,15 @@ from .. import compat
 from . import checkpoints as checkpoint_files
 from .agents import ContextChange
 from .episodes import Episode, Job, chunks_of, kept_steps
+from .names import ORACLE
 from .processes import run_all
 from .provenance import provenance_of
 from .results import Contexts, Results, join
 from .stages import OWN_SPLIT, Stage, close, name_of, pack, plan, play_packed
 
 logger = logging.getLogger(__name__)
+
+_TASK_SETTINGS = ("split", "tasks", "max_steps", "observe_task")
 
 
 def evaluate(
@@ -104,10 +107,11 @@ def evaluate(
         seed=seed,
         episodes_per_task=episodes,
         checkpoints=[
-            {"run": run, "algorithm": stage.checkpoint.algorithm.__name__, "path": str(stage.checkpoint.path)}
+            {"run": run, "algorithm": _name(stage), "path": str(stage.checkpoint.path)}
             for run, stage in {run: stage for run, stage, _ in played}.items()
         ],
         max_steps={stage.name: stage.cap for _, stage, _ in played if stage.cap is not None},
+        env_settings=_settings([stage for _, stage, _ in played]),
         task_names=names,
         throughput={
             "seconds": round(seconds, 3),
@@ -167,6 +171,22 @@ def _stage(
     return Stage(checkpoint, name, config, OWN_SPLIT, explore, context, timeout_s=timeout_s)
 
 
+def _name(stage: Stage) -> str:
+    """Returns the algorithm's name; an agent that is told the task is another agent than one that is not."""
+    name = stage.checkpoint.algorithm.__name__
+    return f"{name} ({ORACLE})" if stage.config.env_config.get("observe_task") else name
+
+
+def _settings(stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
+    """Returns what ``env_config`` says of each environment beside its tasks and the length of episodes."""
+    found: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        more = {key: value for key, value in stage.config.env_config.items() if key not in _TASK_SETTINGS}
+        if more:
+            found.setdefault(stage.name, {}).update(more)
+    return found
+
+
 def _task_names(episodes: Sequence[tuple[Stage, Episode]]) -> dict[str, list[str]]:
     """Returns the tasks of environments that tell any by name, sorted; their place is the ``task_id`` then."""
     told: dict[str, set[int | str]] = {}
@@ -184,7 +204,7 @@ def _table(run: str, stage: Stage, episodes: Sequence[Episode], names: Mapping[s
     """Returns the episodes of one stage as results."""
     environment = stage.name
     common = {
-        "algorithm": stage.checkpoint.algorithm.__name__,
+        "algorithm": _name(stage),
         "run": run,
         "seed": -1 if stage.checkpoint.config.seed is None else stage.checkpoint.config.seed,
         "env_steps": stage.checkpoint.env_steps(),

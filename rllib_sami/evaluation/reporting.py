@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup, escape
 
-from .layout import Plot, Section
+from . import style, tables
+from .layout import VIDEOS_SHOWN, Plot, Section, Table
+from .names import order
 from .results import EPISODES_FILE, Results
 from .sections import contexts, gallery, maps, scores, training
-from .sections.common import is_paper, parts, short
+from .sections.common import counted, is_paper, parts, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLES = ("light", "dark")
+STYLES = tuple(style.STYLES)
 GENERATOR = '<meta name="generator" content="rllib report">'  # by which a report is known again
 _OURS = re.compile(r"index\.html|report\.md|figures(/[^/]+\.(svg|png))?|videos(/\d{3,}_[^/]+)?")
 
@@ -30,7 +33,7 @@ _OURS = re.compile(r"index\.html|report\.md|figures(/[^/]+\.(svg|png))?|videos(/
 def report(results: Results, out: str | Path, title: str | None = None) -> Path:
     """Writes a report: ``index.html``, ``report.md`` and ``figures/`` (PNG and SVG).
 
-    What the results lack is named in its place; the rest is made.
+    What the results lack, or what would say nothing of them, is left out and named at the end.
 
     Args:
         results: Of ``evaluate()``, ``Results.load()`` or ``paper_results()``.
@@ -49,13 +52,16 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
     try:
         _clear(out)
         (out / "figures").mkdir(parents=True, exist_ok=True)
+        cast = order(tables.agents(results.episodes))
         sections = _sections(results, out)
-        plots = {plot.name: _save(plot, out / "figures") for section in sections for plot in section.plots}
+        plots = {plot.name: _save(plot, out / "figures", cast) for section in sections for plot in section.plots}
         words: dict[str, Any] = {
             "title": title or f"Evaluation: {_names(results, 'algorithm')}",
             "lead": _lead(results),
             "facts": _facts(results),
             "sections": sections,
+            "swatches": _swatches(cast),
+            "videos_shown": VIDEOS_SHOWN,
         }
         (out / "report.md").write_text(_render("report.md.j2", words), "utf-8")
         (out / "index.html").write_text(_render("report.html.j2", {**words, "inlined": plots}), "utf-8")
@@ -107,22 +113,36 @@ def _sections(results: Results, out: Path) -> list[Section]:
         maps.skill_rates,
         training.provenance,
     ]
-    return [section(results) for section in make]
+    sections = [section(results) for section in make]
+    shown = [section for section in sections if not section.empty or section.key == "provenance"]
+    left_out = [(section.title, section.missing) for section in sections if section not in shown and section.missing]
+    if left_out:
+        shown[-1].tables.append(Table("Left out of this page", pd.DataFrame(left_out, columns=["section", "why"])))
+    return shown
 
 
-def _save(plot: Plot, folder: Path) -> dict[str, Any]:
+def _swatches(cast: list[str]) -> dict[str, dict[str, Any]]:
+    """Returns each agent's colour in both styles, and whether it is told by its pattern alone, for tables."""
+    looks = {name: style.looks(cast, name) for name in STYLES}
+    return {
+        agent: {**{name: looks[name][agent][0] for name in STYLES}, "dashed": looks["light"][agent][1] > 0}
+        for agent in cast
+    }
+
+
+def _save(plot: Plot, folder: Path, cast: list[str]) -> dict[str, Any]:
     """Writes a figure (the light one) as SVG and PNG; returns both styles as data URIs, and the width in inches."""
     found: dict[str, Any] = {}
-    for style in STYLES:
-        figure = plot.draw(style=style)
+    for name, look in style.with_cast(cast).items():
+        figure = plot.draw(style=look)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # it has done its work, once for both files
         drawn = _svg(figure)
-        if style == "light":
+        if name == "light":
             (folder / f"{plot.name}.svg").write_bytes(drawn)
             figure.savefig(folder / f"{plot.name}.png", dpi=150)
         found["inches"] = figure.get_figwidth()
-        found[style] = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
+        found[name] = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
     return found
 
 
@@ -159,8 +179,8 @@ def _lead(results: Results) -> str:
             "The results that the authors of Skill-aware Mutual Information published with their code: the mean of "
             f"each training seed over a split, on {_names(results, 'environment', short)}."
         )
-    agents = results.episodes[["algorithm", "run"]].drop_duplicates()["algorithm"].value_counts(sort=False)
-    who = ", ".join(f"{name} ({count} {'run' if count == 1 else 'runs'})" for name, count in agents.items())
+    agents = results.episodes[["algorithm", "run"]].drop_duplicates()["algorithm"].value_counts()
+    who = ", ".join(f"{name} ({counted(str(agents[name]), 'run')})" for name in order(agents.index))
     today = datetime.now(timezone.utc).date().isoformat()
     splits = list(dict.fromkeys(results.episodes["split"]))
     played = f"the split{'s' if len(splits) > 1 else ''} {', '.join(splits)}"
@@ -184,5 +204,6 @@ def _facts(results: Results) -> list[tuple[str, str]]:
 
 
 def _names(results: Results, column: str, form: Callable[[str], str] = str) -> str:
-    names = [form(str(name)) for name in results.episodes[column].unique()]
+    found = results.episodes[column].unique()
+    names = [form(str(name)) for name in (order(found) if column == "algorithm" else found)]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

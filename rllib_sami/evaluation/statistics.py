@@ -7,6 +7,7 @@ functions of them are vectorised over the leading axes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -128,7 +129,8 @@ def t_test(x: np.ndarray, y: np.ndarray, equal_variances: bool = False) -> TTest
     """
     if min(len(x), len(y)) < 2:
         return TTest(np.nan, np.nan, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):  # samples without any spread
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():  # samples without any spread
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         found = stats.ttest_ind(x, y, equal_var=equal_variances)
     return TTest(float(found.statistic), float(found.df), float(found.pvalue))
 

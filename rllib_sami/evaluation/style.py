@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+
+from .names import algorithm_of, order
 
 P = ParamSpec("P")
 
@@ -23,7 +25,9 @@ class Style:
         ink: Text and axes.
         faint: Grid and reference lines.
         algorithms: One colour per well-known algorithm.
-        others: For all further names and for categories; all told apart in the common colour blindnesses.
+        others: For all further names.
+        shades: The part of the colour map ``plasma`` that is legible on the page, for categories.
+        cast: All agents of a report: each keeps its colour in figures that show only some of them.
     """
 
     page: str
@@ -31,53 +35,74 @@ class Style:
     faint: str
     algorithms: dict[str, str]
     others: tuple[str, ...]
+    shades: tuple[float, float]
+    cast: tuple[str, ...] = ()
 
 
-# After Okabe and Ito, https://jfly.uni-koeln.de/color/, lighter on a dark page.
+# The first three after Okabe and Ito, https://jfly.uni-koeln.de/color/; each of the rest is far from those before it in
+# the common colour blindnesses. All have a contrast of 3 or more to the page.
 STYLES = {
     "light": Style(
         page="#ffffff",
         ink="#1f2328",
         faint="#c9ced6",
-        algorithms={"SaCCM": "#0072b2", "SaTESAC": "#d55e00", "CCM": "#009e73", "TESAC": "#7a828e"},
-        others=("#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#b3a800", "#8c564b", "#000000"),
+        algorithms={
+            **{"SaCCM": "#0072b2", "SaTESAC": "#d55e00", "CCM": "#009e73", "TESAC": "#7a828e", "SaPPO": "#7014cc"},
+            **{"SaMI": "#cc14ad", "RecurrentSAC": "#593109", "PlainSAC": "#1f2328", "PPO": "#800d6c"},
+            **{"SAC": "#806839", "oracle": "#3a5944"},
+        },
+        others=("#eb3beb", "#1717eb", "#80460d", "#590d80", "#593a4f"),
+        shades=(0.0, 0.8),
     ),
     "dark": Style(
         page="#14171c",
         ink="#e6e8eb",
         faint="#434a54",
-        algorithms={"SaCCM": "#5ab4f0", "SaTESAC": "#ff8f4d", "CCM": "#33c99b", "TESAC": "#a9b1bd"},
-        others=("#e79fc6", "#f5bd41", "#9ad4f7", "#b99be0", "#dcd24a", "#c4978c", "#ffffff"),
+        algorithms={
+            **{"SaCCM": "#5ab4f0", "SaTESAC": "#ff8f4d", "CCM": "#33c99b", "TESAC": "#a9b1bd", "SaPPO": "#933beb"},
+            **{"SaMI": "#cc5c94", "RecurrentSAC": "#ebc717", "PlainSAC": "#ffffff", "PPO": "#a64b97"},
+            **{"SAC": "#806c0d", "oracle": "#a6eb98"},
+        },
+        others=("#cc334d", "#5c6fcc", "#0d8059", "#ebeb6a", "#85a8cc"),
+        shades=(0.3, 1.0),
     ),
 }
+PAGE_WIDTH = 10.8  # inches; a wider figure is shown smaller
 MARKERS = "osD^vP*X"
 LINES = ("-", "--", ":", "-.")
 HATCHES = ("", "//", "..", "xx")
 
 
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Makes a figure function draw in the style of its keyword ``style``: ``"light"`` (default) or ``"dark"``."""
+    """Makes a figure function draw in its keyword ``style``: ``"light"`` (default), ``"dark"``, or a ``Style``."""
 
     @functools.wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        style = of(str(kwargs.get("style", "light")))
-        with matplotlib.rc_context(_settings(style)):
+        style: Any = kwargs.get("style", "light")
+        with matplotlib.rc_context(_settings(of(style))):
             return function(*args, **kwargs)
 
     return draw
 
 
-def of(name: str) -> Style:
-    """Returns a style by its name."""
+def of(name: str | Style) -> Style:
+    """Returns a style by its name, or as it is."""
+    if isinstance(name, Style):
+        return name
     if name not in STYLES:
         raise ValueError(f"style={name!r}: expected one of {', '.join(STYLES)}.")
     return STYLES[name]
 
 
+def fitting(width: float) -> int:
+    """Returns how many panels of a width stand side by side, so that their text is legible on the page."""
+    return max(1, int(PAGE_WIDTH / width))
+
+
 def panels(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
     """Returns a figure with ``count`` axes in rows of at most ``columns``, each ``width`` by ``height`` inches."""
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
+    rows = -(-count // max(1, min(columns, count)))
+    columns = -(-count // rows)  # as many in each row as possible: four are two and two, not three and one
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
@@ -85,30 +110,27 @@ def panels(count: int, columns: int, width: float, height: float) -> tuple[Figur
     return figure, list(axes[:count])
 
 
-def order(agents: Iterable[str]) -> list[str]:
-    """Returns agents' names in the order of legends: well-known algorithms from the method's own down, then others."""
-    known = list(STYLES["light"].algorithms)
+def looks(agents: Iterable[str], style: str | Style) -> dict[str, tuple[str, int]]:
+    """Returns each agent's colour, that of its algorithm, and a number that tells agents of one colour apart.
 
-    def rank(agent: str) -> tuple[int, str]:
-        algorithm = agent.partition(",")[0]
-        return (known.index(algorithm) if algorithm in known else len(known)), agent
-
-    return sorted(set(agents), key=rank)
-
-
-def looks(agents: Iterable[str], style: str) -> dict[str, tuple[str, int]]:
-    """Returns each agent's colour, that of its algorithm, and its number among the agents of that algorithm."""
-    agents, page = order(agents), of(style)
-    names = list(dict.fromkeys(agent.partition(",")[0] for agent in agents))
-    unknown = [name for name in names if name not in page.algorithms]
-    colours = {**page.algorithms, **{name: page.others[i % len(page.others)] for i, name in enumerate(unknown)}}
-    counts = dict.fromkeys(names, 0)
+    They depend on the algorithm alone if that is well known, else on the style's ``cast`` and the agents given.
+    """
+    page, shown = of(style), set(agents)
+    everyone = order({*page.cast, *shown})
+    further = [name for name in dict.fromkeys(map(algorithm_of, everyone)) if name not in page.algorithms]
+    colours = page.algorithms | {name: page.others[i % len(page.others)] for i, name in enumerate(further)}
+    counts = dict.fromkeys(colours.values(), 0)
     found = {}
-    for agent in agents:
-        name = agent.partition(",")[0]
-        found[agent] = (colours[name], counts[name])
-        counts[name] += 1
-    return found
+    for agent in everyone:
+        colour = colours[algorithm_of(agent)]
+        found[agent] = (colour, counts[colour])
+        counts[colour] += 1
+    return {agent: look for agent, look in found.items() if agent in shown}
+
+
+def with_cast(agents: Iterable[str]) -> dict[str, Style]:
+    """Returns the styles of a report with these agents."""
+    return {name: replace(style, cast=tuple(order(agents))) for name, style in STYLES.items()}
 
 
 def value_label(value: str, normalised_by: str = "nothing") -> str:
@@ -117,17 +139,6 @@ def value_label(value: str, normalised_by: str = "nothing") -> str:
     if normalised_by.startswith("nothing"):
         return names.get(value, value)
     return f"{value} ÷ {normalised_by}"
-
-
-def factor_label(column: str, environment: str) -> str:
-    """Returns the axis title of a task column: ``cube mass (kg)``."""
-    from .task_words import class_of
-
-    key = column.removeprefix("task_")
-    factors = getattr(class_of(environment), "factors", ())
-    unit = next((factor.unit for factor in factors if key in (factor.name, *factor.keys)), "")
-    unit = unit.partition(",")[0].partition(";")[0].replace("a multiple of the", "× the")
-    return key.replace("_", " ") + (f" ({unit})" if unit else "")
 
 
 def only(table: pd.DataFrame, column: str) -> str:

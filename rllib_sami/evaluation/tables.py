@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import statistics
+from .names import order
 from .results import TASK, split_order, task_columns
 
 REFERENCE = "TESAC"
@@ -39,7 +40,8 @@ def scores(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
     """
     rows = episodes.assign(agent=agents(episodes)).dropna(subset=value)
     groups = rows.astype({value: "float64"}).groupby(["agent", *TASK, "run"])[value]
-    return groups.agg(episodes="size", score="mean").reset_index().sort_values("split", key=_ranks, kind="stable")
+    table = groups.agg(episodes="size", score="mean").reset_index()
+    return table.sort_values(["environment", "split", "agent"], key=ranks, kind="stable", ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def per_split(
 ) -> pd.DataFrame:
     """Returns IQM, mean, median and optimality gap per split with 95 % stratified bootstrap intervals.
 
-    Runs are drawn anew within each environment, all tasks of a run together; a single run has no interval (NaN).
+    Runs are drawn within each environment, all tasks of a run together; a single run has no interval (NaN).
     Environments are put together only where scores are in units of a reference.
 
     Args:
@@ -327,6 +329,13 @@ def _values(episodes: pd.DataFrame, value: str, key: tuple, run: str) -> np.ndar
     return episodes.loc[mine, value].dropna().to_numpy("float64")
 
 
-def _ranks(splits: pd.Series) -> pd.Series:
-    order = sorted(splits.unique(), key=split_order)
-    return splits.map({split: rank for rank, split in enumerate(order)})
+def ranks(column: pd.Series) -> pd.Series:
+    """Returns the places of splits and agents in their own order; all else has that of its name."""
+    values = list(column.unique())
+    if column.name == "split":
+        values.sort(key=split_order)
+    elif column.name in ("agent", "algorithm"):
+        values = order(values)
+    else:
+        return column
+    return column.map({value: rank for rank, value in enumerate(values)})

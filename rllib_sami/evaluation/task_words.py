@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from . import tables
@@ -47,14 +48,60 @@ def with_parts(episodes: pd.DataFrame, environment: str) -> pd.DataFrame:
     return episodes
 
 
+def factor_label(column: str, environment: str) -> str:
+    """Returns what a task column is, with its unit: ``cube mass (kg)``."""
+    from rllib_sami.envs.factors import DirectionFactor
+
+    key = column.removeprefix("task_")
+    factor = next((one for one in _factors(environment) if key in (one.name, *one.keys)), None)
+    unit = (
+        ""
+        if factor is None or isinstance(factor, DirectionFactor)
+        else factor.unit.replace("a multiple of the", "× the")
+    )
+    return key.replace("_", " ") + (f" ({unit})" if unit else "")
+
+
+def factor_values(episodes: pd.DataFrame, environment: str) -> list[pd.Series]:
+    """Returns what tells the tasks of one environment apart, that with most values first.
+
+    Returns:
+        Per factor its value in each episode, named: a number, or words for a set of parts. A direction is one number,
+        its angle, and has ``attrs["cyclic"]``.
+    """
+    from rllib_sami.envs.factors import DirectionFactor
+
+    mine = with_parts(episodes, environment)
+    found = {name: mine[name].rename(factor_label(name, environment)) for name in tables.factors(mine)}
+    for factor in _factors(environment):
+        x, y = (f"task_{key}" for key in factor.keys) if isinstance(factor, DirectionFactor) else ("", "")
+        if {x, y} & set(found):
+            found = {name: values for name, values in found.items() if name not in (x, y)}
+            angle = (np.degrees(np.arctan2(mine[y], mine[x])) % 360).rename(f"{factor.name} (degrees)")
+            angle.attrs["cyclic"] = True
+            found[factor.name] = angle
+    return sorted(found.values(), key=lambda values: -values.nunique())
+
+
 def task_values(episodes: pd.DataFrame) -> dict[tuple, str]:
     """Returns what each (environment, split, task_id) is: the factors that vary in its environment, in words."""
+    from rllib_sami.envs.factors import VectorFactor
+
     found = {}
     for environment, mine in episodes.groupby("environment", sort=False):
         mine = with_parts(mine, str(environment))
         varying, nouns = sorted(tables.factors(mine)), {f"task_{f.name}": f.unit for f in _factors(str(environment))}
+        vectors = {f"task_{f.keys[0]}": f for f in _factors(str(environment)) if isinstance(f, VectorFactor)}
+        parts = {f"task_{key}" for factor in vectors.values() for key in factor.keys}
+        heads = [name for name, factor in vectors.items() if {f"task_{key}" for key in factor.keys} & set(varying)]
+        varying = sorted({*(name for name in varying if name not in parts), *heads})
         for key, task in mine.groupby(["environment", "split", "task_id"], sort=False):
-            words = [_words(name, nouns.get(name, ""), sorted(task[name].dropna().unique())) for name in varying]
+            words = [
+                _vector(task, vectors[name])
+                if name in vectors
+                else _words(name, nouns.get(name, ""), _distinct(task[name]))
+                for name in varying
+            ]
             found[key] = ", ".join(word for word in words if word)
     return found
 
@@ -88,8 +135,20 @@ def _words(column: str, noun: str, values: list) -> str:
     if isinstance(values[0], str):
         name = noun if noun.endswith("s") else name
         return f"{name.removesuffix('s') if max(map(len, values)) == 1 else name} {' or '.join(values)}"
-    span = "–".join(f"{number:g}" for number in dict.fromkeys((values[0], values[-1])))
-    return f"{name} {span}"
+    return f"{name} {_span(values)}"
+
+
+def _vector(task: pd.DataFrame, factor: Factor) -> str:
+    """Returns ``direction (0.866, 0.5)``; where the task may have several values, a component is a span."""
+    return f"{factor.name} ({', '.join(_span(_distinct(task[f'task_{key}'])) for key in factor.keys)})"
+
+
+def _span(values: list) -> str:
+    return "–".join(f"{number + 0.0:.3g}" for number in dict.fromkeys((values[0], values[-1])))
+
+
+def _distinct(column: pd.Series) -> list:
+    return sorted(column.dropna().unique())
 
 
 def _factors(environment: str) -> tuple[Factor, ...]:

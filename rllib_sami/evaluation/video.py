@@ -183,8 +183,7 @@ class Film:
             )  # fmt: skip
             self._writer.send(None)
         self._writer.send(np.ascontiguousarray(image))
-        if self._count <= self._fps:  # the poster: one second into the episode, or its end
-            self._image = image.copy()  # an environment may draw into it again
+        self._image = image.copy()  # the last one is the poster; an environment may draw into it again
         self._count += 1
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rllib_sami.evaluation import Results, evaluate
 from rllib_sami.evaluation.checkpoints import find, load
-from rllib_sami.evaluation.play import labels
+from rllib_sami.evaluation.play import _name, _settings, _stage, labels
 from rllib_sami.export import export_agent
 
 OUTER = ("train", "moderate", "extreme")
@@ -35,6 +35,7 @@ def test_every_task_of_every_split(checkpoints):
         assert (values["first"] == values["second"]).all()
     assert set(episodes.loc[episodes["split"] == "extreme", "task_mass"]) <= {0.2, 0.4, 1.6, 1.8}
     assert results.provenance["max_steps"] == {"SaMI/Pendulum-v0": 20}
+    assert results.provenance["env_settings"] == {}
     assert [one["algorithm"] for one in results.provenance["checkpoints"]] == ["SaCCM", "TESAC"]
 
 
@@ -75,6 +76,17 @@ def test_an_agent_with_tasks_of_its_own(checkpoints):
     there = evaluate(first, "moderate", episodes=1, **elsewhere)
     assert set(there.episodes["split"]) == {"moderate"}
     assert (there.episodes["length"] == 5).all()
+
+
+def test_an_agent_that_is_told_the_task_is_another_one(checkpoints):
+    """Else a report would take both for runs of one agent; settings of the environment are known afterwards."""
+    path = load(checkpoints / "experiment" / "first").path
+    for observes, name in ((True, "SaCCM (oracle)"), (False, "SaCCM")):
+        stage = _stage(
+            path, "SaMI/Pendulum-v0", {"observe_task": observes, "max_steps": 5, "gravity": 3}, False, "learned"
+        )
+        assert _name(stage) == name
+        assert _settings([stage]) == {"SaMI/Pendulum-v0": {"gravity": 3}}
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,13 @@ matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from rllib_sami.envs import ENVIRONMENTS  # noqa: E402
 from rllib_sami.evaluation import figures, heat_maps, style, tables  # noqa: E402
+from rllib_sami.evaluation.baselines import NAMES  # noqa: E402
+from rllib_sami.evaluation.layout import text  # noqa: E402
 from rllib_sami.evaluation.paper import paper_cells, paper_results, paper_skill_rates  # noqa: E402
 from rllib_sami.evaluation.progress import read_progress  # noqa: E402
+from rllib_sami.evaluation.task_words import factor_label  # noqa: E402
 
 PAPER = paper_results().episodes
 CELLS = ("task_table_friction", "task_cube_mass")
@@ -56,6 +60,7 @@ def settling() -> pd.DataFrame:
     return pd.concat([one.assign(agent=agent) for agent in ("SaCCM", "CCM")])
 
 
+SPLIT = pd.Series(["train", "extreme", "moderate", None] * 10, name="split")
 POINTS = np.random.default_rng(0).normal(size=(40, 2))
 DRAWINGS = {
     "bars": lambda look: figures.iqm_bars(SPLIT_TABLE, style=look),
@@ -78,10 +83,14 @@ DRAWINGS = {
     "bound in training": lambda look: figures.bound_in_training(progress(), style=look),
     "bound versus keys": lambda look: figures.bound_versus_keys(sweep(), style=look),
     "contexts by task": lambda look: figures.context_scatter(
-        POINTS, pd.Series([f"train {i % 14}" for i in range(40)], name="task"), "PCA", style=look
+        POINTS, [pd.Series([f"train {i % 14}" for i in range(40)], name="task")], "PCA", style=look
     ),
-    "contexts by return": lambda look: figures.context_scatter(
-        POINTS, pd.Series(POINTS[:, 0], name="return"), "PCA", "SaCCM", style=look
+    "contexts by everything": lambda look: figures.context_scatter(
+        POINTS,
+        [SPLIT, pd.Series(POINTS[:, 0], name="cube mass (kg)"), pd.Series(POINTS[:, 1], name="return")],
+        "PCA",
+        "SaCCM",
+        style=look,
     ),
     "settling": lambda look: figures.context_settling(settling(), style=look),
 }
@@ -103,6 +112,9 @@ def test_drawn_in_its_style_labelled_and_within_the_picture(name, look):
     assert drawn.y0 > -0.05
     assert drawn.x1 < page[0] + 0.05
     assert drawn.y1 < page[1] + 0.05
+    if figure.get_supxlabel():
+        label = figure._supxlabel.get_window_extent(canvas.get_renderer())
+        assert not any(label.overlaps(legend.get_window_extent(canvas.get_renderer())) for legend in figure.legends)
     scales = [axis for axis in figure.axes if axis.get_label() == "<colorbar>"]
     for axis in scales or figure.axes:
         assert axis.get_ylabel() or figure.get_supylabel()
@@ -128,14 +140,51 @@ def test_bars_are_the_tables_numbers_with_their_unit():
     assert [round(float(bar.get_height()), 2) for bar in saccm] == [1.08, 1.19, 1.59]
 
 
-def test_colours_belong_to_algorithms_whoever_else_is_drawn():
-    alone = style.looks(["SaCCM"], "light")["SaCCM"]
-    many = style.looks(["TESAC", "PPO", "SaCCM", "SaCCM, zero context", "SAC"], "light")
-    assert list(many) == ["SaCCM", "SaCCM, zero context", "TESAC", "PPO", "SAC"]
-    assert many["SaCCM"] == alone
-    assert many["SaCCM, zero context"] == (alone[0], 1)
-    assert len({colour for colour, _ in many.values()}) == 4
-    assert alone != style.looks(["SaCCM"], "dark")["SaCCM"]
+def test_each_bar_has_its_number():
+    (axis,) = figures.iqm_bars(SPLIT_TABLE).axes
+    written = sorted(note.get_text() for note in axis.texts)
+    iqm = SPLIT_TABLE[SPLIT_TABLE["statistic"] == "IQM"]["estimate"]
+    assert written == sorted(text(float(number)) for number in iqm)
+    down = SPLIT_TABLE.assign(**{name: -SPLIT_TABLE[of] for name, of in
+                                 (("estimate", "estimate"), ("low", "high"), ("high", "low"))})  # fmt: skip
+    (axis,) = figures.iqm_bars(down).axes
+    assert all(note.xyann[1] < 0 for note in axis.texts)  # below bars that hang down
+    assert min(note.xy[1] for note in axis.texts) > axis.get_ylim()[0]
+
+
+def _raw() -> pd.DataFrame:
+    """Returns on two environments, of which one has a split more, with an oracle among the agents."""
+    rows = [
+        {"agent": agent, "environment": environment, "split": split, "statistic": "IQM", "estimate": place + 1.0,
+         "low": np.nan, "high": np.nan, "runs": 1, "tasks": 2, "normalised_by": "nothing", "value": "return"}
+        for place, agent in enumerate(("SaCCM", "CCM", "oracle"))
+        for environment, split in (("A", "train"), ("A", "extreme"), ("B", "train"))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_oracle_and_baselines_are_lines_across_their_splits():
+    levels = pd.DataFrame({"environment": ["A", "A", "B"], "split": ["train", "extreme", "extreme"],
+                           "baseline": NAMES["random"], "mean": [0.1, 0.2, 0.3]})  # fmt: skip
+    first, second = figures.iqm_bars(_raw(), levels=levels).axes
+    assert [bars.get_label() for bars in first.containers if bars.get_label()[0] != "_"] == [
+        "SaCCM (1 run)",
+        "CCM (1 run)",
+    ]
+    lines = {line.get_label(): line.get_segments() for line in first.collections if line.get_label()[0] != "_"}
+    assert [segment[0][1] for segment in lines["oracle"]] == [3, 3]
+    assert sorted(segment[0][1] for segment in lines[NAMES["random"]]) == [0.1, 0.2]
+    assert [tick.get_text() for tick in second.get_xticklabels()] == ["train"]  # it has no other
+    assert NAMES["random"] not in [line.get_label() for line in second.collections]
+    (alone,) = figures.iqm_bars(_raw().query("agent == 'oracle' and environment == 'A'")).axes
+    assert [bar.get_height() for bars in alone.containers[:1] for bar in bars] == [3, 3]
+
+
+def test_curves_have_the_levels_of_their_split():
+    levels = pd.DataFrame({"environment": "A", "split": "extreme", "baseline": [*NAMES.values()], "mean": [1, 2, 3]})
+    (axis,) = figures.learning_curves(progress(), y="return_mean_extreme", levels=levels).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
+    assert [drawn[name] for name in NAMES.values()] == [[1, 1], [2, 2], [3, 3]]
 
 
 def test_outline_is_the_border_of_the_region_of_training():
@@ -171,9 +220,16 @@ def test_a_sparse_map_shows_dots_where_their_values_lie():
 
 
 def test_factors_are_named_with_their_units():
-    assert style.factor_label("task_cube_mass", "SaMI/PandaPush-v0") == "cube mass (kg)"
-    assert style.factor_label("task_mass_scale", "SaMI/Ant-v0") == "mass scale (× the model's own value)"
-    assert style.factor_label("task_wind", "my/Own-v0") == "wind"
+    assert factor_label("task_cube_mass", "SaMI/PandaPush-v0") == "cube mass (kg)"
+    assert factor_label("task_mass_scale", "SaMI/Ant-v0") == "mass scale (× the model's own value)"
+    assert factor_label("task_direction_x", "SaMI/PointGoal-v0") == "direction x"
+    assert factor_label("task_direction", "SaMI/HalfCheetahDir-v0") == "direction (1 forward, -1 backward)"
+    assert factor_label("task_wind", "my/Own-v0") == "wind"
+    for environment, cls in ENVIRONMENTS.items():
+        for factor in cls.factors:
+            for key in factor.keys:
+                label = factor_label(f"task_{key}", environment)
+                assert label.count("(") == label.count(")"), label  # none is cut
 
 
 def test_a_curve_is_the_mean_of_runs_as_far_as_all_of_them_go():

@@ -16,13 +16,14 @@ from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.paper import paper_results
 from rllib_sami.evaluation.reporting import GENERATOR
-from rllib_sami.evaluation.sections import maps, scores, training
-from rllib_sami.evaluation.task_words import task_values
+from rllib_sami.evaluation.sections import scores, training
+from rllib_sami.evaluation.style import STYLES
+from rllib_sami.evaluation.task_words import factor_values
 
 from .synthetic import cheetah, panda
 
-SECTIONS = ["runs", "splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "information",
-            "learning", "panda", "provenance"]  # fmt: skip
+# Those of results without curves of training, and not of a Panda.
+SECTIONS = ["runs", "splits", "profiles", "tasks", "maps", "contexts", "settling", "skills", "videos", "provenance"]
 
 
 class Page(HTMLParser):
@@ -31,10 +32,19 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.text, self.figures, self.addresses, self.section = {}, {}, [], None
+        self.open, self.tables, self.videos, self.swatches, self.colour = [], [], [], {}, None
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
+        if tag in ("div", "details"):
+            self.open.append((tag, attrs))
+        if tag == "table":
+            self.tables.append(self.open[-1][1])
+        if tag == "video":
+            self.videos.append((attrs, [tag for tag, _ in self.open]))
+        if "swatch" in attrs.get("class", ""):
+            self.colour = (attrs["class"], attrs["style"])
         if tag == "section":
             self.section = attrs["id"]
             self.text[self.section], self.figures[self.section] = "", []
@@ -44,7 +54,14 @@ class Page(HTMLParser):
             self.figures[self.section][-1].append(attrs["src"])
         self.addresses += [attrs[name] for name in ("src", "href", "poster") if name in attrs]
 
+    def handle_endtag(self, tag):
+        if self.open and tag == self.open[-1][0]:
+            self.open.pop()
+
     def handle_data(self, data):
+        if self.colour:
+            self.swatches.setdefault(data, set()).add(self.colour)
+            self.colour = None
         if self.section:
             self.text[self.section] += " ".join(data.split()) + " "
 
@@ -73,7 +90,7 @@ def written(tmp_path_factory):
 def test_every_section_is_there(written):
     page = _page(written)
     assert list(page.text) == SECTIONS
-    for name in ("splits", "profiles", "maps", "contexts", "settling", "information"):
+    for name in ("splits", "profiles", "maps", "contexts", "settling"):
         assert page.figures[name], name
     markdown = (written / "report.md").read_text("utf-8")
     assert markdown.startswith("# One & two\n")
@@ -108,15 +125,15 @@ def of_panda(tmp_path_factory):
 
 
 def test_what_is_missing_is_named_and_not_drawn(written, of_panda):
-    page = _page(written)
-    assert "progress.csv" in page.text["learning"]
-    assert not page.figures["learning"]
-    assert "PandaPush" in page.text["panda"]
+    left_out = _page(written).text["provenance"].partition("Left out of this page")[2]
+    assert "Learning curves There is no progress.csv" in left_out
+    assert "Mutual information There is no progress.csv" in left_out
+    assert "Panda" not in left_out  # of no use here
     page = _page(of_panda)
-    for name in ("contexts", "settling", "skills"):
-        assert "Left out: the results hold no contexts." in page.text[name]
-        assert not page.figures[name]
-    assert "rllib evaluate --video would give it" in page.text["videos"]
+    assert list(page.text) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
+    left_out = page.text["provenance"].partition("Left out of this page")[2]
+    assert left_out.count("The results hold no contexts.") == 3
+    assert "rllib evaluate --video` would give them" in left_out
     assert page.figures["panda"]
     assert "success" in page.text["splits"]
 
@@ -135,6 +152,28 @@ def test_videos(written):
     assert html.count('data-group="SaCCM seed 0: ') == 2
 
 
+def test_agents_have_one_colour_in_every_table_and_every_table_scrolls(written):
+    page = _page(written)
+    assert len(page.tables) > 8
+    assert all(box["class"] == "scroll" and box["tabindex"] == "0" for box in page.tables)
+    assert page.swatches == {
+        agent: {
+            ("swatch", "--colour: light-dark(" + ", ".join(STYLES[look].algorithms[agent] for look in STYLES) + ")")
+        }
+        for agent in ("SaCCM", "TESAC")
+    }
+    css = (written / "index.html").read_text("utf-8").partition("</style>")[0]
+    assert re.search(r"\.scroll \{[^}]*overflow: auto", css)
+
+
+def test_contexts_are_coloured_by_split_and_factors(written):
+    markdown = (written / "report.md").read_text("utf-8")
+    assert "coloured by split, joint, mass scale (× the model's own value), skill, return." in markdown
+    circle = pd.DataFrame({"task_direction_x": [1.0, 0.0, -1.0], "task_direction_y": [0.0, 1.0, 0.0]})
+    (angle,) = factor_values(circle, "SaMI/PointGoal-v0")
+    assert (angle.name, list(angle), angle.attrs["cyclic"]) == ("direction (degrees)", [0, 90, 180], True)
+
+
 def test_groups_of_contexts_name_tasks_and_a_typical_episode(written):
     skills = _page(written).text["skills"]
     assert re.search(r"train 0 \(\d\)", skills)
@@ -146,39 +185,6 @@ def test_numbers_stand_beside_the_papers(written):
     assert "4,583 ± 321" in tasks  # CrippledHalfCheetah, training, SaCCM
     assert "orientation and no target" in tasks
     assert "joint 3, mass_scale 1.15" in tasks
-
-
-def _crippled(**changes):
-    """Tasks of CrippledHalfCheetah: masses with joint 0 dead in training, with joints 4 and 5 elsewhere."""
-    episodes = cheetah(with_contexts=False).episodes
-    joint = episodes.pop("task_joint").to_numpy()
-    dead = {f"task_cripple_{part}": (joint == part).astype(float) for part in range(6)}
-    return Results(episodes.assign(**dead, **changes))
-
-
-def test_sets_of_parts_are_one_factor_in_words():
-    results = _crippled()
-    words = task_values(results.episodes)
-    environment = "SaMI/CrippledHalfCheetah-v0"
-    assert words[environment, "train", 0] == "dead joint 3, mass_scale 1"
-    assert words[environment, "moderate", 1] == "dead joint 1, mass_scale 1"
-    (first, _) = maps.maps(results).plots
-    assert "over mass scale (× the model's own value) and cripple (dead joints)" in first.caption or (
-        "over cripple (dead joints) and mass scale" in first.caption
-    )
-    ticks = {tick.get_text() for axis in first.draw().axes for tick in axis.get_xticklabels()}
-    assert {"0", "1", "3", "4", "5"} <= ticks
-
-
-def test_maps_leave_out_what_differs_in_a_third_factor():
-    """Damping differs with the mass on the extreme split only; a factor of unknown neutral value forbids the map."""
-    results = _crippled()
-    far = results.episodes["split"] == "extreme"
-    grid = maps.maps(Results(results.episodes.assign(task_damping_scale=np.where(far, 2.0, 1.0)))).plots[0]
-    assert "only the 108 of 144 episodes with neutral damping scale" in grid.caption
-    unknown = maps.maps(Results(results.episodes.assign(task_wind=np.where(far, 2.0, 1.0))))
-    assert not unknown.plots
-    assert "Left out" in unknown.missing
 
 
 def test_learning_curves_and_the_bound_of_trained_runs(tmp_path):
@@ -264,7 +270,7 @@ def test_a_single_run_has_a_warning_and_no_interval():
 def test_report_of_the_paper_alone(tmp_path):
     report(paper_results(), tmp_path)
     page = _page(tmp_path)
-    assert list(page.text) == SECTIONS
+    assert list(page.text) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
     markdown = (tmp_path / "report.md").read_text("utf-8")
     for agent, iqm in (("CCM", "1.10"), ("SaTESAC", "1.62"), ("SaCCM", "1.59")):
         assert f"| extreme | {agent} | {iqm} [" in markdown
@@ -279,7 +285,11 @@ def test_single_run_of_one_algorithm_on_one_task(tmp_path):
     few.contexts.values = few.contexts.values[keep]
     report(Results(few.episodes[keep], few.contexts), tmp_path)
     page = _page(tmp_path)
-    assert list(page.text) == SECTIONS
+    assert list(page.text) == ["runs", "splits", "provenance"]
+    assert page.text["splits"].split()[0] == "Scores"  # no split to generalise to
+    left_out = page.text["provenance"].partition("Left out of this page")[2]
+    assert "Performance profiles There is one agent only" in left_out
+    assert "Task by task There is one task only" in left_out
     assert not re.search(r"\bnan\b", (tmp_path / "report.md").read_text("utf-8"), re.IGNORECASE)
     assert page.figures["splits"]
 
@@ -317,16 +327,6 @@ def test_a_former_report_is_replaced_and_nothing_else(tmp_path):
     with pytest.raises(ValueError, match=r"holds index\.html, but no report"):
         report(one, tmp_path / "other")
     assert (tmp_path / "other" / "index.html").read_text() == "my page"
-
-
-def test_shortened_episodes_do_not_stand_beside_the_papers():
-    results = cheetah(with_contexts=False)
-    results.provenance["max_steps"] = {"SaMI/CrippledHalfCheetah-v0": 1000}
-    assert len(scores.tasks(results).tables) == 2
-    results.provenance["max_steps"] = {"SaMI/CrippledHalfCheetah-v0": 40}
-    section = scores.tasks(results)
-    assert len(section.tables) == 1
-    assert "end after 40 steps here and after 1,000" in section.notes[0]
 
 
 @pytest.mark.parametrize(

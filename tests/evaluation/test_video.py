@@ -1,5 +1,7 @@
 """Videos: which episodes, that they are the very ones of the results, and what happens without a picture."""
 
+from types import SimpleNamespace
+
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -38,6 +40,16 @@ def test_best_median_and_worst_of_each_task(filmed):
         assert Image.open(video["poster"]).size == tuple(meta["size"])
     # Named as seen from the folder, so that this can be moved.
     assert '"file": "videos/first/extreme_task00_best.mp4"' in (folder / "provenance.json").read_text()
+
+
+def test_the_poster_is_the_last_picture(tmp_path):
+    """It shows how the episode went; films of two pictures a second, one brighter than the other."""
+    pictures = iter(np.full((32, 32, 3), 20 * number, np.uint8) for number in range(10))
+    env = SimpleNamespace(metadata={"render_fps": 2}, render=lambda: next(pictures))
+    with filming.filming(tmp_path / "film.mp4", env) as film:
+        for _ in range(10):
+            film.take()
+    assert np.asarray(Image.open(tmp_path / "film.jpg")).mean() == pytest.approx(180, abs=3)
 
 
 def test_an_agent_that_plays_otherwise_when_filmed_is_not_shown(filmed, monkeypatch):

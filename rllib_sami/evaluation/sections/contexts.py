@@ -6,15 +6,19 @@ from functools import partial
 
 import pandas as pd
 
-from .. import contexts, figures
+from .. import contexts, figures, tables
 from ..layout import Plot, Section, Table
 from ..results import Results
+from ..task_words import factor_values
 from .common import counted, short, span
 
 HOW_TO_GET = (
-    "the results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
+    "The results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
     "beside results.parquet) and would give it."
 )
+
+MOST_FACTORS = 3  # that contexts are coloured by
+MOST_TSNE = 8  # agents whose contexts are drawn by t-SNE, too: it is slow, and each figure makes the page larger
 
 
 def embeddings(results: Results) -> Section:
@@ -28,30 +32,29 @@ def embeddings(results: Results) -> Section:
          "nothing; far below 0: it leads astray on tasks unlike those it was fitted to). Contexts of different runs "
          "have nothing in common, so one run per agent is drawn."],
     )  # fmt: skip
-    table = contexts.describe(results)
-    if table.empty:
-        section.missing = f"Left out: {HOW_TO_GET}"
+    if missing := _missing(results):
+        section.missing = missing
         return section
-    for algorithm, run in _one_run_each(results):
+    table = contexts.describe(results).sort_values("algorithm", key=tables.ranks, kind="stable")
+    drawn = _one_run_each(results)
+    methods = ("pca", "tsne") if len(drawn) <= MOST_TSNE else ("pca",)
+    for algorithm, run in drawn:
         episodes, values = contexts.of_run(results, run)
         final = contexts.final_contexts(values)
         if len(final) < 3:
             continue
-        colours = [contexts.task_labels(episodes).rename("task"), episodes["return"]]
-        if episodes["skill"].notna().any():
-            colours.append(episodes["skill"].fillna("none").rename("skill"))
-        for method in ("pca", "tsne"):
+        colours = _colours(episodes)
+        names = ", ".join(str(colour.name) for colour in colours)
+        for method in methods:
             points, what = contexts.project(final, method)
-            for colour in colours:
-                section.plots.append(
-                    Plot(
-                        f"contexts_{_name(algorithm)}_{method}_{colour.name}",
-                        f"{algorithm} (run {run}): last context of each of {len(final)} episodes, {what}; coloured by "
-                        f"{colour.name}."
-                        + (" Distances between groups mean nothing in t-SNE." if method == "tsne" else ""),
-                        partial(figures.context_scatter, points, colour, what, f"{algorithm}, by {colour.name}"),
-                    )
+            section.plots.append(
+                Plot(
+                    f"contexts_{_name(algorithm)}_{method}",
+                    f"{algorithm} (run {run}): last context of each of {len(final)} episodes, {what}; coloured by "
+                    f"{names}." + (" Distances between groups mean nothing in t-SNE." if method == "tsne" else ""),
+                    partial(figures.context_scatter, points, colours, what, algorithm),
                 )
+            )
     columns = {"neighbour_accuracy": "task told by neighbours", "chance": "by chance", "silhouette_skill":
                "silhouette by skill", "silhouette": "silhouette by task", "episodes": "n"}  # fmt: skip
     columns |= {name: f"R² {name.removeprefix('r2_')}" for name in table if name.startswith("r2_")}
@@ -73,22 +76,21 @@ def settling(results: Results) -> Section:
          "The scale is logarithmic where one agent's distances would flatten another's. Right: how often the nearest "
          "other episodes tell the task from the context of that step."],
     )  # fmt: skip
-    runs = contexts.runs_with_contexts(results)
-    if not runs:
-        section.missing = f"Left out: {HOW_TO_GET}"
+    if missing := _missing(results):
+        section.missing = missing
         return section
-    agents = dict(zip(results.episodes["run"], results.episodes["algorithm"], strict=True))
-    table = pd.concat([contexts.settling(results, run).assign(agent=agents[run]) for run in runs])
-    if table.empty:
-        section.missing = "Left out: too few episodes. Two or more per run would give it."
-        return section
-    number = counted(str(len(runs)), "run")
-    number += ", mean per agent" if len(runs) > table["agent"].nunique() else ""
-    section.plots.append(
-        Plot("settling", f"Settling of the context over environment steps, {number} "
-             f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over episodes.",
-             partial(figures.context_settling, table))
-    )  # fmt: skip
+    played = results.episodes.drop_duplicates("run").set_index("run")[["algorithm", "environment"]]
+    for environment, mine in played.loc[contexts.runs_with_contexts(results)].groupby("environment", sort=False):
+        found = [contexts.settling(results, run).assign(agent=agent) for run, agent in mine["algorithm"].items()]
+        table, number = pd.concat(found), counted(str(len(mine)), "run")
+        number += ", mean per agent" if len(mine) > mine["algorithm"].nunique() else ""
+        section.plots.append(
+            Plot(f"settling_{short(str(environment)).lower()}",
+                 f"Settling of the context over environment steps on {environment}, {number} "
+                 f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over "
+                 "episodes.",
+                 partial(figures.context_settling, table))
+        )  # fmt: skip
     return section
 
 
@@ -102,9 +104,10 @@ def skills(results: Results) -> Section:
          "the videos. The episode named is the one nearest to the group's centre. Where there are videos, they can be "
          "filtered by group, and to one that is typical of each."],
     )  # fmt: skip
+    if missing := _missing(results):
+        section.missing = missing
+        return section
     for algorithm, run in _one_run_each(results):
-        if (results.episodes["run"] == run).sum() < 3:
-            continue
         episodes, score = contexts.clusters_of(results, run)
         rows = [_cluster(number, mine) for number, mine in episodes.groupby("cluster")]
         quality = f"silhouette {score:.2f}" if score == score else "no structure that would tell two groups apart"
@@ -113,9 +116,29 @@ def skills(results: Results) -> Section:
             Table(f"{algorithm} (run {run}): {groups}, {quality}",
                   pd.DataFrame(rows).dropna(axis="columns", how="all"))
         )  # fmt: skip
-    if not section.tables:
-        section.missing = f"Left out: {HOW_TO_GET}"
     return section
+
+
+def _missing(results: Results) -> str:
+    """Returns why contexts would say nothing here, or nothing."""
+    runs = contexts.runs_with_contexts(results)
+    if not runs:
+        return HOW_TO_GET
+    mine = results.episodes[results.episodes["run"].isin(runs)].groupby("run")
+    if mine.size().min() < 3:
+        return "There are too few episodes. Three or more of each run would give it."
+    if mine[["split", "task_id"]].apply(lambda tasks: len(tasks.drop_duplicates())).max() < 2:
+        return "There is one task only, and no other that its contexts could be told from."
+    return ""
+
+
+def _colours(episodes: pd.DataFrame) -> list[pd.Series]:
+    """Returns what the contexts of one environment's episodes may be about."""
+    found = [episodes["split"]] if episodes["split"].nunique() > 1 else []
+    found += factor_values(episodes, episodes["environment"].iloc[0])[:MOST_FACTORS]
+    if episodes["skill"].notna().any():
+        found.append(episodes["skill"])
+    return [*found, episodes["return"]]
 
 
 def _cluster(number: int, mine: pd.DataFrame) -> dict[str, object]:
@@ -137,7 +160,9 @@ def _one_run_each(results: Results) -> list[tuple[str, str]]:
     """Returns each algorithm with the first of its runs that has contexts, per environment."""
     runs = contexts.runs_with_contexts(results)
     rows = results.episodes[results.episodes["run"].isin(runs)]
-    first = rows.drop_duplicates(["algorithm", "environment"])
+    first = rows.drop_duplicates(["algorithm", "environment"]).sort_values(
+        ["environment", "algorithm"], key=tables.ranks
+    )
     several = first["environment"].nunique() > 1
     names = [f"{row.algorithm}, {short(row.environment)}" if several else row.algorithm for row in first.itertuples()]
     return list(zip(names, first["run"], strict=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from .. import contexts
 from ..layout import NOTHING, Section, Video, text
 from ..results import Results
-from .common import parts
+from .common import parts, short
 
 Key = tuple[str, str, int, int]  # run, split, task and number of an episode
 
@@ -31,8 +32,8 @@ def gallery(results: Results, out: Path) -> Section:
     recorded = [video for part in parts(results) for video in part.get("videos", [])]
     there = [video for video in recorded if Path(video["file"]).is_file()]
     if not there:
-        what = "their files are gone" if recorded else "no episode was recorded"
-        section.missing = f"Left out: {what}. `rllib evaluate --video` would give it."
+        what = "Their files are gone" if recorded else "No episode was recorded"
+        section.missing = f"{what}. `rllib evaluate --video` would give them."
         return section
     section.text = [
         "Per task the best, the median and the worst episode, so failures are here too. Each is the very episode of "
@@ -41,6 +42,8 @@ def gallery(results: Results, out: Path) -> Section:
     if len(there) < len(recorded):
         section.notes = [f"{len(recorded) - len(there)} of {len(recorded)} videos are left out: their files are gone."]
     groups, typical = _groups(results, there)
+    several = results.episodes["environment"].nunique() > 1
+    there = _spread(there)
     budget = INLINE_TOTAL_BYTES
     for number, video in enumerate(there):
         file = Path(video["file"])
@@ -54,7 +57,7 @@ def gallery(results: Results, out: Path) -> Section:
         poster = Path(video["poster"]) if video.get("poster") else None
         section.videos.append(
             Video(
-                title=f"{video['algorithm']}, {video['split']} task {video['task_id']}",
+                title=_title(video, several),
                 caption=_caption(video),
                 labels=_labels(video, groups, typical),
                 source=data_uri(file, "video/mp4") if inline else beside,
@@ -73,6 +76,22 @@ def data_uri(file: Path, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
 
 
+def _spread(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns videos in an order whose beginning has something of every run and split."""
+    counts: Counter[tuple[str, str]] = Counter()
+    places = []
+    for video in videos:
+        group = (str(video["run"]), str(video["split"]))
+        places.append(counts[group])
+        counts[group] += 1
+    return [video for _, video in sorted(zip(places, videos, strict=True), key=lambda pair: pair[0])]
+
+
+def _title(video: dict[str, Any], several: bool) -> str:
+    where = f" on {short(str(video['environment']))}" if several and "environment" in video else ""
+    return f"{video['algorithm']}{where}, {video['split'].replace('_', ' ')} task {video['task_id']}"
+
+
 def _caption(video: dict[str, Any]) -> str:
     kind = f"{video['kind']} of the task, " if video.get("kind") else ""
     skill = f", skill {video['skill']}" if video.get("skill") else ""
@@ -83,6 +102,7 @@ def _labels(video: dict[str, Any], groups: dict[Key, str], typical: set[Key]) ->
     succeeded = video.get("success")
     return {
         "algorithm": str(video["algorithm"]),
+        "environment": short(str(video.get("environment", NOTHING))),
         "split": str(video["split"]),
         "task": f"{video['split']} {video['task_id']}",
         "skill": str(video.get("skill") or NOTHING),
@@ -97,8 +117,9 @@ def _groups(results: Results, there: list[dict[str, Any]]) -> tuple[dict[Key, st
     recorded = {_key(video) for video in there}
     groups: dict[Key, str] = {}
     typical: set[Key] = set()
+    filmed = {str(video["run"]) for video in there}
     for run in contexts.runs_with_contexts(results):
-        if (results.episodes["run"] == run).sum() < 3:
+        if run not in filmed or (results.episodes["run"] == run).sum() < 3:
             continue
         episodes, _ = contexts.clusters_of(results, run)
         nearest_first = episodes.sort_values("distance", kind="stable").to_dict("records")

@@ -10,10 +10,10 @@ import pandas as pd
 
 from .. import heat_maps, tables
 from ..layout import Plot, Section
+from ..names import is_oracle, order
 from ..paper import paper_cells, paper_skill_rates
 from ..results import Results
-from ..style import factor_label
-from ..task_words import neutral, with_parts
+from ..task_words import factor_label, neutral, with_parts
 from .common import is_paper, short, span
 
 PANDA = "SaMI/PandaPush-v0"
@@ -35,15 +35,16 @@ def maps(results: Results) -> Section:
         of = f"episodes of all runs, {span(cells['episodes'])} per cell" if "episodes" in cells else "as published"
         caption = f"Mean {value} on {where} ({of}){grid.restricted}; outlined: the split train."
         section.plots.append(Plot(f"map_{name}", caption, partial(heat_maps.heat_maps, cells, x, y, value)))
-        agents = list(cells["agent"].unique())
+        agents = order(cells["agent"])
         if len(agents) > 1:
-            baseline = "TESAC" if "TESAC" in agents else agents[-1]
+            others = [agent for agent in agents if not is_oracle(agent)] or agents
+            baseline = "TESAC" if "TESAC" in others else others[-1]
             caption = f"By how much each agent's mean {value} exceeds that of {baseline}, on {where}{grid.restricted}."
             draw = partial(heat_maps.heat_map_differences, cells, x, y, baseline, value)
             section.plots.append(Plot(f"map_{name}_gain", caption, draw))
     if not section.plots:
         section.missing = (
-            "Left out: no environment here has tasks that differ in two factors with two or more values each and in "
+            "No environment here has tasks that differ in two factors with two or more values each and in "
             "no other. Results of such a one (`rllib evaluate` on SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all "
             "splits) would give it."
         )
@@ -75,10 +76,7 @@ def skill_rates(results: Results) -> Section:
                  "the split train.", partial(heat_maps.panda_skills, rates, FRICTION, MASS))
         )  # fmt: skip
     if not section.plots:
-        section.missing = (
-            "Left out: no results of a Panda environment with skills. `rllib evaluate` of an agent trained on "
-            "SaMI/PandaPush-v0 would give it."
-        )
+        section.text = []  # it is of no use for other environments
     return section
 
 

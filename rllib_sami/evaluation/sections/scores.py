@@ -6,10 +6,11 @@ from functools import partial
 
 import pandas as pd
 
-from .. import figures, tables
+from .. import baselines, figures, tables
 from ..layout import NOTHING, Plot, Section, Table, text, with_interval
+from ..names import order
 from ..paper import paper_results
-from ..results import Results
+from ..results import TASK, Results
 from ..task_words import class_of, task_values
 from .common import counted, is_paper, measures, parts, span, unit_in_words, without_only_environment
 
@@ -18,15 +19,19 @@ BOOTSTRAP = " with 95 % stratified bootstrap intervals over runs"
 
 def splits(results: Results) -> Section:
     """IQM bars per split, and every aggregate, comparison and test behind them."""
+    several = results.episodes["split"].nunique() > 1
     section = Section(
         "splits",
-        "Generalisation by split",
+        "Generalisation by split" if several else "Scores",
         ["The interquartile mean (IQM) leaves out the best and the worst quarter of all runs and tasks: it is as "
-         "robust as a median and wastes less. The step from the training tasks outwards is the generalisation gap."],
+         "robust as a median and wastes less."
+         + several * " The step from the training tasks outwards is the generalisation gap."],
     )  # fmt: skip
     for value in measures(results):
         table = tables.per_split(results.episodes, value)
         unit = table["normalised_by"].iloc[0]
+        raw = unit.startswith("nothing")  # baselines are not known per task, so not in units of a reference
+        levels = baselines.levels(results.episodes if raw else results.episodes.iloc[:0], parts(results), value)
         intervals = BOOTSTRAP if table["low"].notna().any() else ""
         runs, tasks = (span(table[name]) for name in ("runs", "tasks"))
         where = " of all environments together" if tables.ALL_ENVIRONMENTS in set(table["environment"]) else ""
@@ -34,11 +39,13 @@ def splits(results: Results) -> Section:
             Plot(
                 f"iqm_{value}",
                 f"IQM of the {value} per split{intervals} (n = {counted(runs, 'run')} per agent on "
-                f"{counted(tasks, 'task')} per split{where}). {unit_in_words(unit)}",
-                partial(figures.iqm_bars, table),
+                f"{counted(tasks, 'task')} per split{where}). {unit_in_words(unit)}"
+                + bool(len(levels))
+                * f" Lines: the means of {_listed(levels['baseline'])}, measured beforehand.",
+                partial(figures.iqm_bars, table, levels=levels),
             )
         )
-        section.tables.append(Table(f"{value.capitalize()}: aggregates{intervals}", _aggregates(table)))
+        section.tables.append(Table(f"{value.capitalize()}: aggregates{intervals}", _aggregates(table, levels)))
         section.missing = _single_runs(table)
         improvements = tables.improvements(results.episodes, value)
         if len(improvements):
@@ -65,6 +72,9 @@ def profiles(results: Results) -> Section:
         ["How many runs reach a score, for every score: a curve above another at all scores is better without "
          "qualification; curves that cross say that one agent is better on some tasks only."],
     )  # fmt: skip
+    if tables.agents(results.episodes).nunique() == 1:
+        section.missing = "There is one agent only, and nothing to compare it with. Results of others would give them."
+        return section
     for value in measures(results):
         table = tables.profiles(results.episodes, value)
         section.plots.append(
@@ -82,6 +92,9 @@ def profiles(results: Results) -> Section:
 def tasks(results: Results) -> Section:
     """Means per task, and beside the paper's per split."""
     section = Section("tasks", "Task by task")
+    if results.episodes.drop_duplicates(TASK)["environment"].is_unique and not is_paper(results):
+        section.missing = "There is one task only. Its mean is among the scores."
+        return section
     values = task_values(results.episodes)
     for value in measures(results):
         table = tables.per_task(results.episodes, value)
@@ -89,6 +102,7 @@ def tasks(results: Results) -> Section:
         cell = [with_interval(*row) for row in table[["mean", "low", "high"]].itertuples(index=False)]
         wide = table.assign(cell=cell).pivot(index=["environment", "split", "task_id"], columns="agent", values="cell")
         wide = wide.reindex(pd.MultiIndex.from_frame(table[wide.index.names].drop_duplicates())).fillna(NOTHING)
+        wide = wide[order(wide.columns)]
         front = wide.index.to_frame(index=False)
         front.insert(3, "values", [values.get(tuple(key), "") for key in front.itertuples(index=False)])
         if not front["values"].any():
@@ -169,12 +183,21 @@ def _single_runs(table: pd.DataFrame) -> str:
     )
 
 
-def _aggregates(table: pd.DataFrame) -> pd.DataFrame:
+def _aggregates(table: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per agent and split, and after them one for each level there."""
     cells = [with_interval(*row) for row in table[["estimate", "low", "high"]].itertuples(index=False)]
     keys = ["environment", "split", "agent"]
     wide = table.assign(cell=cells).pivot(index=keys, columns="statistic", values="cell")
-    wide = wide.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))[table["statistic"].unique()]
-    return without_only_environment(wide.reset_index())
+    wide = wide.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))[
+        table["statistic"].unique()
+    ].reset_index()
+    below = levels.rename(columns={"baseline": "agent"}).merge(wide[keys[:2]].drop_duplicates())
+    wide = pd.concat([wide, below.assign(mean=below["mean"].map(text))], ignore_index=True).fillna(NOTHING)
+    return without_only_environment(wide.sort_values(keys[:2], key=tables.ranks, kind="stable"))
+
+
+def _listed(names: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(names))
 
 
 def _improvements(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from .. import figures, tables
+from .. import baselines, figures, tables
 from ..layout import Plot, Section, Table
 from ..mutual_information import gaussian_sweep
 from ..progress import PROGRESS_FILE, read_progress
 from ..results import Results
 from .common import counted, is_paper, parts, short, without_only_environment
+
+MOST_ROWS = 12  # of a table that is not folded
 
 
 def runs(results: Results) -> Section:
@@ -34,11 +36,12 @@ def runs(results: Results) -> Section:
                 f"{' ' if section.missing else ''}Runs on {environment} were not trained equally long (environment "
                 f"steps: {each}): differences between agents may come from that alone."
             )
+    table = table.sort_values(["environment", "agent"], key=tables.ranks, kind="stable")
     names = {"seed": "training seed", "env_steps": "trained for (environment steps)"}
     shown = without_only_environment(table).rename(columns=names)
     shown[list(names.values())] = shown[list(names.values())].astype(object).replace(-1, "unknown")
     section.tables.append(
-        Table(f"{counted(str(len(table)), 'run')}, with fixed weights", shown, folded=len(table) > 12)
+        Table(f"{counted(str(len(table)), 'run')}, with fixed weights", shown, folded=len(table) > MOST_ROWS)
     )
     return section
 
@@ -66,7 +69,9 @@ def learning_curves(results: Results) -> Section:
             number, agents = drawn["run"].nunique(), drawn["agent"].nunique()
             of = f"on {environment} ({counted(str(number), 'run')})"
             of += ": thin lines are runs, thick ones an agent's mean" if number > agents else ""
-            section.plots.append(Plot(name, f"{caption} {of}.", partial(figures.learning_curves, mine, x, y)))
+            levels = _levels(results, str(environment), y)
+            draw = partial(figures.learning_curves, mine, x, y, levels)
+            section.plots.append(Plot(name, f"{caption} {of}.", draw))
     silent = progress.groupby("run")["return_mean"].count()
     without |= dict.fromkeys(silent.index[silent == 0], "no training episode was finished")
     reasons = [f"{reason} ({_some(runs)})" for reason, runs in _by_reason(without).items()]
@@ -74,7 +79,7 @@ def learning_curves(results: Results) -> Section:
         section.notes = [f"Left out: {reason}." for reason in reasons]
     else:
         section.missing = (
-            f"Left out: {'; '.join(reasons)}. Results of checkpoints inside a folder of `rllib train`, with its "
+            f"There is {'; '.join(reasons)}. Results of checkpoints inside a folder of `rllib train`, with its "
             f"{PROGRESS_FILE}, after at least one finished episode, would give it."
         )
     return section
@@ -90,19 +95,19 @@ def information(results: Results) -> Section:
          "much information there is."],
     )  # fmt: skip
     progress, without = _progress(results)
-    if progress["sance_bound"].notna().any():
-        section.plots.append(
-            Plot("bound_in_training", "SaNCE bound (nats) during training over environment steps, beside log K: thin "
-                 "lines are runs, thick ones an agent's mean.", partial(figures.bound_in_training, progress))
-        )  # fmt: skip
-    else:
-        reasons = list(_by_reason(without))
-        if len(progress):
-            reasons.append(f"no bound in the {PROGRESS_FILE} of {', '.join(progress['run'].unique())}")
-        section.missing = (
-            f"The bound during training is left out: {'; '.join(reasons)}. Runs of SaCCM, SaTESAC or CCM inside a "
-            "folder of `rllib train`, trained for at least one update, would give it."
+    if not progress["sance_bound"].notna().any():
+        reasons = (
+            [f"no bound in the {PROGRESS_FILE} of {_some(list(progress['run'].unique()))}"] if len(progress) else []
         )
+        section.missing = (
+            f"There is {'; '.join([*_by_reason(without), *reasons])}. Runs of SaCCM, SaTESAC or CCM inside a folder of "
+            "`rllib train`, trained for at least one update, would give it."
+        )
+        return section
+    section.plots.append(
+        Plot("bound_in_training", "SaNCE bound (nats) during training over environment steps, beside log K: thin "
+             "lines are runs, thick ones an agent's mean.", partial(figures.bound_in_training, progress))
+    )  # fmt: skip
     sweep = gaussian_sweep()
     section.plots.append(
         Plot("bound_versus_keys", "The same estimator on pairs of 8-dimensional Gaussians whose mutual information is "
@@ -116,20 +121,38 @@ def information(results: Results) -> Section:
 def provenance(results: Results) -> Section:
     """Where everything comes from."""
     section = Section("provenance", "Provenance")
-    for number, part in enumerate(parts(results)):
-        of_part = f", part {number + 1}" if len(parts(results)) > 1 else ""
-        lists = {key: value for key, value in part.items() if _is_table(value) and key != "videos"}
-        rows = [row for key, value in part.items() if key not in (*lists, "videos") for row in _flat(key, value)]
-        if rows:
-            title = f"Where the results come from{of_part}"
-            section.tables.append(Table(title, pd.DataFrame(rows, columns=["what", "value"])))
-        for key, value in lists.items():
-            section.tables.append(Table(_words(key).capitalize() + of_part, pd.DataFrame(value).rename(columns=_words)))
+    every = parts(results)
+    lists = dict.fromkeys(key for part in every for key, value in part.items() if _is_table(value) and key != "videos")
+    plain = pd.DataFrame(
+        [
+            dict(row for key, value in part.items() if key not in (*lists, "videos") for row in _flat(key, value))
+            for part in every
+        ]
+    )
+    same = [name for name in plain if plain[name].nunique(dropna=False) == 1]
+    if same:
+        rows = pd.DataFrame({"what": same, "value": plain[same].iloc[0].to_list()})
+        section.tables.append(Table("Where the results come from", rows))
+    if len(same) < plain.shape[1]:
+        caption = f"What differs between the {len(every)} evaluations"
+        section.tables.append(Table(caption, plain.drop(columns=same), folded=True))
+    for key in lists:
+        rows = pd.concat([pd.DataFrame(part[key]) for part in every if _is_table(part.get(key))], ignore_index=True)
+        section.tables.append(
+            Table(_words(key).capitalize(), rows.rename(columns=_words), folded=len(rows) > MOST_ROWS)
+        )
     if not section.tables:
         section.missing = (
-            "Left out: the results say nothing of where they come from. Those that `rllib evaluate --out` writes do."
+            "The results say nothing of where they come from. Those that `rllib evaluate --out` writes do."
         )
     return section
+
+
+def _levels(results: Results, environment: str, column: str) -> pd.DataFrame:
+    """Returns what the curve of a split's column is read by."""
+    what, _, split = column.partition("_mean_") if column.startswith("return") else column.partition("_rate_")
+    episodes = results.episodes[results.episodes["environment"] == environment]
+    return baselines.levels(episodes[episodes["split"] == split], parts(results), what)
 
 
 def _progress(results: Results) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -31,20 +31,34 @@ document.addEventListener("DOMContentLoaded", () => {
   }, { rootMargin: "0px 0px -75% 0px" });
   for (const id of links.keys()) reader.observe(document.getElementById(id));
 
-  // The gallery: every filter must fit.
+  // The gallery: every filter must fit, and so many are shown at once.
   const gallery = document.querySelector(".gallery");
   if (!gallery) return;
   const filters = [...document.querySelectorAll(".filters select")];
+  const folded = document.getElementById("more-videos");
+  const more = document.getElementById("show-more");
+  if (folded) {
+    gallery.append(...folded.querySelectorAll("figure"));
+    folded.remove();
+  }
   const videos = [...gallery.children];
+  const step = more ? Number(more.dataset.step) : videos.length;
+  let most = step;
   const filter = () => {
-    let shown = 0;
+    let fitting = 0;
     for (const video of videos) {
-      video.hidden = filters.some((select) => select.value && video.dataset[select.name] !== select.value);
+      const fits = filters.every((select) => !select.value || video.dataset[select.name] === select.value);
+      fitting += fits;
+      video.hidden = !fits || fitting > most;
       if (video.hidden) video.querySelector("video").pause();
-      shown += !video.hidden;
     }
+    const shown = Math.min(fitting, most);
     document.getElementById("shown").textContent = `${shown} of ${videos.length} videos`;
+    if (!more) return;
+    more.hidden = shown === fitting;
+    more.textContent = `Show ${Math.min(step, fitting - shown)} more`;
   };
-  for (const select of filters) select.addEventListener("change", filter);
+  for (const select of filters) select.addEventListener("change", () => { most = step; filter(); });
+  if (more) more.addEventListener("click", () => { most += step; filter(); });
   filter();
 });

@@ -22,6 +22,8 @@ CHROMIUM = next(
 )
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")]
 
+EACH = 10  # videos of each of two splits
+
 
 def _record(file, size, seed):
     """Writes one second of noise as H.264: large if the frames are."""
@@ -40,10 +42,11 @@ def page_file(tmp_path_factory):
     for number, (split, success, size) in enumerate([("train", True, (64, 48)), ("extreme", False, (400, 300))]):
         file = folder / f"{split}.mp4"
         _record(file, size, number)
-        videos.append(
-            {"run": "SaCCM seed 0", "algorithm": "SaCCM", "split": split, "task_id": 0, "episode": 0, "kind": "best",
+        videos += [
+            {"run": "SaCCM seed 0", "algorithm": "SaCCM", "split": split, "task_id": task, "episode": 0, "kind": "best",
              "return": 1.0, "success": success, "skill": "flip", "file": str(file)}
-        )  # fmt: skip
+            for task in range(EACH)
+        ]  # fmt: skip
     results = cheetah()
     results.provenance["videos"] = videos
     return report(results, folder / "report")
@@ -62,8 +65,9 @@ def open_page(browser, page_file):
     """Opens the page offline; afterwards fails on any error or any request that left the machine."""
     opened, complaints = [], []
 
-    def open_page(width=1280, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    def open_page(width=1280, scheme="light", scripts=True):
+        size = {"width": width, "height": 900}
+        context = browser.new_context(viewport=size, color_scheme=scheme, offline=True, java_script_enabled=scripts)
         opened.append(context)
         page = context.new_page()
         page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
@@ -87,7 +91,7 @@ def test_page_fits_and_shows_each_figure_once(open_page, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("html").get_attribute("data-theme") == scheme
     figures = page.locator("figure.plot").count()
-    assert figures > 10
+    assert figures > 6
     assert page.locator(f"img.for-{scheme}:visible").count() == figures
     assert page.locator("figure.plot img:visible").count() == figures
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 100)")
@@ -113,7 +117,7 @@ def test_theme_can_be_switched(open_page):
 def test_contents_lead_to_every_section(open_page):
     page = open_page()
     links = page.locator("nav a")
-    assert links.count() == page.locator("main section").count() == 13
+    assert links.count() == page.locator("main section").count() == 10
     links.last.click()
     page.wait_for_function("() => document.querySelector('#provenance').getBoundingClientRect().top < innerHeight")
 
@@ -137,15 +141,42 @@ def test_videos_play(open_page):
         )
 
 
-def test_gallery_can_be_filtered(open_page):
+def test_gallery_shows_twelve_at_once_and_can_be_filtered(open_page):
     page = open_page()
-    shown = page.locator("#shown")
-    assert shown.inner_text() == "2 of 2 videos"
+    shown, visible = page.locator("#shown"), page.locator(".gallery figure:visible")
+    assert shown.inner_text() == "12 of 20 videos"
+    assert visible.count() == 12
+    page.click("text=Show 8 more")
+    assert (visible.count(), page.locator("#show-more").is_visible()) == (20, False)
     page.select_option("select[name=split]", "extreme")
-    assert shown.inner_text() == "1 of 2 videos"
-    assert page.locator(".gallery figure:visible").count() == 1
-    assert "failure" in page.locator(".gallery figure:visible").inner_text()
+    assert shown.inner_text() == "10 of 20 videos"
+    assert visible.count() == 10
+    assert "failure" in visible.first.inner_text()
     page.select_option("select[name=success]", "success")
-    assert shown.inner_text() == "0 of 2 videos"
+    assert shown.inner_text() == "0 of 20 videos"
     page.select_option("select[name=split]", "")
-    assert shown.inner_text() == "1 of 2 videos"
+    assert shown.inner_text() == "10 of 20 videos"
+    page.select_option("select[name=success]", "")
+    assert shown.inner_text() == "12 of 20 videos"
+
+
+def test_without_scripts_the_rest_of_the_videos_is_folded(open_page):
+    page = open_page(scripts=False)
+    assert page.locator(".gallery figure:visible").count() == 12
+    page.click("text=8 more videos")
+    assert page.locator(".gallery figure:visible").count() == 20
+
+
+def test_tables_scroll_inside_their_boxes_on_a_phone(open_page):
+    page = open_page(width=390)
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll("table")].filter((table) => table.offsetParent).map((table) => {
+            const box = table.closest(".scroll");
+            box.scrollLeft = 1e6;
+            return [table.offsetWidth > box.clientWidth, box.scrollLeft > 0, box.getBoundingClientRect().right];
+        })"""
+    )
+    assert any(wide for wide, *_ in boxes)
+    for wide, scrolled, right in boxes:
+        assert wide == scrolled
+        assert right <= 390
