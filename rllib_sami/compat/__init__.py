@@ -32,7 +32,7 @@ from .configs import (
     present_name,
     user_model_config,
 )
-from .environments import env_creator, is_registered, may_be_made, registered_creator, runner_spaces
+from .environments import class_path, env_creator, is_registered, may_be_made, registered_creator, runner_spaces
 from .evaluation import call_on_runners, freeze_statistics
 from .learners import (
     acting_weights,
@@ -89,6 +89,7 @@ __all__ = [
     "call_on_runners",
     "changed_model",
     "checkpoint_constructor",
+    "class_path",
     "component_state",
     "default_of",
     "env_creator",

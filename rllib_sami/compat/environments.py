@@ -3,6 +3,7 @@
 Touches Tune's registry (``_global_registry``), ``EnvContext`` and the keys of an env runner's spaces.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,21 @@ from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from ..envs.registration import ENVIRONMENTS, make
 from .configs import load_class
+
+
+def class_path(env: str) -> str:
+    """An environment's ``"module:Name"`` as the dotted path that RLlib imports; any other name as it is.
+
+    So is one that Gymnasium knows, or that there is not.
+    """
+    module, colon, name = env.partition(":")
+    if not colon or is_registered(env) or name in gym.registry:
+        return env
+    try:
+        imported = importlib.import_module(module)  # which may register the name with Gymnasium
+    except Exception:  # whatever it raises is told where the environment is made
+        return env
+    return f"{module}.{name}" if name not in gym.registry and hasattr(imported, name) else env
 
 
 def may_be_made(env: str) -> bool:
@@ -47,6 +63,7 @@ def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callab
             return lambda: creator(context)
         if env.rpartition(":")[2] in ENVIRONMENTS:  # that registry is emptied as Ray shuts down
             return lambda: make(env, **context)
+        env = class_path(env)
         if ":" in env or env in gym.registry:
             return lambda: gym.make(env, **context)
         env = load_class(
