@@ -134,6 +134,7 @@ def check_environment(env: Any, place: str) -> None:
         )
     if "." in env and "/" not in env:
         _check_maker(_import(env, place, "environment"), env, place)
+        compat.register_class_path(env)
         return
     raise UserError(f"{place}: unknown environment '{env}'. {_environment_hint(env)}")
 

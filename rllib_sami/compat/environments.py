@@ -3,6 +3,7 @@
 Touches Tune's registry (``_global_registry``), ``EnvContext`` and the keys of an env runner's spaces.
 """
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
-from ray.tune.registry import ENV_CREATOR, _global_registry
+from ray.tune.registry import ENV_CREATOR, _global_registry, register_env
 
 from ..envs.registration import ENVIRONMENTS, make
 from .configs import load_class
@@ -31,6 +32,15 @@ def class_path(env: str) -> str:
     except Exception:  # whatever it raises is told where the environment is made
         return env
     return f"{module}.{name}" if name not in gym.registry and hasattr(imported, name) else env
+
+
+def register_class_path(path: str) -> None:
+    """Registers a dotted path under its own name: RLlib's env runners look for no classes."""
+    register_env(path, functools.partial(_make_by_path, path))
+
+
+def _make_by_path(path: str, context: EnvContext) -> gym.Env:
+    return load_class(path, "env")(context)
 
 
 def may_be_made(env: str) -> bool:
@@ -69,8 +79,9 @@ def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callab
         env = load_class(
             env,
             "env",
-            "It is no name in RLlib's registry either (`ray.tune.register_env`), nor a Gymnasium id; the environments "
-            "of this package are listed by `rllib envs`.",
+            "A class of your own must be in a module of the current folder, or installed. It is no name in RLlib's "
+            "registry either (`ray.tune.register_env`), nor a Gymnasium id; `rllib envs` lists those of "
+            "this package.",
         )
     return lambda: env(context)
 
