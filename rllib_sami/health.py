@@ -1,8 +1,8 @@
 """What to look at when an agent does not learn: contrasts at chance, contexts that are equal or of no use.
 
 A contrast or contexts may look like that for a while at the beginning, so all but the last is counted in encoder
-updates in a row; ``PATIENCE`` of them are a warning. On the environments of docs/results.md the contrasts between tasks
-that succeed leave chance within 700.
+updates in a row; ``PATIENCE`` of them are a warning. In the runs of docs/results.md contrasts between tasks leave
+chance within 700 where contexts then tell tasks apart (HalfCheetah's, which stays weak, within 2,000).
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
-"""What is told while Tune runs, beside the live table: what is about to take long, and what hinders learning."""
+"""What is told while Tune runs, beside the live table: what is about to take long."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import click
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from rllib_sami import health
 from rllib_sami.cli.steps import doing
 
 
@@ -40,22 +38,3 @@ class Announcements(Callback):
         if what not in self._said:
             self._said.add(what)
             doing(what)
-
-
-class HealthWarnings(Callback):
-    """Warns once for each symptom of a trial: what its own process logs is shown with -v only."""
-
-    def __init__(self) -> None:
-        self._said: set[tuple[str, str]] = set()
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Looks at how long the symptoms have lasted."""
-        counts = result.get(health.HEALTH) or {}
-        for name in health.symptoms(counts):
-            if (trial.trial_id, name) not in self._said:
-                self._said.add((trial.trial_id, name))
-                which = f"{trial}: " if len(trials) > 1 else ""
-                learned = result.get("learners", {}).get("default_policy", {})
-                click.echo(f"Warning: {which}{health.warning(name, counts[name], learned)}", err=True)

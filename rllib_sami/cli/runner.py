@@ -149,7 +149,7 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     from ray import tune
     from ray.tune.experiment import Experiment as TuneExperiment
 
-    from rllib_sami.cli.announcements import Announcements, HealthWarnings
+    from rllib_sami.cli.announcements import Announcements
     from rllib_sami.cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
     from rllib_sami.cli.logs import CsvLog, JsonLog
     from rllib_sami.cli.progress import Progress
@@ -197,7 +197,6 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
                 callbacks=[
                     progress,
                     MissingMetrics(plan.stop),
-                    HealthWarnings(),
                     Announcements(settings),
                     CsvLog(),
                     JsonLog(),

@@ -24,8 +24,12 @@ _AT_MOST = {
     "evaluation_duration": 2,
     "evaluation_num_env_runners": 0,
 }
-# What evaluates beside training needs runners of its own.
-_TOGETHER = {"evaluation_parallel_to_training", "evaluation_num_env_runners"}
+# Where the command line gives one, both stand: evaluation beside training needs runners of its own, and one number
+# divides the other.
+_TOGETHER = (
+    {"evaluation_parallel_to_training", "evaluation_num_env_runners"},
+    {"updates_per_batch", "contrast_interval"},
+)
 
 
 def smoke_name(name: str) -> str:
@@ -38,8 +42,7 @@ def shrink(plan: Plan) -> Plan:
     schema = ConfigSchema.of(plan.algorithm)
     config: dict[str, Any] = dict(plan.config)
     given = set(plan.given.get("config", {}))
-    if _TOGETHER & given:
-        given |= _TOGETHER
+    given = given.union(*(pair for pair in _TOGETHER if pair & given))
     for key, most in _AT_MOST.items():
         if key in schema.keys and key not in given:
             value = config.get(key, schema.defaults.get(key))
@@ -47,7 +50,7 @@ def shrink(plan: Plan) -> Plan:
                 config[key] = most
     if "evaluation_parallel_to_training" in schema.keys - given:
         config["evaluation_parallel_to_training"] = False  # that takes evaluation runners, of which there are none here
-    stop = plan.stop if "stop" in plan.given else {"training_iteration": ITERATIONS}
+    stop: dict[str, float] = plan.stop if "stop" in plan.given else {"training_iteration": ITERATIONS}
     # In so few iterations a scheduler looks at its own times.
     search = replace(plan.search, arguments={})
     return replace(with_config(plan, config), search=search, name=smoke_name(plan.name), stop=stop)

@@ -52,7 +52,7 @@ def run_options(command: Callable) -> Callable:
         click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings and worker output; -vv more, "
                      "with tracebacks."),
     ]  # fmt: skip
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed([*options, quiet_option]), command)
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), quiet_option(command))
 
 
 _ALGO = click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Algorithm: SaCCM, SAC, or a class path.")

@@ -215,6 +215,10 @@ def test_smoke_leaves_what_the_command_line_says():
     assert (small.config["num_env_runners"], small.config["evaluation_num_env_runners"]) == (2, 1)
     assert small.config["evaluation_parallel_to_training"] is True
     assert small.config["evaluation_duration"] == 2
+    given = {"config": {"contrast_interval": 8}}
+    small = shrink(replace(plan(run="CCM", env="SaMI/Pendulum-v0", config=given["config"]), given=given))
+    assert small.config["contrast_interval"] == 8
+    assert "updates_per_batch" not in small.config
 
 
 def test_a_smoke_run_waits_for_an_episode_but_not_for_ever():
