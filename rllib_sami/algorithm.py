@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -269,6 +269,10 @@ class SaMIConfig(ContextConfig):
         return super()._model_config_auto_includes | {
             key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__
         }
+
+    @override(ContextConfig)
+    def encoder_updates(self, learned: Mapping[str, Any]) -> float:
+        return learned.get(NUM_UPDATES_LIFETIME, 0) / self.contrast_interval
 
     @property
     def can_evaluate_splits(self) -> bool:

@@ -1,5 +1,6 @@
 """What this package's algorithms share, whatever they build on: settings of the contrast, mistakes refused early."""
 
+import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,11 @@ from .config_names import check_arguments, check_keys, refuse
 from .core.contrast import BOUNDS_OF_BOTH, CONTRAST_METRICS
 from .env_values import TaskIdRule
 from .environment_checks import check_environment
+from .health import HEALTH, Health, symptoms, warning
 from .mapped_settings import adopt, in_our_terms
 from .unused_settings import refusals, warn_of_unused
+
+logger = logging.getLogger(__name__)
 
 
 class ContextConfig(AlgorithmConfig):
@@ -182,6 +186,8 @@ class ContextConfig(AlgorithmConfig):
         }
         return super().get_state() | meant
 
+    tells_context_std: ClassVar[bool] = True  # whether its learner does
+
     def reads_task_ids(self) -> bool:
         """Whether the environment's ``task_id`` means anything to the algorithm, so that a wrong one is an error."""
         return True
@@ -214,6 +220,10 @@ class ContextConfig(AlgorithmConfig):
         both = self.pairing == "skill_task"  # only then each has a bound of its own
         return [name for name in CONTRAST_METRICS if self.has_contrast and (both or name not in BOUNDS_OF_BOTH)]
 
+    def encoder_updates(self, learned: Mapping[str, Any]) -> float:
+        """Gradient updates of the context encoder so far, by the learner's metrics; 0 where they do not tell."""
+        return 0
+
 
 class CheckedAlgorithm(Algorithm):
     """Looks at environment and checkpoints first; mixed into an algorithm, before it."""
@@ -227,6 +237,10 @@ class CheckedAlgorithm(Algorithm):
         check_environment(config)  # before any worker starts
         self._last_episodes = compat.episode_statistics([], [])
         super().setup(config)
+        config = self.config
+        pairing = config.pairing if config.has_contrast else None
+        self._health = Health(pairing, config.context_dim, config.normalize_context, config.tells_context_std)
+        self._warned: set[str] = set()
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
@@ -235,7 +249,16 @@ class CheckedAlgorithm(Algorithm):
         # Where no episode has ended, RLlib's own env runner reports NaN: those before it stand.
         self._last_episodes = compat.newest_episodes(results, self._last_episodes)
         results[compat.ENV_RUNNER_RESULTS].update(self._last_episodes)
-        return results
+        return results | self._look_after_health(results[compat.LEARNER_RESULTS][compat.DEFAULT_MODULE_ID])
+
+    def _look_after_health(self, learned: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+        """Warns once of each symptom that has lasted for long; returns what the result says of them."""
+        counts = self._health.look(learned, self.config.encoder_updates(learned))
+        for name in symptoms(counts):
+            if name not in self._warned:
+                self._warned.add(name)
+                logger.warning("%s", warning(name, counts[name], learned))
+        return {HEALTH: counts} if counts else {}
 
     def _metrics_to_come(self) -> dict[str, Any]:
         """What results have until there is something to report."""

@@ -1,8 +1,8 @@
 """``SaPPO``: RLlib's PPO with a context encoder and the contrastive loss."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from ray.rllib.algorithms.algorithm_config import NotProvided
@@ -166,6 +166,12 @@ class SaPPOConfig(ContextConfig, PPOConfig):
     @override(ContextConfig)
     def trains_memory(self) -> bool:
         return bool(self.encoder_ppo_gradient)
+
+    tells_context_std: ClassVar[bool] = False
+
+    @override(ContextConfig)
+    def encoder_updates(self, learned: Mapping[str, Any]) -> float:
+        return learned.get("num_module_steps_trained_lifetime", 0) / self.minibatch_size
 
     @override(PPOConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

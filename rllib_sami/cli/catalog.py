@@ -98,6 +98,15 @@ def our_environments() -> dict[str, Any]:
     return dict(ENVIRONMENTS)
 
 
+def as_class_path(env: Any) -> Any:
+    """Returns ``env`` with each `module:Name`, in a search space too, as the dotted path that RLlib imports."""
+    if isinstance(env, dict):
+        return {key: as_class_path(value) for key, value in env.items()}
+    if isinstance(env, list):
+        return [as_class_path(value) for value in env]
+    return compat.class_path(env) if isinstance(env, str) else env
+
+
 def check_environment(env: Any, place: str) -> None:
     """Raises a UserError if RLlib could not make ``env`` (an id, a class path, or a class)."""
     if isinstance(env, type):
@@ -112,14 +121,45 @@ def check_environment(env: Any, place: str) -> None:
         module, _, inner = env.partition(":")
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            raise UserError(f"{place}: environment '{env}': module '{module}' cannot be imported: {error}.") from error
+        except Exception as error:  # whatever the user's code raises
+            raise UserError(
+                f"{place}: environment '{env}': module '{module}' cannot be imported: {one_line(error)}. Write "
+                "my_module:MyEnv for a class in my_module.py, in this folder or installed."
+            ) from error
         if inner in gymnasium.registry:
             return
-    elif "." in env and "/" not in env:
-        _import(env, place, "environment")
+        raise UserError(
+            f"{place}: environment '{env}': module '{module}' has no '{inner}', and registers no such Gymnasium id. "
+            f"{did_you_mean(inner, _environments_in(module), 30)}".strip()
+        )
+    if "." in env and "/" not in env:
+        _check_maker(_import(env, place, "environment"), env, place)
+        compat.register_class_path(env)
         return
     raise UserError(f"{place}: unknown environment '{env}'. {_environment_hint(env)}")
+
+
+def _environments_in(module: str) -> list[str]:
+    import gymnasium
+
+    members = vars(importlib.import_module(module)).items()
+    return [name for name, value in members if isinstance(value, type) and issubclass(value, gymnasium.Env)]
+
+
+def _check_maker(maker: Any, env: str, place: str) -> None:
+    """Refuses what makes no environment, as far as that can be told without calling it."""
+    import gymnasium
+
+    if isinstance(maker, type) and not issubclass(maker, gymnasium.Env | gymnasium.vector.VectorEnv):
+        raise UserError(
+            f"{place}: environment '{env}' is a class that does not derive from gymnasium.Env: write "
+            f"class {maker.__name__}(gymnasium.Env)."
+        )
+    if not callable(maker):
+        raise UserError(
+            f"{place}: environment '{env}' is a {type(maker).__name__}, but must be a gymnasium.Env class, or a "
+            "function that takes env_config and returns an environment."
+        )
 
 
 def try_environment(env: Any, env_config: Any, place: str) -> None:
@@ -180,7 +220,7 @@ def _environment_hint(env: str) -> str:
         for part in (
             f"Did you mean '{close}'?" if close else "",
             f"Ours: {', '.join(ours)}.",
-            "Gymnasium's ids and class paths (my_package.envs.MyEnv) work too; `rllib envs` shows ours.",
+            "Gymnasium's ids and classes of your own (my_package.envs:MyEnv) work too; `rllib envs` shows ours.",
         )
         if part
     )
@@ -190,5 +230,5 @@ def _import(path: str, place: str, what: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{place}: {what} '{path}' cannot be imported: {error}.") from error
+    except Exception as error:  # whatever the user's code raises
+        raise UserError(f"{place}: {what} '{path}' cannot be imported: {one_line(error)}.") from error

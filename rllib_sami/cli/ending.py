@@ -16,7 +16,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
 from rllib_sami.cli.folders import Run
-from rllib_sami.cli.stop import has, is_due, reached, similar
+from rllib_sami.cli.stop import EPISODES, has, is_due, lookup, reached, similar
 
 ONE_REQUEST_S = 1.0  # signals within so long are one: `timeout` sends SIGTERM to its command and to the group it is in
 
@@ -29,12 +29,14 @@ class MetricStopper(Stopper):
     Args:
         stop: Metric to threshold.
         time_budget_s: Seconds from now.
+        episode_within: Iterations that the criteria wait for the end of a first episode.
     """
 
     current: MetricStopper | None = None
 
-    def __init__(self, stop: dict[str, float], time_budget_s: float | None = None):
+    def __init__(self, stop: dict[str, float], time_budget_s: float | None = None, episode_within: int = 0):
         self._stop = stop
+        self._episode_within = episode_within
         self._end = None if time_budget_s is None else time.monotonic() + time_budget_s
         MetricStopper.current = self
 
@@ -44,7 +46,10 @@ class MetricStopper(Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Returns whether the trial is done."""
-        return self.out_of_time() or reached(result, self._stop) is not None
+        if self.out_of_time():
+            return True
+        waits = result.get("training_iteration", 0) < self._episode_within and not lookup(result, EPISODES)
+        return not waits and reached(result, self._stop) is not None
 
     def out_of_time(self) -> bool:
         """Returns whether the time budget is used up."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.steps import doing, loading, quiet_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +48,10 @@ _NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success",
 @click.option("--sample-timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="After this "
               "long without an episode's end there is a warning. What hangs or never ends is stopped later.  [default: "
               "evaluation_sample_timeout_s of the checkpoint]")  # fmt: skip
+@click.option("--compare-zero/--no-compare-zero", "compare", default=True, help="Play the first split again with zeros "
+              "in place of the contexts, to see whether they are of use.  [default: yes]")  # fmt: skip
 @click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings; -vv tracebacks too.")
+@quiet_option
 @click.pass_obj
 def evaluate(
     command: list[str] | None,
@@ -61,6 +67,7 @@ def evaluate(
     context: str,
     env: str | None,
     sample_timeout_s: float | None,
+    compare: bool,
     verbosity: int,
 ) -> None:
     """Play every task with trained agents and print their returns.
@@ -69,6 +76,7 @@ def evaluate(
     trial); plain files are passed over. Agents act deterministically and learn nothing; all of them play the same
     episodes. In the table, ± std is over the episodes of a row, and steps are theirs on average.
     """
+    loading()
     from rllib_sami.cli import catalog
 
     if video and out is None:
@@ -79,28 +87,38 @@ def evaluate(
         _check_folder(out.expanduser(), None if overwrite else words)
     catalog.prepare(verbosity)
     if env is not None:
+        env = catalog.as_class_path(env)
         catalog.check_environment(env, "--env")
     from rllib_sami.evaluation.play import evaluate as play
     from rllib_sami.evaluation.processes import WorkersLostError
     from rllib_sami.faults import EnvironmentFaultError
 
+    def tell(results: Results) -> None:
+        _say(results)
+        if compare and context == "learned":
+            _say_gains(results, again)
+
+    again = functools.partial(
+        play,
+        episodes=episodes,
+        seed=seed,
+        workers=workers,
+        explore=explore,
+        env=env,
+        sample_timeout_s=sample_timeout_s,
+        say=doing,
+    )
     try:
-        results = play(
+        results = again(
             checkpoints,
             splits=splits or None,
-            episodes=episodes,
-            seed=seed,
-            workers=workers,
-            explore=explore,
             context=context,
             video=out / "videos" if video and out is not None else None,
-            env=env,
-            sample_timeout_s=sample_timeout_s,
+            on_results=tell,
         )
     except (ValueError, EnvironmentFaultError, WorkersLostError) as error:
         raise UserError(f"evaluate: {one_line(error)}") from error
     results.provenance["command"] = shlex.join(words)
-    _say(results)
     if out is not None:
         try:
             results.save(out)
@@ -191,7 +209,10 @@ def _say(results: Results) -> None:
         names = provenance["task_names"].get(environment)
         click.echo(f"{checkpoint['algorithm']} on {environment}, {checkpoint['path']}")
         table = _with_factors(summarise(mine), mine)
-        table["task_id"] = [_task(task_id, names) for task_id in table["task_id"]]
+        if (mine["task_id"] == -1).all():
+            table = table.drop(columns="task_id")
+        else:
+            table["task_id"] = [_task(task_id, names) for task_id in table["task_id"]]
         _print(table)
     if len(provenance["checkpoints"]) > 1:
         click.echo("\nPer split, over runs")
@@ -202,6 +223,43 @@ def _say(results: Results) -> None:
         f"{len(episodes)} episodes in {speed['seconds']:,.1f} s: {speed['episodes_per_second']:,.1f} episodes/s, "
         f"{speed['env_steps_per_second']:,.0f} steps/s"
     )
+
+
+def _say_gains(results: Results, play: Callable[..., Results]) -> None:
+    """Plays the first split of each run with contexts again, with zeros in their place, and says what difference it is.
+
+    Args:
+        results: With the learned contexts.
+        play: Plays a checkpoint the same way.
+    """
+    if results.contexts is None:
+        return
+    import numpy as np
+
+    from rllib_sami.health import are_of_use, gain_of_contexts
+
+    has_context = ~np.isnan(results.contexts.values).all(axis=(1, 2))
+    with_context = set(results.episodes["run"][has_context])
+    for checkpoint in results.provenance["checkpoints"]:
+        if checkpoint["run"] not in with_context:
+            continue
+        mine = results.episodes[results.episodes["run"] == checkpoint["run"]]
+        split = str(mine["split"].iloc[0])
+        zeroed = play(checkpoint["path"], splits=[split], context="zero").episodes["return"]
+        learned = mine[mine["split"] == split]["return"]
+        gain, error = gain_of_contexts(learned, zeroed)
+        text = (
+            f"{checkpoint['algorithm']}, {split}: return {learned.mean():,.2f} with its contexts, {zeroed.mean():,.2f} "
+            f"with zeros in their place ({gain:+,.2f} ± {error:,.2f})"
+        )
+        if are_of_use(learned, zeroed):
+            click.echo(text)
+        else:
+            click.echo(
+                f"Warning: {text}. The contexts are of no use: the encoder does not tell tasks apart, or the actor "
+                "does without. Look at `health/` and the contrast's bounds in its results, or train for longer.",
+                err=True,
+            )
 
 
 def _task(task_id: int | str, names: list[str] | None) -> str:

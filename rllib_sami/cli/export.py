@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.steps import doing, loading, quiet_option
 
 
 @click.command()
@@ -18,6 +19,7 @@ from rllib_sami.cli.errors import UserError, one_line
 @click.option("--episodes", type=click.IntRange(1), metavar="N", help="Play N episodes of every task of every split, "
               "for a table of returns on the model card.  [default: none are played]")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the exported agent in DIR.")
+@quiet_option
 @click.pass_obj
 def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | None, overwrite: bool) -> None:
     """Write a trained agent as data: weights, settings, a model card.
@@ -25,6 +27,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
     CHECKPOINT is a checkpoint's folder; of an experiment's folder the newest checkpoint is taken. It is read with
     pickle, which can run code: export only checkpoints that you trust. What is written can be loaded by anyone.
     """
+    loading()
     from rllib_sami.cli import catalog
 
     catalog.prepare()
@@ -41,6 +44,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
             )
     elif out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: there is something else in this folder. Give a new one.")
+    doing("Reading the checkpoint")
     try:
         check_files(checkpoints.find(checkpoint))
         loaded = checkpoints.load(checkpoint)
@@ -52,7 +56,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
             out,
             algorithm=loaded.algorithm.__name__,
             progress=_progress(manifest_of(loaded.path) or {}),
-            evaluation=evaluate(loaded.path, episodes=episodes) if episodes else None,
+            evaluation=evaluate(loaded.path, episodes=episodes, say=doing) if episodes else None,
         )
     except (ValueError, OSError, EnvironmentFaultError, WorkersLostError) as error:
         raise UserError(f"export: {one_line(error)}") from error

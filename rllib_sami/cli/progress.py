@@ -13,6 +13,7 @@ from rich.console import Console
 from rllib_sami.cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
 from rllib_sami.evaluation.in_training import ENV_STEPS
 from rllib_sami.evaluation.results import split_order
+from rllib_sami.health import HEALTH, symptoms
 
 EVALUATED_STEPS = f"evaluation/{ENV_STEPS}"
 _MOST_OF_TAG = 60  # characters of what tells trials apart
@@ -90,6 +91,7 @@ class Progress(Callback):
         self._held.pop(key, None)
         if self._lines % 20 == 0:
             header = "  ".join(name.rjust(width) for name, width in _COLUMNS)
+            header += "  health" if HEALTH in result else ""
             self._console.print(header + ("  trial" if trials > 1 else ""), style="bold")
         self._lines += 1
         seconds = now - last_time
@@ -103,10 +105,12 @@ class Progress(Callback):
             duration(self._time_left(now, begun, first, result)),
         )
         line = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
+        if HEALTH in result:
+            line += f"  {_health(result[HEALTH]):6}"
         if trials > 1:
             tag = trial.experiment_tag
             line += f"  {trial.trial_id} {tag if len(tag) <= _MOST_OF_TAG else tag[: _MOST_OF_TAG - 3] + '...'}"
-        self._console.print(line)
+        self._console.print(line.rstrip())
         for detail in _details(self._returns[key]):
             self._console.print(f"{'':8}{detail}", style="dim")
 
@@ -168,6 +172,7 @@ def _details(known: dict[str, float]) -> list[str]:
     """Returns the lines under a row: returns by task and in evaluation, where there are any."""
     tasks = sorted((name.removeprefix(_BY_TASK) for name in known if name.startswith(_BY_TASK)), key=_natural)
     cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
+    cells = cells if len(cells) > 1 else []  # episodes of environments without tasks are all of task 0
     more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
     lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
     suffix = f"/{RETURN_MEAN}"
@@ -179,6 +184,11 @@ def _details(known: dict[str, float]) -> list[str]:
     elif EVALUATION_RETURN in known:
         lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
     return lines
+
+
+def _health(counts: dict[str, int]) -> str:
+    """Returns what has been wrong with contrast and contexts for long."""
+    return ", ".join(name.replace("_", " ") for name in symptoms(counts)) or "ok"
 
 
 def _natural(name: str) -> tuple[int, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.steps import doing, quiet_option
 
 
 @click.command()
@@ -15,6 +16,7 @@ from rllib_sami.cli.errors import UserError, one_line
               help="Folder of the report: empty, new, or of a former report, which is replaced.")  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Heading of the page.")
 @click.option("--paper", is_flag=True, help="The paper's published numbers, without RESULTS.")
+@quiet_option
 def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool) -> None:
     """Write a report: one page (index.html), report.md and the figures.
 
@@ -26,6 +28,7 @@ def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool)
             "report: give either folders with results or --paper. "
             "`rllib evaluate CHECKPOINT --out FOLDER` writes such a folder."
         )
+    doing("Loading numpy, pandas and matplotlib")
     try:
         from rllib_sami.evaluation.paper import paper_results
         from rllib_sami.evaluation.reporting import report as write
@@ -35,6 +38,7 @@ def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool)
             f"report: the package '{error.name}' is missing. Install the extra it belongs to: "
             "pip install 'rllib-sami[report]'"
         ) from error
+    doing("Reading results, drawing figures and writing the page")
     try:
         page = write(paper_results() if paper else Results.load(results), out, title)
     except ValueError as error:

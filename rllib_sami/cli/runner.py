@@ -20,6 +20,7 @@ from rllib_sami.cli.folders import Run, plain
 from rllib_sami.cli.resume import as_started, check_resumable, choose_run, goes_further, record_of
 from rllib_sami.cli.schema import Plan
 from rllib_sami.cli.search import PBT, create_algorithm, create_scheduler
+from rllib_sami.cli.steps import doing
 
 # So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
 CHECKPOINT_DEFAULTS = {"checkpoint_frequency": 10, "checkpoint_at_end": True, "num_to_keep": 2}
@@ -67,6 +68,7 @@ def run_all(plans: list[Plan], session: Session) -> int:
             if code == INTERRUPTED:
                 break
     finally:
+        doing("Stopping Ray")
         ray.shutdown()
     return code
 
@@ -82,6 +84,7 @@ def _start_ray(session: Session) -> None:
 
     from rllib_sami import compat
 
+    doing("Starting Ray")
     address = session.ray.get("address") or os.environ.get("RAY_ADDRESS")
     verbose = session.verbosity
     try:
@@ -146,9 +149,11 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     from ray import tune
     from ray.tune.experiment import Experiment as TuneExperiment
 
+    from rllib_sami.cli.announcements import Announcements
     from rllib_sami.cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
     from rllib_sami.cli.logs import CsvLog, JsonLog
     from rllib_sami.cli.progress import Progress
+    from rllib_sami.cli.smoke import MOST_ITERATIONS
 
     resumed = bool(run.record)
     check_resources(plan.bundles, ray.cluster_resources(), plan.name, resumed)
@@ -157,7 +162,8 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     stop_was_raised = resumed and run.record.get("stop") != plain(plan.stop)
     started = run.record.get("started", time.strftime("%Y-%m-%dT%H:%M:%S"))
     run.write(**record_of(plan), started=started, finished=False, command=shlex.join(session.command))
-    stopper = MetricStopper(plan.stop, plan.time_budget_s)
+    episode_within = MOST_ITERATIONS if session.smoke and "stop" not in plan.given else 0
+    stopper = MetricStopper(plan.stop, plan.time_budget_s, episode_within)
     experiment = TuneExperiment(
         run.path.name,
         plan.algorithm,
@@ -176,7 +182,9 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
         finished: Any = again if stop_was_raised else tune.ResumeConfig.ResumeType.SKIP
         resume_config = tune.ResumeConfig(unfinished=again, errored=again, finished=finished)
     click.echo(f"{plan.name}: {plan.algorithm.__name__} on {_environment_name(plan)}, results in {run.path}")
+    doing("Building environments and networks")
     progress = Progress(plan.stop, interval=0 if session.smoke else 10)
+    settings = plan.algorithm.get_default_config().to_dict() | plan.config  # type: ignore[attr-defined]
     graceful = GracefulStop()
     trials: list[Any] = []
     try:
@@ -189,6 +197,7 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
                 callbacks=[
                     progress,
                     MissingMetrics(plan.stop),
+                    Announcements(settings),
                     CsvLog(),
                     JsonLog(),
                     CheckpointNotes(run, resumed),

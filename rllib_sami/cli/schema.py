@@ -85,6 +85,8 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     config = resolve_auto(given, limits)
     if body.get("env") is not None:
         config["env"] = body["env"]
+    if "env" in config:
+        config["env"] = catalog.as_class_path(config["env"])
     base = experiment.config_object
     if base is None or base.env is None or "env" in config:
         with mistakes.noted():

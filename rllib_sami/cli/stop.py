@@ -13,6 +13,7 @@ from rllib_sami.evaluation.stages import OWN_SPLIT
 
 RETURN = "env_runners/episode_return_mean"
 STEPS = "num_env_steps_sampled_lifetime"
+EPISODES = "env_runners/num_episodes_lifetime"
 TRAINED = "learners/__all_modules__/num_env_steps_trained_lifetime"
 EVALUATION_RETURN = "evaluation/env_runners/episode_return_mean"
 # Names of the old API stack, of Tune, and short ones people try -> the name in today's results.
@@ -58,6 +59,7 @@ _GROUPS = {
     "perf",
     "custom_metrics",
     "fault_tolerance",
+    "health",
 }
 _OF_EPISODES = {
     "env_runners/episode_return_mean",

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from rllib_sami.cli.errors import UserError, starting
+from rllib_sami.cli.steps import doing, loading, quiet_option
 
 
 def own_arguments(command: list[str]) -> list[str]:
@@ -28,7 +29,8 @@ def run_options(command: Callable) -> Callable:
         click.option("--experiment-name", "-n", metavar="NAME", help="Name of the experiment and its folder."),
         click.option("--num-samples", type=click.IntRange(1), help="Tries per point of the search space."),
         click.option("--seed", type=click.IntRange(0), help="Seed of everything random."),
-        click.option("--smoke", is_flag=True, help="Only try it out: three short iterations."),
+        click.option("--smoke", is_flag=True, help="Only try it out: three short iterations, or more "
+                     "until an episode ends. --set, --stop and --config win."),
         click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint. "
                      "What --set and the like said of it still holds."),
         click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
@@ -50,11 +52,16 @@ def run_options(command: Callable) -> Callable:
         click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings and worker output; -vv more, "
                      "with tracebacks."),
     ]  # fmt: skip
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), quiet_option(command))
 
 
 _ALGO = click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Algorithm: SaCCM, SAC, or a class path.")
-_ENV = click.option("--env", "-e", metavar="ID", help="Environment: SaMI/Ant-v0, Pendulum-v1, ... or a class path.")
+_ENV = click.option(
+    "--env",
+    "-e",
+    metavar="ID",
+    help="Environment: SaMI/Ant-v0, Pendulum-v1, ... or a class of your own, my_module:MyEnv.",
+)
 
 
 class _TrainGroup(click.Group):
@@ -111,6 +118,7 @@ def file(
         extra = " ".join(arguments[: len(arguments) - len(own)])
         raise UserError(f"rllib train file: '{extra}' is too much. What is for a Python file itself stands after '--'.")
     with starting():
+        loading()
         experiments = load(path, arguments)
     _execute(ctx, experiments, algo, env, options)
 
@@ -126,6 +134,7 @@ def run(ctx: click.Context, algo: str | None, env: str | None, **options: Any) -
 
 
 def _train_run(ctx: click.Context, algo: str | None, env: str | None, options: dict[str, Any]) -> None:
+    loading()
     from rllib_sami.cli.experiment import Experiment
 
     if algo is None or env is None:
@@ -184,6 +193,7 @@ def _checked(
             name = smoke_name(experiment.name) if options["smoke"] else experiment.name
             experiment.given = merge(remembered(name, storage and str(storage), given), given)
         experiment.body = merge(experiment.body, experiment.given)
+    doing("Checking settings and environments")
     limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
     plans = check_all(experiments, limits)
     if options["smoke"]:

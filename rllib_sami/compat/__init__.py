@@ -32,7 +32,15 @@ from .configs import (
     present_name,
     user_model_config,
 )
-from .environments import env_creator, is_registered, may_be_made, registered_creator, runner_spaces
+from .environments import (
+    class_path,
+    env_creator,
+    is_registered,
+    may_be_made,
+    register_class_path,
+    registered_creator,
+    runner_spaces,
+)
 from .evaluation import call_on_runners, freeze_statistics
 from .learners import (
     acting_weights,
@@ -89,6 +97,7 @@ __all__ = [
     "call_on_runners",
     "changed_model",
     "checkpoint_constructor",
+    "class_path",
     "component_state",
     "default_of",
     "env_creator",
@@ -120,6 +129,7 @@ __all__ = [
     "prepend_learner_connector",
     "present_name",
     "progress",
+    "register_class_path",
     "registered_creator",
     "restore_optimizer_settings",
     "runner_spaces",

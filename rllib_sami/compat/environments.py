@@ -3,6 +3,8 @@
 Touches Tune's registry (``_global_registry``), ``EnvContext`` and the keys of an env runner's spaces.
 """
 
+import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +13,34 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
-from ray.tune.registry import ENV_CREATOR, _global_registry
+from ray.tune.registry import ENV_CREATOR, _global_registry, register_env
 
 from ..envs.registration import ENVIRONMENTS, make
 from .configs import load_class
+
+
+def class_path(env: str) -> str:
+    """An environment's ``"module:Name"`` as the dotted path that RLlib imports; any other name as it is.
+
+    So is one that Gymnasium knows, or that there is not.
+    """
+    module, colon, name = env.partition(":")
+    if not colon or is_registered(env) or name in gym.registry:
+        return env
+    try:
+        imported = importlib.import_module(module)  # which may register the name with Gymnasium
+    except Exception:  # whatever it raises is told where the environment is made
+        return env
+    return f"{module}.{name}" if name not in gym.registry and hasattr(imported, name) else env
+
+
+def register_class_path(path: str) -> None:
+    """Registers a dotted path under its own name: RLlib's env runners look for no classes."""
+    register_env(path, functools.partial(_make_by_path, path))
+
+
+def _make_by_path(path: str, context: EnvContext) -> gym.Env:
+    return load_class(path, "env")(context)
 
 
 def may_be_made(env: str) -> bool:
@@ -47,13 +73,15 @@ def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callab
             return lambda: creator(context)
         if env.rpartition(":")[2] in ENVIRONMENTS:  # that registry is emptied as Ray shuts down
             return lambda: make(env, **context)
+        env = class_path(env)
         if ":" in env or env in gym.registry:
             return lambda: gym.make(env, **context)
         env = load_class(
             env,
             "env",
-            "It is no name in RLlib's registry either (`ray.tune.register_env`), nor a Gymnasium id; the environments "
-            "of this package are listed by `rllib envs`.",
+            "A class of your own must be in a module of the current folder, or installed. It is no name in RLlib's "
+            "registry either (`ray.tune.register_env`), nor a Gymnasium id; `rllib envs` lists those of "
+            "this package.",
         )
     return lambda: env(context)
 

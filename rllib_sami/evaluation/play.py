@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ def evaluate(
     env: Any = None,
     env_config: Mapping[str, Any] | None = None,
     sample_timeout_s: float | None = None,
+    say: Callable[[str], None] | None = None,
+    on_results: Callable[[Results], None] | None = None,
 ) -> Results:
     """Plays every task of the splits with each checkpoint's agent, which learns nothing.
 
@@ -64,6 +66,8 @@ def evaluate(
         sample_timeout_s: How long an episode may take in seconds. After that there is a warning; an environment is
             stopped only if it hangs or its episodes do not end (docs/reliability.md). None: the checkpoint's
             ``evaluation_sample_timeout_s``.
+        say: Gets a line before what takes long: loading, playing, filming.
+        on_results: Gets the results before videos are made of them.
 
     Returns:
         One row per episode; where agents have a context, the encoder's contexts along them.
@@ -80,6 +84,8 @@ def evaluate(
     paths = list(dict.fromkeys(path for one in given for path in checkpoint_files.find_all(one)))
     if not paths:
         raise ValueError("checkpoints: none given.")
+    say = say or _nothing
+    say(f"Loading {_counted(len(paths), 'agent')} and making environments")
     played: list[tuple[str, Stage, list[Job]]] = []
     for run, path in zip(labels(paths), paths, strict=True):
         stage = _stage(path, env, env_config or {}, explore, context, sample_timeout_s)
@@ -88,6 +94,7 @@ def evaluate(
 
     started = time.monotonic()
     sizes = [len(chunk) for *_, chunk in played]
+    say(f"Playing {_counted(sum(sizes), 'episode')}")
     try:
         outcomes = run_all(
             play_packed,
@@ -120,14 +127,24 @@ def evaluate(
             "env_steps_per_second": round(steps / seconds, 1),
         },
     )
+    if on_results is not None:
+        on_results(results)
     if video is not None:
         from .video import record
 
-        videos, left_out = record(results, played, Path(video), workers, "filming" if progress else None)
+        videos, left_out = record(results, played, Path(video), workers, "filming" if progress else None, say)
         results.provenance |= {"videos": videos, "left_out": left_out}
         for reason in left_out:
             logger.warning("%s", reason)
     return results
+
+
+def _nothing(_: str) -> None:
+    """Says nothing."""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def labels(paths: Sequence[Path]) -> list[str]:

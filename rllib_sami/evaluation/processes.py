@@ -19,8 +19,17 @@ from ..core.threads import set_num_threads
 _MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize  # that the system can wait for
 
 
+_advance: list[Callable[[int], None]] = []  # of the bar that calls in this process advance by themselves
+
+
 class WorkersLostError(RuntimeError):
     """Processes ended before their work was done."""
+
+
+def advance(count: int) -> None:
+    """Advances the progress bar within a call; does nothing in another process, whose calls count when they end."""
+    for bar in _advance:
+        bar(count)
 
 
 def run_all(
@@ -35,20 +44,19 @@ def run_all(
     Args:
         function: Of a module, so that other processes find it.
         arguments: The arguments of each call.
-        sizes: How much of the progress bar each call is worth.
+        sizes: How much of the progress bar each call is worth: by so much it calls :func:`advance`.
         workers: Processes; 0 calls in this one.
         title: Of the progress bar, which only a terminal shows; None for none.
 
     Raises:
         WorkersLostError: A process ended without a word.
     """
-    with _bar(title, sum(sizes)) as advance:
+    with _bar(title, sum(sizes)) as tick:
         if workers == 0:
             results = []
-            with _as_in_a_process_of_its_own():
-                for given, size in zip(arguments, sizes, strict=True):
+            with _as_in_a_process_of_its_own(), _advanced_by_calls(tick):
+                for given in arguments:
                     results.append(function(*given))
-                    advance(size)
             return results
         # A fresh interpreter each: a copy of this one would have locks that nobody opens.
         count = max(1, min(workers, len(arguments), _MOST_WORKERS))
@@ -59,7 +67,7 @@ def run_all(
             size_of = dict(zip(futures, sizes, strict=True))
             for future in as_completed(futures):
                 future.result()
-                advance(size_of[future])
+                tick(size_of[future])
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise WorkersLostError(
@@ -93,6 +101,15 @@ def _as_in_a_process_of_its_own() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _advanced_by_calls(tick: Callable[[int], None]) -> Iterator[None]:
+    _advance.append(tick)
+    try:
+        yield
+    finally:
+        _advance.remove(tick)
 
 
 @contextmanager

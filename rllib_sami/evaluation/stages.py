@@ -17,6 +17,7 @@ from ..faults import EnvironmentFaultError, Watch, trying
 from .agents import Agent, make_agent
 from .episodes import Episode, Job, cap_of, chooses, jobs_of
 from .player import TIMEOUT, Player
+from .processes import advance
 from .results import SPLITS
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def pack(stage: Stage) -> bytes:
 def play_packed(packed: bytes, jobs: Sequence[Job]) -> list[Episode]:
     """Plays a chunk on a packed stage; agent and environments stay open for the next one."""
     agent, player = opened(packed)
-    return player.play(agent, jobs)
+    return player.play(agent, jobs, lambda _, slot: advance(1) if slot.done else None)
 
 
 _open: dict[bytes, tuple[Agent, Player]] = {}  # the packed stage that is played on, or none

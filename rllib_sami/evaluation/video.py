@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from ..envs import MetaTaskEnv
 from ..envs.base import constructor_names
 from .episodes import Episode, Job, Slot
-from .processes import run_all
+from .processes import advance, run_all
 from .results import Results, split_order
 from .stages import Stage, close, opened, pack
 
@@ -25,7 +25,12 @@ _PICTURES = {"render_task": True, "width": 320, "height": 320}  # as small as th
 
 
 def record(
-    results: Results, played: Sequence[tuple[str, Stage, list[Job]]], folder: Path, workers: int, title: str | None
+    results: Results,
+    played: Sequence[tuple[str, Stage, list[Job]]],
+    folder: Path,
+    workers: int,
+    title: str | None,
+    say: Callable[[str], None],
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Films the best, median and worst episode of each task of each run; they are the very episodes of the results.
 
@@ -34,13 +39,15 @@ def record(
         played: Run, stage and jobs of each chunk.
         folder: Where to write ``<run>/<split>_task<id>_<kind>.mp4`` and a JPEG beside each, made if missing.
         workers: Further processes that play.
-        title: Of the progress bar; None for none.
+        title: Of the progress bar, which counts pictures; None for none.
+        say: Gets a line before what takes long.
 
     Returns:
         What there is to know of each video (``file``, ``poster``, ``kind`` and what identifies the episode), and a
         sentence for all that had to be left out.
     """
     left_out = []
+    say("Drawing a first picture")
     renders: dict[str, dict[str, Any]] = {}
     for environment, stage in {stage.name: stage for _, stage, _ in played}.items():
         try:
@@ -60,8 +67,9 @@ def record(
         if mine:
             files = {at: folder / _file_name(run, row) for at, row in mine}
             calls.append((pack(stage), jobs, files, renders[stage.name]))
-            sizes.append(len(files))
+            sizes.append(sum(row["length"] + 1 for _, row in mine))
             rows.append(mine)
+    say(f"Filming {sum(map(len, rows))} episodes into {folder}")
     try:
         outcomes = run_all(_film, calls, sizes, workers, title)
     finally:
@@ -146,6 +154,7 @@ def _film(packed: bytes, jobs: Sequence[Job], files: Mapping[int, Path], render:
                 if slot.length == 0:
                     open_films[place] = films.enter_context(filming(files[place], slot.env))
                 open_films[place].take()
+                advance(1)
 
         try:
             return player.play(agent, jobs, watch)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ray.util import debug
 
-from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat
+from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat, health
 from rllib_sami.core.schedules import value_at
 
 from .tiny import flat_state, tiny, weights_of
@@ -245,7 +245,26 @@ def test_metrics_have_their_names_and_finite_values(config_class):
     for path in ("episode_return_mean", "return_by_task/0", "num_env_steps_sampled_lifetime"):
         assert f"/env_runners/{path}" in flat_state(result)
     assert result["replay_buffer"]["num_tasks_stored"] == 4
+    symptoms = ["skills_at_chance", "tasks_at_chance", "contexts_equal"]
+    assert [*result["health"]] == (symptoms if config_class is SaCCMConfig else symptoms[2:])
     assert learned["num_module_steps_trained"] in (10 * 32, 11 * 32)
+
+
+def test_one_warning_where_the_contrast_stays_at_chance(monkeypatch, caplog):
+    monkeypatch.setattr(health, "CHANCE", 2.0)
+    monkeypatch.setattr(health, "PATIENCE", 3)
+    algo = tiny(updates_per_batch=4, contrast_interval=4, updates_per_env_step=0.4).build_algo()
+    for _ in range(4):
+        result = algo.train()
+    algo.stop()
+    updates = result["learners"]["default_policy"]["num_updates_lifetime"]
+    # Since the first look, in encoder updates: one in four of the critics'.
+    assert 3 <= result["health"]["tasks_at_chance"] < updates / 4
+    texts = [record.getMessage() for record in caplog.records if record.name == "rllib_sami.base"]
+    assert [text.partition(" is ")[0] for text in texts] == [
+        "The contrast between skills",
+        "The contrast between tasks",
+    ]
 
 
 def test_the_runner_acts_with_what_was_just_learned():

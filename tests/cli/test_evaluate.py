@@ -13,7 +13,7 @@ MODELS = Path(__file__).parents[2] / "models"
 
 def table_of(output):
     """The rows of the table; cells are two spaces apart or more, none is empty."""
-    names, *rows = (re.split(" {2,}", line.strip()) for line in output.splitlines()[1:-1])
+    names, *rows = (re.split(" {2,}", line.strip()) for line in output.partition(" episodes in")[0].splitlines()[1:-1])
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -25,6 +25,26 @@ def test_the_table_shows_what_each_task_may_be(rllib, episodes):
     assert [row["mass (kg)"] for row in rows] == ["0.2, 0.4", "1.6, 1.8", "-"]
     assert [row["length (m)"] for row in rows] == ["1.6, 1.8", "0.2, 0.4", "-"]
     assert {row["steps"] for row in rows} == {"200"}
+
+
+def test_the_table_comes_before_the_films_and_learned_contexts_beside_zeros(rllib, tmp_path, monkeypatch):
+    from rllib_sami.evaluation import video
+
+    def film(*given):
+        print("filmed")
+        return [], []
+
+    monkeypatch.setattr(video, "record", film)
+    words = ("evaluate", MODELS / "saccm_point_goal", "--split", "train", "--episodes", "2", "--video", "--out", "it")
+    out = rllib(*words).stdout
+    assert out.index("± std") < out.index("with zeros in their place") < out.index("filmed") < out.index("Written")
+    learned, zeroed = map(float, re.search(r"return (\S+) with its contexts, (\S+) with zeros", out).groups())
+    assert learned > zeroed + 1
+    assert "with zeros" not in rllib(*words, "--no-compare-zero").output
+    monkeypatch.setattr("rllib_sami.health.STANDARD_ERRORS", 1e6)
+    done = rllib(*words[:6])
+    assert "Warning: SaCCM, train: return" in done.stderr
+    assert "The contexts are of no use" in done.stderr
 
 
 def test_a_deviation_is_always_of_the_episodes_of_its_row():

@@ -106,6 +106,21 @@ def test_evaluation_by_split(clock):
     assert "evaluated at 4,000 steps   train: -1.00  extreme: -2.50\n" in table.text.getvalue()
 
 
+def test_no_line_by_task_where_there_are_no_tasks(clock):
+    table = Table({}, interval=0)
+    table.report(result(1, value=-3.0, by_task={"0": -3.0}))
+    assert "by task" not in table.text.getvalue()
+
+
+def test_health_has_a_column_where_it_is_watched(clock):
+    table = Table({}, interval=0)
+    table.report(result(1, health={"tasks_at_chance": 10, "contexts_equal": 0}))
+    clock.seconds += 1
+    table.report(result(2, health={"tasks_at_chance": 1000, "contexts_equal": 1200}))
+    assert table.text.getvalue().splitlines()[0].endswith("left  health")
+    assert [row[7:] for row in table.rows] == [["ok"], ["tasks", "at", "chance,", "contexts", "equal"]]
+
+
 def test_returns():
     assert returns({"env_runners": None, "evaluation": 3}) == {}
     assert returns(result(1, value=2.0)) == {"env_runners/episode_return_mean": 2.0}

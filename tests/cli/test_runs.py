@@ -190,12 +190,15 @@ class Broken(gymnasium.Env):
         return np.zeros(2, np.float32), 0.0, False, self.steps % 20 == 0, {}
 """,
     )
-    command = start("train", "--algo", "SaTESAC", "--env", "my_env.Broken", "--local-dir", "results")
+    command = start("train", "--algo", "SaTESAC", "--env", "my_env:Broken", "--local-dir", "results")
     assert command.finish() == 1, command.output
     output = command.output
     assert "RuntimeError: the motor burned out" in output
     assert "Warning: the motor is hot" in output  # what this package says in the trial's process, and nothing else
     assert output.count("chatter") == 1  # the check's own, in this process
+    silences = ("Loading RLlib", "Checking settings", "Starting Ray", "Building environments", "Training", "Stopping")
+    places = [output.index(words) for words in silences]
+    assert places == sorted(places)
     assert "Traceback" not in output
     assert "--resume" not in output
     [path] = [line.split(": ", 1)[1] for line in output.splitlines() if "full traceback" in line]

@@ -1,9 +1,11 @@
 """What the check accepts, and what it makes of it."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 
+from rllib_sami.cli.ending import MetricStopper
 from rllib_sami.cli.errors import UserError
 from rllib_sami.cli.experiment import Experiment
 from rllib_sami.cli.runner import check_resources
@@ -22,6 +24,14 @@ def plan(config=None, run="SAC", env="Pendulum-v1", **body):
 def test_any_algorithm_of_rllib(run):
     env = "CartPole-v1" if run == "DQN" else "Pendulum-v1"
     assert plan(run=run, env=env).algorithm.__name__ == run.rpartition(".")[2]
+
+
+def test_an_environment_by_module_and_name_is_the_dotted_path_that_rllib_imports():
+    places = {"gymnasium.envs.classic_control.pendulum": "PendulumEnv", "rllib_sami": "SaMI/Pendulum-v0"}
+    names = [f"{module}:{name}" for module, name in places.items()]
+    dotted = ["gymnasium.envs.classic_control.pendulum.PendulumEnv", "rllib_sami:SaMI/Pendulum-v0"]
+    assert [plan(env=name).config["env"] for name in names] == dotted
+    assert plan(env={"grid_search": names[:1]}).config["env"] == {"grid_search": dotted[:1]}
 
 
 @pytest.mark.parametrize("run", [*ALGORITHMS, "rllib_sami.SaCCM"])
@@ -193,6 +203,32 @@ def test_smoke_is_short_and_has_a_name_of_its_own():
     assert sum(bundle["CPU"] for bundle in small.bundles) == 2
     assert small.config["gamma"] == 0.5
     assert small.config["num_steps_sampled_before_learning_starts"] <= 100
+
+
+def test_smoke_leaves_what_the_command_line_says():
+    given = {"config": {"num_env_runners": 2, "evaluation_num_env_runners": 1}, "stop": {"training_iteration": 7}}
+    settings = {"evaluation_parallel_to_training": True, "evaluation_interval": 1, "evaluation_duration": 50}
+    small = shrink(
+        replace(plan({**given["config"], **settings}, stop={"training_iteration": 7}, max_failures=0), given=given)
+    )
+    assert small.stop == {"training_iteration": 7}
+    assert (small.config["num_env_runners"], small.config["evaluation_num_env_runners"]) == (2, 1)
+    assert small.config["evaluation_parallel_to_training"] is True
+    assert small.config["evaluation_duration"] == 2
+    given = {"config": {"contrast_interval": 8}}
+    small = shrink(replace(plan(run="CCM", env="SaMI/Pendulum-v0", config=given["config"]), given=given))
+    assert small.config["contrast_interval"] == 8
+    assert "updates_per_batch" not in small.config
+
+
+def test_a_smoke_run_waits_for_an_episode_but_not_for_ever():
+    def ends(iteration, episodes, within=100, budget=None):
+        result = {"training_iteration": iteration, "env_runners": {"num_episodes_lifetime": episodes}}
+        return MetricStopper({"training_iteration": 3}, budget, within)("t", result)
+
+    assert [ends(2, 1), ends(3, 0), ends(3, 1), ends(99, 0), ends(100, 0)] == [False, False, True, False, True]
+    assert ends(3, 0, within=0)
+    assert ends(1, 0, budget=0.0)
 
 
 @pytest.mark.parametrize(

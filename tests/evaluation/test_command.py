@@ -39,7 +39,7 @@ def test_the_installed_command_plays_in_processes(checkpoints):
 
 
 def test_a_lost_process_is_told_in_one_line(checkpoints):
-    words = ["evaluate", checkpoints / "plain", "--env", f"{__name__}.Dies", "--workers", "1"]
+    words = ["evaluate", checkpoints / "plain", "--env", f"{__name__}.Dies", "--workers", "1", "-q"]
     done = CliRunner().invoke(main, [*map(str, words)])
     assert done.exit_code == 2, done.output
     [line] = done.stderr.strip().splitlines()

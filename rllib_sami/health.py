@@ -1,0 +1,114 @@
+"""What to look at when an agent does not learn: contrasts at chance, contexts that are equal or of no use.
+
+A contrast or contexts may look like that for a while at the beginning, so all but the last is counted in encoder
+updates in a row; ``PATIENCE`` of them are a warning. In the runs of docs/results.md contrasts between tasks leave
+chance within 700 where contexts then tell tasks apart (HalfCheetah's, which stays weak, within 2,000).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+PATIENCE = 1_000  # encoder updates
+CHANCE = 0.05  # share of log K: a bound below is at chance, which is 0
+# Of the contexts' standard deviation; below it they are as good as equal.
+EQUAL_ON_SPHERE = 0.1  # times that of directions drawn at random, 1/sqrt(D); new encoders have 0.2 to 0.6 of it
+EQUAL = 0.02  # of contexts that are not normalised; new encoders have 0.15 to 0.6
+STANDARD_ERRORS = 2.0  # by which returns have to differ to be different
+
+HEALTH = "health"  # where results have it
+SKILLS, TASKS, CONTRAST = "skills_at_chance", "tasks_at_chance", "contrast_at_chance"
+CONTEXTS = "contexts_equal"
+_METRIC = {SKILLS: "skill_bound", TASKS: "task_bound", CONTRAST: "sance_bound", CONTEXTS: "context_std"}
+_ADVICE = {
+    SKILLS: "Episodes of high and of low return of one task look alike to the encoder. If the contexts tell tasks "
+    "apart all the same, a lower `skill_weight`, or CCM, does without; else raise `contrast_episodes` or let the "
+    "encoder read rewards (`encoder_reward=True`).",
+    TASKS: "The contexts do not tell tasks apart. Raise `contrast_episodes` (more episodes of each task), let the "
+    "encoder read rewards if only they differ (`encoder_reward=True`), lower `temperature`, or train for longer.",
+    CONTRAST: "The contexts tell nothing apart. Raise `contrast_episodes`, let the encoder read rewards if only they "
+    "differ (`encoder_reward=True`), lower `temperature`, or train for longer.",
+    CONTEXTS: "Actor and critics learn as if there were no context. Lower `encoder_lr`, let the encoder read rewards "
+    "if only they tell tasks apart (`encoder_reward=True`); with a contrast raise `contrast_episodes`. If the task "
+    "needs no memory, PlainSAC is quicker.",
+}
+
+
+def at_chance(bound: float, log_k: float) -> bool:
+    """Whether a contrastive bound in nats says that pairs are told apart no better than by chance."""
+    return bound < CHANCE * log_k
+
+
+def are_equal(context_std: float, context_dim: int, on_sphere: bool) -> bool:
+    """Whether contexts of this standard deviation (mean over components) are as good as equal."""
+    return context_std < (EQUAL_ON_SPHERE / math.sqrt(context_dim) if on_sphere else EQUAL)
+
+
+def gain_of_contexts(learned: Sequence[float], zeroed: Sequence[float]) -> tuple[float, float]:
+    """Mean by which the same episodes' returns are higher with learned contexts than with zeros; its standard error."""
+    gain = np.asarray(learned, float) - np.asarray(zeroed, float)
+    error = float(gain.std(ddof=1) / math.sqrt(len(gain))) if len(gain) > 1 else math.inf
+    return float(gain.mean()), error
+
+
+def are_of_use(learned: Sequence[float], zeroed: Sequence[float]) -> bool:
+    """Whether returns of the same episodes are clearly higher with learned contexts than with zeros in their place."""
+    gain, error = gain_of_contexts(learned, zeroed)
+    return gain > STANDARD_ERRORS * error
+
+
+class Health:
+    """Counts for how many encoder updates in a row each symptom has been there.
+
+    Args:
+        pairing: What is contrasted; None if nothing is.
+        context_dim: Width ``D`` of the contexts.
+        on_sphere: Whether they are normalised.
+        tells_std: Whether the learner reports ``context_std``.
+    """
+
+    def __init__(self, pairing: str | None, context_dim: int, on_sphere: bool, tells_std: bool):
+        bounds = {None: (), "skill_task": (SKILLS, TASKS)}.get(pairing, (CONTRAST,))
+        self._names = (*bounds, *((CONTEXTS,) if tells_std and context_dim else ()))
+        self._context_dim, self._on_sphere = context_dim, on_sphere
+        self._since: dict[str, float] = {}
+
+    def look(self, metrics: Mapping[str, Any], updates: float) -> dict[str, int]:
+        """Returns the counts by symptom; what has no number in ``metrics`` is as it was at the last look.
+
+        Args:
+            metrics: The learner's.
+            updates: Of the encoder so far.
+        """
+        for name in self._names:
+            value, log_k = (float(metrics.get(key, math.nan)) for key in (_METRIC[name], "log_k"))
+            if name == CONTEXTS:
+                is_there = are_equal(value, self._context_dim, self._on_sphere)
+            else:
+                is_there = at_chance(value, log_k)
+            if is_there:
+                self._since.setdefault(name, updates)
+            elif not math.isnan(value):
+                self._since.pop(name, None)
+        return {name: int(updates - self._since.get(name, updates)) for name in self._names}
+
+
+def symptoms(counts: Mapping[str, int]) -> list[str]:
+    """Names of the symptoms that have lasted for long."""
+    return [name for name, count in counts.items() if count >= PATIENCE]
+
+
+def warning(name: str, count: int, metrics: Mapping[str, Any]) -> str:
+    """Returns what to tell of a symptom: its number, for how long, and what to try."""
+    value, metric = float(metrics.get(_METRIC[name], math.nan)), _METRIC[name]
+    if name == CONTEXTS:
+        what = f"Contexts are nearly equal, whatever the episode: `{metric}` is {value:.3f}"
+    else:
+        which = {SKILLS: " between skills", TASKS: " between tasks", CONTRAST: ""}[name]
+        most = float(metrics.get("log_k", math.nan))
+        what = f"The contrast{which} is at chance: `{metric}` is {value:.3f} of at most {most:.2f} nats"
+    return f"{what}, as for {count:,} updates of the encoder. {_ADVICE[name]}"
