@@ -58,13 +58,25 @@ class EvaluatesSplits(Algorithm):
     def evaluate(self, parallel_train_future=None) -> dict[str, Any]:
         before, env_steps = self._last_evaluation, compat.env_steps_sampled(self)
         results = super().evaluate(parallel_train_future)
-        if not self._grids and (played := results.get(compat.ENV_RUNNER_RESULTS)):
+        if self._grids:
+            if self._last_evaluation is before:
+                logger.warning(
+                    "This evaluation is skipped; training goes on. `evaluation/` keeps the numbers before it."
+                )
+            return {**results, **self._last_evaluation}
+        # Only training's own go into its window; there are some where its env runner has evaluated.
+        path = (compat.EVALUATION_RESULTS, compat.ENV_RUNNER_RESULTS, FINISHED_EPISODES)
+        self.metrics.delete(*path, key_error=False)
+        if played := results.get(compat.ENV_RUNNER_RESULTS):
             played = {key: value for key, value in played.items() if key != FINISHED_EPISODES}
-            of_episodes = {**in_training.nothing_played(), **played}
-            self._last_evaluation = {compat.ENV_RUNNER_RESULTS: of_episodes, in_training.ENV_STEPS: env_steps}
-        elif self._grids and self._last_evaluation is before:
-            logger.warning("This evaluation is skipped; training goes on. `evaluation/` keeps the numbers before it.")
-        return {**results, **self._last_evaluation}
+            newest = {
+                compat.ENV_RUNNER_RESULTS: {**in_training.nothing_played(), **played},
+                in_training.ENV_STEPS: env_steps,
+            }
+            results = {**results, **newest}
+            if before:  # results are to have it
+                self._last_evaluation = newest
+        return results
 
     @override(Algorithm)
     def _evaluate_on_local_env_runner(self, env_runner):

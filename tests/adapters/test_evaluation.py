@@ -84,8 +84,12 @@ def test_evaluating_with_the_training_runner_leaves_its_window_of_returns_alone(
     algo = config.evaluation(evaluation_duration=4).build_algo()
     assert algo.eval_env_runner_group is None
     algo.train()
-    evaluated = algo.evaluate()["env_runners"]["episode_return_mean"]
-    reported = algo.train()["env_runners"]
+    of_evaluation = algo.evaluate()["env_runners"]
+    evaluated, result = of_evaluation["episode_return_mean"], algo.train()
+    reported = result["env_runners"]
+    assert not [
+        of for of in (of_evaluation, reported, result["evaluation"]["env_runners"]) if "finished_episodes" in of
+    ]
     returns = algo.replay_buffer.store.finished["episode_return"]  # all that training has seen
     algo.stop()
     assert reported["episode_return_mean"] == pytest.approx(returns.mean(), rel=1e-5)
