@@ -24,22 +24,24 @@ from rllib_sami.cli import main as rllib
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+SLOW = ("README.md", "evaluation.md", "pipelines.md")
 SHELLS = ("bash", "sh", "shell", "console", "")
 FENCE = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n)?```(?P<language>\S*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"not run(?P<only> [\w ]+)?: \S.*|needs: (?P<modules>[\w ]+)")
 
-# What is made smaller, or stands for something of the reader's own; {runs} is a folder with trained agents.
+# What is made smaller, or stands for something of the reader's own; {runs} has trained agents, {here} is the folder in
+# which the page runs.
 CHECKPOINT = "{runs}/saccm/checkpoint_000010"
 REPLACED = {
-    "README.md": {"range(10)": "range(1)", "CHECKPOINT…": CHECKPOINT},
+    "README.md": {"range(10)": "range(1)", "CHECKPOINT…": f"{CHECKPOINT} --episodes 1"},
     "index.md": {"SaMI/Ant-v0": "SaMI/Pendulum-v0", "CHECKPOINT": CHECKPOINT},
-    "evaluation.md": {"runs/": "{runs}/"},
+    "evaluation.md": {"runs/": "{runs}/", "--episodes 10": "--episodes 1", "episodes=10": "episodes=1", " --video": ""},
     "pipelines.md": {
         "/path/to/checkpoint_000010": CHECKPOINT,
-        "/data/ant": "ant",
+        "/data/ant": "{here}/ant",
         "SaMI/Ant-v0": "SaMI/Pendulum-v0",
         "dataset_num_iters_per_learner=20": "dataset_num_iters_per_learner=1",
-        "sqlite:////data/": "sqlite:///",
+        "sqlite:////data": "sqlite:///{here}",
         "500_000": "100",
     },
     "plug_and_play.md": {".training(lr=1e-3": ".training(train_batch_size_per_learner=400, num_epochs=1, lr=1e-3"},
@@ -169,14 +171,17 @@ def run(command: list[str]) -> None:
     assert result.exit_code == 0, f"{shlex.join(command)}: {result.output}{result.exception!r}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in PAGES],
+)
 def test_all_blocks_of_a_page_run_in_turn(page, runs, checkout, trained):
     from ray.rllib.algorithms.algorithm import Algorithm
 
     text = page.read_text(encoding="utf-8")
     for old, new in REPLACED.get(page.name, {}).items():
         assert old in text, f"{page.name} has no {old!r} any more"
-        text = text.replace(old, new.format(runs=runs))
+        text = text.replace(old, new.format(runs=runs, here=checkout))
     names: dict = {"__name__": "__main__"}
     for block in blocks_of(text):
         if block.language in SHELLS:
