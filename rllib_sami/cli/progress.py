@@ -91,6 +91,7 @@ class Progress(Callback):
         self._held.pop(key, None)
         if self._lines % 20 == 0:
             header = "  ".join(name.rjust(width) for name, width in _COLUMNS)
+            header += f"  {'bound/most':>10}" if _has_contrast(result) else ""
             header += "  health" if HEALTH in result else ""
             self._console.print(header + ("  trial" if trials > 1 else ""), style="bold")
         self._lines += 1
@@ -105,6 +106,8 @@ class Progress(Callback):
             duration(self._time_left(now, begun, first, result)),
         )
         line = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
+        if _has_contrast(result):
+            line += f"  {_bound(result):>10}"
         if HEALTH in result:
             line += f"  {_health(result[HEALTH]):6}"
         if trials > 1:
@@ -184,6 +187,18 @@ def _details(known: dict[str, float]) -> list[str]:
     elif EVALUATION_RETURN in known:
         lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
     return lines
+
+
+def _has_contrast(result: dict[str, Any]) -> bool:
+    return "log_k" in ((result.get("learners") or {}).get("default_policy") or {})
+
+
+def _bound(result: dict[str, Any]) -> str:
+    """Returns the contrastive bound, that between tasks where there are two, and the most it can be, in nats."""
+    found = [lookup(result, f"learners/default_policy/{name}") for name in ("task_bound", "sance_bound", "log_k")]
+    task_bound, bound, most = (math.nan if value is None else value for value in found)
+    bound = bound if math.isnan(task_bound) else task_bound
+    return "-" if math.isnan(bound) else f"{bound:.2f}/{most:.2f}"
 
 
 def _health(counts: dict[str, int]) -> str:

@@ -183,3 +183,18 @@ class TestMissingMetrics:
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "shown"),
+    [
+        ({"sance_bound": 1.5, "log_k": 4.852}, "1.50/4.85"),
+        ({"sance_bound": 1.5, "task_bound": 4.8, "skill_bound": -0.3, "log_k": 4.852}, "4.80/4.85"),
+        ({"sance_bound": float("nan"), "log_k": float("nan")}, "-"),
+    ],
+)
+def test_a_contrast_has_a_column_with_its_bound(clock, metrics, shown):
+    table = Table({})
+    table.report(result(1, learners={"default_policy": metrics}))
+    assert table.text.getvalue().splitlines()[0].endswith("left  bound/most")
+    assert table.rows[0][-1] == shown
