@@ -48,6 +48,14 @@ REPLACED = {
     "reliability.md": {"~/ray_results/ant/SaCCM_…/checkpoint_000010": CHECKPOINT, "--episodes 10": "--episodes 1"},
 }
 
+MY_MODULE = """
+from rllib_sami.envs import Pendulum
+
+class MyEnv(Pendulum):
+    def __init__(self, env_config=None):
+        super().__init__()
+"""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -108,6 +116,7 @@ def checkout(tmp_path, monkeypatch):
     """The working directory: a folder of its own in which what is in the repository is found."""
     for name in ("benchmarks", "docs", "examples", "models", "tests", "tuned_examples"):
         (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "my_module.py").write_text(MY_MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))  # benchmarks
     return tmp_path
