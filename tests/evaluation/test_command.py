@@ -63,7 +63,7 @@ class Breaks(Pendulum):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_environment_that_raises_is_told_in_one_line(checkpoints, workers):
-    words = ["evaluate", checkpoints / "plain", "--env", f"{__name__}.Breaks", "--workers", workers]
+    words = ["evaluate", checkpoints / "plain", "--env", f"{__name__}.Breaks", "--workers", workers, "-q"]
     done = CliRunner().invoke(main, [*map(str, words)])
     assert done.exit_code == 2, done.output
     [line] = done.stderr.strip().splitlines()
