@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
@@ -112,7 +111,8 @@ def neighbour_accuracy(values: np.ndarray, labels: pd.Series) -> float:
         return float("nan")
     codes = pd.factorize(labels)[0]
     nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, others)).fit(values).kneighbors(return_distance=False)
-    return float((stats.mode(codes[nearest], axis=1).mode == codes).mean())
+    votes = np.eye(codes.max() + 1)[codes[nearest]].sum(axis=1)
+    return float((votes.argmax(axis=1) == codes).mean())
 
 
 def chance_accuracy(labels: pd.Series) -> float:

@@ -135,7 +135,8 @@ def _save(plot: Plot, folder: Path, cast: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, look in style.with_cast(cast).items():
         figure = plot.draw(style=look)
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")  # it has done its work, once for both files
         drawn = _svg(figure)
         if name == "light":

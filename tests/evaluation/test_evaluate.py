@@ -82,9 +82,8 @@ def test_an_agent_that_is_told_the_task_is_another_one(checkpoints):
     """Else a report would take both for runs of one agent; settings of the environment are known afterwards."""
     path = load(checkpoints / "experiment" / "first").path
     for observes, name in ((True, "SaCCM (oracle)"), (False, "SaCCM")):
-        stage = _stage(
-            path, "SaMI/Pendulum-v0", {"observe_task": observes, "max_steps": 5, "gravity": 3}, False, "learned"
-        )
+        env_config = {"observe_task": observes, "max_steps": 5, "gravity": 3}
+        stage = _stage(path, "SaMI/Pendulum-v0", env_config, False, "learned", None)
         assert _name(stage) == name
         assert _settings([stage]) == {"SaMI/Pendulum-v0": {"gravity": 3}}
 
