@@ -4,14 +4,17 @@ Here and not at the first reset only, because wrappers and procedural environmen
 :class:`UnusableValue`, whose text goes on from "The environment ... gave"; who catches it says which one it was.
 """
 
+import logging
 import math
 import numbers
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 
+logger = logging.getLogger(__name__)
 TASK_ID = "task_id"
 IS_SUCCESS = "is_success"  # in the last info of an episode, where the environment knows success
 NO_TASK = 0  # of environments whose infos have no task id
@@ -92,17 +95,23 @@ def _flag_of(value: Any, name: str) -> bool:
 
 
 def success_of(info: Mapping[str, Any]) -> bool | None:
-    """Returns whether an info says that the episode succeeded; None where it does not say (None and NaN, too)."""
+    """Returns whether an info says that the episode succeeded; None where it does not say.
+
+    It is reported and nothing else, so what is neither true nor false, such as a share, counts as unknown.
+    """
     value = info.get(IS_SUCCESS)
     number = math.nan if value is None else _number_of(value)
-    if number is not None and math.isnan(number):
-        return None
-    if number not in (0.0, 1.0):
-        raise UnusableValue(
-            f"{_short(value)} as '{IS_SUCCESS}' in an info, but it must be True or False. Leave it out, or give None, "
-            "where success is not known."
-        )
-    return bool(number)
+    if number in (0.0, 1.0):
+        return bool(number)
+    if number is None or not math.isnan(number):
+        _tell_of_success(_short(value))
+    return None
+
+
+@cache
+def _tell_of_success(value: str) -> None:
+    """Warns once of each value."""
+    logger.warning("An info has '%s' %s, which is neither True nor False and counts as unknown.", IS_SUCCESS, value)
 
 
 def _number_of(value: Any) -> float | None:

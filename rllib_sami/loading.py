@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from . import compat
-from .env_values import reward_of, snapshot
+from .env_values import UnusableValue, reward_of, snapshot
 from .evaluation.agents import Agent, ContextAgent, make_agent
 from .evaluation.checkpoints import load as load_checkpoint
 from .evaluation.episodes import ROWS, Job
@@ -76,6 +76,7 @@ class TrainedAgent:
             seed: Of the noise in ``act(..., explore=True)``; None draws one from torch's generator.
         """
         seed = int(torch.randint(2**31, ())) if seed is None else seed
+        self._noise: torch.Tensor | None = None  # state of the generator that RLlib's modules draw from
         self._turn, self._steps = _Turn(self, Job("", None, 0, None, seed)), 0
         if isinstance(self._agent, ContextAgent):
             self._agent.begin([self._turn], self._rows)
@@ -101,14 +102,24 @@ class TrainedAgent:
                 "the step before, and reset() before an episode's first step."
             )
         turn, agent = self._turn, self._agent
-        turn.obs, turn.reward = snapshot(obs), 0.0 if reward is None or self._steps == 0 else reward_of(reward)
+        try:
+            turn.obs, turn.reward = snapshot(obs), 0.0 if reward is None or self._steps == 0 else reward_of(reward)
+        except UnusableValue as error:
+            raise ValueError(f"act() was given {error}") from error
+        agent.explore = explore
         if isinstance(agent, ContextAgent):
             self._rows[0] = self._flat(obs)
-        elif self._steps == 0:  # it takes the first observation along
-            agent.begin([turn], self._rows)
-        agent.explore = explore
-        self._steps += 1
-        return agent.act([turn], [0])[0]
+            self._steps += 1
+            return agent.act([turn], [0])[0]
+        with torch.random.fork_rng(devices=[]):  # the caller's own draws stay as they would be without this agent
+            if self._noise is not None:
+                torch.set_rng_state(self._noise)
+            if self._steps == 0:  # it takes the first observation along
+                agent.begin([turn], self._rows)
+            self._steps += 1
+            action = agent.act([turn], [0])[0]
+            self._noise = torch.get_rng_state()
+        return action
 
     @property
     def context(self) -> np.ndarray | None:

@@ -171,7 +171,8 @@ class SaPPOConfig(ContextConfig, PPOConfig):
 
     @override(ContextConfig)
     def encoder_updates(self, learned: Mapping[str, Any]) -> float:
-        return learned.get("num_module_steps_trained_lifetime", 0) / self.minibatch_size
+        of_an_update = self.minibatch_size or self.train_batch_size_per_learner  # of each learner
+        return learned.get("num_module_steps_trained_lifetime", 0) / (of_an_update * max(1, self.num_learners))
 
     @override(PPOConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import shlex
 import sys
 import tempfile
@@ -248,16 +249,20 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
         zeroed = play(checkpoint["path"], splits=[split], context="zero").episodes["return"]
         learned = mine[mine["split"] == split]["return"]
         gain, error = gain_of_contexts(learned, zeroed)
+        if not math.isfinite(error):
+            continue  # one episode says nothing
         text = (
             f"{checkpoint['algorithm']}, {split}: return {learned.mean():,.2f} with its contexts, {zeroed.mean():,.2f} "
             f"with zeros in their place ({gain:+,.2f} ± {error:,.2f})"
         )
         if are_of_use(learned, zeroed):
             click.echo(text)
+        elif gain > 0:
+            click.echo(f"{text}: no clear difference. More `--episodes` may show one.")
         else:
             click.echo(
-                f"Warning: {text}. The contexts are of no use: the encoder does not tell tasks apart, or the actor "
-                "does without. Look at `health/` and the contrast's bounds in its results, or train for longer.",
+                f"Warning: {text}. The contexts are of no use: the encoder has not learned what they are for, or the "
+                "actor does without. Look at `health/` and the contrast's bounds in its results, or train for longer.",
                 err=True,
             )
 

@@ -88,6 +88,20 @@ def test_an_agent_of_rllib_acts_between_its_connectors(checkpoints):
     assert play(agent, env, row, explore=True)[0] != total
 
 
+def test_acting_leaves_the_callers_random_numbers_alone(checkpoints):
+    agent = rllib_sami.load(checkpoints / "plain")
+    obs = np.zeros(3, np.float32)
+    agent.reset(seed=0)
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    noisy = [agent.act(obs, explore=True) for _ in range(2)]
+    torch.testing.assert_close(torch.rand(2), expected)
+    assert not np.array_equal(*noisy)  # it goes on in a stream of its own
+    agent.reset(seed=0)
+    np.testing.assert_array_equal(agent.act(obs, explore=True), noisy[0])
+
+
 def test_the_newest_checkpoint_of_an_experiment_without_ray(checkpoints):
     assert rllib_sami.load(checkpoints / "experiment").action_space == gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32)
     with pytest.raises(ValueError, match="no such folder"):
