@@ -15,7 +15,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.models.catalog import MODEL_DEFAULTS
 
 from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaMIConfig, SaPPOConfig
-from rllib_sami.rllib_settings import EVERY, MODEL, OFF_POLICY, OURS, RENAMED, SAPPO, TABLE, rows
+from rllib_sami.rllib_settings import ARRAY_RUNNER, EVERY, MODEL, OFF_POLICY, OURS, REFUSED, RENAMED, SAPPO, TABLE, rows
 from rllib_sami.unused_settings import refusals
 
 from .tiny import refusal, tiny
@@ -51,6 +51,17 @@ def test_every_field_of_rllibs_configs_is_classified_and_no_other():
 
 def test_every_name_of_today_is_one():
     assert {row.text.partition(".")[0] for row in TABLE if row.fate == RENAMED} <= FIELDS | {"model_config"}
+
+
+@pytest.mark.parametrize("of", [{SAPPO}, {OFF_POLICY}, {OFF_POLICY, ARRAY_RUNNER}], ids=str)
+def test_no_name_of_today_is_refused_itself(of):
+    readers = frozenset({EVERY, OURS} | of)
+    table, model = rows(TABLE, readers), rows(MODEL, readers)
+    for name, row in table.items():
+        if row.fate == RENAMED:
+            today, _, key = row.text.partition(".")
+            now = model[key] if today == "model_config" else table[today]
+            assert now.fate != REFUSED, f"{name} -> {row.text}"
 
 
 @pytest.mark.parametrize("config_class", [SaMIConfig, SaPPOConfig, PPOConfig, SACConfig, DQNConfig, DreamerV3Config])
@@ -156,6 +167,10 @@ FOREIGN = [
     (PlainSACConfig, {"q_model_config": {"fcnet_activation": "tanh"}}, "`q_model_config.fcnet_activation` is 'tanh'"),
     (PlainSACConfig, {"optimization": {"actor_lr": 1}}, "`optimization` has the key 'actor_lr'"),
     (SaPPOConfig, {"tau": 0.1}, "take SaCCM or PlainSAC"),
+    (SaCCMConfig, {"lr_schedule": [[0, 1e-3]]}, "`actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr` take schedules"),
+    (SaCCMConfig, {"num_sgd_iter": 3}, "`num_sgd_iter` is 3, but has no effect here. An update reads whole episodes"),
+    (SaCCMConfig, {"sgd_minibatch_size": 64}, "set `train_episodes`"),
+    (SaCCMConfig, {"entropy_coeff_schedule": [[0, 0.1]]}, "take SaPPO"),
     (SaCCMConfig, {"num_rollout_workers": 2}, "`num_rollout_workers` is now called `num_env_runners`."),
     (SaCCMConfig, {"horizon": 9}, "`max_episode_steps`"),
 ]
@@ -166,6 +181,22 @@ def test_settings_of_other_algorithms_and_times_are_refused_with_what_to_set(con
     for take in (lambda c: c.update_from_dict(given), lambda c: c.training(**given)):
         with pytest.raises(ValueError, match=re.escape(expected)):
             take(config_class())
+
+
+OLD_FIELDS = [
+    (SaPPOConfig, {"buffer_size": 9}, "take SaCCM or PlainSAC"),
+    (SaPPOConfig, {"lr_schedule": [[0, 1e-3]]}, "`lr_schedule` is now called `lr`."),
+    (SaPPOConfig, {"vf_share_layers": True}, "Actor and critics share no layers."),
+    (SaCCMConfig, {"remote_worker_envs": True}, "set `num_env_runners`"),
+    (PlainSACConfig, {"clip_rewards": True}, "The new API stack filters and clips in connectors"),
+]
+
+
+@pytest.mark.parametrize(("config_class", "given", "expected"), OLD_FIELDS, ids=lambda value: str(value)[:40])
+def test_fields_of_rllibs_configs_that_it_reads_no_more_are_refused_with_what_to_set(config_class, given, expected):
+    config = config_class().environment("SaMI/Pendulum-v0").update_from_dict(given)
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        config.validate()
 
 
 SILENT = {
