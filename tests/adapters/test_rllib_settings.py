@@ -7,7 +7,7 @@ import pytest
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.algorithms.dreamerv3 import DreamerV3Config
-from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
@@ -15,6 +15,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.models.catalog import MODEL_DEFAULTS
 
 from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaMIConfig, SaPPOConfig
+from rllib_sami.cli.config_schema import ConfigSchema
 from rllib_sami.rllib_settings import ARRAY_RUNNER, EVERY, MODEL, OFF_POLICY, OURS, REFUSED, RENAMED, SAPPO, TABLE, rows
 from rllib_sami.unused_settings import refusals
 
@@ -197,6 +198,32 @@ def test_fields_of_rllibs_configs_that_it_reads_no_more_are_refused_with_what_to
     config = config_class().environment("SaMI/Pendulum-v0").update_from_dict(given)
     with pytest.raises(ValueError, match=re.escape(expected)):
         config.validate()
+
+
+ASKS_FOR_NOTHING = {
+    "dueling": False,
+    "noisy": False,
+    "hiddens": [],
+    "clip_rewards": False,
+    "grad_norm_clipping": None,
+    "num_gpus_per_worker": 0,
+    "num_gpus_per_learner_worker": 0,
+    "num_gpus": 0,
+    "num_sgd_iter": None,
+}
+
+
+def test_old_names_that_ask_for_nothing_do_not_reach_rllib():
+    checked = ConfigSchema.of(PPO).check({"num_gpus_per_worker": 0, "num_workers": None, "lr": 1e-3}, "config")
+    assert checked == {"lr": 1e-3}
+
+
+@pytest.mark.parametrize("config_class", [SaCCMConfig, SaPPOConfig])
+def test_values_that_ask_for_nothing_are_taken(config_class):
+    config_class().environment("SaMI/Pendulum-v0").update_from_dict(ASKS_FOR_NOTHING).validate()
+    for key, value in {"dueling": True, "hiddens": [64], "num_gpus_per_worker": 1}.items():
+        with pytest.raises(ValueError, match=f"`{key}` is"):
+            config_class().update_from_dict({key: value})
 
 
 SILENT = {
