@@ -92,6 +92,8 @@ def _of_model(
     settings: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     mistakes: list[str] = []
+    if given.get("use_lstm") is False:  # sizes and inputs of no LSTM
+        given = {key: value for key, value in given.items() if key not in ("lstm_cell_size", "lstm_use_prev_reward")}
     for key, value in given.items():
         row = table.get(key)
         if row is None and key in config._model_config_auto_includes:

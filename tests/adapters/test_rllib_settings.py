@@ -128,6 +128,12 @@ def test_keys_of_a_model_set_what_they_mean_here():
     assert (config.encoder_hidden_dim, config.encoder_type, config.encoder_reward) == (16, "lstm", True)
 
 
+def test_keys_of_an_lstm_count_only_where_there_is_one():
+    for config_class in (SaCCMConfig, RecurrentSACConfig, PlainSACConfig):
+        config = taken(config_class(), use_lstm=False, lstm_cell_size=16, lstm_use_prev_reward=True)
+        assert (config.encoder_hidden_dim, config.encoder_reward) == (config_class().encoder_hidden_dim, False)
+
+
 WITHOUT_MEANING = [
     (PlainSACConfig, {"use_lstm": True, "lstm_cell_size": 16}, "`model_config.use_lstm` is True.*RecurrentSAC.$"),
     (SaCCMConfig, {"lstm_cell_size": 16}, "`model_config.lstm_cell_size` is 16.*set `encoder_hidden_dim`"),
