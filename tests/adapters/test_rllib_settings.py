@@ -150,9 +150,29 @@ def test_keys_of_a_model_that_mean_nothing_here_are_refused(config_class, keys, 
         taken(config_class(), **keys)
 
 
-def test_two_sizes_for_one_network_are_refused():
-    with pytest.raises(ValueError, match=r"`actor_hidden` is \[64\], but RLlib's settings say \[32\] of it"):
-        taken(PlainSACConfig().training(actor_hidden=[64]), fcnet_hiddens=[32])
+def test_two_values_for_one_field_are_refused_at_every_check():
+    config = PlainSACConfig().environment("SaMI/Pendulum-v0").training(actor_hidden=[64], loss_timesteps=512)
+    config.training(train_batch_size_per_learner=128).rl_module(model_config={"fcnet_hiddens": [32]})
+    for _ in range(2):
+        with pytest.raises(ValueError) as error:  # noqa: PT011 (two messages)
+            config.validate()
+        assert str(error.value).splitlines() == [
+            "`model_config` asks for [32], but `actor_hidden` is [64]; set one of them.",
+            "`train_batch_size_per_learner` asks for 128, but `loss_timesteps` is 512; set one of them.",
+        ]
+
+
+def test_a_validated_config_may_be_changed_in_rllibs_terms():
+    first = PlainSACConfig().training(train_batch_size_per_learner=512)
+    taken(first, fcnet_hiddens=[32], head_fcnet_hiddens=[8])
+    for config in (first.copy(copy_frozen=False), PlainSACConfig.from_state(first.get_state())):
+        taken(config.training(train_batch_size_per_learner=128), fcnet_hiddens=[16])
+        assert (config.loss_timesteps, config.actor_hidden, config.critic_hidden) == (128, [16], [16])
+        assert taken(config, head_fcnet_hiddens=[4]).actor_hidden == [256, 256, 4]
+    for config, own in ((first.copy(copy_frozen=False), 64), (PlainSACConfig(), None)):  # which the user has set
+        config.environment("SaMI/Pendulum-v0").training(loss_timesteps=own, train_batch_size_per_learner=128)
+        with pytest.raises(ValueError, match=f"asks for 128, but `loss_timesteps` is {own}"):
+            config.validate()
 
 
 def test_a_module_of_ones_own_gets_its_model_config_as_it_is():
