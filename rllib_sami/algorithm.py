@@ -178,7 +178,8 @@ class SaMIConfig(ContextConfig):
             loss_timesteps: How many of their steps, drawn at random, enter the losses of an update; None takes all.
                 Contexts come from whole episodes all the same.
             updates_per_env_step: Gradient updates of actor and critics for each environment step, whatever the number
-                of env runners; a number or a schedule. 0.1 is one update every ten steps.
+                of env runners; a number or a schedule. 0.1 is one update every ten steps. A schedule that ends at 0
+                stops learning there.
             updates_per_batch: Updates of actor and critics that share one batch of ``train_episodes``, encoded once:
                 each then learns from steps of many more episodes, for less. They are made together, once for every
                 ``updates_per_batch / updates_per_env_step`` steps. Above 1 only where the contrast alone trains the

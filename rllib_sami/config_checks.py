@@ -1,5 +1,6 @@
 """Checks of a configuration, so that mistakes are named before any worker starts."""
 
+import itertools
 import math
 import numbers
 from collections.abc import Callable, Collection, Iterator
@@ -280,19 +281,18 @@ def _schedule(
 ) -> Iterator[str]:
     value = getattr(config, key)
     points = value if isinstance(value, list | tuple) else [[0, value], [1, value]]
-    is_schedule = len(points) >= 2 and all(
-        isinstance(point, list | tuple)
-        and len(point) == 2
-        and all(map(_is_number, point))
-        and point[0] >= 0
-        and holds(point[1])
-        for point in points
+    are_pairs = len(points) >= 2 and all(
+        isinstance(point, list | tuple) and len(point) == 2 and all(map(_is_number, point)) for point in points
     )
-    if not (is_schedule and points[0][0] == 0):
-        yield (
-            f"`{key}` is {value!r}, but must be {expected}, or a schedule of [environment steps, rate] "
-            f"pairs that begins at 0, such as [[0, {example}], [1_000_000, {example / 10}]]."
-        )
+    if are_pairs:
+        steps, rates = zip(*points, strict=True)
+        rise = steps[0] == 0 and all(one < next_one for one, next_one in itertools.pairwise(steps))
+        if rise and all(map(holds, rates[:-1])) and (holds(rates[-1]) or rates[-1] == 0):
+            return
+    yield (
+        f"`{key}` is {value!r}, but must be {expected}, or a schedule of [environment steps, rate] pairs whose steps "
+        f"begin at 0 and rise, such as [[0, {example}], [1_000_000, {example / 10}]]."
+    )
 
 
 def _is_number(value: Any) -> bool:

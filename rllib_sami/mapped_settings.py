@@ -57,30 +57,39 @@ def in_our_terms(config: "ContextConfig", given: Mapping[str, Any]) -> tuple[dic
 def adopt(config: "ContextConfig") -> Iterator[str]:
     """Sets what ``model_config``, ``model`` and ``train_batch_size_per_learner`` mean here; yields what is wrong.
 
-    These are emptied, so that a config says everything once. A module of the user's own reads ``model_config`` itself.
+    These are emptied, so that a config says everything once, and what they set is remembered: they may be set again. A
+    module of the user's own reads ``model_config`` itself.
     """
     defaults = vars(type(config)())
-    found: dict[str, Any] = {}
+    asked: dict[str, tuple[str, Any]] = {}  # by name of the field: which setting asks for what
+    emptied: dict[str, Any] = {}
     old = compat.changed_model(config, defaults["model"])
     if not compat.has_default_module(config):
         if old:
             yield no_effect("model", old, "A module of your own reads `model_config`")
     else:
-        found, old_rest, mistakes = _of_model(config, "model", old)
-        new, rest, more = _of_model(config, "model_config", compat.user_model_config(config))
-        found |= new
-        yield from mistakes + more
-        if found:
-            config.model = defaults["model"] | old_rest
-            config._model_config = rest
+        for name, given in (("model", old), ("model_config", compat.user_model_config(config))):
+            settings, rest, mistakes = _of_model(config, name, given)
+            asked |= {key: (name, value) for key, value in settings.items()}
+            emptied |= {"model": defaults["model"] | rest} if name == "model" else {"_model_config": rest}
+            yield from mistakes
+        emptied = emptied if asked else {}
     batch = getattr(config, "_train_batch_size_per_learner", None)  # RLlib may rename what it keeps private
     if batch is not None and hasattr(config, "loss_timesteps"):
-        found["loss_timesteps"] = batch
-        config._train_batch_size_per_learner = None
-    for key, value in found.items():
-        present = getattr(config, key)
-        if present not in (defaults[key], value):
-            yield f"`{key}` is {present!r}, but RLlib's settings say {value!r} of it. Set `{key}` alone."
+        asked["loss_timesteps"] = ("train_batch_size_per_learner", batch)
+        emptied["_train_batch_size_per_learner"] = None
+    conflicts = [
+        f"`{name}` asks for {value!r}, but `{key}` is {getattr(config, key)!r}; set one of them."
+        for key, (name, value) in asked.items()
+        if getattr(config, key) not in (defaults[key], value, config._adopted.get(key, value))
+    ]
+    yield from conflicts
+    if conflicts:
+        return  # nothing is taken over, so that the next check says it again
+    adopted = {key: value for key, (_, value) in asked.items()}
+    if adopted:  # else the config may be frozen
+        emptied["_adopted"] = config._adopted | adopted
+    for key, value in (emptied | adopted).items():
         setattr(config, key, value)
 
 
@@ -92,6 +101,8 @@ def _of_model(
     settings: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     mistakes: list[str] = []
+    if given.get("use_lstm") is False:  # sizes and inputs of no LSTM
+        given = {key: value for key, value in given.items() if key not in ("lstm_cell_size", "lstm_use_prev_reward")}
     for key, value in given.items():
         row = table.get(key)
         if row is None and key in config._model_config_auto_includes:
@@ -106,7 +117,7 @@ def _of_model(
     head = given.get("head_fcnet_hiddens") or given.get("post_fcnet_hiddens") or []
     if hidden is not None or head:
         for key in ("actor_hidden", "critic_hidden"):
-            settings[key] = _joined(getattr(config, key) if hidden is None else hidden, head)
+            settings[key] = _joined(_own(config, key) if hidden is None else hidden, head)
     if given.get("fusionnet_hiddens") and table["fusionnet_hiddens"].fate == MAPPED:
         settings["critic_hidden"] = given["fusionnet_hiddens"]
     if given.get("use_lstm") or "lstm_cell_size" in given:
@@ -122,6 +133,12 @@ def _of_model(
     if given.get("lstm_use_prev_reward"):
         settings["encoder_reward"] = True
     return settings, rest, mistakes
+
+
+def _own(config: "ContextConfig", key: str) -> Any:
+    """The value of a field without what RLlib's settings made of it."""
+    value = getattr(config, key)
+    return getattr(type(config)(), key) if config._adopted.get(key) == value else value
 
 
 def _joined(hidden: Any, head: Any) -> Any:

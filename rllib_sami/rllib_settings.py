@@ -41,7 +41,8 @@ class Row(NamedTuple):
         of: To which algorithms this applies, one of the above.
         names: Names of the settings, with spaces between.
         text: Why, and what to set instead; or the names of the settings that are set, or today's name.
-        as_here: Values that ask for nothing else than what happens; RLlib's default where there are none.
+        as_here: Values that ask for nothing else than what happens; RLlib's default where there are none. A tuple
+            stands for a list too.
     """
 
     fate: str
@@ -57,8 +58,11 @@ TABLE = (
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner", "`loss_timesteps`"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
+    Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, as_here=(None, -1)),
     Row(REFUSED, OFF_POLICY, "lr",
         "Each network has its own rate: set `actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr`, leave `lr` at None"),
+    Row(REFUSED, OFF_POLICY, "lr_schedule",
+        "Each network has its own rate: `actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr` take schedules"),
     Row(REFUSED, OFF_POLICY, "grad_clip_by",
         "It must be 'global_norm': gradients are clipped by the norm over each of encoder, critics and actor"),
     Row(REFUSED, OFF_POLICY, "_learner_connector add_default_connectors_to_learner_pipeline", _NO_CONNECTORS),
@@ -66,6 +70,8 @@ TABLE = (
     Row(REFUSED, OFF_POLICY, "torch_compile_learner", "Set `compile_update`, which compiles the losses of an update"),
     Row(IDLE, OFF_POLICY, "torch_compile_learner_what_to_compile torch_compile_learner_dynamo_backend "
         "torch_compile_learner_dynamo_mode", "`compile_update` compiles the losses of an update"),
+    Row(REFUSED, OFF_POLICY, "remote_worker_envs",
+        "Environments are stepped in their runner's process: set `num_env_runners` for more processes"),
     Row(REFUSED, OFF_POLICY, "normalize_actions", "The actor's tanh needs normalised actions: leave it as it is"),
     Row(REFUSED, OFF_POLICY, "torch_skip_nan_gradients", "Training stops once learning has diverged: set `grad_clip`"),
     Row(REFUSED, OFF_POLICY, "_torch_grad_scaler_class", "Set `mixed_precision`"),
@@ -118,24 +124,29 @@ TABLE = (
         "prioritized_replay_eps", "Episodes are drawn with equal probability",
         as_here=(False, -1)),  # -1 marks what RLlib no longer has
     Row(REFUSED, OFF_POLICY, "_deterministic_loss _use_beta_distribution", "The policy is a tanh-Gaussian"),
-    Row(REFUSED, OFF_POLICY, "td_error_loss_fn before_learn_on_batch burn_in_len epsilon num_atoms v_min v_max noisy "
-        "sigma0 dueling hiddens adam_epsilon categorical_distribution_temperature", "It is DQN's"),
+    Row(REFUSED, OFF_POLICY, "td_error_loss_fn before_learn_on_batch burn_in_len epsilon num_atoms v_min v_max "
+        "sigma0 adam_epsilon categorical_distribution_temperature", "It is DQN's"),
+    Row(REFUSED, OURS, "dueling hiddens noisy", "It is DQN's", as_here=(False, (), None)),
     Row(REFUSED, OFF_POLICY, "use_critic use_gae lambda_ use_kl_loss kl_coeff kl_target vf_loss_coeff entropy_coeff "
-        "clip_param vf_clip_param", _OF_PPO),
+        "entropy_coeff_schedule clip_param vf_clip_param", _OF_PPO),
+    Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", as_here=(False, -1)),
     Row(REFUSED, SAPPO, "policy_model_config policy_model q_model_config Q_model optimization twin_q double_q n_step "
         "target_network_update_freq training_intensity _deterministic_loss _use_beta_distribution td_error_loss_fn "
-        "before_learn_on_batch burn_in_len epsilon num_atoms v_min v_max noisy sigma0 dueling hiddens adam_epsilon "
+        "before_learn_on_batch burn_in_len epsilon num_atoms v_min v_max sigma0 adam_epsilon "
         "categorical_distribution_temperature tau initial_alpha target_entropy actor_lr critic_lr alpha_lr "
-        "replay_buffer_config store_buffer_in_checkpoints num_steps_sampled_before_learning_starts", _OF_SAC),
+        "replay_buffer_config store_buffer_in_checkpoints num_steps_sampled_before_learning_starts learning_starts "
+        "buffer_size prioritized_replay_alpha prioritized_replay_beta prioritized_replay_eps replay_mode "
+        "replay_batch_size worker_side_prioritization", _OF_SAC),
+    Row(REFUSED, SAPPO, "prioritized_replay", _OF_SAC, as_here=(False, -1)),
     # --- Renamed, or without effect in RLlib too --------------------------------------------------------------------
     Row(RENAMED, EVERY, "num_workers num_rollout_workers", "num_env_runners"),
     Row(RENAMED, EVERY, "num_envs_per_worker", "num_envs_per_env_runner"),
     Row(RENAMED, EVERY, "num_cpus_per_worker", "num_cpus_per_env_runner"),
-    Row(RENAMED, EVERY, "num_gpus_per_worker", "num_gpus_per_env_runner"),
+    Row(RENAMED, EVERY, "num_gpus_per_worker", "num_gpus_per_env_runner", as_here=(0,)),
     Row(RENAMED, EVERY, "custom_resources_per_worker", "custom_resources_per_env_runner"),
     Row(RENAMED, EVERY, "num_learner_workers", "num_learners"),
     Row(RENAMED, EVERY, "num_cpus_per_learner_worker", "num_cpus_per_learner"),
-    Row(RENAMED, EVERY, "num_gpus num_gpus_per_learner_worker", "num_gpus_per_learner"),
+    Row(RENAMED, EVERY, "num_gpus num_gpus_per_learner_worker", "num_gpus_per_learner", as_here=(0,)),
     Row(RENAMED, EVERY, "num_cpus_for_local_worker", "num_cpus_for_main_process"),
     Row(RENAMED, EVERY, "worker_cls", "env_runner_cls"),
     Row(RENAMED, EVERY, "recreate_failed_workers", "restart_failed_env_runners"),
@@ -172,7 +183,7 @@ TABLE = (
     Row(REFUSED, EVERY, "optimizer", "Override `configure_optimizers_for_module` of the Learner"),
     Row(REFUSED, EVERY, "observation_filter",
         "Give `env_to_module_connector` a ray.rllib.connectors.env_to_module.MeanStdFilter"),
-    Row(REFUSED, EVERY, "clip_rewards", _NO_PREPROCESSING),
+    Row(REFUSED, EVERY, "clip_rewards", _NO_PREPROCESSING, as_here=(None, False)),
     Row(REFUSED, EVERY, "horizon", "Set the environment's `max_episode_steps`", as_here=(None,)),
     Row(REFUSED, EVERY, "soft_horizon no_done_at_end",
         "The environment says how an episode ends (`terminated`, `truncated`)", as_here=(False,)),
@@ -319,7 +330,9 @@ def rows(table: tuple[Row, ...], of: frozenset[str]) -> dict[str, Row]:
 
 def refusal(row: Row | None, name: str, value: Any, default: Any) -> str | None:
     """Why a setting may not have a value, None if it may."""
-    if row is None or row.fate in (USED, IDLE, MAPPED) or value in (row.as_here or (default,)):
+    if row is None or row.fate in (USED, IDLE, MAPPED) or (row.fate == RENAMED and value is None):
+        return None
+    if (tuple(value) if row.as_here and isinstance(value, list) else value) in (row.as_here or (default,)):
         return None
     if row.fate == RENAMED:
         return f"`{name}` is now called `{row.text}`."

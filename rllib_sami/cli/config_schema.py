@@ -11,7 +11,19 @@ from rllib_sami import compat
 from rllib_sami.cli import spaces, typecheck
 from rllib_sami.cli.errors import Mistakes, UserError, did_you_mean, nearest
 from rllib_sami.cli.experiment import EXPERIMENT_KEYS
-from rllib_sami.rllib_settings import ARRAY_RUNNER, IDLE, MAPPED, OURS, TABLE, USED, Row, no_effect, refusal, rows
+from rllib_sami.rllib_settings import (
+    ARRAY_RUNNER,
+    IDLE,
+    MAPPED,
+    OURS,
+    RENAMED,
+    TABLE,
+    USED,
+    Row,
+    no_effect,
+    refusal,
+    rows,
+)
 from rllib_sami.unused_settings import readers, warn_once
 
 # Not attributes of a config, yet `update_from_dict` or we understand them.
@@ -67,7 +79,9 @@ class ConfigSchema:
             with found.noted():
                 if key not in self.keys:
                     self._unknown(key, place, of_environment)
-                checked[key] = self._check_value(key, value, place, table)
+                taken = self._check_value(key, value, place, table)
+                if key in self.defaults or key not in table or table[key].fate != RENAMED:
+                    checked[key] = taken  # an old name that asks for nothing is left out: RLlib refuses it all the same
         if mistakes is None:
             found.tell(config)
         return checked

@@ -48,6 +48,16 @@ MISTAKES = [
         for value in (-1, -1e-3, None, "fast", [], [[0, 1e-3]], [[5, 1e-3], [9, 1e-4]], [[0, 1e-3], [9, -1e-4]], [1, 2])
     ],
     *[
+        ("updates_per_env_step", value, r"above 0, or a schedule .* pairs whose steps begin at 0 and rise")
+        for value in (
+            [[0, 0.5], [20_000, 0.25], [10_000, 0.1]],
+            [[0, 0.5], [9, 0.5], [9, 0.1]],
+            [[0, 0], [9, 0.1]],
+            [[0, 0.5], [9, 0], [20, 0.1]],
+            [[0, 0], [9, 0]],
+        )
+    ],
+    *[
         (key, value, "True or False")
         for key in (
             "encoder_reward",
@@ -82,6 +92,10 @@ def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
     assert message.startswith(f"`{key}`")
     assert str(value) in message
     assert re.search(expected, message)
+
+
+def test_a_schedule_may_end_at_0():
+    tiny(updates_per_env_step=[[0, 0.5], [1_000, 0.5], [1_001, 0]], actor_lr=[[0, 1e-3], [9, 0]]).validate()
 
 
 BUFFER_MISTAKES = [

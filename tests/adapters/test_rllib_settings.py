@@ -7,7 +7,7 @@ import pytest
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.algorithms.dreamerv3 import DreamerV3Config
-from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
@@ -15,7 +15,8 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.models.catalog import MODEL_DEFAULTS
 
 from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaMIConfig, SaPPOConfig
-from rllib_sami.rllib_settings import EVERY, MODEL, OFF_POLICY, OURS, RENAMED, SAPPO, TABLE, rows
+from rllib_sami.cli.config_schema import ConfigSchema
+from rllib_sami.rllib_settings import ARRAY_RUNNER, EVERY, MODEL, OFF_POLICY, OURS, REFUSED, RENAMED, SAPPO, TABLE, rows
 from rllib_sami.unused_settings import refusals
 
 from .tiny import refusal, tiny
@@ -51,6 +52,17 @@ def test_every_field_of_rllibs_configs_is_classified_and_no_other():
 
 def test_every_name_of_today_is_one():
     assert {row.text.partition(".")[0] for row in TABLE if row.fate == RENAMED} <= FIELDS | {"model_config"}
+
+
+@pytest.mark.parametrize("of", [{SAPPO}, {OFF_POLICY}, {OFF_POLICY, ARRAY_RUNNER}], ids=str)
+def test_no_name_of_today_is_refused_itself(of):
+    readers = frozenset({EVERY, OURS} | of)
+    table, model = rows(TABLE, readers), rows(MODEL, readers)
+    for name, row in table.items():
+        if row.fate == RENAMED:
+            today, _, key = row.text.partition(".")
+            now = model[key] if today == "model_config" else table[today]
+            assert now.fate != REFUSED, f"{name} -> {row.text}"
 
 
 @pytest.mark.parametrize("config_class", [SaMIConfig, SaPPOConfig, PPOConfig, SACConfig, DQNConfig, DreamerV3Config])
@@ -116,6 +128,12 @@ def test_keys_of_a_model_set_what_they_mean_here():
     assert (config.encoder_hidden_dim, config.encoder_type, config.encoder_reward) == (16, "lstm", True)
 
 
+def test_keys_of_an_lstm_count_only_where_there_is_one():
+    for config_class in (SaCCMConfig, RecurrentSACConfig, PlainSACConfig):
+        config = taken(config_class(), use_lstm=False, lstm_cell_size=16, lstm_use_prev_reward=True)
+        assert (config.encoder_hidden_dim, config.encoder_reward) == (config_class().encoder_hidden_dim, False)
+
+
 WITHOUT_MEANING = [
     (PlainSACConfig, {"use_lstm": True, "lstm_cell_size": 16}, "`model_config.use_lstm` is True.*RecurrentSAC.$"),
     (SaCCMConfig, {"lstm_cell_size": 16}, "`model_config.lstm_cell_size` is 16.*set `encoder_hidden_dim`"),
@@ -132,9 +150,29 @@ def test_keys_of_a_model_that_mean_nothing_here_are_refused(config_class, keys, 
         taken(config_class(), **keys)
 
 
-def test_two_sizes_for_one_network_are_refused():
-    with pytest.raises(ValueError, match=r"`actor_hidden` is \[64\], but RLlib's settings say \[32\] of it"):
-        taken(PlainSACConfig().training(actor_hidden=[64]), fcnet_hiddens=[32])
+def test_two_values_for_one_field_are_refused_at_every_check():
+    config = PlainSACConfig().environment("SaMI/Pendulum-v0").training(actor_hidden=[64], loss_timesteps=512)
+    config.training(train_batch_size_per_learner=128).rl_module(model_config={"fcnet_hiddens": [32]})
+    for _ in range(2):
+        with pytest.raises(ValueError) as error:  # noqa: PT011 (two messages)
+            config.validate()
+        assert str(error.value).splitlines() == [
+            "`model_config` asks for [32], but `actor_hidden` is [64]; set one of them.",
+            "`train_batch_size_per_learner` asks for 128, but `loss_timesteps` is 512; set one of them.",
+        ]
+
+
+def test_a_validated_config_may_be_changed_in_rllibs_terms():
+    first = PlainSACConfig().training(train_batch_size_per_learner=512)
+    taken(first, fcnet_hiddens=[32], head_fcnet_hiddens=[8])
+    for config in (first.copy(copy_frozen=False), PlainSACConfig.from_state(first.get_state())):
+        taken(config.training(train_batch_size_per_learner=128), fcnet_hiddens=[16])
+        assert (config.loss_timesteps, config.actor_hidden, config.critic_hidden) == (128, [16], [16])
+        assert taken(config, head_fcnet_hiddens=[4]).actor_hidden == [256, 256, 4]
+    for config, own in ((first.copy(copy_frozen=False), 64), (PlainSACConfig(), None)):  # which the user has set
+        config.environment("SaMI/Pendulum-v0").training(loss_timesteps=own, train_batch_size_per_learner=128)
+        with pytest.raises(ValueError, match=f"asks for 128, but `loss_timesteps` is {own}"):
+            config.validate()
 
 
 def test_a_module_of_ones_own_gets_its_model_config_as_it_is():
@@ -156,6 +194,10 @@ FOREIGN = [
     (PlainSACConfig, {"q_model_config": {"fcnet_activation": "tanh"}}, "`q_model_config.fcnet_activation` is 'tanh'"),
     (PlainSACConfig, {"optimization": {"actor_lr": 1}}, "`optimization` has the key 'actor_lr'"),
     (SaPPOConfig, {"tau": 0.1}, "take SaCCM or PlainSAC"),
+    (SaCCMConfig, {"lr_schedule": [[0, 1e-3]]}, "`actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr` take schedules"),
+    (SaCCMConfig, {"num_sgd_iter": 3}, "`num_sgd_iter` is 3, but has no effect here. An update reads whole episodes"),
+    (SaCCMConfig, {"sgd_minibatch_size": 64}, "set `train_episodes`"),
+    (SaCCMConfig, {"entropy_coeff_schedule": [[0, 0.1]]}, "take SaPPO"),
     (SaCCMConfig, {"num_rollout_workers": 2}, "`num_rollout_workers` is now called `num_env_runners`."),
     (SaCCMConfig, {"horizon": 9}, "`max_episode_steps`"),
 ]
@@ -166,6 +208,48 @@ def test_settings_of_other_algorithms_and_times_are_refused_with_what_to_set(con
     for take in (lambda c: c.update_from_dict(given), lambda c: c.training(**given)):
         with pytest.raises(ValueError, match=re.escape(expected)):
             take(config_class())
+
+
+OLD_FIELDS = [
+    (SaPPOConfig, {"buffer_size": 9}, "take SaCCM or PlainSAC"),
+    (SaPPOConfig, {"lr_schedule": [[0, 1e-3]]}, "`lr_schedule` is now called `lr`."),
+    (SaPPOConfig, {"vf_share_layers": True}, "Actor and critics share no layers."),
+    (SaCCMConfig, {"remote_worker_envs": True}, "set `num_env_runners`"),
+    (PlainSACConfig, {"clip_rewards": True}, "The new API stack filters and clips in connectors"),
+]
+
+
+@pytest.mark.parametrize(("config_class", "given", "expected"), OLD_FIELDS, ids=lambda value: str(value)[:40])
+def test_fields_of_rllibs_configs_that_it_reads_no_more_are_refused_with_what_to_set(config_class, given, expected):
+    config = config_class().environment("SaMI/Pendulum-v0").update_from_dict(given)
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        config.validate()
+
+
+ASKS_FOR_NOTHING = {
+    "dueling": False,
+    "noisy": False,
+    "hiddens": [],
+    "clip_rewards": False,
+    "grad_norm_clipping": None,
+    "num_gpus_per_worker": 0,
+    "num_gpus_per_learner_worker": 0,
+    "num_gpus": 0,
+    "num_sgd_iter": None,
+}
+
+
+def test_old_names_that_ask_for_nothing_do_not_reach_rllib():
+    checked = ConfigSchema.of(PPO).check({"num_gpus_per_worker": 0, "num_workers": None, "lr": 1e-3}, "config")
+    assert checked == {"lr": 1e-3}
+
+
+@pytest.mark.parametrize("config_class", [SaCCMConfig, SaPPOConfig])
+def test_values_that_ask_for_nothing_are_taken(config_class):
+    config_class().environment("SaMI/Pendulum-v0").update_from_dict(ASKS_FOR_NOTHING).validate()
+    for key, value in {"dueling": True, "hiddens": [64], "num_gpus_per_worker": 1}.items():
+        with pytest.raises(ValueError, match=f"`{key}` is"):
+            config_class().update_from_dict({key: value})
 
 
 SILENT = {
