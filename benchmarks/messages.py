@@ -105,7 +105,7 @@ def _phases(num_runners: int, rounds: int) -> dict[str, np.ndarray]:
         note("begin", since)
         time.sleep(0.05 * (1 + num_runners))
         since = clocks()
-        episodes, _ = compat.finish_sampling(algorithm)
+        episodes = compat.finish_sampling(algorithm)
         since = note("collect", since)
         algorithm.replay_buffer.add(episodes)
         since = note("add", since)
