@@ -14,6 +14,7 @@ config:
   critic_hidden: [16]
   min_sample_timesteps_per_iteration: 200
   num_steps_sampled_before_learning_starts: 400
+  updates_per_env_step: 0.1
 algorithms:
   SAC: {run: PlainSAC}
   SaCCM: {config: {contrast_episodes: 8, num_negatives: 7}}
