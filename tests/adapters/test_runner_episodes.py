@@ -5,6 +5,7 @@ import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.faults import EnvironmentFaultError
 
 from .envs import NUM_TASKS, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -93,6 +94,22 @@ def test_a_failing_environment_stops_sampling_unless_restarts_are_on(fail_in):
     with pytest.raises(RuntimeError, match="the simulator broke"):
         sample_fragments(failing(fail_in, restart=False))
     assert len(sample_fragments(failing(fail_in))) == 20
+
+
+@pytest.mark.parametrize("env", ["test/Walker", "SaMI/Pendulum-v0"])
+@pytest.mark.parametrize("method", ["step", "reset"])
+def test_one_that_hangs_is_not_made_again(monkeypatch, env, method):
+    config = tiny(env=env).fault_tolerance(restart_failed_sub_environments=True)
+    runner = runner_of(config)
+    first = runner.env.envs[0].unwrapped
+
+    def stopped(*args, **kwargs):
+        raise EnvironmentFaultError("It hangs.")
+
+    monkeypatch.setattr(first, "advance" if method == "step" and env.startswith("SaMI") else method, stopped)
+    with pytest.raises(EnvironmentFaultError, match="It hangs"):
+        runner.sample(explore=False)
+    assert runner.env.envs[0].unwrapped is first
 
 
 @pytest.mark.parametrize("fail_in", ["step", "reset"])
