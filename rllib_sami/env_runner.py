@@ -243,8 +243,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 self._finished_episodes.append((int(self._task_ids[slot]), total, length, success))
                 if self._quota is not None:
                     self._quota[slot] -= 1
-                    if self._watch is not None:
-                        self._watch.episode()
+                if self._watch is not None:
+                    self._watch.episode()
             self._episode_ids[slot] = self._new_episode_id(slot)
             self._steps_so_far[slot] = self._return_so_far[slot] = 0
             self._episodes_over[slot] += 1

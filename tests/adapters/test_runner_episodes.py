@@ -5,7 +5,7 @@ import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami.env_runner import SaMIEnvRunner
-from rllib_sami.faults import EnvironmentFaultError
+from rllib_sami.faults import EnvironmentFaultError, Watch
 
 from .envs import NUM_TASKS, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -163,6 +163,16 @@ def test_numbers_that_are_not_finite_are_named_or_cost_an_episode(bad_in, bad):
     assert worst_mismatch(runner.module.acting, episodes) < TOLERANCE
     ended = [piece.custom_data["slot"][1] for fragment in fragments for piece in fragment if piece.is_done]
     assert [ended.count(slot) for slot in range(3)] == [7 if bad_in == "reset" else 5, 7, 7]
+
+
+@pytest.mark.parametrize("unit", ["num_timesteps", "num_episodes"])
+def test_evaluation_tells_its_watch_of_each_episode(monkeypatch, unit):
+    told = []
+    monkeypatch.setattr(Watch, "episode", lambda watch: told.append(watch))
+    config = tiny(env="test/Walker")
+    config.in_evaluation = True
+    episodes = runner_of(config).sample(**{unit: 123 if unit == "num_timesteps" else 5}, explore=False)
+    assert len(told) == sum(episode.is_done for episode in episodes) >= 5
 
 
 # --- Metrics and callbacks ------------------------------------------------------------------------------------------
