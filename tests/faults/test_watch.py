@@ -16,27 +16,55 @@ def watch(timeout_s=0.1, **more):
     return Watch("Reef", timeout_s, "evaluation_sample_timeout_s", **more)
 
 
+class Clock:
+    """Time as the watches see it: it passes only when told to, however slow the machine is."""
+
+    def __init__(self):
+        self.now, self.looks = 1000.0, 0
+
+    def monotonic(self):
+        self.looks += threading.current_thread().name == "rllib_sami-watch"
+        return self.now
+
+    def wait(self, seconds):
+        """Lets time pass, and the watch see it: of three looks one begins and ends here."""
+        self.now += seconds
+        seen, end = self.looks + 3, time.monotonic() + 60
+        while self.looks < seen:
+            assert time.monotonic() < end, "nothing watches"
+            time.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(faults, "time", clock)
+    return clock
+
+
 @pytest.fixture
 def heard(caplog):
     caplog.set_level(logging.WARNING, "rllib_sami")
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def hang(one, times=1):
-    """Steps and sleeps under a watch; what stops it is swallowed but the last time."""
+def hang(clock, one, times=1):
+    """Steps and hangs under a watch; what stops it is swallowed but the last time."""
     with one:
         one.step(7)
+        clock.wait(0.9 * faults.ROUNDS_OF_PATIENCE * 0.1)  # it is not stopped yet
+        one.step(7)
         for _ in range(times - 1):
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(EnvironmentFaultError):
+                clock.now += 1
                 time.sleep(60)
+        clock.now += 1
         time.sleep(60)
 
 
-def test_a_call_that_hangs_is_told_and_then_stopped(heard):
-    started = time.monotonic()
+def test_a_call_that_hangs_is_told_and_then_stopped(clock, heard):
     with pytest.raises(EnvironmentFaultError, match=r"'Reef'.*\(split own, episode 2\).*has 7 steps.*It hangs.*raise"):
-        hang(watch(where=lambda: "split own, episode 2"))
-    assert faults.ROUNDS_OF_PATIENCE * 0.1 < time.monotonic() - started < 30
+        hang(clock, watch(where=lambda: "split own, episode 2"))
     [warning] = heard()
     assert "'Reef'" in warning
     assert "It goes on. If its episodes do not end by themselves" in warning
@@ -44,38 +72,38 @@ def test_a_call_that_hangs_is_told_and_then_stopped(heard):
     assert "`evaluation_sample_timeout_s` (0.1)" in warning
 
 
-def test_one_that_goes_on_in_spite_of_it_is_stopped_again():
+def test_one_that_goes_on_in_spite_of_it_is_stopped_again(clock):
     with pytest.raises(EnvironmentFaultError, match="It hangs"):
-        hang(watch(0.05), times=2)
+        hang(clock, watch(), times=2)
 
 
-def test_what_is_slow_but_steps_goes_on(heard):
+def test_what_is_slow_but_steps_goes_on(clock, heard):
     with watch() as one:
-        for steps in range(1, 9):  # each takes longer than an episode should, and less than a call may
-            time.sleep(0.15)
+        for steps in range(1, 5):  # each takes longer than an episode should, and less than a call may
+            clock.wait(0.4)
             one.step(steps)
     assert len(heard()) == 1
 
 
-def test_an_episode_without_an_end_is_stopped_unless_it_is_meant_to_be_long():
+def test_an_episode_without_an_end_is_stopped_unless_it_is_meant_to_be_long(clock):
     with watch() as one:
         one.step(faults.LONGEST_EPISODE + 1)  # it may be fast
-        time.sleep(0.3)
+        clock.now += 0.3
         one.allow(2 * faults.LONGEST_EPISODE)
         one.step(faults.LONGEST_EPISODE + 1)
         one.episode()
         one.allow(None)
         one.step(faults.LONGEST_EPISODE + 1)
-        time.sleep(0.3)
+        clock.now += 0.3
         one.step(faults.LONGEST_EPISODE)
         with pytest.raises(EnvironmentFaultError, match=r"100,001 steps.*one without an end.*TimeLimit"):
             one.step(faults.LONGEST_EPISODE + 1)
 
 
 def test_without_a_limit_nothing_is_watched(heard):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with watch(None) as one:
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) <= before
         one.step(10 * faults.LONGEST_EPISODE)
     assert heard() == []
 
@@ -92,10 +120,10 @@ def test_alarms_of_others_are_heard_before_during_and_after(monkeypatch):
     assert len(alarms) == 2
 
 
-def test_in_another_thread_there_is_a_warning(heard):
+def test_in_another_thread_there_is_a_warning(clock, heard):
     def be_slow():
-        with watch(0.05):
-            time.sleep(0.6)
+        with watch():
+            clock.wait(1)
 
     thread = threading.Thread(target=be_slow)
     thread.start()
