@@ -123,10 +123,15 @@ class Watch:
     def __exit__(self, *exc_info: object) -> None:
         if self._timeout_s is None:
             return
-        with self._lock:
+        try:
             self._is_over.set()
-        if self._may_interrupt:
-            signal.signal(signal.SIGALRM, self._previous)
+        finally:  # the alarm may have come just then
+            self._is_over.set()
+            with self._lock:  # one under way arrives before the handler goes
+                pass
+            if self._may_interrupt:
+                signal.signal(signal.SIGALRM, self._previous)
+            self._stopped = None
 
     def _watch(self, timeout_s: float) -> None:
         """Runs in a thread of its own until the block ends."""
@@ -144,11 +149,12 @@ class Watch:
                 self._last = now  # again, should the environment go on in spite of it
 
     def _interrupted(self, number: int, frame: Any) -> None:
-        if self._stopped is not None:
-            reason, self._stopped = self._stopped, None
+        reason, self._stopped = self._stopped, None
+        if reason is None:
+            if callable(self._previous):
+                self._previous(number, frame)
+        elif not self._is_over.is_set():  # else the call has come back after all
             raise EnvironmentFaultError(reason)
-        if callable(self._previous):
-            self._previous(number, frame)
 
     def _state(self) -> str:
         now = time.monotonic()

@@ -120,6 +120,43 @@ def test_alarms_of_others_are_heard_before_during_and_after(monkeypatch):
     assert len(alarms) == 2
 
 
+def test_an_alarm_that_comes_when_the_call_has_come_back_is_too_late():
+    class Lock:  # the watch sends its alarm while the end of the block waits for it
+        def __enter__(self):
+            one._stopped = "It hangs."
+            signal.raise_signal(signal.SIGALRM)
+
+        def __exit__(self, *exc_info):
+            one._stopped = "It hangs."
+
+    former = signal.getsignal(signal.SIGALRM)
+    with watch(60) as one:
+        one._lock = Lock()
+    assert one._is_over.is_set()
+    assert one._stopped is None
+    assert signal.getsignal(signal.SIGALRM) is former
+
+
+def test_an_alarm_just_before_the_end_leaves_nothing_behind():
+    class IsOver(threading.Event):
+        alarms = iter([True, False])
+
+        def set(self):
+            if next(self.alarms):
+                one._stopped = "It hangs."
+                signal.raise_signal(signal.SIGALRM)
+            super().set()
+
+    former, one = signal.getsignal(signal.SIGALRM), watch(60)
+    one.__enter__()
+    one._is_over.set()  # ends its thread
+    one._is_over = IsOver()
+    with pytest.raises(EnvironmentFaultError, match="It hangs"):
+        one.__exit__()
+    assert one._is_over.is_set()
+    assert signal.getsignal(signal.SIGALRM) is former
+
+
 def test_in_another_thread_there_is_a_warning(clock, heard):
     def be_slow():
         with watch():
