@@ -91,17 +91,18 @@ class Watch:
         """Takes the cap on episodes in steps that the environment tells; None if it does not."""
         self._most_steps = max(LONGEST_EPISODE, cap or 0)
 
-    def step(self, steps: int) -> None:
+    def step(self, steps: int | None) -> None:
         """Notes that a call has returned.
 
         Args:
-            steps: Of the longest episode in progress; 0 after a reset.
+            steps: Of the longest episode in progress; 0 after a reset; None before the first one.
 
         Raises:
             EnvironmentFaultError: If that episode is taken for one without an end.
         """
         self._last, self._steps = time.monotonic(), steps
-        if steps > self._most_steps and self._last - self._since > ROUNDS_OF_AN_EPISODE * (self._timeout_s or math.inf):
+        limit = ROUNDS_OF_AN_EPISODE * (self._timeout_s or math.inf)
+        if steps is not None and steps > self._most_steps and self._last - self._since > limit:
             raise EnvironmentFaultError(f"{self._state()} It is taken for one without an end. {self._advice()}")
 
     def episode(self) -> None:

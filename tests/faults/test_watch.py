@@ -5,10 +5,15 @@ import logging
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from rllib_sami import faults
+from rllib_sami.envs import ENVIRONMENTS
+from rllib_sami.evaluation.episodes import ROWS, Job
+from rllib_sami.evaluation.player import Player
 from rllib_sami.faults import EnvironmentFaultError, Watch, trying
 
 
@@ -83,6 +88,16 @@ def test_what_is_slow_but_steps_goes_on(clock, heard):
             clock.wait(0.4)
             one.step(steps)
     assert len(heard()) == 1
+
+
+def test_environments_that_are_slow_to_make_are_not_taken_for_one_that_hangs(clock):
+    def make(slot):
+        clock.wait(0.4)
+        return ENVIRONMENTS["SaMI/Pendulum-v0"](max_steps=2)
+
+    agent = SimpleNamespace(begin=lambda *given: None, act=lambda slots, live: np.zeros((ROWS, 1)), contexts=None)
+    jobs = [Job("own", 0, number, number, 0) for number in range(3)]
+    assert len(Player(make, name="Reef", timeout_s=0.1).play(agent, jobs)) == 3
 
 
 def test_an_episode_without_an_end_is_stopped_unless_it_is_meant_to_be_long(clock):
