@@ -50,6 +50,39 @@ def trying(name: Any, what: str, timeout_s: float | None, setting: str) -> Itera
             raise named(error, name, what) from error
 
 
+def call_named(
+    name: Any, where: str, call: Callable[..., Any], *args: Any, hook: Callable[..., None] | None = None
+) -> Any:
+    """Returns ``call(*args, hook)`` of environments, where ``hook`` is code of others that it calls in between.
+
+    Args:
+        name: Of the environment.
+        where: Says what it is at.
+        call: What to call.
+        args: Given to ``call``.
+        hook: Given to ``call`` at the end; what it raises is passed on as it is.
+
+    Raises:
+        EnvironmentFaultError: An environment raised or hangs.
+    """
+    of_hook: list[Exception] = []
+
+    def noting(*given: Any) -> None:
+        assert hook is not None
+        try:
+            hook(*given)
+        except Exception as error:
+            of_hook.append(error)
+            raise
+
+    try:
+        return call(*args, None if hook is None else noting)
+    except Exception as error:
+        if any(error is other for other in of_hook):
+            raise
+        raise named(error, name, where) from error
+
+
 class Watch:
     """Watches an environment: warns when it takes long, stops it when it hangs or its episodes do not end.
 

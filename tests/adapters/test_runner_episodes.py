@@ -165,6 +165,29 @@ def test_numbers_that_are_not_finite_are_named_or_cost_an_episode(bad_in, bad):
     assert [ended.count(slot) for slot in range(3)] == [7 if bad_in == "reset" else 5, 7, 7]
 
 
+def broken(*args, **kwargs):
+    raise KeyError("fish")
+
+
+@pytest.mark.parametrize(
+    "whose", ["step", "reset", "on_episode_created", "on_episode_step", "on_episode_start", "module"]
+)
+def test_an_error_in_evaluation_is_blamed_on_the_environment_only_if_it_is_the_environments(monkeypatch, whose):
+    config = tiny(env="test/Walker")
+    if whose.startswith("on_"):
+        config.callbacks(**{whose: broken})
+    config.in_evaluation = True
+    runner = runner_of(config)
+    if whose in ("step", "reset"):
+        monkeypatch.setattr(runner.env.envs[1], whose, broken)
+    elif whose == "module":
+        monkeypatch.setattr(runner._policy, "act", broken)
+    of_env = whose in ("step", "reset")
+    words = r"'test/Walker' failed \(evaluation\): KeyError: 'fish'" if of_env else "^'fish'$"
+    with pytest.raises(EnvironmentFaultError if of_env else KeyError, match=words):
+        runner.sample(num_episodes=3, explore=False)
+
+
 @pytest.mark.parametrize("unit", ["num_timesteps", "num_episodes"])
 def test_evaluation_tells_its_watch_of_each_episode(monkeypatch, unit):
     told = []
