@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -22,7 +23,7 @@ from .evaluation.episodes import cap_of
 from .evaluation.player import TIMEOUT as EVALUATION_TIMEOUT
 from .evaluation.player import Player
 from .evaluation.stages import name_of
-from .faults import Watch, named
+from .faults import Watch, call_named
 from .recent_episodes import FINISHED_EPISODES, RETURN_BY_TASK, SUCCESS_RATE, EpisodeStats, NamedTasks
 from .replay_buffer import SLOT
 from .rl_module import SaMITorchRLModule
@@ -122,7 +123,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         slots = range(self.num_envs)
         next_task_ids = self._runner_index * self.num_envs + np.arange(self.num_envs) + self._episodes_over
         seeds = [self._seed_of("env", slot) for slot in slots]
-        obs = self.env.reset_all(seeds, next_task_ids, self._listeners.create_all if self._listeners else None)
+        create_all = self._listeners.create_all if self._listeners else None
+        obs = self._on_env(self.env.reset_all, seeds, next_task_ids, hook=create_all)
         if self._num_resets == 0:
             self._rng = np.random.default_rng(self._seed_of("actions"))
         self._num_resets += 1
@@ -154,12 +156,14 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         try:
             with self._watch:
                 return self._sample_unwatched(num_episodes=num_episodes, **how)
-        except Exception as error:
-            if not self.config.in_evaluation:
-                raise
-            raise named(error, name_of(self.config.env), "evaluation") from error
         finally:
             self._watch = None
+
+    def _on_env(self, call: Callable[..., Any], *args: Any, hook: Callable[..., None] | None) -> Any:
+        """Calls ``call(*args, hook)`` of the environments; in evaluation their errors name them."""
+        if not self.config.in_evaluation:
+            return call(*args, hook)
+        return call_named(name_of(self.config.env), "evaluation", call, *args, hook=hook)
 
     def _sample_unwatched(
         self,
@@ -183,7 +187,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         while num_steps < (num_timesteps or 0) if self._quota is None else self._quota.any():
             action = self._act(explore, random_actions)
             listeners = functools.partial(self._listeners.step, action, self._quota) if self._listeners else None
-            step = self.env.step_arrays(for_env(action), listeners)
+            step = self._on_env(self.env.step_arrays, for_env(action), hook=listeners)
             pieces.append(action, step)
             num_steps += self.num_envs
             if self._watch is not None:
@@ -243,8 +247,8 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 self._finished_episodes.append((int(self._task_ids[slot]), total, length, success))
                 if self._quota is not None:
                     self._quota[slot] -= 1
-                    if self._watch is not None:
-                        self._watch.episode()
+                if self._watch is not None:
+                    self._watch.episode()
             self._episode_ids[slot] = self._new_episode_id(slot)
             self._steps_so_far[slot] = self._return_so_far[slot] = 0
             self._episodes_over[slot] += 1

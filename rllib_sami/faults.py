@@ -50,6 +50,39 @@ def trying(name: Any, what: str, timeout_s: float | None, setting: str) -> Itera
             raise named(error, name, what) from error
 
 
+def call_named(
+    name: Any, where: str, call: Callable[..., Any], *args: Any, hook: Callable[..., None] | None = None
+) -> Any:
+    """Returns ``call(*args, hook)`` of environments, where ``hook`` is code of others that it calls in between.
+
+    Args:
+        name: Of the environment.
+        where: Says what it is at.
+        call: What to call.
+        args: Given to ``call``.
+        hook: Given to ``call`` at the end; what it raises is passed on as it is.
+
+    Raises:
+        EnvironmentFaultError: An environment raised or hangs.
+    """
+    of_hook: list[Exception] = []
+
+    def noting(*given: Any) -> None:
+        assert hook is not None
+        try:
+            hook(*given)
+        except Exception as error:
+            of_hook.append(error)
+            raise
+
+    try:
+        return call(*args, None if hook is None else noting)
+    except Exception as error:
+        if any(error is other for other in of_hook):
+            raise
+        raise named(error, name, where) from error
+
+
 class Watch:
     """Watches an environment: warns when it takes long, stops it when it hangs or its episodes do not end.
 
@@ -91,17 +124,18 @@ class Watch:
         """Takes the cap on episodes in steps that the environment tells; None if it does not."""
         self._most_steps = max(LONGEST_EPISODE, cap or 0)
 
-    def step(self, steps: int) -> None:
+    def step(self, steps: int | None) -> None:
         """Notes that a call has returned.
 
         Args:
-            steps: Of the longest episode in progress; 0 after a reset.
+            steps: Of the longest episode in progress; 0 after a reset; None before the first one.
 
         Raises:
             EnvironmentFaultError: If that episode is taken for one without an end.
         """
         self._last, self._steps = time.monotonic(), steps
-        if steps > self._most_steps and self._last - self._since > ROUNDS_OF_AN_EPISODE * (self._timeout_s or math.inf):
+        limit = ROUNDS_OF_AN_EPISODE * (self._timeout_s or math.inf)
+        if steps is not None and steps > self._most_steps and self._last - self._since > limit:
             raise EnvironmentFaultError(f"{self._state()} It is taken for one without an end. {self._advice()}")
 
     def episode(self) -> None:
@@ -123,10 +157,15 @@ class Watch:
     def __exit__(self, *exc_info: object) -> None:
         if self._timeout_s is None:
             return
-        with self._lock:
+        try:
             self._is_over.set()
-        if self._may_interrupt:
-            signal.signal(signal.SIGALRM, self._previous)
+        finally:  # the alarm may have come just then
+            self._is_over.set()
+            with self._lock:  # one under way arrives before the handler goes
+                pass
+            if self._may_interrupt:
+                signal.signal(signal.SIGALRM, self._previous)
+            self._stopped = None
 
     def _watch(self, timeout_s: float) -> None:
         """Runs in a thread of its own until the block ends."""
@@ -144,11 +183,12 @@ class Watch:
                 self._last = now  # again, should the environment go on in spite of it
 
     def _interrupted(self, number: int, frame: Any) -> None:
-        if self._stopped is not None:
-            reason, self._stopped = self._stopped, None
+        reason, self._stopped = self._stopped, None
+        if reason is None:
+            if callable(self._previous):
+                self._previous(number, frame)
+        elif not self._is_over.is_set():  # else the call has come back after all
             raise EnvironmentFaultError(reason)
-        if callable(self._previous):
-            self._previous(number, frame)
 
     def _state(self) -> str:
         now = time.monotonic()

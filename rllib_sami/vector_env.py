@@ -24,6 +24,7 @@ from .env_values import (
 )
 from .envs import MetaTaskEnv  # installed from envs/
 from .envs.vector import EnvBatch
+from .faults import EnvironmentFaultError
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,9 @@ class TaskVectorEnv(SyncVectorEnv):
     Args:
         env_fns: Makes the environments.
         restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made anew (its
-            episode is lost) instead of passing the error on. What is a mistake in its code (a reward that is no
-            number, an observation of another width, a wrong task id) is passed on as ValueError in any case.
+            episode is lost) instead of passing the error on. Passed on in any case are an EnvironmentFaultError (it
+            hangs) and, as ValueError, what is a mistake in its code: a reward that is no number, an observation of
+            another width, a wrong task id.
         task_ids: What the infos must tell of tasks.
         runner_index: Of the env runner, for messages; 0 is the local one.
     """
@@ -147,8 +149,9 @@ class TaskVectorEnv(SyncVectorEnv):
         else:
             obs = np.zeros(self._obs_shape, np.float32)
             failed = self._step_each(actions, obs, rewards, ended, truncated)
-        if failed and not self._restart_failed:
-            raise next(iter(failed.values()))
+        for error in failed.values():
+            if not self._restart_failed or isinstance(error, EnvironmentFaultError):  # who hangs may always do
+                raise error
         restarted = np.zeros(self.num_envs, bool)
         restarted[list(failed)] = True
         rewards[restarted] = 0.0
@@ -206,6 +209,8 @@ class TaskVectorEnv(SyncVectorEnv):
             return self._reset(index, self.envs[index], seed)
         except UnusableValue as error:
             raise self._mistake(index, error) from error
+        except EnvironmentFaultError:  # as in `step_arrays`
+            raise
         except Exception:
             if not self._restart_failed:
                 raise

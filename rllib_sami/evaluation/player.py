@@ -150,6 +150,7 @@ class Player:
                 self._rows = np.zeros((ROWS, size), np.float32)
                 self.kept = kept_steps(cap_of(env))
             self._slots.append(Slot(env, self._rows[len(self._slots)]))
+            self._patience.step(None)
         self._rows[count:] = 0.0
         return self._slots[:count]
 

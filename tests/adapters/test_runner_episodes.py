@@ -5,6 +5,7 @@ import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.faults import EnvironmentFaultError, Watch
 
 from .envs import NUM_TASKS, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -95,6 +96,22 @@ def test_a_failing_environment_stops_sampling_unless_restarts_are_on(fail_in):
     assert len(sample_fragments(failing(fail_in))) == 20
 
 
+@pytest.mark.parametrize("env", ["test/Walker", "SaMI/Pendulum-v0"])
+@pytest.mark.parametrize("method", ["step", "reset"])
+def test_one_that_hangs_is_not_made_again(monkeypatch, env, method):
+    config = tiny(env=env).fault_tolerance(restart_failed_sub_environments=True)
+    runner = runner_of(config)
+    first = runner.env.envs[0].unwrapped
+
+    def stopped(*args, **kwargs):
+        raise EnvironmentFaultError("It hangs.")
+
+    monkeypatch.setattr(first, "advance" if method == "step" and env.startswith("SaMI") else method, stopped)
+    with pytest.raises(EnvironmentFaultError, match="It hangs"):
+        runner.sample(explore=False)
+    assert runner.env.envs[0].unwrapped is first
+
+
 @pytest.mark.parametrize("fail_in", ["step", "reset"])
 def test_a_failed_environment_loses_its_episode_and_nothing_else(fail_in):
     runner = failing(fail_in)
@@ -146,6 +163,39 @@ def test_numbers_that_are_not_finite_are_named_or_cost_an_episode(bad_in, bad):
     assert worst_mismatch(runner.module.acting, episodes) < TOLERANCE
     ended = [piece.custom_data["slot"][1] for fragment in fragments for piece in fragment if piece.is_done]
     assert [ended.count(slot) for slot in range(3)] == [7 if bad_in == "reset" else 5, 7, 7]
+
+
+def broken(*args, **kwargs):
+    raise KeyError("fish")
+
+
+@pytest.mark.parametrize(
+    "whose", ["step", "reset", "on_episode_created", "on_episode_step", "on_episode_start", "module"]
+)
+def test_an_error_in_evaluation_is_blamed_on_the_environment_only_if_it_is_the_environments(monkeypatch, whose):
+    config = tiny(env="test/Walker")
+    if whose.startswith("on_"):
+        config.callbacks(**{whose: broken})
+    config.in_evaluation = True
+    runner = runner_of(config)
+    if whose in ("step", "reset"):
+        monkeypatch.setattr(runner.env.envs[1], whose, broken)
+    elif whose == "module":
+        monkeypatch.setattr(runner._policy, "act", broken)
+    of_env = whose in ("step", "reset")
+    words = r"'test/Walker' failed \(evaluation\): KeyError: 'fish'" if of_env else "^'fish'$"
+    with pytest.raises(EnvironmentFaultError if of_env else KeyError, match=words):
+        runner.sample(num_episodes=3, explore=False)
+
+
+@pytest.mark.parametrize("unit", ["num_timesteps", "num_episodes"])
+def test_evaluation_tells_its_watch_of_each_episode(monkeypatch, unit):
+    told = []
+    monkeypatch.setattr(Watch, "episode", lambda watch: told.append(watch))
+    config = tiny(env="test/Walker")
+    config.in_evaluation = True
+    episodes = runner_of(config).sample(**{unit: 123 if unit == "num_timesteps" else 5}, explore=False)
+    assert len(told) == sum(episode.is_done for episode in episodes) >= 5
 
 
 # --- Metrics and callbacks ------------------------------------------------------------------------------------------

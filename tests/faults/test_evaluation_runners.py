@@ -1,13 +1,28 @@
 """How evaluation runners are called: which is slow, which hangs, which is lost. No Ray is started."""
 
 import logging
-import time
 from types import SimpleNamespace
 
 import pytest
 import ray
 
-from rllib_sami.compat import call_on_runners
+from rllib_sami.compat import call_on_runners, evaluation
+
+
+class Clock:
+    """Time as the caller sees it: it passes only when told to, however slow the machine is."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(evaluation, "time", clock)
+    return clock
 
 
 class Group:
@@ -35,7 +50,7 @@ class Group:
         return 1
 
     def _fetch(self, tags, timeout_seconds):
-        time.sleep(0.001)
+        evaluation.time.now += 0.01
         replies, self._replies = self._replies, []
         return replies
 
@@ -48,12 +63,12 @@ def call(group, count, timeout_s=0.2):
     return call_on_runners(group, ask, [{"number": number} for number in range(count)], timeout_s)
 
 
-def test_what_takes_long_goes_on_where_it_was_begun():
+def test_what_takes_long_goes_on_where_it_was_begun(clock):
     left = {0: 5, 1: 0, 2: 3}
     began = {}
 
     def answer(runner_id, number, again):
-        time.sleep(0.06)  # all together it takes longer than an answer may
+        clock.now += 0.06  # all together it takes longer than an answer may
         assert began.setdefault(number, runner_id) == runner_id
         assert again == (number in answered)
         answered.add(number)
