@@ -31,7 +31,9 @@ def test_the_callbacks_set_the_task_and_log_a_metric():
 
 @pytest.mark.parametrize("logger", [WandbLoggerCallback, MLflowLoggerCallback])
 def test_loggers_take_what_they_are_given(logger):
-    calls = [node for node in ast.walk(ast.parse(block_with(f"import {logger.__name__}"))) if isinstance(node, ast.Call)]
+    calls = [
+        node for node in ast.walk(ast.parse(block_with(f"import {logger.__name__}"))) if isinstance(node, ast.Call)
+    ]
     call = next(call for call in calls if getattr(call.func, "id", None) == logger.__name__)
     given = {keyword.arg for keyword in call.keywords}
     assert given
