@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 REPLAY_BUFFER = "replay_buffer"
 RECENT_EPISODES = "recent_episodes"
 UPDATE_CREDIT = "update_credit"
+LONG_EPISODE = 2_000  # steps without an end that there is a warning after
 
 
 class SaMIConfig(ContextConfig):
@@ -404,11 +405,20 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         return self._is_warming_up() and self.config.has_array_runner
 
     def _warn_without_contrast(self, sample: dict[str, np.ndarray]) -> None:
-        """Says once that there is nothing to contrast although there are episodes enough."""
-        num_episodes = len(self.replay_buffer.store.finished)
-        if not self.config.has_contrast or "contrast_rows" in sample or num_episodes < 100:
+        """Says once that there is nothing to contrast although there are episodes, or steps, enough."""
+        if not self.config.has_contrast or "contrast_rows" in sample:
             return
-        if log_once(f"{self.trial_id}-no-contrast"):
+        num_episodes, config = len(self.replay_buffer.store.finished), self.config
+        slots = max(1, config.num_env_runners) * config.num_envs_per_env_runner
+        steps_of_each = compat.env_steps_sampled(self) // slots
+        if num_episodes == 0 and steps_of_each > LONG_EPISODE and log_once(f"{self.trial_id}-endless"):
+            logger.warning(
+                "There is no contrast: no episode has ended after %s steps of each environment, and only finished ones "
+                "are contrasted. If they do not end by themselves, limit them: "
+                "`gymnasium.make(..., max_episode_steps=200)`, or wrap yours in gymnasium.wrappers.TimeLimit.",
+                f"{steps_of_each:,}",
+            )
+        if num_episodes >= 100 and log_once(f"{self.trial_id}-no-contrast"):
             logger.warning(
                 "There is no contrast: none of the %d stored episodes can be paired by `pairing` %r, so the context "
                 "encoder gets no contrastive loss. 'task' needs episodes of two meta-tasks, the others two episodes "

@@ -58,7 +58,6 @@ class ContextConfig(AlgorithmConfig):
         self.key_encoder_tau = 0.05
 
         self.num_torch_threads: int | None = 1
-        compat.pool_means(self)
         self._adopted: dict[str, Any] = {}  # what RLlib's own settings have set here, which newer ones may change
         self.evaluation(evaluation_config=AlgorithmConfig.overrides(explore=False))
 

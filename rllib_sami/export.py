@@ -32,8 +32,10 @@ FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 # Of agents that earlier versions exported.
 NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False, "encoder_obs_delta": False}
-# What stands elsewhere in the file, or RLlib fills in by itself.
-_NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"}
+# What stands elsewhere in the file, or is filled in by itself.
+_NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"} | {
+    "stats_cls_lookup"
+}
 ALGORITHMS = {"SaMI": SaMI} | {
     name: getattr(presets, name) for name in ("PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
 }

@@ -130,7 +130,12 @@ class TrainedAgent:
         """An observation as ``[O]``, in the order that training had."""
         if isinstance(obs, Mapping):
             self._given_space = self._given_space or self._space_of_training()
-            obs = gymnasium.spaces.flatten(self._given_space, obs)
+            try:
+                obs = gymnasium.spaces.flatten(self._given_space, obs)
+            except (KeyError, ValueError, TypeError) as error:
+                raise ValueError(
+                    f"The observation does not fit {self._given_space}: {type(error).__name__}: {error}."
+                ) from error
         flat = np.asarray(obs, np.float32)
         if flat.shape != self._rows[0].shape:
             raise ValueError(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import compat
-from .config_names import WrongSettings
+from .config_names import WrongSettings, nearest
 from .rllib_settings import IDLE, MAPPED, MODEL, TABLE, USED, no_effect, refusal, rows
 from .unused_settings import readers, warn_once
 
@@ -107,6 +107,8 @@ def _of_model(
         row = table.get(key)
         if row is None and key in config._model_config_auto_includes:
             mistakes.append(f"`{name}` has the key {key!r}, which is a setting of its own: `training({key}=...)`.")
+        elif row is None and not compat.has_module_of_ones_own(config) and (hint := nearest(key, table)) != ".":
+            mistakes.append(f"`{name}` has the key {key!r}, which nothing reads{hint}")
         elif row is None or row.fate == USED:
             rest[key] = value
         elif message := refusal(row, f"{name}.{key}", value, defaults.get(key)):

@@ -41,6 +41,12 @@ def has_default_module(config: AlgorithmConfig) -> bool:
     return given is None or issubclass(given, config.get_default_rl_module_spec().module_class)
 
 
+def has_module_of_ones_own(config: AlgorithmConfig) -> bool:
+    """Whether the RLModule is another class than the algorithm's, so that its model may have keys of its own."""
+    given = getattr(config._rl_module_spec, "module_class", None)
+    return given not in (None, config.get_default_rl_module_spec().module_class)
+
+
 @functools.cache
 def model_defaults() -> dict[str, Any]:
     """RLlib's defaults of a model's keys, those of today before older ones."""

@@ -281,6 +281,19 @@ def test_the_runner_acts_with_what_was_just_learned():
     algo.stop()
 
 
+def test_episodes_that_never_end_are_told_while_nothing_is_contrasted(monkeypatch, caplog):
+    monkeypatch.setattr(debug, "_logged", set())  # as in a new process
+    monkeypatch.setattr("rllib_sami.algorithm.LONG_EPISODE", 40)
+    algo = tiny(env="test/Point", env_config={"max_steps": 10_000}).build_algo()
+    with caplog.at_level(logging.WARNING, logger="rllib_sami"):
+        for _ in range(3):
+            algo.train()
+    algo.stop()
+    said = [record.getMessage() for record in caplog.records if "no episode has ended after" in record.getMessage()]
+    assert len(said) == 1
+    assert "max_episode_steps" in said[0]
+
+
 @pytest.mark.parametrize(
     ("config_class", "env", "warns"),
     [

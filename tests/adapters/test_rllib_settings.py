@@ -124,6 +124,10 @@ def test_keys_of_a_model_set_what_they_mean_here():
     config = taken(SaCCMConfig(), head_fcnet_hiddens=[3], mine=4)
     assert config.critic_hidden == [256, 256, 3]
     assert config._model_config == {"mine": 4}
+    with pytest.raises(
+        ValueError, match=r"`model_config` has the key 'fcnet_hidens', .* did you mean 'fcnet_hiddens'\?"
+    ):
+        taken(SaCCMConfig(), fcnet_hidens=[3])
     config = taken(RecurrentSACConfig(), use_lstm=True, lstm_cell_size=16, lstm_use_prev_reward=True)
     assert (config.encoder_hidden_dim, config.encoder_type, config.encoder_reward) == (16, "lstm", True)
 

@@ -150,6 +150,8 @@ def test_observations_in_parts_are_flattened_in_the_order_of_their_space(tmp_pat
     assert flat.tolist() == [1.0, 2.0, 7.0]
     expected = rllib_sami.load(folder).act(flat)
     np.testing.assert_array_equal(rllib_sami.load(folder, observation_space=Parts.observation_space).act(obs), expected)
+    with pytest.raises(ValueError, match=r"does not fit Dict\(.*KeyError: 'goal'"):
+        rllib_sami.load(folder, observation_space=Parts.observation_space).act({"velocity": obs["velocity"]})
     with pytest.raises(ValueError, match=re.escape("load(path, observation_space=env.observation_space)")):
         rllib_sami.load(folder).act(obs)
     ray.tune.register_env("test/Parts", lambda _: Parts())
