@@ -30,7 +30,7 @@ def call_on_runners(
 
     A call that has more to do returns None and is made once more with ``again=True``, so that one that takes long can
     be told from one that hangs. What a lost runner was at is given to another one. A runner that is still at a call of
-    an earlier round when time is up is ended, for RLlib to make it anew.
+    an earlier round when time is up is ended, so that RLlib starts it again.
 
     Args:
         group: The group.

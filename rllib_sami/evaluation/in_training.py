@@ -175,7 +175,7 @@ def play_on(
     split, grid = chunk.grid.split, chunk.grid
     keep = False
     try:
-        if not (again and split in runner.players):  # one that was made anew has nothing to go on with
+        if not (again and split in runner.players):  # a runner that was started again has no episodes to resume
             runner.set_state(weights)
             if split not in runner.players:
                 runner.players[split] = Player(
