@@ -97,7 +97,7 @@ class SaMIConfig(ContextConfig):
         self.train_episodes = 6
         self.loss_timesteps: int | None = 256
         # Many while episodes are few, so that learning starts soon; later steps cost time rather than teach more.
-        self.updates_per_env_step: Schedule = [[0, 0.5], [10_000, 0.5], [20_000, 0.25], [100_000, 0.1]]
+        self.updates_per_env_step: Schedule = [[0, 0.5], [10_000, 0.5], [20_000, 0.25], [60_000, 0.1]]
         self.updates_per_batch = 1
         self.overlap_sampling = True
         self.num_steps_sampled_before_learning_starts = 1_000

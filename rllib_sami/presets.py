@@ -29,7 +29,6 @@ class RecurrentSACConfig(SaMIConfig):
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or RecurrentSAC)
         self.key_encoder = False
-        self.encoder_hidden_dim = 128
         self.context_dim = 32  # memory of any kind, not the name of a task
 
     @override(SaMIConfig)

@@ -34,7 +34,7 @@ def test_a_suite_is_algorithms_times_environments_times_seeds(benchmark, name, s
             assert job.config == {**plain, "env_config": {**plain["env_config"], "observe_task": True}}
 
 
-@pytest.mark.parametrize("name", ["quick", "cpu", "controls", "ablations", "long", "paper"])
+@pytest.mark.parametrize("name", ["quick", "cpu", "controls", "ablations", "long", "paper", "small", "motors", "plain"])
 def test_every_job_of_a_suite_is_valid(benchmark, name):
     from benchmarks.learning.suite import check_jobs, find_suite, load_jobs
 
