@@ -3,9 +3,9 @@
 \b
     pip install stable-baselines3 sb3-contrib
     python benchmarks/peers.py sac Hopper-v5 --env-steps 20000 --out peers.csv
-    python benchmarks/peers.py recurrent-ppo benchmarks.small_tasks:Small/HiddenMotor-v0 --cpu-seconds 200 --out peers.csv
+    python benchmarks/peers.py recurrent-ppo benchmarks.small_tasks:Small/DelayedCue-v0 --cpu-seconds 200
 
-Trains in this process with one thread, then plays deterministic episodes, and appends a line to ``--out``: mean return,
+Trains in this process with one thread, plays deterministic episodes and appends a line to ``--out``: mean return,
 environment steps and CPU-seconds of training. Needs Gymnasium and the libraries named, nothing of this package.
 """  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
