@@ -25,6 +25,7 @@ from .core.update import UPDATE_METRICS, UpdateConfig
 from .env_runner import SaMIEnvRunner
 from .env_values import TASK_ID, TaskIds
 from .faults import Patience, warned_if_late
+from .health import LONG_EPISODE, episodes_do_not_end, nothing_to_contrast
 from .learner import LEARNING_RATE_OF, NUM_UPDATES_LIFETIME, SaMITorchLearner
 from .recent_episodes import FINISHED_EPISODES, RecentEpisodes
 from .rl_module import SaMITorchRLModule
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 REPLAY_BUFFER = "replay_buffer"
 RECENT_EPISODES = "recent_episodes"
 UPDATE_CREDIT = "update_credit"
-LONG_EPISODE = 2_000  # steps without an end that there is a warning after
 
 
 class SaMIConfig(ContextConfig):
@@ -386,7 +386,7 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         self._update_credit -= num_updates * config.updates_per_batch
         with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
             samples = [self.replay_buffer.sample(num_updates) for _ in range(max(1, config.num_learners))]
-        self._warn_without_contrast(samples[0])
+        self._warn_of_episodes(samples[0])
         with self.metrics.log_time((compat.TIMERS, "learner_update")):
             compat.update_learners(self, samples)
         if not overlaps:
@@ -404,28 +404,16 @@ class SaMI(CheckedAlgorithm, EvaluatesSplits):
         # to the encoder; there the untrained policy explores instead.
         return self._is_warming_up() and self.config.has_array_runner
 
-    def _warn_without_contrast(self, sample: dict[str, np.ndarray]) -> None:
-        """Says once that there is nothing to contrast although there are episodes, or steps, enough."""
-        if not self.config.has_contrast or "contrast_rows" in sample:
-            return
-        num_episodes, config = len(self.replay_buffer.store.finished), self.config
+    def _warn_of_episodes(self, sample: dict[str, np.ndarray]) -> None:
+        """Says once that episodes do not end, or that none of them can be contrasted."""
+        config, num_episodes = self.config, len(self.replay_buffer.store.finished)
         slots = max(1, config.num_env_runners) * config.num_envs_per_env_runner
-        steps_of_each = compat.env_steps_sampled(self) // slots
-        if num_episodes == 0 and steps_of_each > LONG_EPISODE and log_once(f"{self.trial_id}-endless"):
-            logger.warning(
-                "There is no contrast: no episode has ended after %s steps of each environment, and only finished ones "
-                "are contrasted. If they do not end by themselves, limit them: "
-                "`gymnasium.make(..., max_episode_steps=200)`, or wrap yours in gymnasium.wrappers.TimeLimit.",
-                f"{steps_of_each:,}",
-            )
-        if num_episodes >= 100 and log_once(f"{self.trial_id}-no-contrast"):
-            logger.warning(
-                "There is no contrast: none of the %d stored episodes can be paired by `pairing` %r, so the context "
-                "encoder gets no contrastive loss. 'task' needs episodes of two meta-tasks, the others two episodes "
-                "of one; check the 'task_id' in the environment's reset infos.",
-                num_episodes,
-                self.config.pairing,
-            )
+        steps = compat.env_steps_sampled(self) // slots
+        if config.context_dim and num_episodes == 0 and steps > LONG_EPISODE and log_once(f"{self.trial_id}-endless"):
+            logger.warning("%s", episodes_do_not_end(steps, config.has_contrast))
+        without = config.has_contrast and "contrast_rows" not in sample
+        if without and num_episodes >= 100 and log_once(f"{self.trial_id}-no-contrast"):
+            logger.warning("%s", nothing_to_contrast(num_episodes, config.pairing))
 
     # --- Checkpoints ------------------------------------------------------------------------------------------------
 

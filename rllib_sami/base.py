@@ -23,6 +23,7 @@ from .mapped_settings import adopt, in_our_terms
 from .unused_settings import refusals, warn_of_unused
 
 logger = logging.getLogger(__name__)
+LAST_EPISODES = "last_episodes"
 
 
 class ContextConfig(AlgorithmConfig):
@@ -265,6 +266,20 @@ class CheckedAlgorithm(Algorithm):
         """What results have until there is something to report."""
         learned = dict.fromkeys(self.config.contrast_metrics, math.nan)
         return {compat.ENV_RUNNER_RESULTS: {}, compat.LEARNER_RESULTS: {compat.DEFAULT_MODULE_ID: learned}}
+
+    @override(Algorithm)
+    def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        health = {"since": self._health.get_state(), "warned": sorted(self._warned)}
+        return state | {HEALTH: health, LAST_EPISODES: dict(self._last_episodes)}
+
+    @override(Algorithm)
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        if HEALTH in state:
+            self._health.set_state(state[HEALTH]["since"])
+            self._warned = set(state[HEALTH]["warned"])
+        self._last_episodes = self._last_episodes | state.get(LAST_EPISODES, {})
 
     @override(Algorithm)
     def save_to_path(self, path=None, *, state=None, filesystem=None, use_msgpack=False) -> str:

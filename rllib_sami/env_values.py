@@ -104,14 +104,18 @@ def success_of(info: Mapping[str, Any]) -> bool | None:
     if number in (0.0, 1.0):
         return bool(number)
     if number is None or not math.isnan(number):
-        _tell_of_success(_short(value))
+        _tell_of_success(type(value).__name__)
     return None
 
 
-@cache
-def _tell_of_success(value: str) -> None:
-    """Warns once of each value."""
-    logger.warning("An info has '%s' %s, which is neither True nor False and counts as unknown.", IS_SUCCESS, value)
+@cache  # of a type, as shares differ from episode to episode
+def _tell_of_success(kind: str) -> None:
+    """Warns once of each type."""
+    logger.warning(
+        "An info has a value of type %s as '%s' that is neither True nor False: it counts as unknown.",
+        kind,
+        IS_SUCCESS,
+    )
 
 
 def _number_of(value: Any) -> float | None:

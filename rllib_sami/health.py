@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 PATIENCE = 1_000  # encoder updates
+LONG_EPISODE = 2_000  # steps of each environment without the end of an episode
 CHANCE = 0.05  # share of log K: a bound below is at chance, which is 0
 # Of the contexts' standard deviation; below it they are as good as equal.
 EQUAL_ON_SPHERE = 0.1  # times that of directions drawn at random, 1/sqrt(D); new encoders have 0.2 to 0.6 of it
@@ -61,6 +62,26 @@ def are_of_use(learned: Sequence[float], zeroed: Sequence[float]) -> bool:
     return gain > STANDARD_ERRORS * error
 
 
+def episodes_do_not_end(steps: int, are_contrasted: bool) -> str:
+    """Returns what to tell where no episode has ended after so many steps of each environment."""
+    why = "whole episodes are read, and updates take longer as they grow"
+    if are_contrasted:
+        why += "; only finished ones are contrasted, so there is no contrast"
+    return (
+        f"No episode has ended after {steps:,} steps of each environment: {why}. If they do not end by themselves, "
+        "limit them: `gymnasium.make(..., max_episode_steps=200)`, or gymnasium.wrappers.TimeLimit around your own."
+    )
+
+
+def nothing_to_contrast(num_episodes: int, pairing: str | None) -> str:
+    """Returns what to tell where none of so many stored episodes can be paired."""
+    return (
+        f"There is no contrast: none of the {num_episodes} stored episodes can be paired by `pairing` {pairing!r}, so "
+        "the context encoder gets no contrastive loss. 'task' needs episodes of two meta-tasks, the others two "
+        "episodes of one; check the 'task_id' in the environment's reset infos."
+    )
+
+
 class Health:
     """Counts for how many encoder updates in a row each symptom has been there.
 
@@ -95,6 +116,14 @@ class Health:
             elif not math.isnan(value):
                 self._since.pop(name, None)
         return {name: int(updates - self._since.get(name, updates)) for name in self._names}
+
+    def get_state(self) -> dict[str, float]:
+        """Encoder updates at which each present symptom began."""
+        return dict(self._since)
+
+    def set_state(self, state: Mapping[str, float]) -> None:
+        """Restores :meth:`get_state`."""
+        self._since = {name: float(updates) for name, updates in state.items() if name in self._names}
 
 
 def symptoms(counts: Mapping[str, int]) -> list[str]:

@@ -136,7 +136,7 @@ class TrainedAgent:
                 raise ValueError(
                     f"The observation does not fit {self._given_space}: {type(error).__name__}: {error}."
                 ) from error
-        flat = np.asarray(obs, np.float32)
+        flat = np.atleast_1d(np.asarray(obs, np.float32))  # spaces may be of shape ()
         if flat.shape != self._rows[0].shape:
             raise ValueError(
                 f"The observation has shape {list(flat.shape)}, but this agent reads {list(self._rows[0].shape)}, one "

@@ -107,7 +107,7 @@ def _of_model(
         row = table.get(key)
         if row is None and key in config._model_config_auto_includes:
             mistakes.append(f"`{name}` has the key {key!r}, which is a setting of its own: `training({key}=...)`.")
-        elif row is None and not compat.has_module_of_ones_own(config) and (hint := nearest(key, table)) != ".":
+        elif row is None and not compat.has_custom_module(config) and (hint := nearest(key, table)) != ".":
             mistakes.append(f"`{name}` has the key {key!r}, which nothing reads{hint}")
         elif row is None or row.fate == USED:
             rest[key] = value

@@ -12,7 +12,6 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.util.debug import log_once
 
 from .core.pairing import PAIRINGS
-from .env_runner import SaMIEnvRunner
 from .rllib_settings import ARRAY_RUNNER, EVERY, IDLE, OFF_POLICY, OURS, SAPPO, TABLE, refusal, rows
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ def readers(config: AlgorithmConfig) -> frozenset[str]:
     if hasattr(type(config), "has_contrast"):
         off_policy = hasattr(config, "train_episodes")
         of |= {OURS, OFF_POLICY if off_policy else SAPPO}
-        runner = config.env_runner_cls
-        if off_policy and isinstance(runner, type) and issubclass(runner, SaMIEnvRunner):
+        if off_policy and config.has_array_runner:
             of.add(ARRAY_RUNNER)
     return frozenset(of)
 

@@ -41,7 +41,7 @@ def has_default_module(config: AlgorithmConfig) -> bool:
     return given is None or issubclass(given, config.get_default_rl_module_spec().module_class)
 
 
-def has_module_of_ones_own(config: AlgorithmConfig) -> bool:
+def has_custom_module(config: AlgorithmConfig) -> bool:
     """Whether the RLModule is another class than the algorithm's, so that its model may have keys of its own."""
     given = getattr(config._rl_module_spec, "module_class", None)
     return given not in (None, config.get_default_rl_module_spec().module_class)

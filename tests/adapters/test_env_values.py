@@ -9,9 +9,9 @@ import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from rllib_sami import RecurrentSACConfig, SaCCMConfig, TESACConfig
+from rllib_sami import RecurrentSACConfig, SaCCMConfig, TESACConfig, env_values
 from rllib_sami.core.sampling import SamplingConfig
-from rllib_sami.env_values import TaskIds, UnusableValue
+from rllib_sami.env_values import TaskIds, UnusableValue, success_of
 from rllib_sami.evaluation.episodes import Job, Slot
 from rllib_sami.evaluation.player import Player
 from rllib_sami.faults import EnvironmentFaultError
@@ -122,6 +122,13 @@ UNKNOWN = [(None, None), (float("nan"), None), (np.float32("nan"), None), ("no",
 def test_success_may_be_a_bool_or_unknown(said, success):
     assert play_second_job(slot_of({"last": {"is_success": said}})).success is success
     assert "is_success" in play_second_episode(vector_env({"last": {"is_success": said}}))[2][-1].final_infos[0]
+
+
+def test_a_share_of_success_is_told_once_not_in_every_episode(caplog):
+    env_values._tell_of_success.cache_clear()
+    told = [success_of({"is_success": share}) for share in (0.25, 0.5, 0.75)]
+    assert told == [None] * 3
+    assert [record.args for record in caplog.records] == [("float", "is_success")]
 
 
 @pytest.mark.parametrize(("said", "success"), [(np.array([1]), True), (0.0, False), (None, None)], ids=repr)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ray.util import debug
 
-from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat, health
+from rllib_sami import CCMConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat, health
 from rllib_sami.core.schedules import value_at
 
 from .tiny import flat_state, tiny, weights_of
@@ -281,17 +281,20 @@ def test_the_runner_acts_with_what_was_just_learned():
     algo.stop()
 
 
-def test_episodes_that_never_end_are_told_while_nothing_is_contrasted(monkeypatch, caplog):
+@pytest.mark.parametrize("config_class", [SaCCMConfig, TESACConfig, PlainSACConfig])
+def test_episodes_that_never_end_are_told_where_whole_ones_are_read(config_class, monkeypatch, caplog):
     monkeypatch.setattr(debug, "_logged", set())  # as in a new process
     monkeypatch.setattr("rllib_sami.algorithm.LONG_EPISODE", 40)
-    algo = tiny(env="test/Point", env_config={"max_steps": 10_000}).build_algo()
+    sizes = {"context_dim": 0} if config_class is PlainSACConfig else {}
+    algo = tiny(config_class, env="test/Point", env_config={"max_steps": 10_000}, **sizes).build_algo()
     with caplog.at_level(logging.WARNING, logger="rllib_sami"):
         for _ in range(3):
             algo.train()
     algo.stop()
-    said = [record.getMessage() for record in caplog.records if "no episode has ended after" in record.getMessage()]
-    assert len(said) == 1
-    assert "max_episode_steps" in said[0]
+    said = [record.getMessage() for record in caplog.records if "No episode has ended after" in record.getMessage()]
+    assert len(said) == (config_class is not PlainSACConfig)
+    assert all("max_episode_steps" in message for message in said)
+    assert ["so there is no contrast" in message for message in said] == [config_class is SaCCMConfig] * len(said)
 
 
 @pytest.mark.parametrize(

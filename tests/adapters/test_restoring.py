@@ -148,6 +148,21 @@ def test_windows_that_a_checkpoint_lacks_begin_empty():
     algo.stop()
 
 
+def test_what_has_been_wrong_for_long_is_not_forgotten_by_a_restore(tmp_path):
+    algo = tiny().build_algo()
+    algo._health.set_state({"tasks_at_chance": 7.0, "contexts_equal": 9.0})
+    algo._warned = {"tasks_at_chance"}
+    algo._last_episodes["episode_return_mean"] = -3.0
+    path = algo.save_to_path(str(tmp_path / "checkpoint"))
+    algo.stop()
+    algo = tiny().build_algo()
+    algo.restore_from_path(path)
+    algo.stop()
+    assert algo._health.get_state() == {"tasks_at_chance": 7.0, "contexts_equal": 9.0}
+    assert algo._warned == {"tasks_at_chance"}
+    assert algo._last_episodes["episode_return_mean"] == -3.0
+
+
 @pytest.mark.slow
 def test_the_window_goes_on_when_an_env_runner_is_lost():
     algo = reporting_rounds(num_env_runners=1).fault_tolerance(restart_failed_env_runners=True).build_algo()
