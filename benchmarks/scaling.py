@@ -145,7 +145,7 @@ def scenarios(bandwidth: float) -> dict[str, Work]:
         return work_of(messages, sample_s=sample_s, **options)
 
     return {
-        "HalfCheetah, an update every 10 steps (default)": work(fast, 0.1),
+        "HalfCheetah, an update every 10 steps": work(fast, 0.1),
         "HalfCheetah, every 1,000 steps": work(fast, 0.001),
         "HalfCheetah, sampling alone": work(fast, 0.0),
         "the same, fragments of 200": longer_fragments(work(fast, 0.0), messages, 8),

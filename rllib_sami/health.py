@@ -18,7 +18,7 @@ LONG_EPISODE = 2_000  # steps of each environment without the end of an episode
 CHANCE = 0.05  # share of log K: a bound below is at chance, which is 0
 # Of the contexts' standard deviation; below it they are as good as equal.
 EQUAL_ON_SPHERE = 0.1  # times that of directions drawn at random, 1/sqrt(D); new encoders have 0.2 to 0.6 of it
-EQUAL = 0.02  # of contexts that are not normalised; new encoders have 0.15 to 0.6
+EQUAL = 0.02  # of contexts that are not normalised; TESAC's in docs/results.md have 0.12 to 0.6 at their first result
 STANDARD_ERRORS = 2.0  # by which returns have to differ to be different
 
 HEALTH = "health"  # where results have it
