@@ -46,7 +46,7 @@ install: $(STAMP)
 
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,report,search,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,report,search,onnx,dev]'
 	touch $(STAMP)
 
 clean:
