@@ -6,6 +6,8 @@ from typing import Any
 import gymnasium as gym
 import yaml
 
+from .compat import env_option
+
 _ABOUT = {  # with an encoder?
     True: "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context.",
     False: "An actor acts on the observation alone.",
@@ -28,7 +30,7 @@ tags: [reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-i
 In this folder:
 
 ```sh
-rllib evaluate .
+rllib evaluate .{env_option}
 ```
 
 or, in a loop of your own:
@@ -95,6 +97,7 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         environment=environment["name"],
         about=_ABOUT[content["network"]["context_dim"] > 0],
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
+        env_option=env_option(environment["name"]),
         returns=_returns(evaluation) if evaluation is not None else "",
         env=_make_env(environment["name"], environment["config"]),
         act="agent.act(obs, reward)" if content["network"]["encoder_reward"] else "agent.act(obs)",

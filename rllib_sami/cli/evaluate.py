@@ -252,8 +252,8 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
         if not math.isfinite(error):
             continue  # one episode says nothing
         text = (
-            f"{checkpoint['algorithm']}, {split}: return {learned.mean():,.2f} with its contexts, {zeroed.mean():,.2f} "
-            f"with zeros in their place ({gain:+,.2f} ± {error:,.2f})"
+            f"{checkpoint['algorithm']}, {split}, mean over episodes: return {learned.mean():,.2f} with its contexts, "
+            f"{zeroed.mean():,.2f} with zeros in their place ({gain:+,.2f} ± {error:,.2f})"
         )
         if are_of_use(learned, zeroed):
             click.echo(text)

@@ -32,6 +32,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
 
     catalog.prepare()
     from rllib_sami.checkpoint_files import check_files, manifest_of
+    from rllib_sami.compat import env_option
     from rllib_sami.evaluation import checkpoints, evaluate
     from rllib_sami.evaluation.processes import WorkersLostError
     from rllib_sami.export import ExportedAgent, export_agent, is_exported
@@ -61,7 +62,8 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
     except (ValueError, OSError, EnvironmentFaultError, WorkersLostError) as error:
         raise UserError(f"export: {one_line(error)}") from error
     click.echo(f"Written: {out}")
-    click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}")
+    option = env_option(loaded.config.env if isinstance(loaded.config.env, str) else None)
+    click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}{option}")
 
 
 def _progress(manifest: dict[str, Any]) -> dict[str, Any]:

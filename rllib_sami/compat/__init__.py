@@ -36,6 +36,7 @@ from .configs import (
 from .environments import (
     class_path,
     env_creator,
+    env_option,
     is_registered,
     may_be_made,
     register_class_path,
@@ -102,6 +103,7 @@ __all__ = [
     "component_state",
     "default_of",
     "env_creator",
+    "env_option",
     "env_steps_sampled",
     "episode_from_arrays",
     "episode_statistics",

@@ -34,6 +34,13 @@ def class_path(env: str) -> str:
     return f"{module}.{name}" if name not in gym.registry and hasattr(imported, name) else env
 
 
+def env_option(env: str | None) -> str:
+    """What ``rllib evaluate`` needs to find an environment: `` --env module:Name`` of a dotted path, else nothing."""
+    *module, name = (env or "").split(".")
+    is_path = bool(module) and all(map(str.isidentifier, (*module, name)))
+    return f" --env {'.'.join(module)}:{name}" if is_path else ""
+
+
 def register_class_path(path: str) -> None:
     """Registers a dotted path under its own name: RLlib's env runners look for no classes."""
     register_env(path, functools.partial(_make_by_path, path))

@@ -173,14 +173,16 @@ def _stage(
     else:
         config.env_config = {**config.env_config, **env_config}
         if config.env is None:
+            trained_on = getattr(checkpoint, "trained_on", None)
+            option = compat.env_option(trained_on) or " --env ID"
             raise ValueError(
-                f"{path}: it was trained on '{getattr(checkpoint, 'trained_on', None)}', which is not registered here. "
-                "Name an environment: --env ID (env=...)."
+                f"{path}: it was trained on '{trained_on}', which is not registered here. Name an environment:{option} "
+                "(env=...)."
             )
         if isinstance(config.env, str) and not compat.may_be_made(config.env):
             raise ValueError(
                 f"{path}: its environment '{config.env}' was registered by the script that trained it and is not "
-                "known here. Give its class: --env my_module.MyEnv"
+                "known here. Give its class: --env my_module:MyEnv"
             )
     name = name_of(config.env)
     config.env = compat.registered_creator(config.env) or config.env

@@ -226,7 +226,7 @@ def test_checkpoint_of_another_or_an_unknown_algorithm(refused, write, tmp_path)
     (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(pickle.dumps(arguments))
     message = refused("evaluate", "ckpt")
     assert "its environment 'my-env' was registered by the script that trained it" in message
-    assert "--env my_module.MyEnv" in message
+    assert "--env my_module:MyEnv" in message
 
     (tmp_path / "ckpt/class_and_ctor_args.pkl").write_bytes(b"cgone_module\nGone\n.")
     assert "whose code is not here" in refused("evaluate", "ckpt")

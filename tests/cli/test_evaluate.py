@@ -45,7 +45,7 @@ def test_the_table_comes_before_the_films_and_learned_contexts_beside_zeros(rlli
     assert "no clear difference. More `--episodes`" in rllib(*words[:6]).stdout
     monkeypatch.setattr("rllib_sami.health.gain_of_contexts", lambda learned, zeroed: (-1.0, 0.1))
     done = rllib(*words[:6])
-    assert "Warning: SaCCM, train: return" in done.stderr
+    assert "Warning: SaCCM, train, mean over episodes: return" in done.stderr
     assert "The contexts are of no use" in done.stderr
     monkeypatch.setattr("rllib_sami.health.gain_of_contexts", lambda learned, zeroed: (5.0, float("inf")))
     assert "zeros in their place" not in rllib(*words[:6]).output  # of one pair of episodes there is nothing to say

@@ -16,6 +16,7 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from rllib_sami import CCM, SaCCMConfig
 from rllib_sami.cli.experiment import load
 from rllib_sami.cli.schema import check
+from rllib_sami.compat import env_option
 from rllib_sami.evaluation import evaluate
 from rllib_sami.export import ALGORITHMS, export_agent, load_exported
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
@@ -204,6 +205,24 @@ def test_a_card_of_an_environment_that_gymnasium_does_not_know(module, config, t
     config.environment("mine.Env", env_config={})
     export_agent(module, config, tmp_path / "it", algorithm="SaCCM")
     assert "env = ...  # mine.Env, as in training" in block_of(tmp_path / "it", "python")
+    assert block_of(tmp_path / "it", "sh") == "rllib evaluate . --env mine:Env\n"
+    with pytest.raises(ValueError, match=r"trained on 'mine.Env', which is not registered here.*: --env mine:Env \("):
+        evaluate(tmp_path / "it", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("env", "option"),
+    [
+        ("my.envs.Wind", " --env my.envs:Wind"),
+        ("SaMI/Ant-v0", ""),
+        ("mine:Small/Point-v0", ""),
+        ("Wind", ""),
+        ("my envs.Wind; rm", ""),
+        (None, ""),
+    ],
+)
+def test_a_dotted_path_is_what_evaluate_has_to_be_told(env, option):
+    assert env_option(env) == option
 
 
 def test_loading_it_unpickles_and_imports_nothing(exported, monkeypatch):
