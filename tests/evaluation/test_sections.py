@@ -101,7 +101,7 @@ def test_maps_leave_out_what_differs_in_a_third_factor():
     results = _crippled()
     far = results.episodes["split"] == "extreme"
     grid = maps.maps(Results(results.episodes.assign(task_damping_scale=np.where(far, 2.0, 1.0)))).plots[0]
-    assert "only the 108 of 144 episodes with neutral damping scale" in grid.caption
+    assert "only the 108 of 144 episodes with damping scale (× the model's own value) at 1.0" in grid.caption
     unknown = maps.maps(Results(results.episodes.assign(task_wind=np.where(far, 2.0, 1.0))))
     assert not unknown.plots
     assert "No environment here" in unknown.missing

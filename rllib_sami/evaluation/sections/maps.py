@@ -106,8 +106,10 @@ def _grids(results: Results) -> list[_Grid]:
         if {x, y} == {FRICTION, MASS}:
             x, y = FRICTION, MASS
         value = "success" if rows["success"].notna().any() else "return"
-        others = ", ".join(factor_label(other, environment) for other in tables.factors(mine) if other not in (x, y))
-        left = f"; only the {len(rows):,} of {len(mine):,} episodes with neutral {others}" if others else ""
+        usual = neutral(environment)
+        others = [other for other in tables.factors(mine) if other not in (x, y)]
+        fixed = ", ".join(f"{factor_label(other, environment)} at {usual[other]}" for other in others)
+        left = f"; only the {len(rows):,} of {len(mine):,} episodes with {fixed}" if others else ""
         found.append(_Grid(environment, x, y, tables.cells(rows, x, y, value), value, left))
     return found
 
