@@ -8,7 +8,7 @@ CONFIG ?= tuned_examples/quickstart.yaml
 .PHONY: train test benchmark test-ray lint docs install clean
 
 train: install
-	$(BIN)/rllib train file $(CONFIG) $(ARGS)
+	$(BIN)/rllib train file $(CONFIG) --evaluate $(ARGS)
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)

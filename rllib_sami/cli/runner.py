@@ -34,6 +34,7 @@ class Session:
         command: The command line as typed, for the line that says how to go on.
         resume: Continue the newest unfinished run of each experiment.
         smoke: Print every iteration.
+        evaluate: Play the trained agents at the end.
         verbosity: Number of -v.
         storage: `--local-dir`.
         ray: Keyword arguments of `ray.init`.
@@ -42,6 +43,7 @@ class Session:
     command: list[str]
     resume: bool = False
     smoke: bool = False
+    evaluate: bool = False
     verbosity: int = 0
     storage: str | None = None
     ray: dict[str, Any] = field(default_factory=dict)
@@ -264,8 +266,15 @@ def _say_finished(trials: list[Any], plan: Plan, run: Run, session: Session) -> 
     click.echo(f"Done. Logs and checkpoints: {run.path}")
     if len(trials) > 1:
         trials = _say_found(trials, plan, run)
+    checkpoints = [Path(trial.checkpoint.path) for trial in trials if trial.checkpoint]
+    if session.evaluate and checkpoints:
+        from rllib_sami.cli.evaluate import evaluate
+
+        evaluate.main(
+            [str(path) for path in checkpoints], standalone_mode=False, parent=click.get_current_context()
+        )
     click.echo("Next:")
-    for line in _checkpoint_lines([Path(trial.checkpoint.path) for trial in trials if trial.checkpoint], session):
+    for line in _checkpoint_lines(checkpoints, session):
         click.echo(line)
     hint = "" if shutil.which("tensorboard") else "    # after: pip install tensorboard"
     click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}{hint}")

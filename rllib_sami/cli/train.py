@@ -31,6 +31,8 @@ def run_options(command: Callable) -> Callable:
         click.option("--seed", type=click.IntRange(0), help="Seed of everything random."),
         click.option("--smoke", is_flag=True, help="Only try it out: three short iterations, or more "
                      "until an episode ends. --set, --stop and --config win."),
+        click.option("--evaluate", is_flag=True, help="At the end play the trained agent, the best of several, as "
+                     "`rllib evaluate` does."),
         click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint. "
                      "What --set and the like said of it still holds."),
         click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
@@ -204,6 +206,7 @@ def _checked(
         command=command,
         resume=options["resume"],
         smoke=options["smoke"],
+        evaluate=options["evaluate"],
         verbosity=options["verbosity"],
         storage=options["local_dir"],
         ray={

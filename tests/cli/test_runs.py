@@ -44,9 +44,13 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
         "plain": {"run": "PPO", "env": "Pendulum-v1", "config": {"num_env_runners": 0, "num_epochs": 1, **search}},
     }
     path = write("two.yaml", yaml.safe_dump(text, sort_keys=False))
-    command = start("train", "file", path, "--smoke", "--seed", "3", "--local-dir", "results")
+    command = start("train", "file", path, "--smoke", "--evaluate", "--seed", "3", "--local-dir", "results")
     assert command.finish() == 0, command.output
     output = command.output
+    # What was trained is played: one agent of the first experiment, the better one of the second's two.
+    played = [line.split(",")[0] for line in output.splitlines() if " on " in line and "checkpoint_" in line]
+    assert played == ["SaCCM on SaMI/Pendulum-v0", "PPO on Pendulum-v1"]
+    assert "SaCCM, train, mean over episodes: return" in output
     assert "skilled-smoke: SaCCM on SaMI/Pendulum-v0" in output
     assert "by task" in output
     assert "WARNING" not in output
