@@ -270,9 +270,7 @@ def _say_finished(trials: list[Any], plan: Plan, run: Run, session: Session) -> 
     if session.evaluate and checkpoints:
         from rllib_sami.cli.evaluate import evaluate
 
-        evaluate.main(
-            [str(path) for path in checkpoints], standalone_mode=False, parent=click.get_current_context()
-        )
+        evaluate.main([str(path) for path in checkpoints], standalone_mode=False, parent=click.get_current_context())
     click.echo("Next:")
     for line in _checkpoint_lines(checkpoints, session):
         click.echo(line)
