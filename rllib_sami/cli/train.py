@@ -198,6 +198,12 @@ def _checked(
     doing("Checking settings and environments")
     limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
     plans = check_all(experiments, limits)
+    for plan in plans:
+        if options["evaluate"] and plan.checkpoint_config.get("checkpoint_at_end") is False:
+            raise UserError(
+                f"--evaluate: {plan.name} has checkpoint_at_end: false, so there would be no trained agent to play. Leave "
+                "one of them out."
+            )
     if options["smoke"]:
         plans = [shrink(plan) for plan in plans]
     from rllib_sami.cli.runner import Session

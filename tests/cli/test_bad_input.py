@@ -115,6 +115,10 @@ def test_in_a_file(refused, write, text, parts):
         (["train", "file", "exp.yaml", "--resume", "--local-dir", "here"], ["--resume: no run of 'my-run' in", "here"]),
         (["train", "file", "exp.yaml", "--restore", "."], ["is no checkpoint of an RLlib algorithm"]),
         (["train", "file", "exp.yaml", "--checkpoint-freq", "-1"], ["--checkpoint-freq"]),
+        (
+            ["train", "file", "exp.yaml", "--evaluate", "--no-checkpoint-at-end"],
+            ["--evaluate: my-run has", "Leave one"],
+        ),
         (["train", "file", "exp.yaml", "--nonsense"], ["--nonsense"]),
         (["evaluate", "nowhere"], ["nowhere: no such folder"]),
         (["evaluate", "."], ["is no checkpoint of an RLlib algorithm"]),
