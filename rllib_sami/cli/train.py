@@ -201,8 +201,8 @@ def _checked(
     for plan in plans:
         if options["evaluate"] and plan.checkpoint_config.get("checkpoint_at_end") is False:
             raise UserError(
-                f"--evaluate: {plan.name} has checkpoint_at_end: false, so there would be no trained agent to play. Leave "
-                "one of them out."
+                f"--evaluate: {plan.name} has checkpoint_at_end: false, so there would be no trained agent to play. "
+                "Leave one of them out."
             )
     if options["smoke"]:
         plans = [shrink(plan) for plan in plans]
