@@ -20,7 +20,7 @@ from .time_limit import limit_outside, spec_with_limit
 
 
 class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A Gymnasium environment whose dynamics are drawn anew at each reset from a list of meta-tasks.
+    """A Gymnasium environment whose dynamics are drawn at each reset from a list of meta-tasks.
 
     A reset without options walks the meta-tasks in order, so that all are visited equally often; ``next_task_id``
     says which comes next. ``reset(options={"task_id": 2})`` pins the meta-task of this episode and the walk goes on
@@ -279,7 +279,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._task_features = self._buffer[self._observation_size :]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Takes the views anew, since pickle and deepcopy turn them into copies."""
+        """Creates the views again, since pickle and deepcopy turn them into copies."""
         vars(self).update(state)
         self._bind()
 

@@ -54,7 +54,7 @@ class SaMIConfig(ContextConfig):
         algo.train()
 
     The presets ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing``. In ``TESACConfig`` the
-    critics train the encoder (``encoder_critic_gradient``), for every update anew, and contexts are not on the sphere;
+    critics train the encoder (``encoder_critic_gradient``), at every update, and contexts are not on the sphere;
     ``RecurrentSACConfig`` does without tasks and key encoder, ``PlainSACConfig`` without encoder.
     """
 
@@ -192,7 +192,7 @@ class SaMIConfig(ContextConfig):
             replay_buffer_config: ``type`` (``"TaskEpisodeReplayBuffer"``, a subclass or its path, whose own arguments
                 may stand beside it) and ``capacity`` in environment steps (each episode takes one more).
             store_buffer_in_checkpoints: Whether checkpoints hold the replay buffer. Without it a restored run first
-                fills its buffer anew.
+                fills its buffer again.
             compile_update: Whether the losses of an update run through ``torch.compile``, on a GPU with CUDA graphs.
                 Needs a C++ compiler; the first update takes up to a minute more. For GPUs: on a CPU it saves nothing.
             mixed_precision: Whether hidden layers of actor and critics compute in bfloat16. Their last layers, the

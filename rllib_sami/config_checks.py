@@ -43,10 +43,10 @@ _SWITCHES = (
 def context_values(config: "ContextConfig") -> Iterator[str]:
     """What is wrong with settings of context encoder and contrast, and what no algorithm here can do."""
     for key in ("encoder_hidden_dim", "contrast_timesteps", "num_negatives"):
-        yield from _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
-    yield from _number(config, "contrast_episodes", "a whole number of at least 4", lambda x: is_int(x) and x >= 4)
+        yield from _number(config, key, "an integer >= 1", lambda x: is_int(x) and x >= 1)
+    yield from _number(config, "contrast_episodes", "an integer >= 4", lambda x: is_int(x) and x >= 4)
     if config.num_torch_threads is not None:
-        expected = "a whole number of at least 1, or None"
+        expected = "an integer >= 1, or None"
         yield from _number(config, "num_torch_threads", expected, lambda x: is_int(x) and x >= 1)
     yield from _number(config, "temperature", "a number above 0", lambda x: x > 0)
     for key in ("contrast_coeff", "skill_weight"):
@@ -76,11 +76,11 @@ def sami_values(config: "SaMIConfig") -> Iterator[str]:
     """What is wrong with single settings of SaMI; resolves class paths among them."""
     for key in _SWITCHES:
         yield from _switch(config, key)
-    yield from _number(config, "context_dim", "a whole number of at least 0", lambda x: is_int(x) and x >= 0)
+    yield from _number(config, "context_dim", "an integer >= 0", lambda x: is_int(x) and x >= 0)
     for key in ("train_episodes", "updates_per_batch", "contrast_interval"):
-        yield from _number(config, key, "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+        yield from _number(config, key, "an integer >= 1", lambda x: is_int(x) and x >= 1)
     if config.loss_timesteps is not None:
-        expected = "a whole number of at least 1, or None"
+        expected = "an integer >= 1, or None"
         yield from _number(config, "loss_timesteps", expected, lambda x: is_int(x) and x >= 1)
     yield from _number(config, "initial_alpha", "a number above 0", lambda x: x > 0)
     yield from _schedule(config, "updates_per_env_step", "a number above 0", 1.0, lambda x: x > 0)
@@ -129,9 +129,9 @@ def sami_together(config: "SaMIConfig") -> Iterator[str]:
 
 def sappo_values(config: "SaPPOConfig") -> Iterator[str]:
     """What is wrong with single settings of SaPPO; those of PPO are RLlib's to check."""
-    yield from _number(config, "context_dim", "a whole number of at least 1", lambda x: is_int(x) and x >= 1)
+    yield from _number(config, "context_dim", "an integer >= 1", lambda x: is_int(x) and x >= 1)
     yield from _switch(config, "encoder_ppo_gradient")
-    yield from _number(config, "contrast_capacity", "a whole number of at least 2", lambda x: is_int(x) and x >= 2)
+    yield from _number(config, "contrast_capacity", "an integer >= 2", lambda x: is_int(x) and x >= 2)
     if config.encoder_reward:
         yield (
             f"`encoder_reward` is {config.encoder_reward!r}, but RLlib's own env runners, on which SaPPO samples, do "
@@ -248,7 +248,7 @@ def _replay_buffer(config: "SaMIConfig") -> Iterator[str]:
     first = config.num_steps_sampled_before_learning_starts
     if not is_int(capacity) or capacity < max(2, first if _is_number(first) else 2):
         yield (
-            f"`replay_buffer_config['capacity']` is {capacity!r}, but must be a whole number of at least "
+            f"`replay_buffer_config['capacity']` is {capacity!r}, but must be an integer >= "
             f"`num_steps_sampled_before_learning_starts` ({first})."
         )
     config.replay_buffer_config = {**options, "type": buffer_class, "capacity": capacity}

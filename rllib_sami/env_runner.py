@@ -113,7 +113,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     def _seed_of(self, purpose: str, slot: int = 0) -> int:
         """An independent seed for each (seed, evaluation?, runner, purpose, slot, time, round of resets)."""
         purposes = {"actions": 0, "env": 1}
-        # RLlib tells a runner that is made anew, by a restore or after a fault, how far training is: so it does not
+        # RLlib tells a restarted runner, after a restore or a fault, how far training is: so it does not
         # begin with the random numbers of the first one again.
         time = (self.num_env_steps_sampled_lifetime, self._num_resets)
         key = (int(self.config.in_evaluation), self._runner_index, purposes[purpose], slot, *time)
@@ -176,7 +176,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
     ) -> list[SingleAgentEpisode]:
         if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._reset()
-        self._needs_initial_reset = True  # should an environment fail now, all begin anew
+        self._needs_initial_reset = True  # should an environment fail now, all start over
         for_env = self.module.scale_actions.of_array
         self._policy.refresh()
         pieces = _Pieces(self, num_steps=math.ceil(num_timesteps / self.num_envs) if num_timesteps else 256)
@@ -202,7 +202,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             pieces.close_all()
             if self._listeners:
                 self._listeners.cut()
-            self._needs_initial_reset = False  # after whole episodes the next call begins anew: the rest is left out
+            self._needs_initial_reset = False  # after whole episodes the next call starts over: the rest is left out
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
         self._increase_sampled_metrics(num_steps, finished)
         return pieces.episodes
@@ -302,7 +302,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
                 self._episodes_over = random_state["episodes_over"].copy()
             actions = random_state["actions"]
             self._rng.bit_generator.state = json.loads(actions) if isinstance(actions, str) else actions
-            # Running episodes are not saved: they begin anew, on random streams of their own.
+            # Running episodes are not saved: they start over, on random streams of their own.
             self._needs_initial_reset = True
 
 

@@ -226,7 +226,7 @@ def warned_if_late(seconds: float | None) -> Iterator[None]:
         logger.warning,
         (
             "Sampling has taken %g s (`sample_timeout_s`) and goes on. If an environment hangs, end this run and go "
-            "on with `num_env_runners` of 1 or more: an env runner of its own is made anew when it hangs.",
+            "on with `num_env_runners` of 1 or more: an env runner in its own process is restarted when it hangs.",
             seconds,
         ),
     )
@@ -254,7 +254,7 @@ class Patience:
 
         Args:
             num_steps: What it gave.
-            num_lost: Env runners that are being made anew.
+            num_lost: Env runners that are being restarted.
 
         Raises:
             RuntimeError: If there was no step for too long.

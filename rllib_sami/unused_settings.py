@@ -47,7 +47,7 @@ def readers(config: AlgorithmConfig) -> frozenset[str]:
 
 
 def refusals(config: AlgorithmConfig) -> Iterator[str]:
-    """What is said of RLlib's settings that are changed in vain; ``env_runner_cls`` must be a class by now."""
+    """What is said of RLlib's settings that are changed without effect; ``env_runner_cls`` must be a class by now."""
     defaults = vars(type(config)())
     for key, row in rows(TABLE, readers(config)).items():
         if config.in_evaluation and key == "batch_mode":
@@ -81,7 +81,7 @@ def without_effect(config: "ContextConfig") -> dict[str, str]:
 
 
 def warn_of_unused(config: "ContextConfig") -> None:
-    """Says once which settings were changed in vain.
+    """Says once which settings were changed without effect.
 
     They are not refused: experiments of several algorithms share them, and earlier checkpoints may hold some.
     """

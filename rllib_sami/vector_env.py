@@ -39,7 +39,7 @@ class VectorStep:
         rewards: ``[n]``.
         terminated: ``[n]``.
         done: ``[n]``, terminated or truncated.
-        restarted: ``[n]``: the environment failed and was made anew, its episode is lost.
+        restarted: ``[n]``: the environment failed and was made again, its episode is lost.
         task_ids: ``[n]``, of the episodes that ``obs`` belongs to.
         final_infos: Copies of the info of the episode's last step, by environment where ``done``.
     """
@@ -61,7 +61,7 @@ class TaskVectorEnv(SyncVectorEnv):
 
     Args:
         env_fns: Makes the environments.
-        restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made anew (its
+        restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made again (its
             episode is lost) instead of passing the error on. Passed on in any case are an EnvironmentFaultError (it
             hangs) and, as ValueError, what is a mistake in its code: a reward that is no number, an observation of
             another width, a wrong task id.
@@ -136,7 +136,7 @@ class TaskVectorEnv(SyncVectorEnv):
 
         Args:
             actions: ``[n, ...]``, in the action space, not normalised.
-            before_resets: Called after the step, before any environment is reset or made anew; where an episode is
+            before_resets: Called after the step, before any environment is reset or made again; where an episode is
                 over, ``obs`` is still its last one.
 
         Returns:
@@ -165,8 +165,8 @@ class TaskVectorEnv(SyncVectorEnv):
         if before_resets is not None:
             before_resets(step)
         for index, error in failed.items():
-            logger.error("Environment %d failed; it is made anew and its episode is lost.", index, exc_info=error)
-            obs[index] = self._make_anew(index)
+            logger.error("Environment %d failed; it is made again and its episode is lost.", index, exc_info=error)
+            obs[index] = self._make_again(index)
         for index in over:
             obs[index] = self._begin(index)
         return replace(step, task_ids=self.task_ids)
@@ -214,8 +214,8 @@ class TaskVectorEnv(SyncVectorEnv):
         except Exception:
             if not self._restart_failed:
                 raise
-            logger.exception("Environment %d could not be reset; it is made anew.", index)
-            return self._make_anew(index)
+            logger.exception("Environment %d could not be reset; it is made again.", index)
+            return self._make_again(index)
 
     def _reset(self, index: int, env: gym.Env, seed: int | None) -> np.ndarray:
         """Resets what is or becomes environment ``index``; notes its task and info."""
@@ -241,7 +241,7 @@ class TaskVectorEnv(SyncVectorEnv):
             raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite (float32).")
         return flat, kept
 
-    def _make_anew(self, index: int) -> np.ndarray:
+    def _make_again(self, index: int) -> np.ndarray:
         """Replaces a failed environment; random numbers and the walk over tasks go on where it was."""
         failed, env = self.envs[index], self._env_fns[index]()
         if env.has_wrapper_attr("next_task_id"):

@@ -41,7 +41,7 @@ def main() -> None:
 @click.option("--cpus", type=click.IntRange(1), help="Jobs at a time.  [default: all CPUs]")
 @click.option("--only", multiple=True, metavar="GLOB", help="Jobs whose id fits, such as 'SaCCM-*'; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Check every job's settings and list them; train nothing.")
-@click.option("--overwrite", is_flag=True, help="Run jobs anew whose settings have changed since they were run.")
+@click.option("--overwrite", is_flag=True, help="Run jobs again whose settings have changed since they were run.")
 @click.option("--checkpoint-interval", default=CHECKPOINT_INTERVAL_S, show_default=True, help="In seconds.")
 def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None:
     """Train and evaluate what is left of SUITE, then report.

@@ -113,7 +113,7 @@ class Curve:
         if env_steps and (rows.empty or rows["env_steps"].iloc[-1] != env_steps):
             raise ValueError(
                 f"{path} ends before the checkpoint at {env_steps} environment steps: it was changed. Remove "
-                f"{path.parent} and the job begins anew."
+                f"{path.parent} and the job starts over."
             )
         aside = path.with_name(f".{path.name}")
         rows.reindex(columns=list(FIELDS)).to_csv(aside, index=False)  # of an earlier version there are fewer

@@ -105,7 +105,7 @@ def _train(job: Job, folder: Path, curve: Curve, interval_s: float) -> None:
             algorithm.restore_from_path(folder / CHECKPOINT)
         except Exception as error:  # such as a network that is another by default now
             raise RuntimeError(
-                f"{one_line(error)} If the same command does not help, remove {folder} and the job begins anew."
+                f"{one_line(error)} If the same command does not help, remove {folder} and the job starts over."
             ) from error
     saved = time.monotonic()
     while curve.last["env_steps"] < job.env_steps:

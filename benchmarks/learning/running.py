@@ -41,10 +41,10 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
     Args:
         jobs: Of the suite.
         out: Folder of the benchmark.
-        overwrite: Whether jobs whose settings have changed since are done anew; their folders are emptied.
+        overwrite: Whether jobs whose settings have changed since are run again; their folders are emptied.
 
     Raises:
-        InUse: Another process works on a job that would be done anew.
+        InUse: Another process works on a job that would be run again.
         UserError: A folder is of a job with other settings.
     """
     changed: list[tuple[Job, str]] = []
@@ -61,7 +61,7 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
         lines = [f"  {job.id}: {what}" for job, what in changed[:10]]
         raise UserError(
             f"{out}: {len(changed)} of its jobs have other settings now:\n" + "\n".join(lines) + "\n"
-            "Give another --out, or --overwrite to remove what these jobs have done and run them anew."
+            "Give another --out, or --overwrite to remove what these jobs have done and run them again."
         )
     for job, _ in changed:
         empty(folder_of(out, job), PATIENCE_S)

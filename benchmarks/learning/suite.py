@@ -200,7 +200,7 @@ def _check_mapping(value: Any, place: str) -> None:
 def _check_episodes(mapping: dict[str, Any], place: str) -> None:
     episodes = mapping.get("episodes")
     if episodes is not None and (type(episodes) is not int or episodes < 1):
-        raise UserError(f"{place}: 'episodes' must be a whole number of at least 1, not {episodes!r}.")
+        raise UserError(f"{place}: 'episodes' must be an integer >= 1, not {episodes!r}.")
 
 
 def _check_keys(mapping: dict[str, Any], known: tuple[str, ...], place: str) -> None:

@@ -61,7 +61,7 @@ class MetricStopper(Stopper):
 
 
 class MissingMetrics(Callback):
-    """Says once which stop criterion is in none of the first results, so that nobody waits for it in vain.
+    """Says once which stop criterion is in none of the first results, so that nobody waits for it.
 
     Args:
         stop: Metric to threshold.

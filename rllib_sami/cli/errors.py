@@ -15,7 +15,7 @@ INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
 class UserError(click.ClickException):
-    """A mistake the user can mend: the message says what is wrong, where, and what to do."""
+    """A mistake the user can fix: the message says what is wrong, where, and what to do."""
 
     exit_code = 2
     show_cause = False  # set by -vv

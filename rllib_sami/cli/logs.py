@@ -1,4 +1,4 @@
-"""Tune's own CSV and JSON logs, mended where they do not survive a kill or a resume, or miss metrics."""
+"""Tune's own CSV and JSON logs, fixed where they do not survive a kill or a resume, or miss metrics."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class CsvLog(_Log, CSVLoggerCallback):
         self._trial_files[trial].flush()
 
     def _write(self, trial: Trial, columns: list[str], rows: Iterable[dict[str, str]]) -> None:
-        """Writes the file anew, in one move, so that a kill loses nothing, and opens it for more."""
+        """Rewrites the file, in one move, so that a kill loses nothing, and opens it for more."""
         self.log_trial_end(trial)
         path = self._path(trial)
         temporary = path.with_name(f".{path.name}")

@@ -58,7 +58,7 @@ def choose_run(plan: Plan, storage: str | None, resume: bool, alone: bool = True
     """Returns the run to continue, or a new one.
 
     To continue, the newest run is taken that has a checkpoint and is not at its end. Where there is none, the newest
-    run of all is returned, for the message; or, of several experiments, one without a checkpoint begins anew.
+    run of all is returned, for the message; or, of several experiments, one without a checkpoint starts over.
     """
     folder = storage_folder(storage or plan.storage_path)
     runs = find_runs(folder, plan.name) if resume else []
@@ -87,7 +87,7 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
         plan, run = found[0]
         raise UserError(
             f"--resume: {run.path} is finished: its stop criteria are met. To train on, raise them, for example "
-            f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..., or start anew without --resume."
+            f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..., or start over without --resume."
         )
     for plan, run in unfinished:
         if not run.lock():
@@ -104,7 +104,7 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
                 "if you like: --restore CHECKPOINT."
             )
         if not has_checkpoint(run):
-            raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start anew, without --resume.")
+            raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start over, without --resume.")
 
 
 def goes_further(plan: Plan, run: Run) -> bool:

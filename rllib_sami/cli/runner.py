@@ -130,7 +130,7 @@ def _check_given_resources(jobs: list[tuple[Plan, Run]], session: Session) -> No
 def check_resources(
     bundles: list[dict[str, float]], available: dict[str, float], name: str, resumed: bool = False
 ) -> None:
-    """Refuses what could never start: Tune would wait for the missing CPUs for ever."""
+    """Refuses what could never start: Tune would wait for the missing CPUs without end."""
     for kind in sorted({kind for bundle in bundles for kind in bundle}):
         needed, there = sum(bundle.get(kind, 0) for bundle in bundles), available.get(kind, 0)
         if needed > there:
@@ -307,7 +307,7 @@ def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
         elif trial.error_file:
             click.echo(f"  full traceback: {run.path / trial.relative_logdir / Path(trial.error_file).name}", err=True)
     if any(trial["checkpoint"] for trial in run.trials()):
-        click.echo(f"Once mended, go on from the last checkpoint:  {_resume_command(session)}", err=True)
+        click.echo(f"After fixing it, continue from the last checkpoint:  {_resume_command(session)}", err=True)
     return code
 
 

@@ -66,7 +66,7 @@ def begin_sampling(algorithm: "Algorithm", *, random_actions: bool) -> None:
     def sample(runner: Any) -> tuple[list[SingleAgentEpisode], Any, Exception | None]:
         try:
             return runner.sample(random_actions=random_actions), runner.get_metrics(), None
-        except Exception as error:  # RLlib would wait a minute, end the runner and begin anew, for ever if need be
+        except Exception as error:  # RLlib would wait a minute, end the runner and start again, without end if need be
             return [], None, error
 
     algorithm.env_runner_group.foreach_env_runner_async(sample, tag=SAMPLING)
@@ -75,12 +75,12 @@ def begin_sampling(algorithm: "Algorithm", *, random_actions: bool) -> None:
 def finish_sampling(algorithm: "Algorithm") -> list[SingleAgentEpisode]:
     """Waits for the rounds that were begun, as :func:`sample_locally` does.
 
-    Rounds of env runners that were lost are missing; RLlib makes them anew (``restart_failed_env_runners``). So are
+    Rounds of env runners that were lost are missing; RLlib restarts them (``restart_failed_env_runners``). So are
     those of runners that hang, which are ended here.
 
     Raises:
         Exception: What an environment raised in an env runner.
-        TimeoutError: If a runner hangs and may not be made anew.
+        TimeoutError: If a runner hangs and may not be made again.
     """
     group = algorithm.env_runner_group
     manager, limit = group._worker_manager, algorithm.config.sample_timeout_s
@@ -102,7 +102,7 @@ def finish_sampling(algorithm: "Algorithm") -> list[SingleAgentEpisode]:
                 f"{late}, and `restart_failed_env_runners` is False. Does its environment hang? If it is only slow, "
                 "raise `sample_timeout_s` or lower `rollout_fragment_length`."
             )
-        logger.warning("%s: it is ended and made anew, its episodes are lost.", late)
+        logger.warning("%s: it is stopped and restarted, its episodes are lost.", late)
     # In the order of the runners, not of their speed, so that a run can be repeated.
     rounds.sort(key=lambda one: one[0])
     algorithm.metrics.aggregate([metrics for _, _, metrics in rounds], key=ENV_RUNNER_RESULTS)

@@ -64,7 +64,7 @@ class ArrayPolicy:
     """Acts with numpy, on the CPU.
 
     Holds copies of the weights in the layout that matrix products of few rows like best, with the bias as their last
-    row: every input ends with a one. :meth:`refresh` takes them anew.
+    row: every input ends with a one. :meth:`refresh` copies them again.
 
     Args:
         networks: What to act with.

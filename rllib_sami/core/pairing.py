@@ -9,7 +9,7 @@ The skills of a task are its episodes of high and of low return. Each set has a 
 task's own episodes, hard to tell apart as long as all skills are poor, would leave nothing to learn of the others.
 
 High and low are ranks *within* a task, so a task that is hard for everybody still has its good skills. Equal returns
-are ranked at random, anew at each draw, so that they carry no lesson.
+are ranked at random, again at each draw, so that they carry no lesson.
 
 Every episode gives queries, of either skill. Only queries train the encoder, so it would never learn what to make of
 episodes that give keys alone: away from their keys and towards those of its own, its contexts would drift as one, the

@@ -18,7 +18,7 @@ CONFIGS = [SaMIConfig, TESACConfig, CCMConfig, SaTESACConfig, SaCCMConfig]
 # --- Values ---------------------------------------------------------------------------------------------------------
 
 WHOLE, RATE, SIZES = (
-    "a whole number of at least 1",
+    "an integer >= 1",
     r"at least 0, or a schedule of \[environment steps, rate\]",
     "layer",
 )
@@ -28,7 +28,7 @@ MISTAKES = [
         for key in ("updates_per_batch", "encoder_hidden_dim", "contrast_timesteps", "num_negatives", "train_episodes")
         for value in (0, -1, 1.5, "6", True, None)
     ],
-    *[("contrast_episodes", value, "a whole number of at least 4") for value in (3, -1, 8.5, "16")],
+    *[("contrast_episodes", value, "an integer >= 4") for value in (3, -1, 8.5, "16")],
     *[(key, value, WHOLE + ", or None") for key in ("loss_timesteps", "num_torch_threads") for value in (0, -1, 0.5)],
     *[
         (key, value, "a number above 0")

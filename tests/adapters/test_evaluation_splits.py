@@ -202,7 +202,7 @@ def test_planning_makes_each_environment_once(monkeypatch):
 
 
 def test_a_failing_environment_costs_an_evaluation_and_no_more(caplog):
-    # Age 30 is in the second episode of the first slot's environment; one that is made anew is young again.
+    # Age 30 is in the second episode of the first slot's environment; one that is made again is young.
     config = evaluating(env="test/Walker", evaluation_splits=["own"])
     first, failed, again = run(config.evaluation(evaluation_config={"env_config": {"fail_at": 30}}), 3)
     np.testing.assert_equal(of_splits(failed), of_splits(first))
@@ -265,7 +265,7 @@ def test_in_parallel_on_remote_runners_and_without_one_of_them(caplog):
     results.append(algo.train())
     np.testing.assert_equal(of_splits(results[2]), of_splits(results[1]))
     assert "This evaluation is skipped; training goes on." in caplog.text
-    for _ in range(60):  # Ray takes its time to start it anew
+    for _ in range(60):  # Ray takes its time to restart it
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(runner.ping.remote(), timeout=10)
             break

@@ -93,7 +93,7 @@ def test_no_two_slots_share_a_random_stream():
         first_obs += [tuple(episode.get_observations(0)[:2]) for episode in episodes]
         noise += [tuple(episode.get_actions(0)) for episode in episodes]
         streams += [env.np_random.random() for env in runner.env.envs]
-        runner.sample(force_reset=True)  # anew, with other numbers
+        runner.sample(force_reset=True)  # again, with other numbers
         streams += [env.np_random.random() for env in runner.env.envs]
     for values in (first_obs, noise, streams):
         assert len(set(values)) == len(values) >= 12

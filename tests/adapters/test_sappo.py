@@ -126,7 +126,7 @@ def test_the_contrast_learns_to_tell_tasks_apart_that_can_be_seen():
 
 
 def test_the_learner_sees_what_the_runner_saw():
-    """Logits of the stored steps, computed anew from sequences and stored states, are those of sampling."""
+    """Logits of the stored steps, computed again from sequences and stored states, are those of sampling."""
     algo = config_of().build_algo()
     runner = algo.env_runner
     episodes = [*runner.sample(num_timesteps=132), *runner.sample(num_timesteps=132)]  # pieces that cross episodes
@@ -199,9 +199,9 @@ def test_weights_sent_to_runners_hold_no_episodes_and_no_learning_parts(trained)
     [
         ({"pairing": "skil"}, "`pairing` is 'skil', but must be one of .*did you mean 'skill'"),
         ({"pairing": None}, "`encoder_ppo_gradient` is False and there is no contrast .* nothing would train"),
-        ({"contrast_capacity": 1}, "`contrast_capacity` is 1, but must be a whole number of at least 2"),
+        ({"contrast_capacity": 1}, "`contrast_capacity` is 1, but must be an integer >= 2"),
         ({"encoder_ppo_gradient": 1}, "`encoder_ppo_gradient` is 1, but must be True or False"),
-        ({"num_negatives": 0}, "`num_negatives` is 0, but must be a whole number of at least 1"),
+        ({"num_negatives": 0}, "`num_negatives` is 0, but must be an integer >= 1"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

@@ -61,7 +61,7 @@ def test_without_a_checkpoint(plan, make, tmp_path):
     make("ant", "2026-01-01", 1, checkpoint=False)
     with pytest.raises(UserError, match="ended before its first checkpoint"):
         check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
-    # Beside other experiments it begins anew, in a folder of its own.
+    # Beside other experiments it starts over, in a folder of its own.
     assert chosen(plan, tmp_path, alone=False).startswith("ant_")
 
 

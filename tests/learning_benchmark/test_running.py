@@ -155,7 +155,7 @@ def test_a_curve_goes_on_from_the_checkpoint(benchmark, tmp_path):
     assert curve.last["env_steps"] == 200
     curve.close()
     assert list(read_curve(path)["env_steps"]) == [100, 200]
-    with pytest.raises(ValueError, match=f"ends before the checkpoint.* Remove {tmp_path} and the job begins anew"):
+    with pytest.raises(ValueError, match=f"ends before the checkpoint.* Remove {tmp_path} and the job starts over"):
         Curve(path, 300)
 
 
@@ -175,7 +175,7 @@ def test_a_checkpoint_that_is_refused_says_how_to_begin_anew(benchmark, suite_fi
     monkeypatch.setattr(jobs, "ALGORITHMS", {"PlainSAC": algorithm})
     with pytest.raises(RuntimeError, match=f"made with 64, but this has 128. .*remove {tmp_path} and"):
         jobs.train_job(load_jobs(suite_file)[0], tmp_path)
-    assert f"remove {tmp_path} and the job begins anew" in (tmp_path / "error.txt").read_text()
+    assert f"remove {tmp_path} and the job starts over" in (tmp_path / "error.txt").read_text()
 
 
 def test_a_folder_in_use_is_refused(benchmark, suite_file, tmp_path):

@@ -79,7 +79,7 @@ def test_a_suite_lays_its_settings_over_files_and_single_ones_over_all(benchmark
         ("seeds: [3]", "seeds: 3", "'seeds' must be a list of whole numbers, such as [0, 1, 2], not 3."),
         ("seeds: [3]", "seeds: [3, a]", "not [3, 'a']"),
         ("seeds: [3]", "seeds: [3, 3]", "2 of its jobs would be 'SAC-Pendulum-seed3'"),
-        ("episodes: 1", "episodes: many", "'episodes' must be a whole number of at least 1, not 'many'"),
+        ("episodes: 1", "episodes: many", "'episodes' must be an integer >= 1, not 'many'"),
         ("  SAC: {run: PlainSAC}", "  SAC: PlainSAC", "algorithm 'SAC' must be a mapping"),
         ("  SAC: {run: PlainSAC}", "  SAC: {run: PlainSAC, config: [a]}", "'config' must be a mapping"),
         ("  SAC: {run: PlainSAC}", "  plain/SAC: {run: PlainSAC}", "'plain/SAC' cannot name an algorithm"),
