@@ -101,7 +101,7 @@ def test_a_schedule_may_end_at_0():
 BUFFER_MISTAKES = [
     ({"capacityy": 5_000}, "'capacityy'.*did you mean 'capacity'"),
     ({"capacity": 50}, r"'capacity'\]` is 50.*num_steps_sampled_before_learning_starts` \(100\)"),
-    ({"capacity": 1e4}, r"'capacity'\]` is 10000.0.*whole number"),
+    ({"capacity": 1e4}, r"'capacity'\]` is 10000.0.*integer"),
     ({"type": "EpisodeReplayBuffer"}, "'EpisodeReplayBuffer'.*It must be 'TaskEpisodeReplayBuffer'"),
     ({"type": "rllib_sami.replay_buffer.Nope"}, "rllib_sami.replay_buffer.Nope.*no class could be imported"),
     ({"type": "rllib_sami.rl_module.SaMITorchRLModule"}, "must be 'TaskEpisodeReplayBuffer' or a subclass"),
@@ -133,7 +133,7 @@ OTHER_MISTAKES = {
     ),
     "old stack": (lambda c: c.api_stack(False, False), "old API stack"),
     "no environment": (lambda c: c.environment(env=None), "`env` is not set.*SaMI/Ant-v0"),
-    "context width": (lambda c: c.training(context_dim=-1), "`context_dim` is -1, but must be a whole number"),
+    "context width": (lambda c: c.training(context_dim=-1), "`context_dim` is -1, but must be an integer >= 0"),
     "contrast without context": (lambda c: c.training(context_dim=0), "`context_dim` is 0.*Set `pairing` to None"),
     "contrast interval": (
         lambda c: c.training(updates_per_batch=4, contrast_interval=3),
