@@ -102,6 +102,7 @@ def test_what_only_rllibs_old_api_stack_reads_is_taken_there():
 
 def test_what_has_no_effect_but_misleads_nobody_is_taken_with_a_warning(caplog, monkeypatch):
     monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda key: True)
+    caplog.set_level("WARNING", "rllib_sami.unused_settings")  # the learning benchmark silences it
     for run in ("PPO", "PlainSAC"):
         caplog.clear()
         plan({"compress_observations": True}, run=run)
