@@ -84,13 +84,16 @@ def as_local(path: str | Path, filesystem: fs.FileSystem | None = None) -> Itera
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """A checkpoint's list of files and facts; None if it has none, as those of older versions."""
+    """A checkpoint's list of files and facts; None if it has none, as those of older versions and plain files."""
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
-        return {"format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # cut short itself: no file is of that size
+        manifest = None
+    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict) and "format" in manifest:
+        return manifest
+    return {"format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # damaged itself: no file is of that size
 
 
 def is_complete(folder: Path) -> bool:
@@ -100,6 +103,15 @@ def is_complete(folder: Path) -> bool:
         (folder / name).is_file() and (folder / name).stat().st_size == size
         for name, (size, _) in manifest["files"].items()
     )
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether all files of a checkpoint are as they were written; reads them."""
+    try:
+        check_files(folder)
+    except ValueError:
+        return False
+    return True
 
 
 def check_files(folder: Path) -> None:

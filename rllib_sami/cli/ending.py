@@ -15,6 +15,8 @@ from ray.tune.experiment import Trial
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
+from rllib_sami import compat
+from rllib_sami.checkpoint_files import is_intact
 from rllib_sami.cli.folders import Run
 from rllib_sami.cli.stop import EPISODES, has, is_due, lookup, reached, similar
 
@@ -105,7 +107,7 @@ class CheckpointNotes(Callback):
             return
         self._to_hand_over = False
         for trial in trials:
-            newest = self._run.newest_checkpoint(trial)
+            newest = self._run.newest_checkpoint(trial, is_intact)
             metrics = self._run.progress_at(trial, newest) if newest else None
             for known_result in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
                 # One that was deleted before the kill, unknown to Tune's older state: Tune fails to delete it again.
@@ -115,9 +117,20 @@ class CheckpointNotes(Callback):
                 continue
             if trial.checkpoint and Path(trial.checkpoint.path).parent.name != newest.parent.name:
                 continue  # it has just taken over another's, which counts, however old its own are
+            if known is not None and newest.name < known:
+                _set_aside_damaged(trial, newest)
             trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(newest)), metrics=metrics))
             # Tune counts checkpoints by one; the next one must not overwrite those that it never heard of.
             trial.storage.current_checkpoint_index = int(newest.name.rpartition("_")[2])
+
+
+def _set_aside_damaged(trial: Trial, newest: Path) -> None:
+    """Hides the damaged checkpoints of a trial after its newest good one, from Tune too, and says so."""
+    for folder in newest.parent.glob("checkpoint_*"):
+        if folder.name > newest.name:
+            aside = folder.rename(folder.with_name(f".{folder.name}.damaged"))
+            click.echo(f"Warning: {folder} is damaged, moved to {aside.name}. Going on from {newest.name}.", err=True)
+    compat.forget_checkpoints(trial, lambda path: path.name >= newest.name)
 
 
 def _current_stopper() -> MetricStopper:

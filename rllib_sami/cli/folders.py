@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -110,23 +110,24 @@ class Run:
         noted = {"name": Path(trial.checkpoint.path).name, **result}
         self.write(checkpoints={**self.record.get("checkpoints", {}), trial.trial_id: noted})
 
-    def newest_checkpoint(self, trial: Any) -> Path | None:
-        """Returns the newest complete checkpoint of a Tune trial.
+    def newest_checkpoint(self, trial: Any, is_good: Callable[[Path], bool] = is_complete) -> Path | None:
+        """Returns the newest good checkpoint of a Tune trial.
 
-        Of those with a manifest every complete one counts; of others those that Tune knows or we noted.
+        Of those with a manifest every good one counts; of others those that Tune knows or we noted.
         """
         names = {Path(trial.checkpoint.path).name} if trial.checkpoint else set()
         if noted := self.noted(trial):
             names.add(noted["name"])
-        return max(
+        newest_first = sorted((self.path / str(trial.relative_logdir)).glob("checkpoint_*"), reverse=True)
+        return next(
             (
                 folder
-                for folder in (self.path / str(trial.relative_logdir)).glob("checkpoint_*")
+                for folder in newest_first
                 if (folder / "rllib_checkpoint.json").is_file()
                 and (folder.name in names or manifest_of(folder))
-                and is_complete(folder)
+                and is_good(folder)
             ),
-            default=None,
+            None,
         )
 
     def progress_at(self, trial: Any, checkpoint: Path) -> dict[str, Any] | None:

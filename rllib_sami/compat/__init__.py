@@ -19,6 +19,7 @@ from .checkpoints import (
     absolute_path,
     checkpoint_constructor,
     component_state,
+    forget_checkpoints,
     says_what_cannot_be_read,
 )
 from .cluster import apart_from_signals, available_memory, hear_warnings, listen_on_loopback, mark_warnings
@@ -110,6 +111,7 @@ __all__ = [
     "evaluated_episodes",
     "finish_sampling",
     "force_weights",
+    "forget_checkpoints",
     "freeze_statistics",
     "has_custom_module",
     "has_default_module",

@@ -1,12 +1,12 @@
 """Checkpoints: their folders, and what can be told of one that RLlib cannot read.
 
-Touches the names of the components in RLlib's checkpoints and the file names and ``try_import_msgpack`` of RLlib's
-``Checkpointable``.
+Touches the names of the components in RLlib's checkpoints, the file names and ``try_import_msgpack`` of RLlib's
+``Checkpointable``, and ``_checkpoint_results`` of Tune's checkpoint manager.
 """
 
 import contextlib
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +53,11 @@ def checkpoint_constructor(folder: Path, component: str = "") -> dict[str, Any] 
         return pickle.loads((folder / component / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).read_bytes())
     except (OSError, ImportError, AttributeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
         return None  # as RLlib does with what another version of Python or of a package has written
+
+
+def forget_checkpoints(trial: Any, which: Callable[[Path], bool]) -> None:
+    """Lets Tune's trial forget those of its checkpoints whose folder ``which`` picks; deletes nothing."""
+    manager = trial.run_metadata.checkpoint_manager
+    manager._checkpoint_results = [
+        result for result in manager._checkpoint_results if not which(Path(result.checkpoint.path))
+    ]

@@ -67,6 +67,20 @@ def test_kills_at_random_moments(start, write, tmp_path, kills):
         assert float(row["num_env_steps_sampled_lifetime"]) == steps
         assert float(row["replay_buffer/num_env_steps_stored"]) == steps
 
+    # One that Tune knows and that has changed in place is set aside for the one before it.
+    checkpoint, facts = newest(folder)
+    rows = checkpoint / "replay_buffer" / "store.rows.npy"
+    content = bytearray(rows.read_bytes())
+    content[-5] ^= 1
+    rows.write_bytes(content)
+    last += 1
+    command = start(*words, "--resume", "--set", f"stop.training_iteration={last}")
+    assert command.finish() == 0, command.output
+    assert f"{checkpoint} is damaged" in command.output
+    with open(file, newline="", encoding="utf-8") as stream:
+        table = list(csv.DictReader(stream))
+    assert [int(row["training_iteration"]) for row in table] == list(range(1, last + 1))
+
     # Its agent as data, with the record of how it came about.
     command = start("export", folder, "--out", "agent")
     assert command.finish() == 0, command.output

@@ -172,6 +172,7 @@ def change(file):
 def test_a_damaged_one_is_refused_and_complete_ones_are_named(tmp_path, harm, name, message):
     for number in (1, 2, 3):
         save(tmp_path / f"checkpoint_{number}", number)
+    (tmp_path / "progress.csv").write_text("")  # as in a trial's folder
     harm(tmp_path / "checkpoint_3" / name)
     cut(tmp_path / "checkpoint_2" / "state.bin")
     with pytest.raises(ValueError, match=f"{message}.*Complete ones beside it: [^,]*checkpoint_1\\.$"):
