@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -95,18 +96,30 @@ _Loader.add_implicit_resolver(
 def parse_yaml(text: str, place: str) -> Any:
     """Parses YAML (JSON is a subset of it), turning a syntax error into a message with the line."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
+        if _contains_itself(content):
+            raise UserError(f"{place}: an anchor (&name) contains its own alias (*name), which has no end.")
+        return content
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{place}, line {mark.line + 1}, column {mark.column + 1}" if mark else place
         problem = getattr(error, "problem", None) or one_line(error)
         raise UserError(f"{where}: not valid YAML: {problem}.") from error
+    except RecursionError as error:
+        raise UserError(f"{place}: it is nested too deeply.") from error
+
+
+def _contains_itself(value: Any, inside: tuple[int, ...] = ()) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return id(value) in inside or any(_contains_itself(item, (*inside, id(value))) for item in items)
 
 
 def parse_json(text: str, option: str) -> dict[str, Any]:
     """Parses an option that takes a JSON object, such as ``--stop``."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=functools.partial(_without_duplicates, option))
     except json.JSONDecodeError as error:
         raise UserError(
             f"{option}: not valid JSON at character {error.pos + 1} ({error.msg}): {text}\n"
@@ -114,6 +127,15 @@ def parse_json(text: str, option: str) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise UserError(f"{option}: a JSON object is needed, such as {{...}}, not {text}.")
+    return value
+
+
+def _without_duplicates(option: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns a JSON object, and refuses one that has a key twice, as YAML does."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for key in value if [name for name, _ in pairs].count(key) > 1)
+        raise UserError(f"{option}: key '{twice}' is given twice.")
     return value
 
 
@@ -248,10 +270,17 @@ def _load_python(path: Path, arguments: Sequence[str]) -> Experiment:
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), variables)
     except Exception as error:
         raise UserError(f"{path}: running it failed: {type(error).__name__}: {one_line(error)}") from error
+    except SystemExit as ending:
+        if ending.code or {"-h", "--help"} & set(arguments):
+            raise  # its argparse has said why
+        raise UserError(f"{path}: it ended itself with sys.exit() before it could be trained.") from ending
     finally:
         sys.argv = ours
     config = variables.get("config")
-    body: dict[str, Any] = {"stop": dict(variables.get("stop") or {})}
+    stop = variables.get("stop") or {}
+    if not isinstance(stop, dict):
+        raise UserError(f"{path}: `stop` is {stop!r}, but must be a dict such as {{'training_iteration': 100}}.")
+    body: dict[str, Any] = {"stop": dict(stop)}
     if isinstance(config, dict):
         return Experiment(path.stem, {**body, "run": variables.get("run"), "config": config}, str(path))
     if config is None or not hasattr(config, "algo_class"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -147,6 +148,17 @@ def storage_folder(given: str | None) -> Path:
     if given and "://" in given:
         raise UserError(f"--local-dir {given}: only folders of this machine (or mounted here) are supported.")
     return Path(given or "~/ray_results").expanduser().absolute()
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Refuses a folder that is not there and cannot be made, or cannot be written to."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()  # what else can be believed, of folders of all kinds?
+    except OSError as error:
+        raise UserError(
+            f"{option} {folder}: {there} cannot be written to: {error.strerror}. Give another folder."
+        ) from error
 
 
 def new_run(storage: Path, name: str) -> Run:

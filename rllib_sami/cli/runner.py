@@ -16,7 +16,7 @@ import click
 
 from rllib_sami.cli import catalog
 from rllib_sami.cli.errors import INTERRUPTED, UserError, one_line, starting
-from rllib_sami.cli.folders import Run, plain
+from rllib_sami.cli.folders import Run, check_writable, new_run, plain
 from rllib_sami.cli.resume import as_started, check_resumable, choose_run, goes_further, record_of
 from rllib_sami.cli.schema import Plan
 from rllib_sami.cli.search import PBT, create_algorithm, create_scheduler
@@ -56,6 +56,8 @@ def run_all(plans: list[Plan], session: Session) -> int:
         if session.resume:
             jobs = [(as_started(plan, run), run) for plan, run in jobs]
             check_resumable(jobs)
+        for _, run in jobs:
+            check_writable(run.path.parent, "--local-dir")
         _check_given_resources(jobs, session)
         _start_ray(session)
     import ray
@@ -158,6 +160,8 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     from rllib_sami.cli.smoke import MOST_ITERATIONS
 
     resumed = bool(run.record)
+    if not resumed:
+        run = new_run(run.path.parent, plan.name)  # another command may have taken the folder since
     check_resources(plan.bundles, ray.cluster_resources(), plan.name, resumed)
     if not run.lock():
         raise UserError(f"{run.path} is in use by another process.")
@@ -220,14 +224,37 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     failed = [trial for trial in trials if trial.status == "ERROR"]
     if failed:
         return _say_failed(failed, run, session)
-    if stopper.out_of_time():
+    out_of_time = stopper.out_of_time()
+    if out_of_time:
         click.echo(f"The time budget of {plan.time_budget_s:g} s is used up.")
-        _say_interrupted(run, session)
-        return 0
-    run.write(finished=True)
+    else:
+        run.write(finished=True)
+        click.echo(f"Done. Logs and checkpoints: {run.path}")
     if session.smoke and progress.lacks_return(trials):
         click.echo("There is no return yet: no episode ended within these few steps.")
-    _say_finished(trials, plan, run, session)
+    if len(trials) > 1 and not out_of_time:
+        trials = _say_found(trials, plan, run)
+    checkpoints = [Path(trial.checkpoint.path) for trial in trials if trial.checkpoint]
+    code = _evaluate(checkpoints) if session.evaluate and checkpoints else 0
+    if out_of_time:
+        _say_interrupted(run, session)
+    else:
+        _say_next(checkpoints, run, session)
+    return code
+
+
+def _evaluate(checkpoints: list[Path]) -> int:
+    """Plays trained agents as `rllib evaluate` does; returns its exit code, as the experiments after this one go on."""
+    from rllib_sami.cli.evaluate import evaluate
+
+    try:
+        evaluate.main([str(path) for path in checkpoints], standalone_mode=False, parent=click.get_current_context())
+    except UserError as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped playing; training was complete.", err=True)
+        return INTERRUPTED
     return 0
 
 
@@ -262,15 +289,7 @@ def _say_interrupted(run: Run, session: Session) -> None:
     click.echo(f"  {_resume_command(session)}")
 
 
-def _say_finished(trials: list[Any], plan: Plan, run: Run, session: Session) -> None:
-    click.echo(f"Done. Logs and checkpoints: {run.path}")
-    if len(trials) > 1:
-        trials = _say_found(trials, plan, run)
-    checkpoints = [Path(trial.checkpoint.path) for trial in trials if trial.checkpoint]
-    if session.evaluate and checkpoints:
-        from rllib_sami.cli.evaluate import evaluate
-
-        evaluate.main([str(path) for path in checkpoints], standalone_mode=False, parent=click.get_current_context())
+def _say_next(checkpoints: list[Path], run: Run, session: Session) -> None:
     click.echo("Next:")
     for line in _checkpoint_lines(checkpoints, session):
         click.echo(line)

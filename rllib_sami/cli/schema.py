@@ -5,7 +5,8 @@ RLlib itself takes unknown settings without a word, so a misspelt ``gama: 0.9`` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami.cli.folders import plain
 from rllib_sami.cli.resources import NO_LIMITS, Limits, auto_settings, resolve_auto
 from rllib_sami.cli.search import Search, check_search
-from rllib_sami.cli.stop import check_stop
+from rllib_sami.cli.stop import check_metric, check_stop
 from rllib_sami.evaluation import checkpoints
 
 CHECKPOINT_TYPES = {
@@ -25,6 +26,11 @@ CHECKPOINT_TYPES = {
     "checkpoint_score_order": str,
     "checkpoint_frequency": int,
     "checkpoint_at_end": bool,
+}
+_NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "num_samples": (lambda x: x >= 1 or x == -1, "an integer >= 1, or -1 for no end"),
+    "max_failures": (lambda x: x >= -1, "an integer >= 0, or -1 for no end"),
+    "time_budget_s": (lambda x: 0 < x < math.inf, "a number > 0 of seconds"),
 }
 EXPERIMENT_TYPES = {
     "config": dict,
@@ -109,7 +115,11 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     plan = Plan(experiment.name, algorithm, checked, {}, {}, auto=auto_settings(given), given=experiment.given)
     for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore"):
         if body.get(key) is not None:
-            setattr(plan, key, typecheck.cast(body[key], EXPERIMENT_TYPES[key]))
+            value = typecheck.cast(body[key], EXPERIMENT_TYPES[key])
+            setattr(plan, key, value)
+            if key in _NUMBERS and not _NUMBERS[key][0](value):
+                with mistakes.noted():
+                    raise UserError(f"{place}: '{key}' is {value!r}, but must be {_NUMBERS[key][1]}.")
     with mistakes.noted():
         plan.stop = check_stop(body.get("stop") or {}, f"{place}, stop", settings)
     with mistakes.noted():
@@ -153,6 +163,8 @@ def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
     score = checked.get("checkpoint_score_attribute")
     if score and score.startswith("min-"):  # the historic way to say "less is better"
         checked.update(checkpoint_score_attribute=score[4:], checkpoint_score_order="min")
+    if score:
+        check_metric(checked["checkpoint_score_attribute"], f"{place}, checkpoint_score_attribute")
     if checked.get("checkpoint_score_order", "max") not in ("min", "max"):
         raise UserError(f"{place}: 'checkpoint_score_order' must be 'min' or 'max'.")
     if checked.get("num_to_keep") is not None and checked["num_to_keep"] < 1:

@@ -106,17 +106,18 @@ def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None
         if value is None:
             continue
         with mistakes.noted():
-            _check_metric(key, place)
+            check_metric(key, place)
             if settings is not None and key.startswith("evaluation/"):
                 _check_evaluation(key, place, settings)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise UserError(f"{place}: '{key}' is {value!r}, but must be a number.")
             checked[key] = value
     mistakes.tell()
     return checked
 
 
-def _check_metric(key: str, place: str) -> None:
+def check_metric(key: str, place: str) -> None:
+    """Refuses a metric that is in no result."""
     if key in KNOWN:
         return
     if key in TRANSLATED:

@@ -28,7 +28,7 @@ def run_options(command: Callable) -> Callable:
         click.option("--config", "-c", metavar="JSON", help="Settings of the algorithm."),
         click.option("--experiment-name", "-n", metavar="NAME", help="Name of the experiment and its folder."),
         click.option("--num-samples", type=click.IntRange(1), help="Tries per point of the search space."),
-        click.option("--seed", type=click.IntRange(0), help="Seed of everything random."),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of everything random."),
         click.option("--smoke", is_flag=True, help="Only try it out: three short iterations, or more "
                      "until an episode ends. --set, --stop and --config win."),
         click.option("--evaluate", is_flag=True, help="At the end play the trained agent, the best of several, as "
@@ -57,6 +57,7 @@ def run_options(command: Callable) -> Callable:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), quiet_option(command))
 
 
+_LONGEST_NAME = 200  # bytes: a folder's name may have 255, with the time of the run after it
 _ALGO = click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Algorithm: SaCCM, SAC, or a class path.")
 _ENV = click.option(
     "--env",
@@ -268,5 +269,9 @@ def _given(stop: dict, config: dict, scheduler: dict, options: dict[str, Any]) -
 
 def _check_names(experiments: list[Any]) -> None:
     for experiment in experiments:
-        if "/" in experiment.name or experiment.name in ("", ".", ".."):
-            raise UserError(f"{experiment.place}: the name '{experiment.name}' cannot be a folder's name.")
+        name = experiment.name
+        if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+            raise UserError(
+                f"{experiment.place}: the name {name!r} cannot be a folder's name. Use up to {_LONGEST_NAME} bytes, "
+                "without slashes and control characters."
+            )

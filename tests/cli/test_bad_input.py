@@ -40,6 +40,12 @@ def experiment(**changes) -> str:
         (experiment(confg={}), ["unknown key 'confg'", "Did you mean 'config'?"]),
         (experiment(config=[1]), ["'config' is [1], but must be a mapping"]),
         (experiment(num_samples="many"), ["'num_samples' is 'many', but must be a whole number"]),
+        (experiment(num_samples=0), ["'num_samples' is 0, but must be an integer >= 1, or -1 for no end"]),
+        (experiment(max_failures=-2), ["'max_failures' is -2, but must be an integer >= 0"]),
+        (experiment(time_budget_s=-1), ["'time_budget_s' is -1, but must be a number > 0 of seconds"]),
+        ("e: {run: SaCCM, env: X, stop: {training_iteration: .nan}}", ["'training_iteration' is nan, but must be a number"]),
+        ("e: {run: SaCCM, env: X, config: &c {model: *c}}", ["an anchor (&name) contains its own alias"]),
+        ("e: " + "[" * 3000, ["it is nested too deeply"]),
         (experiment(stop={"episode_reward_mean": 1}), ["stop", "write 'env_runners/episode_return_mean'"]),
         (experiment(stop={"timesteps_total": 1}), ["write 'num_env_steps_sampled_lifetime'"]),
         (experiment(stop={"num_env_steps_trained_lifetime": 1}), ["write 'learners/__all_modules__/num_env_steps_trained_lifetime'"]),
@@ -49,6 +55,7 @@ def experiment(**changes) -> str:
         (experiment(stop={"training_iteration": "many"}), ["'training_iteration' is 'many', but must be a number"]),
         (experiment(checkpoint_config={"frequency": 1}), ["checkpoint_config: unknown key 'frequency'", "checkpoint_frequency"]),
         (experiment(checkpoint_config={"checkpoint_at_end": 3}), ["'checkpoint_at_end' is 3, but must be true or false"]),
+        (experiment(checkpoint_config={"checkpoint_score_attribute": "min-trainng_iteration"}), ["Did you mean 'training_iteration'?"]),
         (experiment(checkpoint_config={"num_to_keep": 0}), ["'num_to_keep' must be at least 1"]),
         (experiment(config={"gama": 0.9}), ["experiment 'my-run', config: SaCCM has no setting 'gama'", "Did you mean 'gamma'?"]),
         (experiment(config={"split": "extreme"}), ["SaCCM has no setting 'split'. The environment has: env_config.split."]),
@@ -98,6 +105,8 @@ def test_in_a_file(refused, write, text, parts):
         (["train", "file", "notes.txt"], ["must end in .yaml, .yml, .json or .py"]),
         (["train", "file", "broken.py"], ["broken.py: running it failed: ZeroDivisionError"]),
         (["train", "file", "useless.py"], ["a variable `config` is needed"]),
+        (["train", "file", "ends.py"], ["it ended itself with sys.exit()"]),
+        (["train", "file", "stop.py"], ["`stop` is 5, but must be a dict such as {'training_iteration': 100}"]),
         (["train", "file", "exp.yaml", "more", "--", "x"], ["'more' is too much", "stands after '--'"]),
         (["train", "file", "exp.yaml", "--", "--x", "1"], ["exp.yaml: --x 1 after '--' is for Python files"]),
         (["train", "exp.yaml"], ["rllib train file exp.yaml"]),
@@ -112,6 +121,10 @@ def test_in_a_file(refused, write, text, parts):
         (["train", "file", "exp.yaml", "--algo", "SaCC"], ["Did you mean 'SaCCM'?"]),
         (["train", "file", "exp.yaml", "--scheduler", "pbtt"], ["unknown scheduler 'pbtt'. Did you mean 'pbt'?"]),
         (["train", "file", "exp.yaml", "-n", "a/b"], ["cannot be a folder's name"]),
+        (["train", "file", "exp.yaml", "-n", "a\nb"], ["the name 'a\\nb' cannot be a folder's name"]),
+        (["train", "file", "exp.yaml", "-n", "a" * 201], ["Use up to 200 bytes"]),
+        (["train", "file", "exp.yaml", "--local-dir", "exp.yaml/x"], ["--local-dir", "exp.yaml cannot be written to"]),
+        (["train", "file", "exp.yaml", "--config", '{"lr": 1, "lr": 2}'], ["--config: key 'lr' is given twice"]),
         (["train", "file", "exp.yaml", "--resume", "--local-dir", "here"], ["--resume: no run of 'my-run' in", "here"]),
         (["train", "file", "exp.yaml", "--restore", "."], ["is no checkpoint of an RLlib algorithm"]),
         (["train", "file", "exp.yaml", "--checkpoint-freq", "-1"], ["--checkpoint-freq"]),
@@ -132,6 +145,8 @@ def test_on_the_command_line(refused, write, words, parts):
     write("notes.txt", "hello")
     write("broken.py", "1 / 0\n")
     write("useless.py", "x = 1\n")
+    write("ends.py", "import sys; sys.exit(0)\n")
+    write("stop.py", "config, stop = {}, 5\n")
     message = refused(*words)
     for part in parts:
         assert part in message

@@ -123,9 +123,14 @@ def test_grid_search_is_kept_and_all_alternatives_are_validated():
 
 
 def test_checkpoint_config():
-    checked = plan(checkpoint_config={"checkpoint_score_attribute": "min-loss", "checkpoint_frequency": 2.0})
+    checked = plan(
+        checkpoint_config={
+            "checkpoint_score_attribute": "min-env_runners/episode_len_mean",
+            "checkpoint_frequency": 2.0,
+        }
+    )
     assert checked.checkpoint_config == {
-        "checkpoint_score_attribute": "loss",
+        "checkpoint_score_attribute": "env_runners/episode_len_mean",
         "checkpoint_score_order": "min",
         "checkpoint_frequency": 2,
     }
