@@ -224,22 +224,30 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     failed = [trial for trial in trials if trial.status == "ERROR"]
     if failed:
         return _say_failed(failed, run, session)
-    out_of_time = stopper.out_of_time()
+    if session.smoke and progress.lacks_return(trials):
+        click.echo("There is no return yet: no episode ended within these few steps.")
+    return _finish(trials, plan, run, session, stopper.out_of_time())
+
+
+def _finish(trials: list[Any], plan: Plan, run: Run, session: Session, out_of_time: bool) -> int:
+    """Says how training ended, plays what was trained if that was asked for; returns the exit code."""
     if out_of_time:
         click.echo(f"The time budget of {plan.time_budget_s:g} s is used up.")
     else:
         run.write(finished=True)
         click.echo(f"Done. Logs and checkpoints: {run.path}")
-    if session.smoke and progress.lacks_return(trials):
-        click.echo("There is no return yet: no episode ended within these few steps.")
-    if len(trials) > 1 and not out_of_time:
+    if len(trials) > 1:
         trials = _say_found(trials, plan, run)
     checkpoints = [Path(trial.checkpoint.path) for trial in trials if trial.checkpoint]
     code = _evaluate(checkpoints) if session.evaluate and checkpoints else 0
     if out_of_time:
         _say_interrupted(run, session)
-    else:
-        _say_next(checkpoints, run, session)
+        return code
+    click.echo("Next:")
+    for line in _checkpoint_lines(checkpoints, session):
+        click.echo(line)
+    hint = "" if shutil.which("tensorboard") else "    # after: pip install tensorboard"
+    click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}{hint}")
     return code
 
 
@@ -287,14 +295,6 @@ def _say_interrupted(run: Run, session: Session) -> None:
         click.echo(f"Last checkpoint: {path}")
     click.echo("Go on with:")
     click.echo(f"  {_resume_command(session)}")
-
-
-def _say_next(checkpoints: list[Path], run: Run, session: Session) -> None:
-    click.echo("Next:")
-    for line in _checkpoint_lines(checkpoints, session):
-        click.echo(line)
-    hint = "" if shutil.which("tensorboard") else "    # after: pip install tensorboard"
-    click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}{hint}")
 
 
 def _say_found(trials: list[Any], plan: Plan, run: Run) -> list[Any]:

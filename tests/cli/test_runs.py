@@ -45,8 +45,14 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     }
     path = write("two.yaml", yaml.safe_dump(text, sort_keys=False))
     command = start("train", "file", path, "--smoke", "--evaluate", "--seed", "3", "--local-dir", "results")
+    command.wait_for_row()
+    taken = tmp_path / "results" / "plain-smoke"  # by another command, while the first experiment trains
+    taken.mkdir()
+    (taken / "experiment.yaml").touch()
     assert command.finish() == 0, command.output
     output = command.output
+    [plain] = (tmp_path / "results").glob("plain-smoke_*")
+    assert [file.name for file in taken.iterdir()] == ["experiment.yaml"]
     # What was trained is played: one agent of the first experiment, the better one of the second's two.
     played = [line.split(",")[0] for line in output.splitlines() if " on " in line and "checkpoint_" in line]
     assert played == ["SaCCM on SaMI/Pendulum-v0", "PPO on Pendulum-v1"]
@@ -71,7 +77,7 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     record = yaml.safe_load((folder / "experiment.yaml").read_text())
     assert record["finished"] is True
     assert record["config"]["seed"] == 3
-    assert len(list((tmp_path / "results" / "plain-smoke").glob("PPO*/checkpoint_*"))) == 2
+    assert len(list(plain.glob("PPO*/checkpoint_*"))) == 2
 
     # The line that the end of the output offers works, and gives the same episodes again.
     [offered] = [
@@ -87,7 +93,7 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
     assert len(episodes) == 2 * 10
     assert (episodes["length"] == 50).all()
     # An experiment's folder stands for its newest checkpoint; RLlib's own agents play too.
-    assert "PPO on Pendulum-v1" in rllib("evaluate", "results/plain-smoke", "--episodes", "1").output
+    assert "PPO on Pendulum-v1" in rllib("evaluate", plain, "--episodes", "1").output
     assert "Did you mean 'extreme'?" in refused("evaluate", "results/skilled-smoke", "--split", "extrem")
     message = refused("evaluate", "results/skilled-smoke", "--env", "SaMI/CartPole-v0")
     assert "trained on 3 observations and 1 actions, but this environment has 4 and 1" in message
