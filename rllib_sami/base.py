@@ -13,7 +13,7 @@ from ray.rllib.utils.annotations import override
 
 from . import checkpoint_files, compat
 from .checkpoint_checks import check_checkpoint
-from .config_checks import context_values
+from .config_checks import context_values, rllib_values
 from .config_names import check_arguments, check_keys, refuse
 from .core.contrast import BOUNDS_OF_BOTH, CONTRAST_METRICS
 from .env_values import TaskIdRule
@@ -164,8 +164,9 @@ class ContextConfig(AlgorithmConfig):
         return [*adopt(self), *self.wrong_values(), *refusals(self)]
 
     def wrong_values(self) -> Iterator[str]:
-        """Messages about settings of this package that are wrong, one for each."""
+        """Messages about settings that are wrong, one for each."""
         yield from context_values(self)
+        yield from rllib_values(self)
 
     def wrong_together(self) -> Iterator[str]:
         """Messages about settings that do not go together, looked at when each one is right."""

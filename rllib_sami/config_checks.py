@@ -72,6 +72,14 @@ def context_values(config: "ContextConfig") -> Iterator[str]:
         yield "Multi-agent environments are not supported: `policies` must be left as it is."
 
 
+def rllib_values(config: "ContextConfig") -> Iterator[str]:
+    """What is wrong with RLlib's own settings whose range it checks nowhere, or only where its setters are called."""
+    for expected, holds, keys in _RLLIB_RANGES:
+        for key in keys.split():
+            if not holds(value := getattr(config, key)):
+                yield f"`{key}` is {value!r}, but must be {expected}."
+
+
 def sami_values(config: "SaMIConfig") -> Iterator[str]:
     """What is wrong with single settings of SaMI; resolves class paths among them."""
     for key in _SWITCHES:
@@ -302,6 +310,23 @@ def _is_number(value: Any) -> bool:
 def is_int(value: Any) -> bool:
     """Whether a value is a whole number (True and False are not)."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+# What is expected, the check, the settings.
+_RLLIB_RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("an integer from 0 to 4294967295, or None", lambda x: x is None or (is_int(x) and 0 <= x < 2**32), "seed"),
+    ("a number above 0, or None", lambda x: x is None or (_is_number(x) and x > 0),
+     "sample_timeout_s evaluation_sample_timeout_s"),
+    ("an integer >= 1", lambda x: is_int(x) and x >= 1, "num_envs_per_env_runner metrics_num_episodes_for_smoothing"),
+    ("an integer >= 1, or 'auto'", lambda x: x == "auto" or (is_int(x) and x >= 1), "rollout_fragment_length"),
+    ("an integer >= 0", lambda x: is_int(x) and x >= 0, "num_env_runners evaluation_num_env_runners num_learners"),
+    ("a number of at least 0", lambda x: _is_number(x) and x >= 0,
+     "num_cpus_per_env_runner num_gpus_per_env_runner num_gpus_per_learner num_cpus_for_main_process"),
+    ("a number of at least 0, or 'auto'", lambda x: x == "auto" or (_is_number(x) and x >= 0), "num_cpus_per_learner"),
+    ("a number of at least 0, or None", lambda x: x is None or (_is_number(x) and x >= 0),
+     "evaluation_interval min_time_s_per_iteration min_sample_timesteps_per_iteration "
+     "min_train_timesteps_per_iteration"),
+)  # fmt: skip
 
 
 def _number(config: "ContextConfig", key: str, expected: str, holds: Callable[[Any], bool]) -> Iterator[str]:

@@ -1,9 +1,13 @@
 """Checks of the environment: what it lacks is said before any worker starts."""
 
+import contextlib
 import logging
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+import numpy as np
 
 from . import compat
 from .core.action_scale import ActionScale
@@ -11,7 +15,7 @@ from .env_runner import SaMIEnvRunner
 from .env_values import TASK_ID, TASK_ID_HINT, TaskIds, UnusableValue, flat_observation, reset_of
 from .evaluation.in_training import grids_of
 from .evaluation.stages import name_of
-from .faults import Watch
+from .faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, named
 from .rl_module import check_scaled_by_rllib
 
 if TYPE_CHECKING:
@@ -28,23 +32,26 @@ def check_environment(config: "ContextConfig") -> None:
     """
     _check_training(config)
     if "evaluation_splits" in vars(config) and (config.evaluation_interval or config.evaluation_splits):
-        grids_of(config)
+        try:
+            grids_of(config)
+        except (ValueError, EnvironmentFaultError):  # they say what is wrong
+            raise
+        except ENVIRONMENT_ERRORS as error:
+            raise _failed(error, name_of(config.env), "evaluation") from error
 
 
 def _check_training(config: "ContextConfig") -> None:
     name = name_of(config.env)
-    with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
-        env = compat.env_creator(config, worker_index=0, slot=0)()
+    make = compat.env_creator(config, worker_index=0, slot=0)
+    with _watched(config, name, compat.MAKING):
+        env = make()
     try:
         _check_spaces(env, name, config)
         if "replay_buffer_config" in vars(config):
             _check_memory(env, config)
-        try:
-            with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
-                obs, info = reset_of(env.reset(seed=0))
-            flat_observation(obs, env.observation_space, (gym.spaces.flatdim(env.observation_space),))
-        except UnusableValue as error:
-            raise ValueError(f"The environment {name!r} gave {error}") from error
+        with _watched(config, name, "reset"):
+            obs, info = reset_of(env.reset(seed=0))
+            _check_observation(obs, env.observation_space)
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if not (config.reads_task_ids() or config.has_contrast):
             return
@@ -55,10 +62,8 @@ def _check_training(config: "ContextConfig") -> None:
                 f"The environment {name!r} gives no 'task_id' in its reset infos, which {algorithm} needs to tell "
                 f"episodes of one task from those of another. {TASK_ID_HINT}"
             )
-        try:
+        with _watched(config, name, "reset"):
             TaskIds(config.task_id_rule).of_reset(info)
-        except UnusableValue as error:
-            raise ValueError(f"The environment {name!r} gave {error}") from error
         num_tasks = env.get_wrapper_attr("num_tasks") if env.has_wrapper_attr("num_tasks") else None
         if config.pairing == "task" and num_tasks == 1:
             raise ValueError(
@@ -74,6 +79,44 @@ def _check_training(config: "ContextConfig") -> None:
             )
     finally:
         env.close()
+
+
+@contextlib.contextmanager
+def _watched(config: "ContextConfig", name: Any, where: str) -> Iterator[None]:
+    """Watches the environment; what it raises becomes a ValueError that names it and says what helps."""
+    try:
+        with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
+            yield
+    except ENVIRONMENT_ERRORS as error:
+        if isinstance(error, EnvironmentFaultError):
+            raise
+        raise _failed(error, name, where) from error
+
+
+def _failed(error: BaseException, name: Any, where: str) -> ValueError:
+    return ValueError(f"{named(error, name, where)}{_remedy(error, where)}")
+
+
+def _remedy(error: BaseException, where: str) -> str:
+    """Returns what to do about an error of the environment, where that is known."""
+    text = str(error)
+    if isinstance(error, KeyError) and where == compat.MAKING:
+        return f". If it reads that from its `env_config`, give it one: env_config={{{text}: ...}}."
+    if not isinstance(error, TypeError):
+        return ""
+    if re.search(r"\breset\(\) (got an unexpected keyword|takes|missing)", text):
+        return ". Write `reset(self, *, seed=None, options=None)`, which returns observation and info."
+    # Gymnasium's ids get the `env_config` as keyword arguments, and its message has them.
+    if re.search(r"\(\) (takes \d+ positional|missing \d+ required)", text) and "with kwargs" not in text:
+        return ". It is called with one argument, the `env_config`: write `__init__(self, env_config=None)`."
+    return ""
+
+
+def _check_observation(obs: Any, space: gym.Space) -> None:
+    with np.errstate(over="ignore"):  # told below
+        flat = flat_observation(obs, space, (gym.spaces.flatdim(space),))
+    if not np.isfinite(flat).all():
+        raise UnusableValue(f"an observation that is not finite in float32: {' '.join(str(obs).split())}.")
 
 
 def _check_memory(env: gym.Env, config: "ContextConfig") -> None:
@@ -94,6 +137,12 @@ def _check_memory(env: gym.Env, config: "ContextConfig") -> None:
 def _check_spaces(env: gym.Env, name: Any, config: "ContextConfig") -> None:
     if not isinstance(env, gym.Env):
         raise ValueError(f"The environment {name!r} is a {type(env).__name__}, but must be a gymnasium.Env.")
+    for key in ("observation_space", "action_space"):
+        if not isinstance(space := getattr(env, key, None), gym.Space):
+            raise ValueError(
+                f"The environment {name!r} has {'no' if space is None else repr(space) + ' as'} `{key}`, but must have "
+                f"one: set `self.{key}` in its `__init__`, such as to gymnasium.spaces.Box(-1.0, 1.0, (3,))."
+            )
     action_space = env.action_space
     if not isinstance(action_space, gym.spaces.Box):
         raise ValueError(
@@ -102,8 +151,9 @@ def _check_spaces(env: gym.Env, name: Any, config: "ContextConfig") -> None:
         )
     if not action_space.is_bounded():  # integers have no infinity: gymnasium remembers
         raise ValueError(
-            f"The environment {name!r} has the action space {action_space}, but actions must be bounded. Wrap it in "
-            "gymnasium.wrappers.RescaleAction or give the Box finite bounds."
+            f"The environment {name!r} has the action space {action_space}, but actions must be bounded. Give "
+            f"it finite bounds, such as gymnasium.spaces.Box(-1.0, 1.0, {action_space.shape}), in its `__init__` or by "
+            "gymnasium.wrappers.TransformAction(env, func, action_space)."
         )
     if config.flat_actions and len(action_space.shape) != 1:
         raise ValueError(
@@ -121,6 +171,8 @@ def _check_spaces(env: gym.Env, name: Any, config: "ContextConfig") -> None:
 
 def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None:
     if isinstance(space, gym.spaces.Dict):
+        if not space.spaces:  # Gymnasium cannot flatten it
+            raise ValueError(f"The environment {name!r} has the empty observation space{key} {space}. Leave it out.")
         for sub_key, sub_space in space.items():
             _check_observation_space(sub_space, name, f"{key}[{sub_key!r}]")
     elif not isinstance(space, gym.spaces.Box):

@@ -15,19 +15,36 @@ logger = logging.getLogger(__name__)
 ROUNDS_OF_PATIENCE = 5  # how often `sample_timeout_s` may pass without a step
 ROUNDS_OF_AN_EPISODE = 2  # the same for an episode of more than `LONGEST_EPISODE` steps
 LONGEST_EPISODE = 100_000  # a year in steps of five minutes; longer ones say so by their `max_episode_steps`
+# What an environment's code may raise; a SystemExit would end the process without a word.
+ENVIRONMENT_ERRORS: tuple[type[BaseException], ...] = (Exception, SystemExit)
 
 
 class EnvironmentFaultError(RuntimeError):
     """An environment raised, hangs, or has episodes without an end; the message says which one and where."""
 
 
-def named(error: Exception, name: Any, where: str) -> EnvironmentFaultError:
+def reason_of(error: BaseException) -> str:
+    """Returns in one line what an environment's error says."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+    kind = "it gave" if isinstance(error, UnusableValue) else f"{type(error).__name__}:"
+    return f"{kind} {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def named(error: BaseException, name: Any, where: str) -> EnvironmentFaultError:
     """Returns the error that says which environment raised ``error``, and where."""
     if isinstance(error, EnvironmentFaultError):
         return error
-    kind = "it gave" if isinstance(error, UnusableValue) else f"{type(error).__name__}:"
-    reason = f"{kind} {' '.join(str(error).split())}"
-    return EnvironmentFaultError(f"The environment {name!r} failed ({where}): {reason}")
+    return EnvironmentFaultError(f"The environment {name!r} failed ({where}): {reason_of(error)}")
+
+
+@contextlib.contextmanager
+def exits_named(name: Any, where: str) -> Iterator[None]:
+    """Has a ``sys.exit()`` in an environment's code raise an EnvironmentFaultError; other errors pass as they are."""
+    try:
+        yield
+    except SystemExit as error:
+        raise named(error, name, where) from error
 
 
 @contextlib.contextmanager
@@ -46,7 +63,7 @@ def trying(name: Any, what: str, timeout_s: float | None, setting: str) -> Itera
     with Watch(name, timeout_s, setting):
         try:
             yield
-        except Exception as error:
+        except ENVIRONMENT_ERRORS as error:
             raise named(error, name, what) from error
 
 

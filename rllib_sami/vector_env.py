@@ -24,7 +24,7 @@ from .env_values import (
 )
 from .envs import MetaTaskEnv  # installed from envs/
 from .envs.vector import EnvBatch
-from .faults import EnvironmentFaultError
+from .faults import EnvironmentFaultError, named
 
 logger = logging.getLogger(__name__)
 
@@ -189,6 +189,8 @@ class TaskVectorEnv(SyncVectorEnv):
                 obs[index], rewards[index] = self._as_float32(index, result, reward)
             except UnusableValue as error:
                 raise self._mistake(index, error) from error
+            except SystemExit as error:
+                failed[index] = self._exited(index, error, "step")
             except Exception as error:
                 failed[index] = error
         return failed
@@ -219,12 +221,20 @@ class TaskVectorEnv(SyncVectorEnv):
 
     def _reset(self, index: int, env: gym.Env, seed: int | None) -> np.ndarray:
         """Resets what is or becomes environment ``index``; notes its task and info."""
-        obs, info = reset_of(env.reset(seed=seed))
+        try:
+            obs, info = reset_of(env.reset(seed=seed))
+        except SystemExit as error:
+            raise self._exited(index, error, "reset") from error
         flat, _ = self._as_float32(index, obs)
         task_id = self._told_tasks.of_reset(info)
         self._task_ids[index] = NO_TASK if task_id is None else task_id
         self._infos[index] = info
         return flat
+
+    def _exited(self, index: int, error: SystemExit, where: str) -> RuntimeError:
+        """What stands for a SystemExit, which would end the process without a word; it may be restarted like others."""
+        name = type(self.envs[index].unwrapped).__name__
+        return RuntimeError(str(named(error, name, f"environment {index}, {where}")))
 
     def _mistake(self, index: int, error: UnusableValue) -> ValueError:
         runner = f" of env runner {self._runner_index}" if self._runner_index else ""

@@ -16,6 +16,7 @@ from rllib_sami.cli import spaces
 from rllib_sami.cli.errors import UserError, did_you_mean, nearest, one_line
 from rllib_sami.config_names import WrongSettings
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
+from rllib_sami.faults import ENVIRONMENT_ERRORS, reason_of
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 
 # Set before Ray starts. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
@@ -121,9 +122,9 @@ def check_environment(env: Any, place: str) -> None:
         module, _, inner = env.partition(":")
         try:
             importlib.import_module(module)
-        except Exception as error:  # whatever the user's code raises
+        except ENVIRONMENT_ERRORS as error:  # whatever the user's code raises
             raise UserError(
-                f"{place}: environment '{env}': module '{module}' cannot be imported: {one_line(error)}. Write "
+                f"{place}: environment '{env}': module '{module}' cannot be imported: {_why(error)}. Write "
                 "my_module:MyEnv for a class in my_module.py, in this folder or installed."
             ) from error
         if inner in gymnasium.registry:
@@ -230,5 +231,9 @@ def _import(path: str, place: str, what: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the user's code raises
-        raise UserError(f"{place}: {what} '{path}' cannot be imported: {one_line(error)}.") from error
+    except ENVIRONMENT_ERRORS as error:  # whatever the user's code raises
+        raise UserError(f"{place}: {what} '{path}' cannot be imported: {_why(error)}.") from error
+
+
+def _why(error: BaseException) -> str:
+    return reason_of(error) if isinstance(error, SystemExit) else one_line(error)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import re
 import shlex
 import shutil
 import time
@@ -331,8 +333,13 @@ def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
 
 
 def _root_message(error: Any) -> str:
+    """Returns in one line the exception itself, which in a remote traceback is the last one after indented lines."""
     if error is None:
         return "failed"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    # A RayTaskError's text is the remote traceback; its last line is the exception itself.
-    return one_line(lines[-1] if "Traceback" in str(error) and lines else f"{type(error).__name__}: {error}")
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()
+    starts = [at for at, (before, line) in enumerate(itertools.pairwise(lines), 1)
+              if before.startswith("  ") and re.match(r"[\w.]+(: |$)", line)]  # fmt: skip
+    if starts and any(line.startswith('  File "') for line in lines):
+        name, colon, text = " ".join(lines[starts[-1] :]).partition(": ")
+        return one_line(f"{name.rpartition('.')[2]}{colon}{text}")
+    return one_line(f"{type(error).__name__}: {' '.join(lines)}")

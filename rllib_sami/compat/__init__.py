@@ -35,6 +35,7 @@ from .configs import (
     user_model_config,
 )
 from .environments import (
+    MAKING,
     class_path,
     env_creator,
     env_option,
@@ -84,6 +85,7 @@ __all__ = [
     "EPISODE_CALLBACKS",
     "EVALUATION_RESULTS",
     "LEARNER_RESULTS",
+    "MAKING",
     "MODULE_IN_CHECKPOINT",
     "NUM_ENV_STEPS_SAMPLED_LIFETIME",
     "SAMPLING",

@@ -78,3 +78,5 @@ def load_class(path: str, key: str, hint: str = "") -> Any:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError):
         raise ValueError(f"`{key}` is {path!r}, but no class could be imported from there. {hint}".strip()) from None
+    except SystemExit as error:  # a script without `if __name__ == "__main__":`
+        raise ValueError(f"`{key}` is {path!r}, but importing it called sys.exit({error.code!r}).") from error

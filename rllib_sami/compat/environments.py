@@ -16,7 +16,10 @@ from ray.rllib.env.env_context import EnvContext
 from ray.tune.registry import ENV_CREATOR, _global_registry, register_env
 
 from ..envs.registration import ENVIRONMENTS, make
+from ..faults import ENVIRONMENT_ERRORS, exits_named
 from .configs import load_class
+
+MAKING = "when it was made"
 
 
 def class_path(env: str) -> str:
@@ -29,7 +32,7 @@ def class_path(env: str) -> str:
         return env
     try:
         imported = importlib.import_module(module)  # which may register the name with Gymnasium
-    except Exception:  # whatever it raises is told where the environment is made
+    except ENVIRONMENT_ERRORS:  # whatever it raises is told where the environment is made
         return env
     return f"{module}.{name}" if name not in gym.registry and hasattr(imported, name) else env
 
@@ -47,7 +50,8 @@ def register_class_path(path: str) -> None:
 
 
 def _make_by_path(path: str, context: EnvContext) -> gym.Env:
-    return load_class(path, "env")(context)
+    with exits_named(path, MAKING):
+        return load_class(path, "env")(context)
 
 
 def may_be_made(env: str) -> bool:
@@ -64,6 +68,16 @@ def env_creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callab
     Raises:
         ValueError: If ``config.env`` is none of these.
     """
+    create = _creator(config, worker_index, slot)
+
+    def make_env() -> gym.Env:
+        with exits_named(getattr(config.env, "__name__", config.env), MAKING):
+            return create()
+
+    return make_env
+
+
+def _creator(config: AlgorithmConfig, worker_index: int, slot: int) -> Callable[[], gym.Env]:
     context = EnvContext(
         dict(config.env_config),
         worker_index=worker_index,

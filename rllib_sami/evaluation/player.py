@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from ..faults import EnvironmentFaultError, Watch, named
+from ..faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, named
 from .episodes import ROWS, Episode, Job, Slot, cap_of, kept_steps
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Player:
             for self._at, job in zip(slots, jobs, strict=True):
                 self._at.begin(job)
                 self._patience.step(0)
-        except Exception as error:
+        except ENVIRONMENT_ERRORS as error:
             raise self._named(error, "reset") from error
         agent.begin(slots, self._rows)
         kept: list[np.ndarray] = []
@@ -119,7 +119,7 @@ class Player:
                 try:
                     self._at.step(actions[index])
                     self._patience.step(step + 1)
-                except Exception as error:
+                except ENVIRONMENT_ERRORS as error:
                     raise self._named(error, f"step {step + 1}") from error
                 if watch is not None:
                     watch(first + index, slots[index])
@@ -138,7 +138,7 @@ class Player:
             contexts = list(values)
         return [slot.result(context) for slot, context in zip(slots, contexts, strict=True)]
 
-    def _named(self, error: Exception, when: str) -> EnvironmentFaultError:
+    def _named(self, error: BaseException, when: str) -> EnvironmentFaultError:
         return named(error, self._name, f"{self._at.place}, {when}" if self._at else when)
 
     def _take(self, count: int) -> list[Slot]:

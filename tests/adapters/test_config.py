@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rllib_sami import CCMConfig, ContextConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, SaTESACConfig, TESACConfig
+from rllib_sami.config_checks import rllib_values
 from rllib_sami.env_runner import SaMIEnvRunner
 from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
 
@@ -92,6 +93,37 @@ def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
     assert message.startswith(f"`{key}`")
     assert str(value) in message
     assert re.search(expected, message)
+
+
+OF_RLLIB = {
+    "an integer from 0 to 4294967295, or None": {"seed": (-1, 2**32, 1.5, "a", True)},
+    "a number above 0, or None": {"sample_timeout_s": (-1, 0, float("inf")), "evaluation_sample_timeout_s": (-1, 0)},
+    "an integer >= 1": {"num_envs_per_env_runner": (0, -1, None), "metrics_num_episodes_for_smoothing": (0,)},
+    "an integer >= 1, or 'auto'": {"rollout_fragment_length": (0, -5, "long")},
+    "an integer >= 0": {"num_env_runners": (-1,), "evaluation_num_env_runners": (-1, 0.5), "num_learners": (-1,)},
+    "a number of at least 0": {"num_cpus_per_env_runner": (float("nan"), -1), "num_gpus_per_learner": (-1,)},
+    "a number of at least 0, or 'auto'": {"num_cpus_per_learner": (-1, "all")},
+    "a number of at least 0, or None": {"evaluation_interval": (-1,), "min_time_s_per_iteration": (float("inf"), -1)},
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [(key, value, text) for text, keys in OF_RLLIB.items() for key, values in keys.items() for value in values],
+    ids=lambda value: repr(value)[:25],
+)
+def test_so_is_one_of_rllibs_own_settings(key, value, expected):
+    for config in (tiny(), SaPPOConfig().environment("SaMI/Pendulum-v0")):
+        assert f"`{key}` is {value!r}, but must be {expected}." in refusal(config.update_from_dict({key: value}))
+
+
+def test_all_that_rllib_can_use_is_taken():
+    for values in (
+        {"seed": None, "sample_timeout_s": None, "rollout_fragment_length": "auto", "num_cpus_per_learner": 0.5},
+        {"seed": 2**32 - 1, "evaluation_interval": 0, "min_time_s_per_iteration": 0.5, "num_gpus_per_env_runner": 0.1},
+        {"seed": np.int64(0), "evaluation_interval": None, "min_sample_timesteps_per_iteration": 1e3},
+    ):
+        assert list(rllib_values(SaPPOConfig().update_from_dict(values))) == []
 
 
 def test_a_schedule_may_end_at_0():

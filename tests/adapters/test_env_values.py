@@ -1,5 +1,6 @@
 """What an environment may change between resets: each is taken as it is meant, or refused with the reason."""
 
+import sys
 from collections import UserDict
 from fractions import Fraction
 from types import SimpleNamespace
@@ -303,6 +304,41 @@ def test_the_number_of_tasks_may_change():
         env.reset_all([0, 0], [5, 6])
         starts.append(env.task_ids.tolist())
     assert starts == [[0, 1], [5, 0], [5, 6]]
+
+
+# --- What ends the process ------------------------------------------------------------------------------------------
+
+
+class Leaving(Changing):
+    """Calls sys.exit() in a later reset or step."""
+
+    def __init__(self, where):
+        super().__init__({"later": {}})
+        self.where = where
+
+    def reset(self, *, seed=None, options=None):
+        if self.episodes and self.where == "reset":
+            sys.exit(0)
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        if self.episodes > 1 and self.where == "step":
+            sys.exit("no licence")
+        return super().step(action)
+
+
+@pytest.mark.parametrize(("where", "code"), [("reset", "0"), ("step", "'no licence'")])
+def test_an_exit_is_a_failure_of_the_environment(where, code):
+    words = rf"\(environment 0, {where}\): it called sys.exit\({code}\)"
+    with pytest.raises(RuntimeError, match=rf"The environment 'Leaving' failed {words}"):
+        play_second_episode(TaskVectorEnv([lambda: Leaving(where)]))
+    env = TaskVectorEnv([lambda: Leaving(where)], restart_failed=True)
+    play_second_episode(env)
+    assert env.envs[0].episodes == 1  # made again
+    player = Player(lambda slot: Leaving(where), alone=True, name="test/Leaving")
+    agent = SimpleNamespace(contexts=None, begin=lambda *given: None, act=lambda *given: np.zeros((1, 1), np.float32))
+    with pytest.raises(EnvironmentFaultError, match=rf"'test/Leaving' failed .*: it called sys.exit\({code}\)"):
+        player.play(agent, [Job("train", None, episode, 0, 0) for episode in range(2)])
 
 
 # --- What failures are not ------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What an environment must be, said before any worker starts; and what is taken as it is."""
 
 import re
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -9,15 +10,18 @@ from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig
+from rllib_sami.environment_checks import check_environment
 from rllib_sami.evaluation.agents import make_agent
 from rllib_sami.evaluation.episodes import Job
 from rllib_sami.evaluation.player import Player
 from rllib_sami.export import export_agent, load_exported
+from rllib_sami.faults import EnvironmentFaultError
 
-from .envs import Point
+from .envs import Point, Unbounded
 from .parity import stored_episodes
 from .tiny import refusal, runner_of, tiny
 
+BOX = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
 CONTRASTIVE = [CCMConfig, SaTESACConfig, SaCCMConfig]
 
 # --- Task ids -------------------------------------------------------------------------------------------------------
@@ -85,9 +89,75 @@ class Given(gym.Env):
         return np.zeros(2, np.float32), 0.0, False, self.steps == 20, {}
 
 
+class WithoutActions(gym.Env):
+    """Has half of its spaces."""
+
+    observation_space = Point(None).observation_space
+
+    def __init__(self, config):
+        pass
+
+
+class WithoutArguments(Point):
+    """Takes no `env_config`."""
+
+    def __init__(self):
+        super().__init__(None)
+
+
+class NeedsKey(Point):
+    """Reads its `env_config`."""
+
+    def __init__(self, config):
+        super().__init__({})
+        self.map = config["map"]
+
+
+class OldReset(Point):
+    """Has the `reset` of the old API."""
+
+    def reset(self):
+        return super().reset()[0]
+
+
+class Offline(Point):
+    """Cannot be reset."""
+
+    def reset(self, *, seed=None, options=None):
+        raise RuntimeError("database\ngone")
+
+
+class Leaves(Point):
+    """Ends its process."""
+
+    def __init__(self, config):
+        sys.exit(0)
+
+
+class First(gym.Env):
+    """Gives a first observation that is given."""
+
+    action_space = gym.spaces.Box(-1, 1, (2,))
+
+    def __init__(self, config):
+        self.observation_space, self.obs = config["space"], config["obs"]
+
+    def reset(self, *, seed=None, options=None):
+        return self.obs, {"task_id": 0}
+
+
 MISTAKES = {
+    "no action space": (WithoutActions, "'WithoutActions' has no `action_space`.*set `self.action_space`"),
+    "no argument": (
+        WithoutArguments,
+        r"'WithoutArguments' failed \(when it was made\): TypeError: .*write `__init__\(self, env_config=None\)`",
+    ),
+    "missing key": (NeedsKey, r"'NeedsKey' failed \(when it was made\): KeyError: 'map'.*env_config={'map': ...}"),
+    "old reset": (OldReset, r"'OldReset' failed \(reset\): TypeError: .*Write `reset\(self, \*, seed=None, options"),
+    "reset that raises": (Offline, r"'Offline' failed \(reset\): RuntimeError: database gone$"),
+    "exit": (Leaves, r"'Leaves' failed \(when it was made\): it called sys.exit\(0\)$"),
     "discrete actions": ("test/Discrete", r"Discrete\(2\), but only continuous actions.*Box.*RLlib's DQN"),
-    "unbounded actions": ("test/Unbounded", r"Box\(-inf, inf.*must be bounded.*RescaleAction"),
+    "unbounded actions": ("test/Unbounded", r"Box\(-inf, inf.*must be bounded.*Box\(-1.0, 1.0, \(2,\)\)"),
     "images": ("test/Image", r"shape \(8, 8, 3\).*only flat ones.*FlattenObservation"),
     "unknown name": ("Nope-v0", "`env` is 'Nope-v0'.*register_env.*`rllib envs`"),
     "unknown module": ("nope.Env", "`env` is 'nope.Env'.*no class could be imported"),
@@ -98,7 +168,30 @@ MISTAKES = {
 @pytest.mark.parametrize(("env", "expected"), MISTAKES.values(), ids=MISTAKES)
 def test_an_environment_that_cannot_be_trained_on_says_why(env, expected):
     for config_class in (TESACConfig, SaCCMConfig):
-        assert re.search(expected, refusal(tiny(config_class).environment(env)))
+        config = tiny(config_class).environment(env)
+        with pytest.raises((ValueError, EnvironmentFaultError)) as error:
+            config.build_algo()
+        assert re.search(expected, str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("space", "obs", "expected"),
+    [
+        (BOX, np.array([np.nan, 0]), r"failed \(reset\): it gave an observation that is not finite in float32: \[nan"),
+        (BOX, np.array([1e300, 0]), r"not finite in float32: \[1.e\+300"),
+        (gym.spaces.Dict({"x": BOX, "y": gym.spaces.Dict()}), None, r"the empty observation space\['y'\] Dict\(\)"),
+    ],
+    ids=["NaN", "too large", "empty Dict"],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_first_observation_that_cannot_be_read_is_refused(space, obs, expected):
+    message = refusal(tiny().environment(First, env_config={"space": space, "obs": obs}))
+    assert re.search(f"The environment 'First' .*{expected}", message)
+
+
+def test_the_advice_on_unbounded_actions_works():
+    env = gym.wrappers.TransformAction(Unbounded(), lambda action: 2 * action, gym.spaces.Box(-1.0, 1.0, (2,)))
+    check_environment(tiny().environment(env=lambda config: env))
 
 
 SPACES = {

@@ -133,6 +133,11 @@ def test_in_a_file(refused, write, text, parts):
             ["--evaluate: my-run has", "Leave one"],
         ),
         (["train", "file", "exp.yaml", "--nonsense"], ["--nonsense"]),
+        (
+            ["train", "run", "--algo", "SaCCM", "--env", "ends:Env"],
+            ["'ends' cannot be imported: it called sys.exit(0)"],
+        ),
+        (["train", "run", "--algo", "ends.Algo", "--env", "X"], ["'ends.Algo' cannot be imported: it called sys.exit"]),
         (["evaluate", "nowhere"], ["nowhere: no such folder"]),
         (["evaluate", "."], ["is no checkpoint of an RLlib algorithm"]),
         (["envs", "Antt"], ["unknown environment 'Antt'. Did you mean 'SaMI/Ant-v0'?"]),

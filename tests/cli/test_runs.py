@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rllib_sami.cli.runner import _root_message
 from rllib_sami.cli.stop import KNOWN, check_stop, flatten
 from rllib_sami.evaluation import Results
 
@@ -213,3 +214,42 @@ class Broken(gymnasium.Env):
     assert "--resume" not in output
     [path] = [line.split(": ", 1)[1] for line in output.splitlines() if "full traceback" in line]
     assert "the motor burned out" in Path(path).read_text()
+
+
+CREATION = """The actor died because of an error raised in its creation task, \x1b[36mray::SaCCM.__init__()\x1b[39m (pid=1)
+           ^^^^^^^^^^^^^
+  File "algorithm.py", line 738, in setup
+    update_global_seed_if_necessary(self.config.framework_str, self.config.seed)
+"""
+NESTED = """\x1b[36mray::SaCCM.train()\x1b[39m (pid=1, ip=127.0.0.1)
+  File "trainable.py", line 331, in train
+    raise skipped from exception_cause(skipped)
+ray.exceptions.RayTaskError(OSError): \x1b[36mray::EnvRunner.sample()\x1b[39m (pid=2)
+  File "env.py", line 3, in step
+    self.load()
+OSError: no such map
+
+During handling of the above exception, another exception occurred:
+
+\x1b[36mray::EnvRunner.sample()\x1b[39m (pid=2)
+  File "env.py", line 5, in step
+    raise Broken
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            RuntimeError(f"{CREATION}ValueError: Seed must be between 0 and 1"),
+            "ValueError: Seed must be between 0 and 1",
+        ),
+        (RuntimeError(f"{NESTED}my_env.Broken: database\ngone: at once"), "Broken: database gone: at once"),
+        (RuntimeError(f"{CREATION}{NESTED}AssertionError"), "AssertionError"),
+        (OSError("The actor died.\n\tpid: 3\nThe actor is dead"), "OSError: The actor died. pid: 3 The actor is dead"),
+        (ValueError("2 mistakes:\n  `lr` is 3\nHint: 4"), "ValueError: 2 mistakes: `lr` is 3 Hint: 4"),
+        (None, "failed"),
+    ],
+)
+def test_of_a_remote_traceback_the_exception_itself_is_told(error, message):
+    assert _root_message(error) == message

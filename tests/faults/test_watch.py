@@ -183,7 +183,16 @@ def test_in_another_thread_there_is_a_warning(clock, heard):
     assert len(heard()) == 1
 
 
-def test_what_is_tried_is_named():
-    words = r"The environment 'Reef' failed \(reset\): KeyError: 'fish'"
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("fish"), "KeyError: 'fish'"),
+        (SystemExit(3), r"it called sys.exit\(3\)"),
+        (ValueError(), "ValueError$"),
+    ],
+    ids=repr,
+)
+def test_what_is_tried_is_named(error, words):
+    words = rf"The environment 'Reef' failed \(reset\): {words}"
     with pytest.raises(EnvironmentFaultError, match=words), trying("Reef", "reset", 60, "sample_timeout_s"):
-        raise KeyError("fish")
+        raise error
