@@ -107,16 +107,19 @@ def _remedy(error: BaseException, where: str) -> str:
     if re.search(r"\breset\(\) (got an unexpected keyword|takes|missing)", text):
         return ". Write `reset(self, *, seed=None, options=None)`, which returns observation and info."
     # Gymnasium's ids get the `env_config` as keyword arguments, and its message has them.
-    if re.search(r"\(\) (takes \d+ positional|missing \d+ required)", text) and "with kwargs" not in text:
-        return ". It is called with one argument, the `env_config`: write `__init__(self, env_config=None)`."
+    if re.search(r"\(\) (takes (no|\d+ positional)|missing \d+ required)", text) and "with kwargs" not in text:
+        return ". RLlib makes it with one argument, the `env_config`: write `__init__(self, env_config=None)`."
     return ""
 
 
 def _check_observation(obs: Any, space: gym.Space) -> None:
     with np.errstate(over="ignore"):  # told below
         flat = flat_observation(obs, space, (gym.spaces.flatdim(space),))
-    if not np.isfinite(flat).all():
-        raise UnusableValue(f"an observation that is not finite in float32: {' '.join(str(obs).split())}.")
+    if not (finite := np.isfinite(flat)).all():
+        first = int(np.argmin(finite))
+        raise UnusableValue(
+            f"an observation whose number {first} of {flat.size} is {flat[first]} in float32, but must be finite."
+        )
 
 
 def _check_memory(env: gym.Env, config: "ContextConfig") -> None:

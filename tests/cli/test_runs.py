@@ -216,7 +216,7 @@ class Broken(gymnasium.Env):
     assert "the motor burned out" in Path(path).read_text()
 
 
-CREATION = """The actor died because of an error raised in its creation task, \x1b[36mray::SaCCM.__init__()\x1b[39m (pid=1)
+CREATION = """The actor died because of an error raised in its creation task, \x1b[36mray::SaCCM.__init__()\x1b[39m
            ^^^^^^^^^^^^^
   File "algorithm.py", line 738, in setup
     update_global_seed_if_necessary(self.config.framework_str, self.config.seed)
