@@ -158,7 +158,7 @@ MISTAKES = {
     ),
     "no constructor": (
         WithoutConstructor,
-        r"TypeError: WithoutConstructor\(\) takes no arguments. RLlib makes it with one",
+        r"TypeError: WithoutConstructor\(\) takes no arguments. RLlib makes it",
     ),
     "missing key": (NeedsKey, r"'NeedsKey' failed \(when it was made\): KeyError: 'map'.*env_config={'map': ...}"),
     "old reset": (OldReset, r"'OldReset' failed \(reset\): TypeError: .*Write `reset\(self, \*, seed=None, options"),
