@@ -74,10 +74,12 @@ def context_values(config: "ContextConfig") -> Iterator[str]:
 
 def rllib_values(config: "ContextConfig") -> Iterator[str]:
     """What is wrong with RLlib's own settings whose range it checks nowhere, or only where its setters are called."""
-    for expected, holds, keys in _RLLIB_RANGES:
-        for key in keys.split():
-            if not holds(value := getattr(config, key)):
-                yield f"`{key}` is {value!r}, but must be {expected}."
+    overrides = config.evaluation_config if isinstance(config.evaluation_config, dict) else {}
+    for place, settings in (("", vars(config)), ("evaluation_config.", overrides)):
+        for expected, holds, keys in _RLLIB_RANGES:
+            for key in keys.split():
+                if key in settings and not holds(settings[key]):
+                    yield f"`{place}{key}` is {settings[key]!r}, but must be {expected}."
 
 
 def sami_values(config: "SaMIConfig") -> Iterator[str]:

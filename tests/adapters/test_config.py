@@ -114,7 +114,9 @@ OF_RLLIB = {
 )
 def test_so_is_one_of_rllibs_own_settings(key, value, expected):
     for config in (tiny(), SaPPOConfig().environment("SaMI/Pendulum-v0")):
-        assert f"`{key}` is {value!r}, but must be {expected}." in refusal(config.update_from_dict({key: value}))
+        message = refusal(config.update_from_dict({key: value, "evaluation_config": {key: value}}))
+        for name in (key, f"evaluation_config.{key}"):
+            assert f"`{name}` is {value!r}, but must be {expected}." in message
 
 
 def test_all_that_rllib_can_use_is_taken():
