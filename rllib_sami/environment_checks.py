@@ -100,14 +100,14 @@ def _failed(error: BaseException, name: Any, where: str) -> ValueError:
 def _remedy(error: BaseException, where: str) -> str:
     """Returns what to do about an error of the environment, where that is known."""
     text = str(error)
-    if isinstance(error, KeyError) and where == compat.MAKING:
+    is_made = where == compat.MAKING
+    if is_made and isinstance(error, KeyError):
         return f". If it reads that from its `env_config`, give it one: env_config={{{text}: ...}}."
-    if not isinstance(error, TypeError):
-        return ""
-    if re.search(r"\breset\(\) (got an unexpected keyword|takes|missing)", text):
+    if not is_made and isinstance(error, TypeError) and re.search(r"\breset\(\) (got an unex|takes|missing)", text):
         return ". Write `reset(self, *, seed=None, options=None)`, which returns observation and info."
     # Gymnasium's ids get the `env_config` as keyword arguments, and its message has them.
-    if re.search(r"\(\) (takes (no|\d+ positional)|missing \d+ required)", text) and "with kwargs" not in text:
+    is_call = re.search(r"\(\) (takes (no|\d+ positional)|missing \d+ required)", text) and "with kwargs" not in text
+    if is_made and isinstance(error, TypeError) and is_call:
         return ". RLlib makes it with one argument, the `env_config`: write `__init__(self, env_config=None)`."
     return ""
 
