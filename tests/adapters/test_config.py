@@ -114,9 +114,10 @@ OF_RLLIB = {
 )
 def test_so_is_one_of_rllibs_own_settings(key, value, expected):
     for config in (tiny(), SaPPOConfig().environment("SaMI/Pendulum-v0")):
-        message = refusal(config.update_from_dict({key: value, "evaluation_config": {key: value}}))
+        with pytest.raises(ValueError, match=f"`{key}`") as error:
+            config.update_from_dict({key: value, "evaluation_config": {key: value}}).validate()
         for name in (key, f"evaluation_config.{key}"):
-            assert f"`{name}` is {value!r}, but must be {expected}." in message
+            assert f"`{name}` is {value!r}, but must be {expected}." in str(error.value)
 
 
 def test_all_that_rllib_can_use_is_taken():
