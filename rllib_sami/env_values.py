@@ -24,6 +24,7 @@ TASK_ID_HINT = (
 )
 TaskIdRule = Literal["each reset", "each reset or none", "ignored"]
 _NUMBERS = (float, int, np.floating, np.integer, np.bool_)
+_MOST = float(np.finfo(np.float32).max)
 
 
 class UnusableValue(ValueError):
@@ -60,12 +61,12 @@ def step_of(given: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
 
 
 def _count(given: Any) -> str:
-    return f"{len(given)} values" if isinstance(given, tuple | list) else _short(given)
+    return f"{len(given)} values" if isinstance(given, tuple | list) else short(given)
 
 
 def _info_of(info: Any) -> dict[str, Any]:
     if not isinstance(info, Mapping):
-        raise UnusableValue(f"the info {_short(info)}, but it must be a dict. Return {{}} if there is nothing to tell.")
+        raise UnusableValue(f"the info {short(info)}, but it must be a dict. Return {{}} if there is nothing to tell.")
     return info  # type: ignore[return-value]
 
 
@@ -77,10 +78,26 @@ def reward_of(value: Any) -> float:
     number = _number_of(value)
     if number is None:
         raise UnusableValue(
-            f"the reward {_short(value)}, but it must be a number. Let `step()` return one, such as "
+            f"the reward {short(value)}, but it must be a number. Let `step()` return one, such as "
             "`float(reward)`, or the sum of several."
         )
     return number
+
+
+def check_finite(obs: np.ndarray, reward: float) -> None:
+    """Refuses numbers that are not finite as float32.
+
+    Args:
+        obs: As :func:`flat_observation` returns it.
+        reward: As :func:`reward_of` returns it.
+
+    Raises:
+        UnusableValue: One is not.
+    """
+    if not np.isfinite(obs).all():
+        raise UnusableValue(f"the observation {short(obs)}, but its numbers must be finite (float32).")
+    if not abs(reward) <= _MOST:  # nor is NaN
+        raise UnusableValue(f"the reward {reward}, but it must be finite (float32).")
 
 
 def _flag_of(value: Any, name: str) -> bool:
@@ -88,7 +105,7 @@ def _flag_of(value: Any, name: str) -> bool:
     number = _number_of(value)
     if number not in (0.0, 1.0):
         raise UnusableValue(
-            f"{_short(value)} as `{name}`, but it must be True or False. Let `step()` return observation, reward, "
+            f"{short(value)} as `{name}`, but it must be True or False. Let `step()` return observation, reward, "
             "terminated, truncated, info."
         )
     return bool(number)
@@ -138,7 +155,7 @@ def flat_observation(obs: Any, space: gym.Space, shape: tuple[int]) -> np.ndarra
         flat = np.asarray(obs if isinstance(space, gym.spaces.Box) else gym.spaces.flatten(space, obs), np.float32)
     except Exception as error:  # of missing keys, text, ragged lists
         raise UnusableValue(
-            f"the observation {_short(obs)}, which is not of its observation space {space} ({type(error).__name__}: "
+            f"the observation {short(obs)}, which is not of its observation space {space} ({type(error).__name__}: "
             f"{error}). Let `reset()` and `step()` return what the space says."
         ) from error
     if flat.shape == shape:
@@ -160,7 +177,8 @@ def snapshot(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Returns a value as one line of at most 100 characters, for messages."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."
 
@@ -170,14 +188,47 @@ def _short(value: Any) -> str:
 
 def task_id_of(info: Mapping[str, Any]) -> int | None:
     """Returns the meta-task in an info, an integer >= 0 of any type; None without one, or if it is something else."""
-    value = info.get(TASK_ID)
-    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
-        value = value.item()
+    value = _item(info.get(TASK_ID))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         return None
     return int(value) if 0 <= int(value) < 2**63 else None
+
+
+def task_told(info: Mapping[str, Any]) -> int | str | None:
+    """Returns the meta-task in an info for reports: as :func:`task_id_of`, or a name; None without one.
+
+    None it is for -1 too, which this package's environments tell of values that are of no single meta-task.
+
+    Raises:
+        UnusableValue: It is something else.
+    """
+    value = _item(info.get(TASK_ID))
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, numbers.Integral) and value == -1:
+        return None
+    task_id = task_id_of(info)
+    if task_id is None:
+        raise UnusableValue(
+            f"the '{TASK_ID}' {short(value)}, but it must be an integer >= 0 or a name, or -1 where none is known."
+        )
+    return task_id
+
+
+def other_task(info: Mapping[str, Any], task: int | str) -> UnusableValue:
+    """Returns the error of an info that tells of another task than ``task``, that of the episode's reset."""
+    return UnusableValue(
+        f"the '{TASK_ID}' {short(info[TASK_ID])} in the info of a step, but {task!r} in that of the episode's "
+        "reset: an episode is of one task, from its reset to its last step. Tell the same in both, or leave it out "
+        "of the infos of `step()`."
+    )
+
+
+def _item(value: Any) -> Any:
+    """What an array or NumPy scalar of one element holds; anything else as it is."""
+    return value.item() if isinstance(value, np.ndarray | np.generic) and value.size == 1 else value
 
 
 class TaskIds:
@@ -204,7 +255,7 @@ class TaskIds:
         tells = TASK_ID in info
         if tells and task_id is None:
             raise UnusableValue(
-                f"the '{TASK_ID}' {_short(info[TASK_ID])} in the info of a reset, but it must be an integer >= 0. "
+                f"the '{TASK_ID}' {short(info[TASK_ID])} in the info of a reset, but it must be an integer >= 0. "
                 f"{TASK_ID_HINT}"
             )
         if self._told is not None and tells != self._told:
@@ -227,10 +278,5 @@ class TaskIds:
         Raises:
             UnusableValue: It does.
         """
-        if not self._told or TASK_ID not in info or task_id_of(info) == task_id:
-            return
-        raise UnusableValue(
-            f"the '{TASK_ID}' {_short(info[TASK_ID])} in the info of a step, but {task_id} in that of the episode's "
-            "reset: an episode is of one task, from its reset to its last step. Tell the same in both, or leave it out "
-            "of the infos of `step()`."
-        )
+        if self._told and TASK_ID in info and task_id_of(info) != task_id:
+            raise other_task(info, task_id)

@@ -16,12 +16,14 @@ import numpy as np
 from ..env_values import (
     IS_SUCCESS,
     TASK_ID,
+    check_finite,
     flat_observation,
+    other_task,
     reset_of,
     snapshot,
     step_of,
     success_of,
-    task_id_of,
+    task_told,
 )
 from ..envs import MetaTaskEnv  # installed from envs/
 
@@ -54,7 +56,7 @@ class Episode:
 
     Attributes:
         job: The job.
-        task_id: As the environment told it; None if it did not.
+        task_id: As the environment told it, a number or a name; None if it did not.
         task: Those of the task's values that are numbers, by name.
         total: Sum of the rewards.
         length: Steps.
@@ -64,7 +66,7 @@ class Episode:
     """
 
     job: Job
-    task_id: Any
+    task_id: int | str | None
     task: Mapping[str, float]
     total: float
     length: int
@@ -166,11 +168,14 @@ class Slot:
         """Begins the episode of a job."""
         self.job, self.length = job, 0
         self._told: dict[str, Any] = {}
+        self._task: int | str | None = None  # that of the reset
         if job.task_id is not None:
             self.env.set_wrapper_attr("next_task_id", job.task_id)
         self._obs, self.info = reset_of(self.env.reset(seed=job.seed))
         self._note()
+        self._task = self._told.get(TASK_ID)
         self.reward, self.total = 0.0, 0.0
+        check_finite(self._row, 0.0)
         self.done = self.terminated = False
 
     def step(self, action: np.ndarray) -> None:
@@ -185,6 +190,7 @@ class Slot:
         else:
             self._obs, self.reward, self.terminated, truncated, self.info = step_of(self.env.step(action))
             self._note()
+        check_finite(self._row, self.reward)
         self.total += self.reward
         self.length += 1
         self.done = bool(self.terminated or truncated)
@@ -192,9 +198,15 @@ class Slot:
     def _note(self) -> None:
         """Takes from the info what is told of the episode: of its task the first word stands, else the last."""
         if self._bare is None:
-            self._row[:] = flat_observation(self._obs, self.env.observation_space, self._row.shape)
-        for key in (TASK_ID, "task", IS_SUCCESS, "skill", "reference_skill"):
-            if key in self.info and not (key in (TASK_ID, "task") and key in self._told):
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+                self._row[:] = flat_observation(self._obs, self.env.observation_space, self._row.shape)
+        if TASK_ID in self.info:
+            task = task_told(self.info)
+            if self._task is not None and task != self._task:
+                raise other_task(self.info, self._task)
+            self._told.setdefault(TASK_ID, task)
+        for key in ("task", IS_SUCCESS, "skill", "reference_skill"):
+            if key in self.info and not (key == "task" and key in self._told):
                 self._told[key] = success_of(self.info) if key == IS_SUCCESS else snapshot(self.info[key])
 
     @property
@@ -211,14 +223,10 @@ class Slot:
 
     def result(self, contexts: np.ndarray | None) -> Episode:
         """Returns what came of the episode."""
-        told = self._told
-        task_id, task = told.get(TASK_ID), told.get("task")
-        if task_id is not None:
-            number = task_id_of(told)
-            task_id = str(task_id) if number is None else number
+        told, task = self._told, self._told.get("task")
         return Episode(
             job=self.job,
-            task_id=task_id,
+            task_id=told.get(TASK_ID),
             task={
                 str(key): float(value)
                 for key, value in (task.items() if isinstance(task, Mapping) else ())

@@ -176,12 +176,21 @@ def test_a_mistake_is_named_with_its_environment_even_where_failures_are_restart
         play_second_job(slot_of(later))
 
 
-def test_in_an_evaluation_its_place_is_named_too():
-    player = Player(lambda slot: Changing({"later": {"reward": None}}), alone=True, name="test/Changing")
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        ({"reward": None}, "the reward None, but it must"),
+        ({"last": {"task_id": 0}, "ends": True}, "the 'task_id' 0 in the info of a step, but 1"),
+        ({"reward": 1e39}, r"the reward 1e\+39, but it must be finite"),
+    ],
+)
+def test_in_an_evaluation_its_place_is_named_too(later, reason):
+    at = 2 if "last" in later else 1
+    player = Player(lambda slot: Changing({"later": later}), alone=True, name="test/Changing")
     agent = SimpleNamespace(
         contexts=None, begin=lambda slots, rows: None, act=lambda slots, live: np.zeros((1, 1), np.float32)
     )
-    message = r"'test/Changing' failed \(split train, task 1, episode 1, step 1\): it gave the reward None, but it must"
+    message = rf"'test/Changing' failed \(split train, task 1, episode 1, step {at}\): it gave {reason}"
     with pytest.raises(EnvironmentFaultError, match=message):
         player.play(agent, [Job("train", None, episode, 0, 0) for episode in range(2)])
 
@@ -208,6 +217,23 @@ WRONG_TASKS = {
     "another at the end": ({"last": {"task_id": 2}}, "the 'task_id' 2 in the info of a step, but 1 in that of the"),
     "text at the end": ({"last": {"task_id": "one"}}, "the 'task_id' 'one' in the info of a step, but 1 in"),
 }
+
+
+NO_TASK_TO_REPORT = {name: WRONG_TASKS[name] for name in ("bool", "half", "NaN", "too large", "two")}
+OTHER_TASK = {name: WRONG_TASKS[name] for name in ("another at the end", "text at the end")}
+
+
+@pytest.mark.parametrize(("later", "message"), (NO_TASK_TO_REPORT | OTHER_TASK).values())
+def test_a_wrong_task_id_is_named_in_an_evaluation_too(later, message):
+    with pytest.raises(UnusableValue, match="^" + message.partition(" in the info of a reset")[0]):
+        play_second_job(slot_of(later))
+
+
+@pytest.mark.parametrize(
+    ("later", "task"), [({}, None), ({"task_id": -1}, None), ({"task_id": None}, None), ({"task_id": "t2"}, "t2")]
+)
+def test_an_evaluation_takes_names_and_no_task_at_all(later, task):
+    assert play_second_job(slot_of({"info": later, "last": later})).task_id == task
 
 
 def episodes_of(later):
@@ -352,3 +378,11 @@ def test_numbers_that_are_not_finite_are_a_failure_and_no_mistake():
     assert not any(step.restarted.any() for step in steps)
     with pytest.raises(FloatingPointError, match="Environment 0 gave a reward or observation that is not finite"):
         play_second_episode(vector_env(later, restart=False))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"obs": [np.nan, 7.0]}, {"obs": [1e300, 7.0]}, {"reward": -np.inf}, {"reward": np.nan}]
+)
+def test_an_evaluation_ends_at_numbers_that_are_not_finite(wrong):
+    with pytest.raises(UnusableValue, match=r"^the (observation array\(|reward ).*must be finite"):
+        play_second_job(slot_of(wrong))
