@@ -15,7 +15,7 @@ from .env_runner import SaMIEnvRunner
 from .env_values import TASK_ID, TASK_ID_HINT, TaskIds, UnusableValue, flat_observation, reset_of
 from .evaluation.in_training import grids_of
 from .evaluation.stages import name_of
-from .faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, named
+from .faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, closing, named
 from .rl_module import check_scaled_by_rllib
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _check_training(config: "ContextConfig") -> None:
     make = compat.env_creator(config, worker_index=0, slot=0)
     with _watched(config, name, compat.MAKING):
         env = make()
-    try:
+    with closing(env, name):
         _check_spaces(env, name, config)
         if "replay_buffer_config" in vars(config):
             _check_memory(env, config)
@@ -77,8 +77,6 @@ def _check_training(config: "ContextConfig") -> None:
                 name,
                 "Set `encoder_reward` to True" if "encoder_reward" in vars(config) else "Put it into the observation",
             )
-    finally:
-        env.close()
 
 
 @contextlib.contextmanager

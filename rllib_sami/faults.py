@@ -1,16 +1,18 @@
 """Watching for env runners and environments that give nothing, so that nothing waits in silence without an end."""
 
 import contextlib
+import functools
 import logging
 import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from .env_values import UnusableValue
 
+Env = TypeVar("Env")
 logger = logging.getLogger(__name__)
 ROUNDS_OF_PATIENCE = 5  # how often `sample_timeout_s` may pass without a step
 ROUNDS_OF_AN_EPISODE = 2  # the same for an episode of more than `LONGEST_EPISODE` steps
@@ -65,6 +67,29 @@ def trying(name: Any, what: str, timeout_s: float | None, setting: str) -> Itera
             yield
         except ENVIRONMENT_ERRORS as error:
             raise named(error, name, what) from error
+
+
+def close_env(env: Any, name: Any) -> None:
+    """Closes an environment. What it raises is only warned of: what it was needed for is done, or has failed before."""
+    try:
+        env.close()
+    except ENVIRONMENT_ERRORS as error:
+        _tell_unclosed(name, reason_of(error))
+
+
+@functools.cache  # of as many as are played on at once
+def _tell_unclosed(name: Any, reason: str) -> None:
+    """Warns once of each kind."""
+    logger.warning("The environment %r could not be closed: %s", name, reason)
+
+
+@contextlib.contextmanager
+def closing(env: Env, name: Any) -> Iterator[Env]:
+    """Gives the environment, and closes it at the end of the block, see :func:`close_env`."""
+    try:
+        yield env
+    finally:
+        close_env(env, name)
 
 
 def call_named(

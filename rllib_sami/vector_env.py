@@ -1,6 +1,5 @@
 """A vector environment that moves arrays: flat float32 observations, task ids, infos at the end of episodes only."""
 
-import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from .env_values import (
 )
 from .envs import MetaTaskEnv  # installed from envs/
 from .envs.vector import EnvBatch
-from .faults import EnvironmentFaultError, named
+from .faults import EnvironmentFaultError, close_env, named
 
 logger = logging.getLogger(__name__)
 
@@ -263,9 +262,13 @@ class TaskVectorEnv(SyncVectorEnv):
         self.envs[index] = env
         if self._batch is not None:
             self._batch.replace(index, env)
-        with contextlib.suppress(Exception):  # it is broken already
-            failed.close()
+        close_env(failed, type(failed.unwrapped).__name__)
         return flat
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Closes the environments."""
+        for env in getattr(self, "envs", ()):  # none if making them failed
+            close_env(env, type(env.unwrapped).__name__)
 
 
 def flat_observation_space(space: gym.Space) -> gym.spaces.Box:

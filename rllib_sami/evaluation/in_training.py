@@ -15,11 +15,11 @@ import numpy as np
 
 from .. import compat
 from ..envs import MetaTaskEnv  # installed from envs/
-from ..faults import EnvironmentFaultError, Watch, trying
+from ..faults import EnvironmentFaultError, Watch, closing, trying
 from .agents import make_agent
 from .episodes import Episode, Job, chooses, chunks_of, jobs_of
 from .player import TIMEOUT, Player
-from .stages import OWN_SPLIT, env_config_of, name_of
+from .stages import OWN_SPLIT, check_split, env_config_of, name_of
 
 if TYPE_CHECKING:
     from ..algorithm import SaMIConfig
@@ -76,8 +76,7 @@ def grids_of(config: SaMIConfig) -> list[Grid]:
     if not config.can_evaluate_splits or config.evaluation_splits == []:
         return []
     evaluation = config.get_evaluation_config_object()
-    env = _make(evaluation, evaluation.env, evaluation.env_config)
-    try:
+    with closing(_make(evaluation, evaluation.env, evaluation.env_config), name_of(evaluation.env)) as env:
         seed, episodes = seed_of_evaluation(config), config.evaluation_duration
         # Checked below, where something is played.
         count = episodes if isinstance(episodes, int) else 1
@@ -85,8 +84,6 @@ def grids_of(config: SaMIConfig) -> list[Grid]:
             grids = _usual_grids(config, evaluation, env, count, seed)
         else:
             grids = [_grid(evaluation, env, split, count, seed) for split in config.evaluation_splits]
-    finally:
-        env.close()
     if grids and (config.evaluation_duration_unit != "episodes" or not isinstance(episodes, int)):
         raise ValueError(
             f"`evaluation_duration` is {episodes!r} {config.evaluation_duration_unit}, but must be the number of "
@@ -130,12 +127,8 @@ def _grid(evaluation: Any, env: gymnasium.Env, split: str, episodes: int, seed: 
             f"`evaluation_splits` has {split!r}, but the environment {name_of(evaluation.env)!r} cannot be made with "
             f"it: {' '.join(str(error).split())}"
         ) from error
-    with contextlib.closing(there):
-        if split != OWN_SPLIT and isinstance(there.unwrapped, MetaTaskEnv) and there.unwrapped.split != split:
-            raise ValueError(
-                f"`evaluation_splits` has {split!r}, but {name_of(evaluation.env)!r} does not hand the 'split' of its "
-                f"`env_config` on to {type(there.unwrapped).__name__}. Let it do so, or use [{OWN_SPLIT!r}]."
-            )
+    with closing(there, name_of(evaluation.env)):
+        check_split(there, split, name_of(evaluation.env))
         with trying(name_of(evaluation.env), "reset", evaluation.evaluation_sample_timeout_s, TIMEOUT):
             jobs, alone = jobs_of(there, split, episodes, seed), chooses(there, seed)
         return Grid(split, evaluation.env, env_config, evaluation.explore, alone, jobs)
@@ -193,8 +186,7 @@ def play_on(
         return Failure(str(error) if isinstance(error, EnvironmentFaultError) else f"{type(error).__name__}: {error}")
     finally:
         if not keep and split in runner.players:
-            with contextlib.suppress(Exception):  # it may be broken
-                runner.players.pop(split).close()
+            runner.players.pop(split).close()
 
 
 def episodes_of(played: Sequence[list[Episode] | Failure | None]) -> list[Episode] | None:

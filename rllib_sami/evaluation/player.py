@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from ..faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, named
+from ..faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, close_env, named
 from .episodes import ROWS, Episode, Job, Slot, cap_of, kept_steps
 
 if TYPE_CHECKING:
@@ -157,5 +157,5 @@ class Player:
     def close(self) -> None:
         """Closes the environments."""
         for slot in self._slots:
-            slot.env.close()
+            close_env(slot.env, self._name)
         self._slots = []

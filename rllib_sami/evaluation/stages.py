@@ -13,7 +13,7 @@ import gymnasium
 
 from .. import compat
 from ..envs import MetaTaskEnv
-from ..faults import EnvironmentFaultError, Watch, trying
+from ..faults import EnvironmentFaultError, Watch, closing, trying
 from .agents import Agent, make_agent
 from .episodes import Episode, Job, cap_of, chooses, jobs_of
 from .player import TIMEOUT, Player
@@ -99,19 +99,27 @@ def plan(stage: Stage, splits: Sequence[str] | None, episodes: int, seed: int) -
     Raises:
         ValueError: The environment has no such split, or does not fit the agent.
     """
-    with contextlib.closing(stage.make_env(0)) as env:
+    if splits is not None and not splits:
+        raise ValueError("splits: none given.")
+    with closing(stage.make_env(0), stage.name) as env:
         _check_spaces(env, stage)
-        if splits is None:
-            splits = _usual_splits(env, stage.config.env_config)
         played = []
-        for split in splits:
+        wanted = splits or _usual_splits(env, stage.config.env_config)
+        for split in dict.fromkeys(wanted):  # the same episodes twice would count as independent ones
             config = stage.config.copy(copy_frozen=False)
             if split != OWN_SPLIT:
                 config.env_config = env_config_of(env, stage.config.env_config, split)
             here = dataclasses.replace(stage, config=config, split=split)
-            with contextlib.closing(here.make_env(0)) as there, here.trying("reset"):
-                alone, cap = chooses(there, seed), cap_of(there)
-                jobs = jobs_of(there, split, episodes, seed)
+            with closing(here.make_env(0), here.name) as there:
+                try:
+                    check_split(there, split, here.name)
+                except ValueError:
+                    if splits is None:
+                        continue
+                    raise
+                with here.trying("reset"):
+                    alone, cap = chooses(there, seed), cap_of(there)
+                    jobs = jobs_of(there, split, episodes, seed)
             if alone and stage.context == "shuffled":
                 raise ValueError(
                     f"context='shuffled' takes contexts of episodes played at the same time, but {stage.name} chooses "
@@ -119,7 +127,7 @@ def plan(stage: Stage, splits: Sequence[str] | None, episodes: int, seed: int) -
                     "frozen-after=N, or give it the attributes num_tasks and next_task_id."
                 )
             played.append((dataclasses.replace(here, alone=alone, cap=cap), jobs))
-        return played
+    return played or plan(stage, [OWN_SPLIT], episodes, seed)
 
 
 def env_config_of(env: gymnasium.Env, env_config: Mapping[str, Any], split: str) -> dict[str, Any]:
@@ -127,6 +135,20 @@ def env_config_of(env: gymnasium.Env, env_config: Mapping[str, Any], split: str)
     unwrapped = env.unwrapped
     others = {"tasks", *(factor.name for factor in unwrapped.factors)} if isinstance(unwrapped, MetaTaskEnv) else set()
     return {**{key: value for key, value in env_config.items() if key not in others}, "split": split}
+
+
+def check_split(env: gymnasium.Env, split: str, name: str) -> None:
+    """Checks that an environment of this package plays the split in its ``env_config``; others may mean what they like.
+
+    Raises:
+        ValueError: A wrapper or class around it does not hand that on.
+    """
+    there = env.unwrapped
+    if split != OWN_SPLIT and isinstance(there, MetaTaskEnv) and there.split != split:
+        raise ValueError(
+            f"split {split!r}: {name!r} does not hand the 'split' of its `env_config` on to {type(there).__name__}, "
+            f"which would play {there.split!r}. Let it do so, or use {OWN_SPLIT!r}, its tasks as they are."
+        )
 
 
 def name_of(env: Any) -> str:

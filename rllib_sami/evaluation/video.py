@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..envs import MetaTaskEnv
 from ..envs.base import constructor_names
+from ..faults import closing
 from .episodes import Episode, Job, Slot
 from .processes import advance, run_all
 from .results import Results, split_order
@@ -95,19 +96,14 @@ def _try_to_film(stage: Stage) -> dict[str, Any]:
     """Returns the arguments with which a stage's environment draws pictures, after having drawn one."""
     import imageio_ffmpeg  # noqa: F401 - it is needed later, and may be missing
 
-    env = stage.make_env(0)
     render: dict[str, Any] = {"render_mode": "rgb_array"}
-    if isinstance(env, MetaTaskEnv):
-        known = constructor_names(type(env))
-        render |= {key: value for key, value in _PICTURES.items() if key in known}
-    env.close()
-    env = stage.make_env(0, **render)
-    try:
-        with stage.trying("render"):
-            env.reset(seed=0)
-            image: Any = env.render()
-    finally:
-        env.close()
+    with closing(stage.make_env(0), stage.name) as env:
+        if isinstance(env, MetaTaskEnv):
+            known = constructor_names(type(env))
+            render |= {key: value for key, value in _PICTURES.items() if key in known}
+    with closing(stage.make_env(0, **render), stage.name) as env, stage.trying("render"):
+        env.reset(seed=0)
+        image: Any = env.render()
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
         raise gymnasium.error.Error('its render() gives no picture with render_mode="rgb_array" in its env_config.')
     return render

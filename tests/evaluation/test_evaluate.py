@@ -7,10 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.evaluation import Results, evaluate
 from rllib_sami.evaluation.checkpoints import find, load
 from rllib_sami.evaluation.play import _name, _settings, _stage, labels
 from rllib_sami.export import export_agent
+
+
+class Keeps(ENVIRONMENTS["SaMI/Pendulum-v0"]):
+    """Does not let the split in its ``env_config`` through."""
+
+    def __init__(self, env_config):
+        super().__init__(split="moderate", max_steps=5)
+
 
 OUTER = ("train", "moderate", "extreme")
 
@@ -78,6 +87,10 @@ def test_an_agent_with_tasks_of_its_own(checkpoints):
     assert (there.episodes["length"] == 5).all()
 
 
+def test_an_environment_that_keeps_its_split_plays_that_one(checkpoints):
+    assert set(evaluate(checkpoints / "experiment/first", episodes=1, env=Keeps).episodes["split"]) == {"moderate"}
+
+
 def test_an_agent_that_is_told_the_task_is_another_one(checkpoints):
     """Else a report would take both for runs of one agent; settings of the environment are known afterwards."""
     path = load(checkpoints / "experiment" / "first").path
@@ -95,6 +108,8 @@ def test_an_agent_that_is_told_the_task_is_another_one(checkpoints):
         ("experiment/first", {"splits": "extrem"}, "Did you mean 'extreme'?"),
         ("experiment/first", {"env": "SaMI/CartPole-v0"}, "trained on 3 observations and 1 actions"),
         ("experiment/first", {"env_config": {"maxsteps": 3}}, "maxsteps"),
+        ("experiment/first", {"splits": []}, "splits: none given"),
+        ("experiment/first", {"splits": "train", "env": Keeps}, "Keeps, which would play 'moderate'"),
     ],
 )
 def test_what_cannot_be_evaluated(checkpoints, given, arguments, words):

@@ -118,6 +118,7 @@ class Foreign(Plain):
 
     def close(self):
         Foreign.alive -= 1
+        raise OSError("the window\nis gone")
 
     def info(self, at_reset=False):
         return {"task": self.task}
@@ -220,11 +221,15 @@ LATER = r"'Foreign' failed \(split own, episode 0, step 3\): RuntimeError: it br
 
 
 @pytest.mark.parametrize(("fail", "words"), [(None, ""), ("later", LATER), ("at once", "Foreign cannot be made")])
-def test_every_environment_is_closed(play, monkeypatch, fail, words):
+def test_every_environment_is_closed(play, monkeypatch, caplog, fail, words):
+    """And one that cannot be is told once, whatever else went wrong."""
     monkeypatch.setattr(Foreign, "alive", 0)
+    faults._tell_unclosed.cache_clear()
     with pytest.raises((RuntimeError, ValueError), match=words) if fail else nullcontext():
         play(Foreign, 20, env_config={"fail": fail})
     assert Foreign.alive == 0
+    told = ["The environment 'Foreign' could not be closed: OSError: the window is gone"]
+    assert [record.getMessage() for record in caplog.records] == ([] if fail == "at once" else told)
 
 
 class Lingers(Plain):
@@ -252,7 +257,7 @@ class Lingers(Plain):
         ("reset", r"to be made and reset.*It hangs"),
         ("episode", r"to be made and reset \(split own, episode 26\).*It hangs"),
         ("step", r"\(split own, episode 0\): the present one has 3 steps.*It hangs"),
-        (None, r"\(split own, episode \d\): the present one has [\d,]+ steps.*without an end"),
+        (None, r"\(split own, episode \d+\): the present one has [\d,]+ steps.*without an end"),
     ],
 )
 def test_what_hangs_or_never_ends_is_stopped(play, monkeypatch, hang, words):
@@ -299,7 +304,7 @@ def test_torch_draws_on_as_if_nothing_had_been_played():
 
 
 def test_an_environment_that_can_be_told_its_task(play):
-    episodes = play(Walks, 6).episodes
+    episodes = play(Walks, 6, splits=["own", "own"]).episodes  # of which each is played once
     assert episodes["task_id"].tolist() == [0] * 6 + [1] * 6 + [2] * 6
     assert episodes["episode_seed"].nunique() == 18
     pd.testing.assert_frame_equal(play(Walks, 6).episodes, episodes)
