@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from . import compat
-from .env_values import UnusableValue, reward_of, snapshot
+from .env_values import UnusableValue, check_finite, reward_of, short, snapshot
 from .evaluation.agents import Agent, ContextAgent, make_agent
 from .evaluation.checkpoints import load as load_checkpoint
 from .evaluation.episodes import ROWS, Job
+from .faults import closing
 
 if TYPE_CHECKING:
     from .evaluation.checkpoints import Checkpoint
@@ -47,7 +48,12 @@ def load(path: str | Path, *, observation_space: gymnasium.Space | None = None) 
 
     Raises:
         ValueError: There is no agent, or none that can be loaded; the message says why.
+        TypeError: ``observation_space`` is no space.
     """
+    if not isinstance(observation_space, gymnasium.Space | None):
+        raise TypeError(
+            f"observation_space={observation_space!r}: expected a gymnasium.Space such as env.observation_space."
+        )
     return TrainedAgent(load_checkpoint(path), observation_space)
 
 
@@ -74,10 +80,15 @@ class TrainedAgent:
 
         Args:
             seed: Of the noise in ``act(..., explore=True)``; None draws one from torch's generator.
+
+        Raises:
+            ValueError: It is no integer >= 0.
         """
-        seed = int(torch.randint(2**31, ())) if seed is None else seed
+        given: Any = int(torch.randint(2**31, ())) if seed is None else seed
+        if not isinstance(given, numbers.Integral) or given < 0:
+            raise ValueError(f"seed={seed!r}: expected an integer >= 0, or None to draw one.")
         self._noise: torch.Tensor | None = None  # state of the generator that RLlib's modules draw from
-        self._turn, self._steps = _Turn(self, Job("", None, 0, None, seed)), 0
+        self._turn, self._steps = _Turn(self, Job("", None, 0, None, int(given) % 2**63)), 0
         if isinstance(self._agent, ContextAgent):
             self._agent.begin([self._turn], self._rows)
 
@@ -94,7 +105,8 @@ class TrainedAgent:
             An action of the environment's action space: not normalised, without a batch axis.
 
         Raises:
-            ValueError: The observation does not fit, or the encoder reads rewards and there is none.
+            ValueError: The observation does not fit, it or the reward is not finite, or the encoder reads rewards and
+                there is none.
         """
         if self._reads_rewards and self._steps and reward is None:
             raise ValueError(
@@ -102,13 +114,16 @@ class TrainedAgent:
                 "the step before, and reset() before an episode's first step."
             )
         turn, agent = self._turn, self._agent
+        flat = self._flat(obs)
         try:
-            turn.obs, turn.reward = snapshot(obs), 0.0 if reward is None or self._steps == 0 else reward_of(reward)
+            last_reward = 0.0 if reward is None or self._steps == 0 else reward_of(reward)
+            check_finite(flat, last_reward)
         except UnusableValue as error:
             raise ValueError(f"act() was given {error}") from error
+        turn.obs, turn.reward = snapshot(obs), last_reward
         agent.explore = explore
         if isinstance(agent, ContextAgent):
-            self._rows[0] = self._flat(obs)
+            self._rows[0] = flat
             self._steps += 1
             return agent.act([turn], [0])[0]
         with torch.random.fork_rng(devices=[]):  # the caller's own draws stay as they would be without this agent
@@ -127,27 +142,38 @@ class TrainedAgent:
         return self._agent.contexts[0].copy() if self._agent.contexts is not None and self._steps else None
 
     def _flat(self, obs: Any) -> np.ndarray:
-        """An observation as ``[O]``, in the order that training had."""
-        if isinstance(obs, Mapping):
-            self._given_space = self._given_space or self._space_of_training()
-            try:
-                obs = gymnasium.spaces.flatten(self._given_space, obs)
-            except (KeyError, ValueError, TypeError) as error:
-                raise ValueError(
-                    f"The observation does not fit {self._given_space}: {type(error).__name__}: {error}."
-                ) from error
-        flat = np.atleast_1d(np.asarray(obs, np.float32))  # spaces may be of shape ()
-        if flat.shape != self._rows[0].shape:
+        """An observation as float32 ``[O]``, in the order that training had; of RLlib's agents as their Box has it."""
+        is_ours, space = isinstance(self._agent, ContextAgent), self.observation_space
+        if is_ours and isinstance(obs, Mapping):
+            space = self._given_space = self._given_space or self._space_of_training()
+        if space is None or not space.is_np_flattenable:
+            return np.zeros(0, np.float32)  # only the agent's connectors know
+        is_box = isinstance(space, gymnasium.spaces.Box)
+        shape: Any = self._rows[0].shape if is_ours else space.shape if is_box else (gymnasium.spaces.flatdim(space),)
+        try:
+            flat = np.asarray(obs if is_box else gymnasium.spaces.flatten(space, obs))
+            if flat.dtype.kind not in "biufO":
+                raise TypeError(f"it is of type {flat.dtype}")
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+                flat = flat.astype(np.float32)
+        except Exception as error:  # of missing keys, text, ragged lists, arrays of other libraries
             raise ValueError(
-                f"The observation has shape {list(flat.shape)}, but this agent reads {list(self._rows[0].shape)}, one "
-                "observation at a time."
+                f"The observation {short(obs)} does not fit {space}: {type(error).__name__}: {error}. Give it as the "
+                "environment of training does."
+            ) from error
+        flat = np.atleast_1d(flat) if is_ours else flat  # spaces may be of shape ()
+        if flat.shape != shape:
+            raise ValueError(
+                f"The observation has shape {list(flat.shape)}, but this agent reads {list(shape)}, one observation at "
+                "a time."
             )
         return flat
 
     def _space_of_training(self) -> gymnasium.Space:
         """Of the environment of training, with the parts that the network reads as one."""
         try:
-            with contextlib.closing(compat.env_creator(self._checkpoint.config, worker_index=0, slot=0)()) as env:
+            env = compat.env_creator(self._checkpoint.config, worker_index=0, slot=0)()
+            with closing(env, self._checkpoint.config.env):
                 return env.observation_space
         except Exception as error:  # whatever an environment's own code raises
             raise ValueError(

@@ -106,6 +106,38 @@ def test_the_newest_checkpoint_of_an_experiment_without_ray(checkpoints):
     assert rllib_sami.load(checkpoints / "experiment").action_space == gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32)
     with pytest.raises(ValueError, match="no such folder"):
         rllib_sami.load(checkpoints / "nothing")
+    with pytest.raises(TypeError, match="observation_space=5: expected a"):
+        rllib_sami.load(checkpoints / "experiment", observation_space=5)
+
+
+NO_OBSERVATIONS = [
+    ([np.nan, 0.0, 0.0], r"act\(\) was given the observation array\(.*must be finite"),
+    ([1e300, 0.0, 0.0], "must be finite"),
+    ([None, 0.0, 0.0], "must be finite"),
+    ("text", r"The observation 'text' does not fit Box\(.*Give it as the environment of training does"),
+    (["1", "2", "3"], "does not fit Box"),
+    (np.zeros(3) + 1j, "does not fit Box.*complex128"),
+    ([[1.0, 2.0], [3.0]], "does not fit Box"),
+    (np.zeros((1, 3)), r"has shape \[1, 3\], but this agent reads \[3\], one observation at a time"),
+]
+
+
+@pytest.mark.parametrize("which", ["experiment/first", "plain"])
+def test_what_is_no_observation_reward_or_seed_is_refused_and_forgotten(which, checkpoints):
+    agent, obs = rllib_sami.load(checkpoints / which), np.float32([0.5, -0.5, 1.0])
+    actions = [agent.act(obs), agent.act(obs, 0.0)]
+    agent.reset(seed=2**70)
+    np.testing.assert_array_equal(agent.act(obs), actions[0])
+    for wrong, words in NO_OBSERVATIONS:
+        with pytest.raises(ValueError, match=words):
+            agent.act(wrong)
+    for reward in (np.nan, 1e39, "text"):
+        with pytest.raises(ValueError, match=r"act\(\) was given the reward"):
+            agent.act(obs, reward)
+    np.testing.assert_array_equal(agent.act(obs, 0.0), actions[1])
+    for seed in (1.5, -1, "text"):
+        with pytest.raises(ValueError, match=f"seed={seed!r}: expected an integer >= 0"):
+            agent.reset(seed=seed)
 
 
 def test_memory_is_kept_until_reset(tmp_path):
