@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,9 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError:
         manifest = None
-    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict) and "format" in manifest:
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    listed = isinstance(files, dict) and all(isinstance(file, list) and len(file) == 2 for file in files.values())
+    if listed and isinstance(manifest.get("format"), int):
         return manifest
     return {"format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # damaged itself: no file is of that size
 
@@ -120,24 +122,39 @@ def check_files(folder: Path) -> None:
     Raises:
         ValueError: A file is missing, cut short or changed, or a newer version wrote the checkpoint.
     """
+    if damage := damage_of(folder):
+        others = [str(other) for other in _neighbours(folder) if is_complete(other)]
+        advice = f"Complete ones beside it: {', '.join(others[-3:])}." if others else "Use an earlier one."
+        raise ValueError(f"The checkpoint {folder} is damaged: {damage}. {advice}")
+
+
+def damage_of(folder: Path, may_differ: Collection[str] = ()) -> str | None:
+    """Returns what is wrong with the first file that is not as the manifest has it; None without one or a manifest.
+
+    Args:
+        folder: With the manifest.
+        may_differ: Files that are not looked at.
+
+    Raises:
+        ValueError: A newer version wrote the folder.
+    """
     manifest = manifest_of(folder)
     if manifest is None:
-        return
+        return None
     if manifest["format"] > FORMAT:
+        writer = manifest.get("versions", {}).get("rllib-sami", "of a newer version")
         raise ValueError(
-            f"{folder} was written by rllib-sami {manifest['versions']['rllib-sami']}, in a format that this version "
+            f"{folder} was written by rllib-sami {writer}, in a format that this version "
             f"({_version('rllib-sami')}) cannot read. Install that version or a newer one."
         )
     for name, (size, checksum) in manifest["files"].items():
         file = folder / name
         there = file.stat().st_size if file.is_file() else None
-        if there == size and _checksum(file) == checksum:
+        if name in may_differ or (there == size and _checksum(file) == checksum):
             continue
         what = "is missing" if there is None else f"has {there} bytes instead of {size}"
-        what = "has changed since it was written" if there == size else "is cut short" if size < 0 else what
-        others = [str(other) for other in _neighbours(folder) if is_complete(other)]
-        advice = f"Complete ones beside it: {', '.join(others[-3:])}." if others else "Use an earlier one."
-        raise ValueError(f"The checkpoint {folder} is damaged: {name} {what}. {advice}")
+        return f"{name} {'has changed since it was written' if there == size else 'is cut short' if size < 0 else what}"
+    return None
 
 
 def _neighbours(folder: Path) -> list[Path]:

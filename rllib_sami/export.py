@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 
 from . import __version__, compat, presets
 from .algorithm import SaMI, SaMIConfig
-from .checkpoint_files import written_aside
+from .checkpoint_files import MANIFEST, damage_of, written_aside
 from .core.networks import NetworkConfig
 from .model_card import model_card
 from .rl_module import SaMITorchRLModule
@@ -86,7 +86,8 @@ class ExportedAgent:
 
     def env_steps(self) -> int:
         """Returns for how many environment steps the agent was trained, -1 if that is not known."""
-        return int(self.progress.get("num_env_steps_sampled_lifetime", -1))
+        steps = self.progress.get("num_env_steps_sampled_lifetime")
+        return int(steps) if isinstance(steps, int | float) and math.isfinite(steps) else -1
 
 
 def export_agent(
@@ -154,13 +155,19 @@ def load_exported(folder: str | Path) -> ExportedAgent:
     """Reads an exported agent. Nothing is unpickled, and no module or class that the files name is imported.
 
     Raises:
-        ValueError: It is no exported agent, or one that this version cannot read.
+        ValueError: It is no exported agent, one that this version cannot read, or its files are not as they were
+            written (the card, :data:`CARD`, may be).
     """
     folder = Path(folder).expanduser().absolute()
     if not is_exported(folder):
         raise ValueError(
             f"{folder} is no exported agent: {WEIGHTS} or {CONFIG} is missing. `rllib export CHECKPOINT --out DIR` "
             "makes one."
+        )
+    if damage := damage_of(folder, may_differ=[CARD]):
+        raise ValueError(
+            f"The exported agent {folder} is damaged: {damage}. Export the checkpoint again; if you have changed it "
+            f"yourself, delete {MANIFEST}."
         )
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -171,6 +178,9 @@ def load_exported(folder: str | Path) -> ExportedAgent:
             raise ValueError(f"its `network` has the keys {sorted(content['network'])}")
         spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))
         environment = content["environment"]
+        for key, value in (("progress", content["progress"]), ("config", environment["config"])):
+            if not isinstance(value, dict):
+                raise TypeError(f"its `{key}` is {value!r}, but must be an object")
         algorithm = ALGORITHMS.get(content["algorithm"], SaMI)
         config = algorithm.get_default_config().training(**network | {"averaged_context": False})  # it does not learn
         # A name that is not registered would be imported and called: code that the file chooses.

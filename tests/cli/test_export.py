@@ -57,6 +57,8 @@ def block_of(folder, language):
 
 
 def change(folder, **changes):
+    """Writes other settings, as who does it on purpose has to."""
+    (folder / "manifest.json").unlink(missing_ok=True)
     content = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(content | changes))
 
@@ -73,6 +75,8 @@ def test_it_acts_as_the_module_did(module, exported):
     assert agent.algorithm is ALGORITHMS["SaCCM"]
     assert (agent.config.env, agent.config.env_config) == ("SaMI/Pendulum-v0", {"split": "train"})
     assert agent.env_steps() == 12_345
+    agent.progress["num_env_steps_sampled_lifetime"] = None
+    assert agent.env_steps() == -1
 
 
 def test_its_files_are_data_and_its_card_tells_what_it_is(exported):
@@ -253,6 +257,8 @@ def test_loading_it_unpickles_and_imports_nothing(exported, monkeypatch):
         ({"network": {"evil": 1}}, r"`network` has the keys \['evil'\]"),
         ({"action_space": {"low": [0]}}, "KeyError"),
         ({"environment": 3}, "TypeError"),
+        ({"environment": {"name": "SaMI/Pendulum-v0", "config": None}}, "its `config` is None"),
+        ({"progress": None}, "its `progress` is None"),
     ],
 )
 def test_what_cannot_be_read_is_refused(exported, changes, message):
@@ -271,6 +277,20 @@ def test_weights_of_other_networks_are_refused(exported):
         load_exported(exported).module()
     with pytest.raises(ValueError, match=r"is no exported agent.*rllib export"):
         load_exported(exported.parent)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "manifest.json"])
+def test_a_file_that_is_not_as_it_was_written_is_refused(exported, name):
+    (exported / "README.md").write_text("a card of one's own")
+    load_exported(exported)
+    content = bytearray((exported / name).read_bytes())
+    content[-3] ^= 1
+    (exported / name).write_bytes(content[:-2] if name == "manifest.json" else content)
+    with pytest.raises(ValueError, match=f"exported agent .* is damaged: {name} .*delete manifest.json"):
+        load_exported(exported)
+    if name == "model.safetensors":
+        (exported / "manifest.json").unlink()  # as earlier versions wrote none
+        load_exported(exported).module()
 
 
 def test_an_agent_with_code_of_its_own_is_not_exported(module, config, tmp_path):

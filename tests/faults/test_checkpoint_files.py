@@ -167,6 +167,7 @@ def change(file):
         (Path.unlink, "state.bin", "state.bin is missing"),
         (change, "state.bin", "state.bin has changed since"),
         (cut, MANIFEST, "manifest.json is cut short"),
+        (lambda file: file.write_text('{"format": 1, "files": {"a": 1}}'), MANIFEST, "manifest.json is cut short"),
     ],
 )
 def test_a_damaged_one_is_refused_and_complete_ones_are_named(tmp_path, harm, name, message):
