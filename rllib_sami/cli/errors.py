@@ -95,6 +95,25 @@ def starting() -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
 
 
+class Stopped(UserError):
+    """A Ctrl-C, told in one line; the message says what came of the command."""
+
+    exit_code = INTERRUPTED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Prints the message."""
+        click.echo(f"\nStopped: {self.message}", file=file, err=file is None)
+
+
+@contextmanager
+def stoppable(came_of_it: str) -> Iterator[None]:
+    """Turns a Ctrl-C in its block into a :class:`Stopped`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(came_of_it) from None
+
+
 def nearest(name: object, options: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Returns the option most like ``name`` (case ignored), or None if nothing comes close."""
     by_lower = {str(option).lower(): str(option) for option in options}

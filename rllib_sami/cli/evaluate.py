@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.errors import UserError, one_line, stoppable
 from rllib_sami.cli.steps import doing, loading, quiet_option
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ _NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success",
 @click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings; -vv tracebacks too.")
 @quiet_option
 @click.pass_obj
+@stoppable("no results were written.")
 def evaluate(
     command: list[str] | None,
     checkpoints: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.errors import UserError, one_line, stoppable
 from rllib_sami.cli.steps import doing, loading, quiet_option
 
 
@@ -21,6 +21,7 @@ from rllib_sami.cli.steps import doing, loading, quiet_option
 @click.option("--overwrite", is_flag=True, help="Replace the exported agent in DIR.")
 @quiet_option
 @click.pass_obj
+@stoppable("nothing was written.")
 def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | None, overwrite: bool) -> None:
     """Write a trained agent as data: weights, settings, a model card.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rllib_sami.cli.errors import UserError, one_line
+from rllib_sami.cli.errors import UserError, one_line, stoppable
 from rllib_sami.cli.steps import doing, quiet_option
 
 
@@ -17,6 +17,7 @@ from rllib_sami.cli.steps import doing, quiet_option
 @click.option("--title", metavar="TEXT", help="Heading of the page.")
 @click.option("--paper", is_flag=True, help="The paper's published numbers, without RESULTS.")
 @quiet_option
+@stoppable("no complete report was written.")
 def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool) -> None:
     """Write a report: one page (index.html), report.md and the figures.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 import torch
@@ -61,6 +63,7 @@ def run_all(
         # A fresh interpreter each: a copy of this one would have locks that nobody opens.
         count = max(1, min(workers, len(arguments), _MOST_WORKERS))
         log_level = logging.getLogger("ray").getEffectiveLevel()
+        others = active_children()
         pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(log_level,))
         try:
             futures = [pool.submit(function, *given) for given in arguments]
@@ -69,6 +72,10 @@ def run_all(
                 future.result()
                 tick(size_of[future])
             return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            for process in set(active_children()) - set(others):  # which would finish what they are at
+                process.terminate()
+            raise
         except BrokenProcessPool as error:
             raise WorkersLostError(
                 f"workers={workers}: a process that played ended before its time. In a script, the call must be under "
@@ -80,7 +87,8 @@ def run_all(
 
 
 def _begin(log_level: int) -> None:
-    """Prepares a process: one thread, and as few words as in the one that started it."""
+    """Prepares a process: one thread, and as few words as in the one that started it, to which a Ctrl-C is left."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(1))
     import ray.rllib  # noqa: F401 - it sets levels of its own
 
     set_num_threads(1)
