@@ -262,9 +262,6 @@ def _evaluate(checkpoints: list[Path]) -> int:
     except UserError as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped playing; training was complete.", err=True)
-        return INTERRUPTED
     return 0
 
 
