@@ -66,8 +66,8 @@ def test_what_is_watched(pairing, width, tells_std, names):
 
 
 def test_symptoms_and_what_is_told_of_them():
-    counts = {"skills_at_chance": 999, "tasks_at_chance": 1000, "contexts_equal": 1001}
-    assert health.symptoms(counts) == ["tasks_at_chance", "contexts_equal"]
+    counts = {"skills_at_chance": 9999, "tasks_at_chance": 1000, "contrast_at_chance": 999, "contexts_equal": 1001}
+    assert health.symptoms(counts) == ["tasks_at_chance", "contexts_equal"]  # skills are no symptom by themselves
     text = health.warning("tasks_at_chance", 1000, bounds(0.0, 0.012))
     assert "between tasks is at chance: `task_bound` is 0.012 of at most 4.85 nats, as for 1,000 updates" in text
     assert "`contrast_episodes`" in text
