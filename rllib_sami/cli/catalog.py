@@ -161,6 +161,16 @@ def _check_maker(maker: Any, env: str, place: str) -> None:
             f"{place}: environment '{env}' is a {type(maker).__name__}, but must be a gymnasium.Env class, or a "
             "function that takes env_config and returns an environment."
         )
+    try:
+        inspect.signature(maker).bind({})
+    except ValueError:
+        return  # of compiled code
+    except TypeError as error:
+        what = "__init__(self, env_config=None)" if isinstance(maker, type) else f"{maker.__name__}(env_config)"
+        raise UserError(
+            f"{place}: environment '{env}' is made with one argument, the env_config, but that does not fit: {error}. "
+            f"Write {what}."
+        ) from error
 
 
 def try_environment(env: Any, env_config: Any, place: str) -> None:

@@ -36,6 +36,7 @@ def experiment(**changes) -> str:
         (experiment(env="fractions:Fracton"), ["module 'fractions' has no 'Fracton'"]),
         (experiment(env="fractions:Fraction"), ["does not derive from gymnasium.Env: write class Fraction(gymnasium.Env)"]),
         (experiment(env="math:pi"), ["'math.pi' is a float, but must be a gymnasium.Env class"]),
+        (experiment(run="PPO", env="gymnasium:Env"), ["is made with one argument, the env_config", "too many positional", "__init__(self, env_config=None)"]),
         (experiment(env="no_module:Env-v0"), ["module 'no_module' cannot be imported"]),
         (experiment(confg={}), ["unknown key 'confg'", "Did you mean 'config'?"]),
         (experiment(config=[1]), ["'config' is [1], but must be a mapping"]),
