@@ -37,6 +37,7 @@ class SmallTask(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._observe(), reward, False, self.time == self.steps, self._info()
 
     def _begin(self) -> None:
+        """Draws the state of a new episode, and what is hidden."""
         raise NotImplementedError
 
     def _advance(self, action: float) -> float:
@@ -44,9 +45,11 @@ class SmallTask(gymnasium.Env[np.ndarray, np.ndarray]):
         raise NotImplementedError
 
     def _seen(self) -> list[float]:
+        """Returns what every agent observes."""
         raise NotImplementedError
 
     def _hidden(self) -> list[float]:
+        """Returns what only ``observed=True`` adds to the observation."""
         raise NotImplementedError
 
     def _info(self) -> dict[str, Any]:
