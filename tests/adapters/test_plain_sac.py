@@ -84,7 +84,7 @@ def test_two_restores_go_on_alike(tmp_path):
         ({"encoder_critic_gradient": True}, "Set `encoder_critic_gradient` to False"),
         ({"encoder_reward": True}, "Set `encoder_reward` to False"),
         ({"key_encoder": True}, "Set `key_encoder` to False"),
-        ({"context_dim": -1}, "at least 0"),
+        ({"context_dim": -1}, "an integer >= 0"),
     ],
 )
 def test_settings_of_a_context_are_refused(setting, expected):
