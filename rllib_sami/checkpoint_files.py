@@ -95,7 +95,8 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     listed = isinstance(files, dict) and all(isinstance(file, list) and len(file) == 2 for file in files.values())
     if listed and isinstance(manifest.get("format"), int):
         return manifest
-    return {"format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # damaged itself: no file is of that size
+    facts = manifest if isinstance(manifest, dict) else {}
+    return {**facts, "format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # damaged itself: no file is of that size
 
 
 def is_complete(folder: Path) -> bool:

@@ -151,5 +151,5 @@ def checkpoint_steps(folder: Path) -> int:
 
 def trained_steps(checkpoint: Path) -> int:
     """Returns for how many environment steps a checkpoint was trained, 0 if there is none; changes nothing."""
-    manifest = checkpoint_files.manifest_of(checkpoint)
-    return int(manifest["num_env_steps_sampled_lifetime"]) if manifest else 0
+    manifest = checkpoint_files.manifest_of(checkpoint) or {}
+    return int(manifest.get("num_env_steps_sampled_lifetime", 0))  # one that is damaged has none
