@@ -8,7 +8,6 @@ import json
 import math
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -305,15 +304,10 @@ def _check_folder(folder: Path, words: list[str] | None) -> None:
         folder: The folder.
         words: The command, whose results may be replaced; None: anybody's may.
     """
+    from rllib_sami.cli.folders import check_writable
     from rllib_sami.evaluation.results import EPISODES_FILE, PROVENANCE_FILE
 
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    try:
-        tempfile.TemporaryFile(dir=there).close()  # what else can be believed, of folders of all kinds?
-    except OSError as error:
-        raise UserError(
-            f"--out {folder}: {there} cannot be written to: {error.strerror}. Give another folder."
-        ) from error
+    check_writable(folder, "--out")
     if words is None or not (folder / EPISODES_FILE).exists():
         return
     command = None
