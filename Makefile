@@ -34,7 +34,7 @@ test-ray:
 	$(RAY_VENV)/bin/python -m pytest $(RAY_TESTS) $(ARGS)
 
 lint: install
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy rllib_sami && $(BIN)/mypy envs
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy rllib_sami rllib_sami_cli && $(BIN)/mypy envs
 
 docs: install
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'

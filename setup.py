@@ -31,14 +31,14 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=[
-        *find_packages(include=["rllib_sami", "rllib_sami.*"]),
+        *find_packages(include=["rllib_sami", "rllib_sami.*", "rllib_sami_cli"]),
         *(f"rllib_sami.{name}" for name in find_packages(include=["envs", "envs.*"])),
     ],
-    py_modules=["rllib_sami_command"],
     # The environments know nothing of learning, so they live beside the package and are installed into it.
     package_dir={"rllib_sami": "rllib_sami", "rllib_sami.envs": "envs"},
     package_data={
         "rllib_sami": ["py.typed"],
+        "rllib_sami_cli": ["py.typed"],
         "rllib_sami.evaluation": ["templates/*", "baselines.csv"],
         "rllib_sami.evaluation.paper": ["*.csv", "*.md"],
     },
@@ -63,8 +63,8 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "rllib = rllib_sami_command:main",
-            "rllib-sami = rllib_sami_command:main",
+            "rllib = rllib_sami_cli:main",
+            "rllib-sami = rllib_sami_cli:main",
         ]
     },
     classifiers=[

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from rllib_sami.checkpoint_files import manifest_of, write_manifest
-from rllib_sami.export import CARD, CONFIG, WEIGHTS
-from rllib_sami.model_card import model_card
+from rllib_sami.checkpoints.files import manifest_of, write_manifest
+from rllib_sami.exports.agents import CARD, CONFIG, WEIGHTS
+from rllib_sami.exports.model_card import model_card
 
 MODELS = Path(__file__).parents[1] / "models"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rllib_sami.algorithms.sami.update import UpdateConfig
 from rllib_sami.core.networks import ActorNetworks
-from rllib_sami.core.update import UpdateConfig
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from measure import Action
 from workloads import HALF_CHEETAH, Agent, noise_store, tensors_of
 
 from rllib_sami import SaCCMConfig
-from rllib_sami.core.sampling import sample_updates
-from rllib_sami.core.task_store import TaskStore
+from rllib_sami.algorithms.sami.sampling import sample_updates
+from rllib_sami.replay_buffers.episode_store import TaskStore
 
 BATCHES = 1  # of one sample: a round of the default configuration leads to no more
 

@@ -13,8 +13,8 @@ from messages import sampling_config
 from scaling import measured, work_of
 from workloads import train_once
 
-from rllib_sami.algorithm import SaMIConfig
-from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.algorithms.sami.algorithm import SaMIConfig
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
 
 RUNNERS = (1, 2, 4, 8)
 FRAGMENT_S = {"of 0.2 s": 0.2, "of 0.05 s": 0.05}  # asleep

@@ -19,8 +19,8 @@ from pathlib import Path
 import click
 import ray
 
-from rllib_sami.cli.experiment import apply_settings, load
 from rllib_sami.registration import ALGORITHMS
+from rllib_sami_cli.experiment import apply_settings, load
 
 FIELDS = ("name", "env", "seed", "cpu_s", "wall_s", "env_steps", "updates", "return_per_step", "sance_bound")
 LOCAL = {"num_env_runners": 0, "num_gpus_per_learner": 0}

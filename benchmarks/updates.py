@@ -26,9 +26,9 @@ from workloads import (
 )
 
 from rllib_sami import SaCCMConfig, compat
+from rllib_sami.algorithms.sami.update import average_towards
 from rllib_sami.core.networks import query_and_key_encoder
-from rllib_sami.core.update import average_towards
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 BATCHES = 1  # drawn at once: a round of the default configuration leads to no more
 

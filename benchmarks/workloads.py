@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
-from rllib_sami.algorithm import SaMIConfig
-from rllib_sami.core.compilation import compiled_loss_functions
+from rllib_sami.algorithms.sami.algorithm import SaMIConfig
+from rllib_sami.algorithms.sami.compilation import compiled_loss_functions
+from rllib_sami.algorithms.sami.learner import LEARNING_RATE_OF
+from rllib_sami.algorithms.sami.sampling import sample_updates
+from rllib_sami.algorithms.sami.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
 from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
-from rllib_sami.core.sampling import sample_updates
-from rllib_sami.core.task_store import EpisodePiece, TaskStore
-from rllib_sami.core.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
-from rllib_sami.env_runner import SaMIEnvRunner
-from rllib_sami.learner import LEARNING_RATE_OF
-from rllib_sami.vector_env import TaskVectorEnv
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.vector_env import TaskVectorEnv
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
 
 CONFIGS = {"TESAC": TESACConfig, "CCM": CCMConfig, "SaTESAC": SaTESACConfig, "SaCCM": SaCCMConfig}
 HALF_CHEETAH = (18, 6)  # observation and action width

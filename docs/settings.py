@@ -17,8 +17,8 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 
 import rllib_sami
-from rllib_sami.rllib_settings import IDLE, MAPPED, MODEL, REFUSED, RENAMED, TABLE, USED, Row
-from rllib_sami.unused_settings import without_effect
+from rllib_sami.config.rllib_settings import IDLE, MAPPED, MODEL, REFUSED, RENAMED, TABLE, USED, Row
+from rllib_sami.config.unused_settings import without_effect
 
 PAGE = Path(__file__).with_suffix(".md")
 PLACE = re.compile(

@@ -10,9 +10,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from rllib_sami.context_module import ContextTorchRLModule
-from rllib_sami.contrast_learner import ContrastLearner
-from rllib_sami.core.sampling import ContrastSampling
+from rllib_sami import ContextTorchRLModule, ContrastLearner, ContrastSampling
 
 
 class MyModule(ContextTorchRLModule):  # SaMI: brings `encoder`, its state and its contrast

@@ -1,34 +1,72 @@
-"""Skill-aware Mutual Information (SaMI) for Ray RLlib.
+"""Skills for Ray RLlib: one policy for many tasks that need different skills.
 
-Importing this package registers the algorithms with Tune (``"SaCCM"``, ``"SaTESAC"``, ``"CCM"``, ``"TESAC"``,
-``"SaMI"``) and the environments with Gymnasium and RLlib (``"SaMI/Ant-v0"``, ...). ``rllib_sami.core`` and
-``rllib_sami.envs`` work without Ray too.
+Importing this package registers the algorithms with Tune (``"SaCCM"``, ``"SaTESAC"``, ``"CCM"``, ``"TESAC"``, ...) and
+the environments with Gymnasium and RLlib (``"SaMI/Ant-v0"``, ...). ``rllib_sami.core``, ``rllib_sami.envs`` and the
+mathematics of each algorithm work without Ray too.
 """
 
 import importlib.metadata
 import importlib.util
-import sys
-from typing import Any
+
+from rllib_sami import envs, moved
 
 __version__ = importlib.metadata.version("rllib-sami")
 __all__ = ["__version__", "envs"]
 
-if getattr(sys.modules.get("rllib_sami_command"), "is_running", False):
+moved.install()  # before anything reads an old checkpoint
 
-    def __getattr__(name: str) -> Any:
-        # In the process of `rllib` itself: on the first use, that is, in any command that does something.
-        if name.startswith("__"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{__name__}.learning"), name)
+if importlib.util.find_spec("ray") is not None:
+    from rllib_sami import compat
+    from rllib_sami.algorithms.base.algorithm import ContextConfig
+    from rllib_sami.algorithms.sami.algorithm import SaMI, SaMIConfig
+    from rllib_sami.algorithms.sami.context_module import ContextTorchRLModule
+    from rllib_sami.algorithms.sami.contrast_learner import ContrastLearner
+    from rllib_sami.algorithms.sami.presets import (
+        CCM,
+        TESAC,
+        CCMConfig,
+        PlainSAC,
+        PlainSACConfig,
+        RecurrentSAC,
+        RecurrentSACConfig,
+        SaCCM,
+        SaCCMConfig,
+        SaTESAC,
+        SaTESACConfig,
+        TESACConfig,
+    )
+    from rllib_sami.algorithms.sami.sampling import ContrastSampling
+    from rllib_sami.algorithms.sappo.sappo import SaPPO, SaPPOConfig
+    from rllib_sami.exports.loading import TrainedAgent, load
+    from rllib_sami.registration import register
 
-else:
-    from . import envs  # installed from envs/
+    __all__ += [
+        "CCM",
+        "TESAC",
+        "CCMConfig",
+        "ContextConfig",
+        "ContextTorchRLModule",
+        "ContrastLearner",
+        "ContrastSampling",
+        "PlainSAC",
+        "PlainSACConfig",
+        "RecurrentSAC",
+        "RecurrentSACConfig",
+        "SaCCM",
+        "SaCCMConfig",
+        "SaMI",
+        "SaMIConfig",
+        "SaPPO",
+        "SaPPOConfig",
+        "SaTESAC",
+        "SaTESACConfig",
+        "TESACConfig",
+        "TrainedAgent",
+        "load",
+    ]
 
-    if importlib.util.find_spec("ray") is not None:
-        from . import learning
-        from .learning import *  # noqa: F403
-
-        __all__ += learning.__all__
+    register()
+    compat.mark_warnings()
 
 
 def __dir__() -> list[str]:

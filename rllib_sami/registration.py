@@ -4,10 +4,10 @@ from functools import partial
 
 from ray.tune.registry import register_env, register_trainable
 
-from . import envs  # installed from envs/
-from .algorithm import SaMI
-from .presets import CCM, TESAC, PlainSAC, RecurrentSAC, SaCCM, SaTESAC
-from .sappo import SaPPO
+from rllib_sami import envs  # installed from envs/
+from rllib_sami.algorithms.sami.algorithm import SaMI
+from rllib_sami.algorithms.sami.presets import CCM, TESAC, PlainSAC, RecurrentSAC, SaCCM, SaTESAC
+from rllib_sami.algorithms.sappo.sappo import SaPPO
 
 ALGORITHMS = {
     algorithm.__name__: algorithm for algorithm in (SaMI, TESAC, CCM, SaTESAC, SaCCM, PlainSAC, RecurrentSAC, SaPPO)

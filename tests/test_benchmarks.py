@@ -106,7 +106,7 @@ def test_optimisers_and_averages_are_those_of_an_update(benchmark_modules, name,
     import updates
     from workloads import CONFIGS, HALF_CHEETAH, Agent, batch_of, noise_store
 
-    import rllib_sami.core.update as core
+    import rllib_sami.algorithms.sami.update as core
 
     config = CONFIGS[name]()
     batch = batch_of(config, noise_store(HALF_CHEETAH, 1_600, length=8))

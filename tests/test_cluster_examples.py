@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from rllib_sami.cli.train import train
+from rllib_sami_cli.train import train
 
 CLUSTER = Path(__file__).parents[1] / "examples" / "cluster"
 

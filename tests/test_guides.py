@@ -20,7 +20,7 @@ from adapters.tiny import tiny
 from click.testing import CliRunner
 
 from rllib_sami import SaCCMConfig, TESACConfig
-from rllib_sami.cli import main as rllib
+from rllib_sami_cli import main as rllib
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -126,7 +126,7 @@ def checkout(tmp_path, monkeypatch):
 def trained(monkeypatch):
     """What `rllib train` would train: plans that went through all checks."""
     plans: list = []
-    monkeypatch.setattr("rllib_sami.cli.runner.run_all", lambda new, session: plans.extend(new) or 0)
+    monkeypatch.setattr("rllib_sami_cli.runner.run_all", lambda new, session: plans.extend(new) or 0)
     return plans
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rllib_sami import PlainSACConfig, SaCCMConfig, SaPPOConfig
-from rllib_sami.cli.stop import KNOWN, flatten
+from rllib_sami_cli.stop import KNOWN, flatten
 
 PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
 SECTIONS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib_sami.checkpoint_files import check_files
+from rllib_sami.checkpoints.files import check_files
 from rllib_sami.evaluation import evaluate
 
 MODELS = Path(__file__).parents[1] / "models"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import click
 
-from rllib_sami.cli import catalog
-from rllib_sami.cli.errors import INTERRUPTED, UserError
+from rllib_sami_cli import catalog
+from rllib_sami_cli.errors import INTERRUPTED, UserError
 
 from .files import CHECKPOINT, ERROR, InUse, trained_steps
 from .job import CHECKPOINT_INTERVAL_S

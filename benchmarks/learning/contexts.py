@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rllib_sami.cli.errors import UserError
 from rllib_sami.evaluation import statistics
 from rllib_sami.evaluation.results import Results, join
 from rllib_sami.registration import ALGORITHMS
+from rllib_sami_cli.errors import UserError
 
 from .files import CONTEXTS, EPISODES, locked
 from .job import play, save

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rllib_sami.cli.errors import UserError
 from rllib_sami.evaluation import style as styles
 from rllib_sami.evaluation import tables
 from rllib_sami.evaluation.results import Results, split_order
 from rllib_sami.evaluation.style import MARKERS, styled
+from rllib_sami_cli.errors import UserError
 
 from .files import EPISODES
 from .reporting import finished

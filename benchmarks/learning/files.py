@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from rllib_sami import checkpoint_files
+from rllib_sami.checkpoints import files as checkpoint_files
 
 METRICS = ("sance_bound", "skill_bound", "task_bound", "log_k", "context_std")  # of the learner; NaN if it has none
 FIELDS = ("env_steps", "updates", "cpu_s", "wall_s", "return_mean", *METRICS)

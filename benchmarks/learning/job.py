@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami import compat
-from rllib_sami.algorithm import REPLAY_BUFFER
-from rllib_sami.cli import catalog
-from rllib_sami.cli.errors import one_line
+from rllib_sami.algorithms.sami.algorithm import REPLAY_BUFFER
 from rllib_sami.evaluation.play import evaluate
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Results
 from rllib_sami.registration import ALGORITHMS
+from rllib_sami_cli import catalog
+from rllib_sami_cli.errors import one_line
 
 from .files import (
     CHECKPOINT,

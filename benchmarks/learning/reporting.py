@@ -9,10 +9,10 @@ from typing import Any
 import click
 import pandas as pd
 
-from rllib_sami.cli.errors import UserError
 from rllib_sami.evaluation.progress import PROGRESS_FILE
 from rllib_sami.evaluation.reporting import report
 from rllib_sami.evaluation.results import Results
+from rllib_sami_cli.errors import UserError
 
 from .files import CHECKPOINT, CURVE, DONE, EPISODES, read_curve, read_json
 from .tables import commits_of, write_tables

@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from rllib_sami.cli import catalog
-from rllib_sami.cli.errors import UserError, one_line
-from rllib_sami.cli.folders import differences
+from rllib_sami_cli import catalog
+from rllib_sami_cli.errors import UserError, one_line
+from rllib_sami_cli.folders import differences
 
 from .files import DONE, PATIENCE_S, STARTED, empty, locked, read_json
 from .suite import Job
@@ -27,7 +27,7 @@ _TUNE = ".tune"  # what Tune writes of its own; nothing in it is needed, jobs go
 
 def expect_unused_settings() -> None:
     """Silences this process's warnings of settings without effect: a suite's algorithms share their settings."""
-    logging.getLogger("rllib_sami.unused_settings").setLevel(logging.ERROR)
+    logging.getLogger("rllib_sami.config.unused_settings").setLevel(logging.ERROR)
 
 
 def folder_of(out: Path, job: Job) -> Path:

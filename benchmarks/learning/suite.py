@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import rllib_sami  # noqa: F401 - registers algorithms and environments
-from rllib_sami.cli import schema
-from rllib_sami.cli.errors import UserError, did_you_mean
-from rllib_sami.cli.experiment import EXPERIMENT_KEYS, Experiment, inherit, merge, read_mapping
-from rllib_sami.cli.folders import plain
+from rllib_sami_cli import schema
+from rllib_sami_cli.errors import UserError, did_you_mean
+from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment, inherit, merge, read_mapping
+from rllib_sami_cli.folders import plain
 
 SUITES = Path(__file__).parent / "suites"
 ENV_STEPS = "num_env_steps_sampled_lifetime"  # what ends a job

@@ -13,8 +13,14 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from .callbacks import EPISODE_CALLBACKS, call_on_environment_created, call_on_episode, listens_to, listens_to_episodes
-from .checkpoints import (
+from rllib_sami.compat.callbacks import (
+    EPISODE_CALLBACKS,
+    call_on_environment_created,
+    call_on_episode,
+    listens_to,
+    listens_to_episodes,
+)
+from rllib_sami.compat.checkpoints import (
     MODULE_IN_CHECKPOINT,
     absolute_path,
     checkpoint_constructor,
@@ -22,8 +28,14 @@ from .checkpoints import (
     forget_checkpoints,
     says_what_cannot_be_read,
 )
-from .cluster import apart_from_signals, available_memory, hear_warnings, listen_on_loopback, mark_warnings
-from .configs import (
+from rllib_sami.compat.cluster import (
+    apart_from_signals,
+    available_memory,
+    hear_warnings,
+    listen_on_loopback,
+    mark_warnings,
+)
+from rllib_sami.compat.configs import (
     SPECIAL_CONFIG_KEYS,
     changed_model,
     default_of,
@@ -34,7 +46,7 @@ from .configs import (
     present_name,
     user_model_config,
 )
-from .environments import (
+from rllib_sami.compat.environments import (
     MAKING,
     class_path,
     env_creator,
@@ -45,8 +57,8 @@ from .environments import (
     registered_creator,
     runner_spaces,
 )
-from .evaluation import call_on_runners, freeze_statistics
-from .learners import (
+from rllib_sami.compat.evaluation import call_on_runners, freeze_statistics
+from rllib_sami.compat.learners import (
     acting_weights,
     force_weights,
     prepend_learner_connector,
@@ -56,7 +68,7 @@ from .learners import (
     sync_weights,
     update_learners,
 )
-from .metrics import (
+from rllib_sami.compat.metrics import (
     env_steps_sampled,
     episode_statistics,
     evaluated_episodes,
@@ -68,7 +80,7 @@ from .metrics import (
     pool_means,
     progress,
 )
-from .sampling import (
+from rllib_sami.compat.sampling import (
     SAMPLING,
     begin_new_episodes,
     begin_sampling,

@@ -15,9 +15,9 @@ from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
 from ray.tune.registry import ENV_CREATOR, _global_registry, register_env
 
-from ..envs.registration import ENVIRONMENTS, make
-from ..faults import ENVIRONMENT_ERRORS, exits_named
-from .configs import load_class
+from rllib_sami.compat.configs import load_class
+from rllib_sami.core.faults import ENVIRONMENT_ERRORS, exits_named
+from rllib_sami.envs.registration import ENVIRONMENTS, make
 
 MAKING = "when it was made"
 

@@ -15,7 +15,7 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODUL
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
-from .metrics import env_steps_sampled
+from rllib_sami.compat.metrics import env_steps_sampled
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .context_encoder import NORM_EPSILON, NORM_LIMIT, ContextEncoder, NoContext
-from .networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
+from rllib_sami.core.context_encoder import NORM_EPSILON, NORM_LIMIT, ContextEncoder, NoContext
+from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
 
 SPHERE_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
 

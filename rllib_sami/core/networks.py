@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .context_encoder import ContextEncoder, NoContext
+from rllib_sami.core.context_encoder import ContextEncoder, NoContext
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 

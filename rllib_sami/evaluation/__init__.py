@@ -15,9 +15,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .play import evaluate
-    from .reporting import report
-    from .results import Contexts, Results
+    from rllib_sami.evaluation.play import evaluate
+    from rllib_sami.evaluation.reporting import report
+    from rllib_sami.evaluation.results import Contexts, Results
 
 __all__ = ["Contexts", "Results", "evaluate", "report"]
 

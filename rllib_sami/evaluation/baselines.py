@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from .names import ORACLE, is_oracle
-from .task_words import class_of
+from rllib_sami.evaluation.names import ORACLE, is_oracle
+from rllib_sami.evaluation.task_words import class_of
 
 FILE = Path(__file__).with_suffix(".csv")
 NAMES = {"random": "random actions", "zero": "zero action", ORACLE: "oracle (SAC told the task)"}

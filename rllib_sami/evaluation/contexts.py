@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 if TYPE_CHECKING:
-    from .results import Results
+    from rllib_sami.evaluation.results import Results
 
 NEIGHBOURS = 5
 MAX_CLUSTERS = 8

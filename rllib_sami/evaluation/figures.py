@@ -13,12 +13,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from . import style as styles
-from .baselines import NAMES
-from .layout import text
-from .names import is_oracle
-from .results import split_order
-from .style import HATCHES, LINES, MARKERS, Style, styled
+from rllib_sami.evaluation import style as styles
+from rllib_sami.evaluation.baselines import NAMES
+from rllib_sami.evaluation.layout import text
+from rllib_sami.evaluation.names import is_oracle
+from rllib_sami.evaluation.results import split_order
+from rllib_sami.evaluation.style import HATCHES, LINES, MARKERS, Style, styled
 
 _MOST_IN_LEGEND = 12
 _CURVE_POINTS = 200

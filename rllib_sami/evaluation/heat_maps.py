@@ -16,10 +16,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from . import style as styles
-from .names import order
-from .style import Style, styled
-from .task_words import factor_label
+from rllib_sami.evaluation import style as styles
+from rllib_sami.evaluation.names import order
+from rllib_sami.evaluation.style import Style, styled
+from rllib_sami.evaluation.task_words import factor_label
 
 _MOST_NUMBERS = 80  # cells of a panel that are written out
 _FULL = 0.4  # share of cells with a value from which on a large grid is drawn as cells

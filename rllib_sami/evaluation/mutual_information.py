@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..core.losses import sance_bound_from_scores
+from rllib_sami.core.losses import sance_bound_from_scores
 
 KEYS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 INFORMATION = (1.0, 2.0, 4.0, 8.0)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import compat
-from . import checkpoints as checkpoint_files
-from .agents import ContextChange
-from .episodes import Episode, Job, chunks_of, kept_steps
-from .names import ORACLE
-from .processes import run_all
-from .provenance import provenance_of
-from .results import Contexts, Results, join
-from .stages import OWN_SPLIT, Stage, close, name_of, pack, plan, play_packed
+from rllib_sami import compat
+from rllib_sami.algorithms.base.agents import ContextChange
+from rllib_sami.env_runners.episodes import Episode, Job, chunks_of, kept_steps
+from rllib_sami.evaluation.names import ORACLE
+from rllib_sami.evaluation.processes import run_all
+from rllib_sami.evaluation.provenance import provenance_of
+from rllib_sami.evaluation.results import Contexts, Results, join
+from rllib_sami.evaluation.stages import OWN_SPLIT, Stage, close, name_of, pack, plan, play_packed
+from rllib_sami.exports import checkpoints as checkpoint_files
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def evaluate(
     if on_results is not None:
         on_results(results)
     if video is not None:
-        from .video import record
+        from rllib_sami.evaluation.video import record
 
         videos, left_out = record(results, played, Path(video), workers, "filming" if progress else None, say)
         results.provenance |= {"videos": videos, "left_out": left_out}

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from ..core.threads import set_num_threads
+from rllib_sami.core.threads import set_num_threads
 
 _MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize  # that the system can wait for
 

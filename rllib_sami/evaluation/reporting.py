@@ -15,12 +15,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from . import style, tables
-from .layout import VIDEOS_SHOWN, Plot, Section, Table
-from .names import order
-from .results import EPISODES_FILE, Results
-from .sections import contexts, gallery, maps, scores, training
-from .sections.common import counted, is_paper, parts, short
+from rllib_sami.evaluation import style, tables
+from rllib_sami.evaluation.layout import VIDEOS_SHOWN, Plot, Section, Table
+from rllib_sami.evaluation.names import order
+from rllib_sami.evaluation.results import EPISODES_FILE, Results
+from rllib_sami.evaluation.sections import contexts, gallery, maps, scores, training
+from rllib_sami.evaluation.sections.common import counted, is_paper, parts, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from .. import compat
-from ..envs import MetaTaskEnv
-from ..faults import EnvironmentFaultError, Watch, closing, trying
-from .agents import Agent, make_agent
-from .episodes import Episode, Job, cap_of, chooses, jobs_of
-from .player import TIMEOUT, Player
-from .processes import advance
-from .results import SPLITS
+from rllib_sami import compat
+from rllib_sami.algorithms.base.agents import Agent, make_agent
+from rllib_sami.core.faults import EnvironmentFaultError, Watch, closing, trying
+from rllib_sami.env_runners.episodes import Episode, Job, cap_of, chooses, jobs_of
+from rllib_sami.env_runners.player import TIMEOUT, Player
+from rllib_sami.envs import MetaTaskEnv
+from rllib_sami.evaluation.processes import advance
+from rllib_sami.evaluation.results import SPLITS
 
 if TYPE_CHECKING:
-    from ..export import ExportedAgent
-    from .checkpoints import Checkpoint
+    from rllib_sami.exports.agents import ExportedAgent
+    from rllib_sami.exports.checkpoints import Checkpoint
 
 OWN_SPLIT = "own"  # tasks of the checkpoint's env_config, and environments without splits
 

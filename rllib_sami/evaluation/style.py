@@ -11,7 +11,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .names import algorithm_of, order
+from rllib_sami.evaluation.names import algorithm_of, order
 
 P = ParamSpec("P")
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from . import statistics
-from .names import order
-from .results import TASK, split_order, task_columns
+from rllib_sami.evaluation import statistics
+from rllib_sami.evaluation.names import order
+from rllib_sami.evaluation.results import TASK, split_order, task_columns
 
 REFERENCE = "TESAC"
 ALL_ENVIRONMENTS = "all"

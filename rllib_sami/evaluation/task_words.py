@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from . import tables
+from rllib_sami.evaluation import tables
 
 if TYPE_CHECKING:
     from rllib_sami.envs.base import MetaTaskEnv

@@ -12,13 +12,13 @@ import gymnasium
 import numpy as np
 import pandas as pd
 
-from ..envs import MetaTaskEnv
-from ..envs.base import constructor_names
-from ..faults import closing
-from .episodes import Episode, Job, Slot
-from .processes import advance, run_all
-from .results import Results, split_order
-from .stages import Stage, close, opened, pack
+from rllib_sami.core.faults import closing
+from rllib_sami.env_runners.episodes import Episode, Job, Slot
+from rllib_sami.envs import MetaTaskEnv
+from rllib_sami.envs.base import constructor_names
+from rllib_sami.evaluation.processes import advance, run_all
+from rllib_sami.evaluation.results import Results, split_order
+from rllib_sami.evaluation.stages import Stage, close, opened, pack
 
 SECONDS = 10  # of an episode that are filmed at most
 _USUAL_FPS = 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rllib_sami.core.task_store import TaskStore
+from rllib_sami.replay_buffers.episode_store import TaskStore
 
 
 @dataclass(frozen=True)

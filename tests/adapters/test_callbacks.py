@@ -7,7 +7,7 @@ import pytest
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
 
 from .tiny import runner_of, tiny
 

@@ -8,8 +8,8 @@ import pytest
 from ray.rllib.algorithms.algorithm import Algorithm
 
 from rllib_sami import TESAC, SaCCM, SaMIConfig, TESACConfig
-from rllib_sami.checkpoint_files import MANIFEST
-from rllib_sami.evaluation.checkpoints import load
+from rllib_sami.checkpoints.files import MANIFEST
+from rllib_sami.exports.checkpoints import load
 
 from .tiny import differences, flat_state, snapshot, tiny, weights_of
 

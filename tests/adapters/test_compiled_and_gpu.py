@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_sami import SaCCM, config_checks
+from rllib_sami import SaCCM
+from rllib_sami.config import checks as config_checks
 
 from .tiny import refusal, tiny, weights_of
 
@@ -50,7 +51,7 @@ def test_the_trial_names_what_is_missing(fresh_python):
     code = """
 import os
 os.environ["CXX"] = "/nowhere/g++"
-from rllib_sami.core.compilation import check_compilation
+from rllib_sami.algorithms.sami.compilation import check_compilation
 try:
     check_compilation()
 except RuntimeError as error:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from rllib_sami import CCMConfig, ContextConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, SaTESACConfig, TESACConfig
-from rllib_sami.config_checks import rllib_values
-from rllib_sami.env_runner import SaMIEnvRunner
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+from rllib_sami.config.checks import rllib_values
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .tiny import TRAINING, refusal, tiny
 
@@ -138,8 +138,14 @@ BUFFER_MISTAKES = [
     ({"capacity": 50}, r"'capacity'\]` is 50.*num_steps_sampled_before_learning_starts` \(100\)"),
     ({"capacity": 1e4}, r"'capacity'\]` is 10000.0.*integer"),
     ({"type": "EpisodeReplayBuffer"}, "'EpisodeReplayBuffer'.*It must be 'TaskEpisodeReplayBuffer'"),
-    ({"type": "rllib_sami.replay_buffer.Nope"}, "rllib_sami.replay_buffer.Nope.*no class could be imported"),
-    ({"type": "rllib_sami.rl_module.SaMITorchRLModule"}, "must be 'TaskEpisodeReplayBuffer' or a subclass"),
+    (
+        {"type": "rllib_sami.replay_buffers.task_episode_replay_buffer.Nope"},
+        "rllib_sami.replay_buffers.task_episode_replay_buffer.Nope.*no class could be imported",
+    ),
+    (
+        {"type": "rllib_sami.algorithms.sami.rl_module.SaMITorchRLModule"},
+        "must be 'TaskEpisodeReplayBuffer' or a subclass",
+    ),
     ({"type": dict}, "must be 'TaskEpisodeReplayBuffer' or a subclass"),
 ]
 
@@ -283,8 +289,11 @@ def test_a_plain_dict_configures_everything():
     options = TRAINING | {
         "env": "test/Walker",
         "env_config": {"max_steps": 10},
-        "env_runner_cls": "rllib_sami.env_runner.SaMIEnvRunner",
-        "replay_buffer_config": {"type": "rllib_sami.replay_buffer.TaskEpisodeReplayBuffer", "capacity": 777},
+        "env_runner_cls": "rllib_sami.env_runners.array_env_runner.SaMIEnvRunner",
+        "replay_buffer_config": {
+            "type": "rllib_sami.replay_buffers.task_episode_replay_buffer.TaskEpisodeReplayBuffer",
+            "capacity": 777,
+        },
         "num_envs_per_env_runner": 2,
         "min_sample_timesteps_per_iteration": 120,
     }

@@ -10,14 +10,15 @@ import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from rllib_sami import RecurrentSACConfig, SaCCMConfig, TESACConfig, env_values
-from rllib_sami.core.sampling import SamplingConfig
-from rllib_sami.env_values import TaskIds, UnusableValue, success_of
-from rllib_sami.evaluation.episodes import Job, Slot
-from rllib_sami.evaluation.player import Player
-from rllib_sami.faults import EnvironmentFaultError
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
-from rllib_sami.vector_env import TaskVectorEnv
+from rllib_sami import RecurrentSACConfig, SaCCMConfig, TESACConfig
+from rllib_sami.algorithms.sami.sampling import SamplingConfig
+from rllib_sami.core import env_values
+from rllib_sami.core.env_values import TaskIds, UnusableValue, success_of
+from rllib_sami.core.faults import EnvironmentFaultError
+from rllib_sami.env_runners.episodes import Job, Slot
+from rllib_sami.env_runners.player import Player
+from rllib_sami.env_runners.vector_env import TaskVectorEnv
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .envs import PLAIN, Changing, Walker
 from .tiny import runner_of, tiny

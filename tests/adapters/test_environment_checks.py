@@ -10,12 +10,12 @@ from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig
-from rllib_sami.environment_checks import check_environment
-from rllib_sami.evaluation.agents import make_agent
-from rllib_sami.evaluation.episodes import Job
-from rllib_sami.evaluation.player import Player
-from rllib_sami.export import export_agent, load_exported
-from rllib_sami.faults import EnvironmentFaultError
+from rllib_sami.algorithms.base.agents import make_agent
+from rllib_sami.algorithms.base.environment_checks import check_environment
+from rllib_sami.core.faults import EnvironmentFaultError
+from rllib_sami.env_runners.episodes import Job
+from rllib_sami.env_runners.player import Player
+from rllib_sami.exports.agents import export_agent, load_exported
 
 from .envs import Point, Unbounded
 from .parity import stored_episodes

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rllib_sami.faults import EnvironmentFaultError
+from rllib_sami.core.faults import EnvironmentFaultError
 
 from .tiny import differences, snapshot, tiny
 

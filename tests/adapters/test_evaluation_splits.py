@@ -16,7 +16,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami import compat
-from rllib_sami.evaluation import in_training
+from rllib_sami.algorithms.base import split_episodes as in_training
 from rllib_sami.evaluation.play import evaluate
 from rllib_sami.evaluation.progress import read_progress
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from ray.util import debug
 
-from rllib_sami import CCMConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat, health
+from rllib_sami import CCMConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat
+from rllib_sami.algorithms.sami import health
 from rllib_sami.core.schedules import value_at
 
 from .tiny import flat_state, tiny, weights_of
@@ -260,7 +261,7 @@ def test_one_warning_where_the_contrast_stays_at_chance(monkeypatch, caplog):
     updates = result["learners"]["default_policy"]["num_updates_lifetime"]
     # Since the first look, in encoder updates: one in four of the critics'.
     assert 3 <= result["health"]["tasks_at_chance"] < updates / 4
-    texts = [record.getMessage() for record in caplog.records if record.name == "rllib_sami.base"]
+    texts = [record.getMessage() for record in caplog.records if record.name == "rllib_sami.algorithms.base.algorithm"]
     assert [text.partition(" is ")[0] for text in texts] == ["The contrast between tasks"]
 
 
@@ -281,7 +282,7 @@ def test_the_runner_acts_with_what_was_just_learned():
 @pytest.mark.parametrize("config_class", [SaCCMConfig, TESACConfig, PlainSACConfig])
 def test_episodes_that_never_end_are_told_where_whole_ones_are_read(config_class, monkeypatch, caplog):
     monkeypatch.setattr(debug, "_logged", set())  # as in a new process
-    monkeypatch.setattr("rllib_sami.algorithm.LONG_EPISODE", 40)
+    monkeypatch.setattr("rllib_sami.algorithms.sami.algorithm.LONG_EPISODE", 40)
     sizes = {"context_dim": 0} if config_class is PlainSACConfig else {}
     algo = tiny(config_class, env="test/Point", env_config={"max_steps": 10_000}, **sizes).build_algo()
     with caplog.at_level(logging.WARNING, logger="rllib_sami"):

@@ -8,8 +8,8 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 from rllib_sami import SaPPOConfig, compat
-from rllib_sami.env_runner import SaMIEnvRunner
-from rllib_sami.recent_episodes import MOST_TASKS, NamedTasks, RecentEpisodes
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.recent_episodes import MOST_TASKS, NamedTasks, RecentEpisodes
 
 from .tiny import runner_of, tiny
 
@@ -119,7 +119,7 @@ def test_means_over_several_env_runners_are_means_over_their_episodes(config_cla
 
 
 def test_an_evaluation_runner_names_a_bounded_number_of_tasks(monkeypatch):
-    monkeypatch.setattr("rllib_sami.recent_episodes.MOST_TASKS", 2)
+    monkeypatch.setattr("rllib_sami.env_runners.recent_episodes.MOST_TASKS", 2)
     config = tiny(env="test/Judged", env_config={"max_steps": 4})
     config.validate()
     runner = runner_of(evaluation_of(config), remote=True)

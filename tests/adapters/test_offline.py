@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from ray.rllib.algorithms.bc import BCConfig
 
-from rllib_sami.offline import write_episodes
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+from rllib_sami.replay_buffers.offline import write_episodes
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .envs import HIGH, LOW
 from .parity import stored_episodes

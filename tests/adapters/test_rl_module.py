@@ -10,8 +10,8 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami import PlainSACConfig, SaPPOConfig
-from rllib_sami.rl_module import SaMITorchRLModule
-from rllib_sami.sappo import SaPPOTorchRLModule
+from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
+from rllib_sami.algorithms.sappo.sappo import SaPPOTorchRLModule
 
 from .envs import HIGH, LOW, Walker, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch

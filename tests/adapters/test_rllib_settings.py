@@ -15,9 +15,20 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.models.catalog import MODEL_DEFAULTS
 
 from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaMIConfig, SaPPOConfig
-from rllib_sami.cli.config_schema import ConfigSchema
-from rllib_sami.rllib_settings import ARRAY_RUNNER, EVERY, MODEL, OFF_POLICY, OURS, REFUSED, RENAMED, SAPPO, TABLE, rows
-from rllib_sami.unused_settings import refusals
+from rllib_sami.config.rllib_settings import (
+    ARRAY_RUNNER,
+    EVERY,
+    MODEL,
+    OFF_POLICY,
+    OURS,
+    REFUSED,
+    RENAMED,
+    SAPPO,
+    TABLE,
+    rows,
+)
+from rllib_sami.config.unused_settings import refusals
+from rllib_sami_cli.config_schema import ConfigSchema
 
 from .tiny import refusal, tiny
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami.env_runner import SaMIEnvRunner
-from rllib_sami.faults import EnvironmentFaultError, Watch
+from rllib_sami.core.faults import EnvironmentFaultError, Watch
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
 
 from .envs import NUM_TASKS, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch

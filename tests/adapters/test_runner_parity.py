@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami.env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
 
 from .envs import HIGH, LOW, NUM_TASKS, reward_of
 from .parity import recomputed_actions, sharpen, stored_episodes, worst_mismatch

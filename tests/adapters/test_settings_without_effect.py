@@ -19,8 +19,8 @@ from rllib_sami import (
     SaTESACConfig,
     TESACConfig,
 )
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
-from rllib_sami.unused_settings import refusals
+from rllib_sami.config.unused_settings import refusals
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .tiny import TRAINING, refusal, tiny
 
@@ -93,12 +93,12 @@ def test_what_the_array_runner_does_not_call_is_refused_there_and_taken_elsewher
 @pytest.fixture
 def warnings_of(monkeypatch, caplog):
     """What the check of a config warns of, as if for the first time."""
-    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda key: True)
+    monkeypatch.setattr("rllib_sami.config.unused_settings.log_once", lambda key: True)
 
     def messages(config):
         caplog.clear()
         config.environment("SaMI/Pendulum-v0").validate()
-        return [record.getMessage() for record in caplog.records if record.name == "rllib_sami.unused_settings"]
+        return [record.getMessage() for record in caplog.records if record.name == "rllib_sami.config.unused_settings"]
 
     return messages
 
@@ -158,7 +158,7 @@ def test_what_rllib_sets_for_evaluation_warns_of_nothing(warnings_of):
 
 def test_a_warning_is_given_once_whatever_the_value(monkeypatch, caplog):
     given: set = set()
-    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda key: not (key in given or given.add(key)))
+    monkeypatch.setattr("rllib_sami.config.unused_settings.log_once", lambda key: not (key in given or given.add(key)))
     for value in (0.123, 0.456):
         TESACConfig().environment("SaMI/Pendulum-v0").training(skill_weight=value).validate()
     [message] = [record.getMessage() for record in caplog.records if "`skill_weight`" in record.getMessage()]

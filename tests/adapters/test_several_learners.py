@@ -5,7 +5,8 @@ import copy
 import numpy as np
 import pytest
 
-from rllib_sami import compat, learner
+from rllib_sami import compat
+from rllib_sami.algorithms.sami import learner
 
 from .tiny import differences, flat_state, tiny
 

@@ -9,9 +9,9 @@ import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import SaCCMConfig
-from rllib_sami.core.task_store import TaskStore
-from rllib_sami.env_runner import SaMIEnvRunner
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.replay_buffers.episode_store import TaskStore
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from . import envs  # noqa: F401  (registers the test environments)
 

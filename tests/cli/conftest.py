@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from processes import Command
 
-from rllib_sami.cli import main
+from rllib_sami_cli import main
 
 
 @pytest.fixture(autouse=True)

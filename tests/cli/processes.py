@@ -11,7 +11,7 @@ class Command:
 
     def __init__(self, *words: object, cwd: Path):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from rllib_sami_command import main; main()", *map(str, words)],
+            [sys.executable, "-c", "from rllib_sami_cli import main; main()", *map(str, words)],
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

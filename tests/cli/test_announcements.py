@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import click
 from click.testing import CliRunner
 
-from rllib_sami.cli.announcements import Announcements
-from rllib_sami.cli.steps import doing, quiet_option
+from rllib_sami_cli.announcements import Announcements
+from rllib_sami_cli.steps import doing, quiet_option
 
 TRIAL = SimpleNamespace(trial_id="t")
 

@@ -262,8 +262,8 @@ def test_checkpoint_of_another_or_an_unknown_algorithm(refused, write, tmp_path)
 @pytest.mark.parametrize(
     ("words", "moment"),
     [
-        (("evaluate", "nowhere"), "rllib_sami.evaluation.checkpoints.find_all"),
-        (("export", "nowhere", "--out", "it"), "rllib_sami.evaluation.checkpoints.find"),
+        (("evaluate", "nowhere"), "rllib_sami.exports.checkpoints.find_all"),
+        (("export", "nowhere", "--out", "it"), "rllib_sami.exports.checkpoints.find"),
         (("report", "nowhere", "--out", "it"), "rllib_sami.evaluation.results.Results.load"),
     ],
 )
@@ -277,7 +277,7 @@ def test_ctrl_c_ends_the_other_commands_in_one_line(rllib, monkeypatch, words, m
     assert re.fullmatch(r"\nStopped: no.* written\.\n", result.output)
 
 
-@pytest.mark.parametrize("moment", ["rllib_sami.cli.catalog.prepare", "ray.init"])
+@pytest.mark.parametrize("moment", ["rllib_sami_cli.catalog.prepare", "ray.init"])
 def test_ctrl_c_before_training(rllib, write, monkeypatch, moment, tmp_path):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt

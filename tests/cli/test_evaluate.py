@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rllib_sami.cli.evaluate import summarise
+from rllib_sami_cli.evaluate import summarise
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -41,13 +41,15 @@ def test_the_table_comes_before_the_films_and_learned_contexts_beside_zeros(rlli
     learned, zeroed = map(float, re.search(r"return (\S+) with its contexts, (\S+) with zeros", out).groups())
     assert learned > zeroed + 1
     assert "with zeros" not in rllib(*words, "--no-compare-zero").output
-    monkeypatch.setattr("rllib_sami.health.STANDARD_ERRORS", 1e6)
+    monkeypatch.setattr("rllib_sami.algorithms.sami.health.STANDARD_ERRORS", 1e6)
     assert "no clear difference. More `--episodes`" in rllib(*words[:6]).stdout
-    monkeypatch.setattr("rllib_sami.health.gain_of_contexts", lambda learned, zeroed: (-1.0, 0.1))
+    monkeypatch.setattr("rllib_sami.algorithms.sami.health.gain_of_contexts", lambda learned, zeroed: (-1.0, 0.1))
     done = rllib(*words[:6])
     assert "Warning: SaCCM, train, mean over episodes: return" in done.stderr
     assert "The contexts are of no use" in done.stderr
-    monkeypatch.setattr("rllib_sami.health.gain_of_contexts", lambda learned, zeroed: (5.0, float("inf")))
+    monkeypatch.setattr(
+        "rllib_sami.algorithms.sami.health.gain_of_contexts", lambda learned, zeroed: (5.0, float("inf"))
+    )
     assert "zeros in their place" not in rllib(*words[:6]).output  # of one pair of episodes there is nothing to say
 
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from rllib_sami.cli.errors import UserError
-from rllib_sami.cli.experiment import apply_settings, load, merge, parse_yaml
-from rllib_sami.cli.runner import Session, _resume_command
+from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.experiment import apply_settings, load, merge, parse_yaml
+from rllib_sami_cli.runner import Session, _resume_command
 
 
 def test_several_experiments_anchors_and_templates(write):

@@ -14,13 +14,13 @@ import yaml
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_sami import CCM, SaCCMConfig
-from rllib_sami.cli.experiment import load
-from rllib_sami.cli.schema import check
+from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
 from rllib_sami.compat import env_option
 from rllib_sami.evaluation import evaluate
-from rllib_sami.export import ALGORITHMS, export_agent, load_exported
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
-from rllib_sami.rl_module import SaMITorchRLModule
+from rllib_sami.exports.agents import ALGORITHMS, export_agent, load_exported
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
+from rllib_sami_cli.experiment import load
+from rllib_sami_cli.schema import check
 
 NETWORK = {"encoder_hidden_dim": 16, "context_dim": 3, "actor_hidden": [16], "normalize_context": True}
 

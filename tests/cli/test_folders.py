@@ -2,8 +2,8 @@
 
 import pytest
 
-from rllib_sami.cli.errors import UserError
-from rllib_sami.cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
+from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
 
 
 def test_a_new_run_never_takes_a_folder_that_is_taken(tmp_path):
@@ -24,7 +24,7 @@ def test_a_new_run_never_takes_a_folder_that_is_taken(tmp_path):
 def test_the_record_is_read_back(tmp_path):
     Run(tmp_path / "a").write(config={"gamma": 0.9, "sizes": (1, 2), "callbacks": Run}, finished=False)
     [run] = find_runs(tmp_path, "a")
-    assert run.record["config"] == {"gamma": 0.9, "sizes": [1, 2], "callbacks": "rllib_sami.cli.folders.Run"}
+    assert run.record["config"] == {"gamma": 0.9, "sizes": [1, 2], "callbacks": "rllib_sami_cli.folders.Run"}
     assert not run.finished
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from test_runs import TINY
 
-from rllib_sami.checkpoint_files import check_files, manifest_of
-from rllib_sami.cli.folders import Run
-from rllib_sami.export import load_exported
+from rllib_sami.checkpoints.files import check_files, manifest_of
+from rllib_sami.exports.agents import load_exported
+from rllib_sami_cli.folders import Run
 
 
 def newest(folder):

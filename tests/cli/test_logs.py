@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rllib_sami.cli.logs import CsvLog, JsonLog
+from rllib_sami_cli.logs import CsvLog, JsonLog
 
 
 class Trial:

@@ -8,7 +8,7 @@ import pytest
 CODE = """
 import glob, os
 import ray
-from rllib_sami.cli.runner import Session, _start_ray
+from rllib_sami_cli.runner import Session, _start_ray
 
 _start_ray(Session(["rllib"], ray={"num_cpus": 1}))
 ray.get(ray.remote(lambda: None).remote())

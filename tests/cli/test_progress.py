@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from rllib_sami.cli import progress as module
-from rllib_sami.cli.ending import MissingMetrics
-from rllib_sami.cli.progress import Progress, duration, returns
+from rllib_sami_cli import progress as module
+from rllib_sami_cli.ending import MissingMetrics
+from rllib_sami_cli.progress import Progress, duration, returns
 
 
 @pytest.fixture

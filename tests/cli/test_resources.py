@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from rllib_sami.cli.resources import Limits, auto_settings, resolve_auto
+from rllib_sami_cli.resources import Limits, auto_settings, resolve_auto
 
 
 @pytest.mark.parametrize(("cores", "runners"), [(1, 0), (2, 0), (4, 2), (8, 6), (64, 8)])

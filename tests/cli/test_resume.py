@@ -6,13 +6,13 @@ import os
 import pytest
 import torch
 
-from rllib_sami.cli.errors import UserError
-from rllib_sami.cli.experiment import Experiment
-from rllib_sami.cli.folders import Run, find_runs
-from rllib_sami.cli.resources import NO_LIMITS, Limits
-from rllib_sami.cli.resume import as_started, check_resumable, choose_run, record_of
-from rllib_sami.cli.schema import Plan, check
-from rllib_sami.cli.smoke import shrink
+from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.experiment import Experiment
+from rllib_sami_cli.folders import Run, find_runs
+from rllib_sami_cli.resources import NO_LIMITS, Limits
+from rllib_sami_cli.resume import as_started, check_resumable, choose_run, record_of
+from rllib_sami_cli.schema import Plan, check
+from rllib_sami_cli.smoke import shrink
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ class TestOptions:
     @pytest.fixture
     def resumed(self, rllib, write, monkeypatch):
         """Begins a run with options, has it stop, and resumes it with others: the plan, or the message."""
-        from rllib_sami.cli import runner
+        from rllib_sami_cli import runner
 
         text = {"pole": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"training_iteration": 9}}}
         path = write("pole.yaml", json.dumps(text))

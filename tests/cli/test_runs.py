@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rllib_sami.cli.runner import _root_message
-from rllib_sami.cli.stop import KNOWN, check_stop, flatten
 from rllib_sami.evaluation import Results
+from rllib_sami_cli.runner import _root_message
+from rllib_sami_cli.stop import KNOWN, check_stop, flatten
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -161,7 +161,7 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path, monkey
 
 def _saved_iteration(folder: Path) -> int | None:
     """The iteration of the checkpoint that a resumed run would start from."""
-    from rllib_sami.cli.folders import find_runs
+    from rllib_sami_cli.folders import find_runs
 
     [run] = find_runs(folder.parent, folder.name)
     for trial in run.trials():

@@ -5,15 +5,15 @@ from typing import Literal
 
 import pytest
 
-from rllib_sami.cli.ending import MetricStopper
-from rllib_sami.cli.errors import UserError
-from rllib_sami.cli.experiment import Experiment
-from rllib_sami.cli.runner import check_resources
-from rllib_sami.cli.schema import check
-from rllib_sami.cli.smoke import shrink
-from rllib_sami.cli.stop import check_stop, lookup, reached
-from rllib_sami.cli.typecheck import describe, fits
 from rllib_sami.registration import ALGORITHMS
+from rllib_sami_cli.ending import MetricStopper
+from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.experiment import Experiment
+from rllib_sami_cli.runner import check_resources
+from rllib_sami_cli.schema import check
+from rllib_sami_cli.smoke import shrink
+from rllib_sami_cli.stop import check_stop, lookup, reached
+from rllib_sami_cli.typecheck import describe, fits
 
 
 def plan(config=None, run="SAC", env="Pendulum-v1", **body):
@@ -41,7 +41,7 @@ def test_our_algorithms_on_our_environments(run):
 
 def test_every_public_default_is_accepted():
     """The schema may not refuse what an algorithm itself starts from."""
-    from rllib_sami.cli.config_schema import ConfigSchema
+    from rllib_sami_cli.config_schema import ConfigSchema
 
     for experiment in (plan(), plan(run="SaCCM", env="SaMI/Pendulum-v0"), plan(run="PPO"), plan(run="DreamerV3")):
         schema = ConfigSchema.of(experiment.algorithm)
@@ -101,8 +101,8 @@ def test_what_only_rllibs_old_api_stack_reads_is_taken_there():
 
 
 def test_what_has_no_effect_but_misleads_nobody_is_taken_with_a_warning(caplog, monkeypatch):
-    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda key: True)
-    caplog.set_level("WARNING", "rllib_sami.unused_settings")  # the learning benchmark silences it
+    monkeypatch.setattr("rllib_sami.config.unused_settings.log_once", lambda key: True)
+    caplog.set_level("WARNING", "rllib_sami.config.unused_settings")  # the learning benchmark silences it
     for run in ("PPO", "PlainSAC"):
         caplog.clear()
         plan({"compress_observations": True}, run=run)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rllib_sami.cli import catalog
-from rllib_sami.cli.errors import UserError
-from rllib_sami.cli.experiment import Experiment, load, merge
-from rllib_sami.cli.folders import plain
-from rllib_sami.cli.schema import check
-from rllib_sami.cli.search import create_scheduler
+from rllib_sami_cli import catalog
+from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.experiment import Experiment, load, merge
+from rllib_sami_cli.folders import plain
+from rllib_sami_cli.schema import check
+from rllib_sami_cli.search import create_scheduler
 
 RATE = {"encoder_lr": {"loguniform": [1e-4, 1e-3]}}
 STOP = {"num_env_steps_sampled_lifetime": 8000}
@@ -170,7 +170,7 @@ def test_python_examples_search_what_the_yaml_says(name, fresh_python):
     code = """
 import sys, json, runpy
 sys.path.insert(0, sys.argv[1])
-from rllib_sami.cli.folders import plain
+from rllib_sami_cli.folders import plain
 module = runpy.run_path(f"{sys.argv[1]}/{sys.argv[2]}_pendulum.py")
 print(json.dumps({key: plain(value) for key, value in (module["RATES"] | module.get("SHAPE", {})).items()}))
 """

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rllib_sami.cli.experiment import load
-from rllib_sami.cli.schema import check
+from rllib_sami_cli.experiment import load
+from rllib_sami_cli.schema import check
 
 EXAMPLES = Path(__file__).parents[2] / "tuned_examples"
 FILES = sorted(path for path in EXAMPLES.glob("**/*.yaml") if path.parent.name != "common")
@@ -13,7 +13,7 @@ FILES = sorted(path for path in EXAMPLES.glob("**/*.yaml") if path.parent.name !
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(EXAMPLES)))
 def test_checks(path, monkeypatch, caplog):
-    monkeypatch.setattr("rllib_sami.unused_settings.log_once", lambda message: True)
+    monkeypatch.setattr("rllib_sami.config.unused_settings.log_once", lambda message: True)
     for experiment in load(path):
         plan = check(experiment)
         assert plan.stop, "an example has to end by itself"

@@ -16,7 +16,7 @@ def python(code: str) -> None:
 @pytest.mark.parametrize("words", [["--help"], ["train", "file", "--help"], ["evaluate", "--help"], ["--version"]])
 def test_help_loads_nothing_heavy(words):
     python(
-        "import sys\nfrom rllib_sami_command import main\n"
+        "import sys\nfrom rllib_sami_cli import main\n"
         f"sys.argv[1:] = {words}\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
@@ -34,20 +34,9 @@ assert not hasattr(rllib_sami, "SaCMM")
 """
 
 
-RUNNING = "import rllib_sami_command; rllib_sami_command.is_running = True; import rllib_sami"
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import rllib_sami",
-        # A user's own code in the process of the command.
-        f"{RUNNING}; from rllib_sami import SaCCMConfig",
-        f"{RUNNING}; from rllib_sami.cli import catalog",
-    ],
-)
-def test_names_are_registered(code):
-    python(code + REGISTERED)
+@pytest.mark.parametrize("first", ["import rllib_sami", "import rllib_sami_cli.catalog, rllib_sami"])
+def test_names_are_registered(first):
+    python(first + REGISTERED)
 
 
 def test_an_environment_by_module_and_name():

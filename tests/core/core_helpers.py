@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from rllib_sami.algorithms.sami.update import Optimizers, parameter_groups
 from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
-from rllib_sami.core.task_store import EPISODE_DTYPE, EpisodePiece, TaskStore
-from rllib_sami.core.update import Optimizers, parameter_groups
+from rllib_sami.replay_buffers.episode_store import EPISODE_DTYPE, EpisodePiece, TaskStore
 
 
 @dataclass(frozen=True)

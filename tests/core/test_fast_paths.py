@@ -15,11 +15,11 @@ from core_helpers import as_tensors, make_agent, random_store
 from torch.utils._python_dispatch import TorchDispatchMode
 from update_helpers import SAMPLING
 
+from rllib_sami.algorithms.sami.compilation import compiled_loss_functions
+from rllib_sami.algorithms.sami.sampling import sample_updates
+from rllib_sami.algorithms.sami.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
 from rllib_sami.core import losses
-from rllib_sami.core.compilation import compiled_loss_functions
 from rllib_sami.core.networks import TwinCritics
-from rllib_sami.core.sampling import sample_updates
-from rllib_sami.core.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
 
 OBS, ACTIONS = 3, 2
 CONFIG = UpdateConfig(

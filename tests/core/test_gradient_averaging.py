@@ -9,8 +9,8 @@ import torch
 import update_helpers
 from core_helpers import as_tensors, make_agent, random_store
 
-from rllib_sami.core.sampling import sample_updates
-from rllib_sami.core.update import UpdateConfig, update
+from rllib_sami.algorithms.sami.sampling import sample_updates
+from rllib_sami.algorithms.sami.update import UpdateConfig, update
 
 SAMPLING = replace(update_helpers.SAMPLING, loss_timesteps=24)
 CONFIG = UpdateConfig(contrast_coeff=0.3, encoder_critic_gradient=True, similarity="bilinear", grad_clip=0.5, tau=0.1)

@@ -7,12 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rllib_sami.core.losses import (
-    binary_nce_from_scores,
-    sance_bound,
-    sance_bound_from_scores,
-    similarity_scores,
-)
+from rllib_sami.core.losses import binary_nce_from_scores, sance_bound, sance_bound_from_scores, similarity_scores
 
 # Two queries with plain angles, not normalised on purpose: 0 and 90 degrees; keys at 60, 90, 180 and 0 degrees.
 QUERY = torch.tensor([[2.0, 0.0], [0.0, 0.5]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from core_helpers import episode_table
 
-from rllib_sami.core.pairing import PAIRINGS, Pairs, draw_pairs
+from rllib_sami.algorithms.sami.pairing import PAIRINGS, Pairs, draw_pairs
 
 # Task, return, length; the episodes are numbered by line.
 TABLE = episode_table(

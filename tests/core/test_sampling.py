@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from core_helpers import make_episode, random_store
 
-from rllib_sami.core.sampling import SamplingConfig, sample_updates
-from rllib_sami.core.task_store import TaskStore
+from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
+from rllib_sami.replay_buffers.episode_store import TaskStore
 
 LENGTHS = {1: 4, 2: 9, 3: 2, 4: 6, 5: 7, 6: 3}  # by episode number; the last one stays open
 TASKS = {1: 0, 2: 0, 3: 0, 4: 1, 5: 2, 6: 2}

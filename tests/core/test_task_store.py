@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from core_helpers import Episode, make_episode, random_episode
 
-from rllib_sami.core import task_store
-from rllib_sami.core.task_store import EpisodePiece, TaskStore
+from rllib_sami.replay_buffers import episode_store as task_store
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
 
 
 def stored_rows(store: TaskStore, line: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ import torch
 from core_helpers import as_tensors, make_agent, random_episode
 from update_helpers import AVERAGED, CONFIG, SAMPLING, TRAINED, differing, encoder_step, make_batch, parts, run
 
-from rllib_sami.core.sampling import SamplingConfig, sample_updates
-from rllib_sami.core.task_store import TaskStore
-from rllib_sami.core.update import UpdateConfig, parameter_groups, update
+from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
+from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups, update
+from rllib_sami.replay_buffers.episode_store import TaskStore
 
 # --- Targets --------------------------------------------------------------------------------------------------------
 

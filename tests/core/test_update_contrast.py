@@ -9,8 +9,8 @@ import torch
 from core_helpers import make_agent
 from update_helpers import CONFIG, encoder_step, make_batch
 
+from rllib_sami.algorithms.sami.update import parameter_groups, update
 from rllib_sami.core.losses import binary_nce_from_scores, sance_bound, similarity_scores
-from rllib_sami.core.update import parameter_groups, update
 
 
 @pytest.mark.parametrize("objective", ["sance", "binary_nce"])

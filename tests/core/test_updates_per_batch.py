@@ -7,8 +7,8 @@ import torch
 from core_helpers import make_agent
 from update_helpers import CONFIG, SAMPLING, differing, make_batch, run, snapshot
 
-from rllib_sami.core.contrast import CONTRAST_ARRAYS
-from rllib_sami.core.update import update
+from rllib_sami.algorithms.sami.contrast import CONTRAST_ARRAYS
+from rllib_sami.algorithms.sami.update import update
 
 TWO = replace(SAMPLING, updates_per_batch=2, contrast_interval=2)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
+from rllib_sami.algorithms.sami.update import Optimizers, UpdateConfig, parameter_groups, update
 from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
-from rllib_sami.core.sampling import SamplingConfig, sample_updates
-from rllib_sami.core.task_store import EpisodePiece, TaskStore
-from rllib_sami.core.update import Optimizers, UpdateConfig, parameter_groups, update
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
 
 SPEED, NUM_STEPS = 0.5, 12
 CORNERS = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])

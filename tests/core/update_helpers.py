@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from core_helpers import as_tensors, make_agent, random_store
 
-from rllib_sami.core.sampling import SamplingConfig, sample_updates
-from rllib_sami.core.update import UpdateConfig, parameter_groups, update
+from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
+from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups, update
 
 SAMPLING = SamplingConfig(
     train_episodes=4,

@@ -9,9 +9,9 @@ import pytest
 from gymnasium.wrappers import PassiveEnvChecker, RecordEpisodeStatistics, TimeAwareObservation, TimeLimit
 
 from rllib_sami import envs
+from rllib_sami.algorithms.sami.presets import SaCCMConfig
 from rllib_sami.compat import env_creator
-from rllib_sami.evaluation.episodes import cap_of
-from rllib_sami.presets import SaCCMConfig
+from rllib_sami.env_runners.episodes import cap_of
 
 IDS = envs.list_environments()
 PENDULUM = "SaMI/Pendulum-v0"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rllib_sami.cli import main
 from rllib_sami.envs import ENVIRONMENTS
+from rllib_sami_cli import main
 
 RLLIB = Path(sysconfig.get_path("scripts"), "rllib")
 

@@ -9,9 +9,9 @@ import pytest
 
 from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.evaluation import Results, evaluate
-from rllib_sami.evaluation.checkpoints import find, load
 from rllib_sami.evaluation.play import _name, _settings, _stage, labels
-from rllib_sami.export import export_agent
+from rllib_sami.exports.agents import export_agent
+from rllib_sami.exports.checkpoints import find, load
 
 
 class Keeps(ENVIRONMENTS["SaMI/Pendulum-v0"]):

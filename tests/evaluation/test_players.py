@@ -13,17 +13,19 @@ import pandas as pd
 import pytest
 import torch
 
-from rllib_sami import SaCCMConfig, faults
-from rllib_sami.cli.evaluate import summarise
+from rllib_sami import SaCCMConfig
+from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
+from rllib_sami.core import faults
+from rllib_sami.core.faults import EnvironmentFaultError
+from rllib_sami.env_runners.episodes import ROWS, Job, Slot, cap_of, kept_steps, seed_of
+from rllib_sami.env_runners.player import Player
+from rllib_sami.env_runners.vector_env import TaskVectorEnv
 from rllib_sami.envs import ENVIRONMENTS
-from rllib_sami.evaluation import checkpoints, evaluate
-from rllib_sami.evaluation.checkpoints import Checkpoint
-from rllib_sami.evaluation.episodes import ROWS, Job, Slot, cap_of, kept_steps, seed_of
-from rllib_sami.evaluation.player import Player
+from rllib_sami.evaluation import evaluate
 from rllib_sami.evaluation.processes import run_all
-from rllib_sami.faults import EnvironmentFaultError
-from rllib_sami.rl_module import SaMITorchRLModule
-from rllib_sami.vector_env import TaskVectorEnv
+from rllib_sami.exports import checkpoints
+from rllib_sami.exports.checkpoints import Checkpoint
+from rllib_sami_cli.evaluate import summarise
 
 Pendulum = ENVIRONMENTS["SaMI/Pendulum-v0"]
 

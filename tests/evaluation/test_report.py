@@ -11,7 +11,6 @@ from click.testing import CliRunner
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
-from rllib_sami.cli import main
 from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.paper import paper_results
@@ -19,6 +18,7 @@ from rllib_sami.evaluation.reporting import GENERATOR
 from rllib_sami.evaluation.sections import scores, training
 from rllib_sami.evaluation.style import STYLES
 from rllib_sami.evaluation.task_words import factor_values
+from rllib_sami_cli import main
 
 from .synthetic import cheetah, panda
 

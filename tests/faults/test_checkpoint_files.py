@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from rllib_sami import array_files
-from rllib_sami.checkpoint_files import MANIFEST, as_local, check_files, is_complete, manifest_of, written_aside
+from rllib_sami.checkpoints import arrays as array_files
+from rllib_sami.checkpoints.files import MANIFEST, as_local, check_files, is_complete, manifest_of, written_aside
 
 FILES = {"state.bin": b"s" * 1000, "part/weights.bin": b"w" * 2000}
 

@@ -7,7 +7,7 @@ import pytest
 from adapters.tiny import differences, snapshot, tiny
 from ray.rllib.algorithms.algorithm import Algorithm
 
-from rllib_sami.checkpoint_files import MANIFEST, manifest_of
+from rllib_sami.checkpoints.files import MANIFEST, manifest_of
 
 from .test_checkpoint_files import file_size_limit
 

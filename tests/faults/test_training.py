@@ -10,9 +10,9 @@ import torch
 from adapters.tiny import tiny, weights_of
 
 from rllib_sami import compat
-from rllib_sami.core.sampling import SamplingConfig
-from rllib_sami.faults import Patience, warned_if_late
-from rllib_sami.replay_buffer import TaskEpisodeReplayBuffer
+from rllib_sami.algorithms.sami.sampling import SamplingConfig
+from rllib_sami.core.faults import Patience, warned_if_late
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 NOT_FINITE = [np.nan, np.inf]
 

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rllib_sami import faults
+from rllib_sami.core import faults
+from rllib_sami.core.faults import EnvironmentFaultError, Watch, trying
+from rllib_sami.env_runners.episodes import ROWS, Job
+from rllib_sami.env_runners.player import Player
 from rllib_sami.envs import ENVIRONMENTS
-from rllib_sami.evaluation.episodes import ROWS, Job
-from rllib_sami.evaluation.player import Player
-from rllib_sami.faults import EnvironmentFaultError, Watch, trying
 
 
 def watch(timeout_s=0.1, **more):

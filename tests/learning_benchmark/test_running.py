@@ -19,7 +19,7 @@ from .three_jobs import ROOT
 
 def saved_steps(checkpoint: Path) -> int:
     """Environment steps of a checkpoint that another process may be exchanging; 0 if none is there just now."""
-    from rllib_sami.checkpoint_files import manifest_of
+    from rllib_sami.checkpoints.files import manifest_of
 
     return (manifest_of(checkpoint) or {}).get("num_env_steps_sampled_lifetime", 0)
 
@@ -32,7 +32,7 @@ def test_changed_settings_are_an_error_that_names_them(benchmark, suite_file, tm
     from benchmarks.learning.files import DONE, write_json
     from benchmarks.learning.running import folder_of, left_to_do
     from benchmarks.learning.suite import load_jobs
-    from rllib_sami.cli.errors import UserError
+    from rllib_sami_cli.errors import UserError
 
     jobs = load_jobs(suite_file)
     assert [job.id for job in load_jobs(suite_file, ["Sa*"])] == ["SaCCM-Pendulum-seed3"]

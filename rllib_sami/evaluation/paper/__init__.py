@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..results import Results
+from rllib_sami.evaluation.results import Results
 
 _FOLDER = Path(__file__).parent
 _SEEDS = [f"seed{seed}" for seed in range(100, 105)]

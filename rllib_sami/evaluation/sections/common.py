@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..paper import SOURCE
-from ..results import Results
+from rllib_sami.evaluation.paper import SOURCE
+from rllib_sami.evaluation.results import Results
 
 
 def parts(results: Results) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ from functools import partial
 
 import pandas as pd
 
-from .. import contexts, figures, tables
-from ..layout import Plot, Section, Table
-from ..results import Results
-from ..task_words import factor_values
-from .common import counted, short, span
+from rllib_sami.evaluation import contexts, figures, tables
+from rllib_sami.evaluation.layout import Plot, Section, Table
+from rllib_sami.evaluation.results import Results
+from rllib_sami.evaluation.sections.common import counted, short, span
+from rllib_sami.evaluation.task_words import factor_values
 
 HOW_TO_GET = (
     "The results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "

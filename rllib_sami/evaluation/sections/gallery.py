@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .. import contexts
-from ..layout import NOTHING, Section, Video, text
-from ..results import Results
-from .common import parts, short
+from rllib_sami.evaluation import contexts
+from rllib_sami.evaluation.layout import NOTHING, Section, Video, text
+from rllib_sami.evaluation.results import Results
+from rllib_sami.evaluation.sections.common import parts, short
 
 Key = tuple[str, str, int, int]  # run, split, task and number of an episode
 

@@ -8,13 +8,13 @@ from functools import partial
 
 import pandas as pd
 
-from .. import heat_maps, tables
-from ..layout import Plot, Section
-from ..names import is_oracle, order
-from ..paper import paper_cells, paper_skill_rates
-from ..results import Results
-from ..task_words import factor_label, neutral, with_parts
-from .common import is_paper, short, span
+from rllib_sami.evaluation import heat_maps, tables
+from rllib_sami.evaluation.layout import Plot, Section
+from rllib_sami.evaluation.names import is_oracle, order
+from rllib_sami.evaluation.paper import paper_cells, paper_skill_rates
+from rllib_sami.evaluation.results import Results
+from rllib_sami.evaluation.sections.common import is_paper, short, span
+from rllib_sami.evaluation.task_words import factor_label, neutral, with_parts
 
 PANDA = "SaMI/PandaPush-v0"
 FRICTION, MASS = "task_table_friction", "task_cube_mass"

@@ -6,13 +6,21 @@ from functools import partial
 
 import pandas as pd
 
-from .. import baselines, figures, tables
-from ..layout import NOTHING, Plot, Section, Table, text, with_interval
-from ..names import order
-from ..paper import paper_results
-from ..results import TASK, Results
-from ..task_words import class_of, task_values
-from .common import counted, is_paper, measures, parts, span, unit_in_words, without_only_environment
+from rllib_sami.evaluation import baselines, figures, tables
+from rllib_sami.evaluation.layout import NOTHING, Plot, Section, Table, text, with_interval
+from rllib_sami.evaluation.names import order
+from rllib_sami.evaluation.paper import paper_results
+from rllib_sami.evaluation.results import TASK, Results
+from rllib_sami.evaluation.sections.common import (
+    counted,
+    is_paper,
+    measures,
+    parts,
+    span,
+    unit_in_words,
+    without_only_environment,
+)
+from rllib_sami.evaluation.task_words import class_of, task_values
 
 BOOTSTRAP = " with 95 % stratified bootstrap intervals over runs"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from .. import baselines, figures, tables
-from ..layout import Plot, Section, Table
-from ..mutual_information import gaussian_sweep
-from ..progress import PROGRESS_FILE, read_progress
-from ..results import Results
-from .common import counted, is_paper, parts, short, without_only_environment
+from rllib_sami.evaluation import baselines, figures, tables
+from rllib_sami.evaluation.layout import Plot, Section, Table
+from rllib_sami.evaluation.mutual_information import gaussian_sweep
+from rllib_sami.evaluation.progress import PROGRESS_FILE, read_progress
+from rllib_sami.evaluation.results import Results
+from rllib_sami.evaluation.sections.common import counted, is_paper, parts, short, without_only_environment
 
 MOST_ROWS = 12  # of a table that is not folded
 

@@ -1,0 +1,188 @@
+"""Checks of the environment: what it lacks is said before any worker starts."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+
+from rllib_sami import compat
+from rllib_sami.algorithms.base.split_episodes import grids_of
+from rllib_sami.algorithms.sami.rl_module import check_scaled_by_rllib
+from rllib_sami.core.action_scale import ActionScale
+from rllib_sami.core.env_values import TASK_ID, TASK_ID_HINT, TaskIds, UnusableValue, flat_observation, reset_of
+from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, closing, named
+from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.evaluation.stages import name_of
+
+if TYPE_CHECKING:
+    from rllib_sami.algorithms.base.algorithm import ContextConfig
+
+logger = logging.getLogger(__name__)
+
+
+def check_environment(config: "ContextConfig") -> None:
+    """Makes the environment once, resets it and checks that the algorithm can train, and be evaluated, on it.
+
+    Raises:
+        ValueError: Saying what is missing and how to add it.
+    """
+    _check_training(config)
+    if "evaluation_splits" in vars(config) and (config.evaluation_interval or config.evaluation_splits):
+        try:
+            grids_of(config)
+        except (ValueError, EnvironmentFaultError):  # they say what is wrong
+            raise
+        except ENVIRONMENT_ERRORS as error:
+            raise _failed(error, name_of(config.env), "evaluation") from error
+
+
+def _check_training(config: "ContextConfig") -> None:
+    name = name_of(config.env)
+    make = compat.env_creator(config, worker_index=0, slot=0)
+    with _watched(config, name, compat.MAKING):
+        env = make()
+    with closing(env, name):
+        _check_spaces(env, name, config)
+        if "replay_buffer_config" in vars(config):
+            _check_memory(env, config)
+        with _watched(config, name, "reset"):
+            obs, info = reset_of(env.reset(seed=0))
+            _check_observation(obs, env.observation_space)
+        algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
+        if not (config.reads_task_ids() or config.has_contrast):
+            return
+        if TASK_ID not in info:
+            if not config.has_contrast:
+                return
+            raise ValueError(
+                f"The environment {name!r} gives no 'task_id' in its reset infos, which {algorithm} needs to tell "
+                f"episodes of one task from those of another. {TASK_ID_HINT}"
+            )
+        with _watched(config, name, "reset"):
+            TaskIds(config.task_id_rule).of_reset(info)
+        num_tasks = env.get_wrapper_attr("num_tasks") if env.has_wrapper_attr("num_tasks") else None
+        if config.pairing == "task" and num_tasks == 1:
+            raise ValueError(
+                f"The environment {name!r} has one meta-task only, but {algorithm} contrasts several. Use another "
+                "split or SaTESAC."
+            )
+        reward_tells = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
+        if reward_tells and not config.encoder_reward:
+            logger.warning(
+                "Only the reward tells the tasks of %r apart, but the context encoder does not read it. %s.",
+                name,
+                "Set `encoder_reward` to True" if "encoder_reward" in vars(config) else "Put it into the observation",
+            )
+
+
+@contextlib.contextmanager
+def _watched(config: "ContextConfig", name: Any, where: str) -> Iterator[None]:
+    """Watches the environment; what it raises becomes a ValueError that names it and says what helps."""
+    try:
+        with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
+            yield
+    except ENVIRONMENT_ERRORS as error:
+        if isinstance(error, EnvironmentFaultError):
+            raise
+        raise _failed(error, name, where) from error
+
+
+def _failed(error: BaseException, name: Any, where: str) -> ValueError:
+    return ValueError(f"{named(error, name, where)}{_remedy(error, where)}")
+
+
+def _remedy(error: BaseException, where: str) -> str:
+    """Returns what to do about an error of the environment, where that is known."""
+    text = str(error)
+    is_made = where == compat.MAKING
+    if is_made and isinstance(error, KeyError):
+        return f". If it reads that from its `env_config`, give it one: env_config={{{text}: ...}}."
+    if not is_made and isinstance(error, TypeError) and re.search(r"\breset\(\) (got an unex|takes|missing)", text):
+        return ". Write `reset(self, *, seed=None, options=None)`, which returns observation and info."
+    # Gymnasium's ids get the `env_config` as keyword arguments, and its message has them.
+    is_call = re.search(r"\(\) (takes (no|\d+ positional)|missing \d+ required)", text) and "with kwargs" not in text
+    if is_made and isinstance(error, TypeError) and is_call:
+        return ". RLlib makes it with one argument, the `env_config`: write `__init__(self, env_config=None)`."
+    return ""
+
+
+def _check_observation(obs: Any, space: gym.Space) -> None:
+    with np.errstate(over="ignore"):  # told below
+        flat = flat_observation(obs, space, (gym.spaces.flatdim(space),))
+    if not (finite := np.isfinite(flat)).all():
+        first = int(np.argmin(finite))
+        raise UnusableValue(
+            f"an observation whose number {first} of {flat.size} is {flat[first]} in float32, but must be finite."
+        )
+
+
+def _check_memory(env: gym.Env, config: "ContextConfig") -> None:
+    """Its memory is taken only as it fills: else a run that was to take days would be killed in the middle."""
+    options: dict[str, Any] = config.replay_buffer_config
+    capacity = options["capacity"]
+    obs_dim, action_dim = gym.spaces.flatdim(env.observation_space), gym.spaces.flatdim(env.action_space)
+    needed, available = 4 * capacity * (obs_dim + action_dim + 1), compat.available_memory()
+    if needed > available:
+        raise ValueError(
+            f"`replay_buffer_config['capacity']` is {capacity:,} steps of {obs_dim} + {action_dim} + 1 numbers "
+            f"(observation, action, reward), which takes {needed / 2**30:,.1f} GiB of memory, but "
+            f"{available / 2**30:,.1f} GiB are available. Set it to {int(0.8 * capacity * available / needed):,} or "
+            "less."
+        )
+
+
+def _check_spaces(env: gym.Env, name: Any, config: "ContextConfig") -> None:
+    if not isinstance(env, gym.Env):
+        raise ValueError(f"The environment {name!r} is a {type(env).__name__}, but must be a gymnasium.Env.")
+    for key in ("observation_space", "action_space"):
+        if not isinstance(space := getattr(env, key, None), gym.Space):
+            raise ValueError(
+                f"The environment {name!r} has {'no' if space is None else repr(space) + ' as'} `{key}`, but must have "
+                f"one: set `self.{key}` in its `__init__`, such as to gymnasium.spaces.Box(-1.0, 1.0, (3,))."
+            )
+    action_space = env.action_space
+    if not isinstance(action_space, gym.spaces.Box):
+        raise ValueError(
+            f"The environment {name!r} has the action space {action_space}, but only continuous actions "
+            "(gymnasium.spaces.Box) are supported. Discrete actions need another algorithm, such as RLlib's DQN."
+        )
+    if not action_space.is_bounded():  # integers have no infinity: gymnasium remembers
+        raise ValueError(
+            f"The environment {name!r} has the action space {action_space}, but actions must be bounded. Give "
+            f"it finite bounds, such as gymnasium.spaces.Box(-1.0, 1.0, {action_space.shape}), in its `__init__` or by "
+            "gymnasium.wrappers.TransformAction(env, func, action_space)."
+        )
+    if config.flat_actions and len(action_space.shape) != 1:
+        raise ValueError(
+            f"The environment {name!r} has actions of shape {action_space.shape}, but RLlib's PPO takes flat ones. "
+            "Wrap it in gymnasium.wrappers.TransformAction, which reshapes them."
+        )
+    try:
+        ActionScale(action_space.low, action_space.high)
+        if not (isinstance(config.env_runner_cls, type) and issubclass(config.env_runner_cls, SaMIEnvRunner)):
+            check_scaled_by_rllib(action_space)
+    except ValueError as error:
+        raise ValueError(f"The environment {name!r} has the action space {action_space}, but {error}") from error
+    _check_observation_space(env.observation_space, name)
+
+
+def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None:
+    if isinstance(space, gym.spaces.Dict):
+        if not space.spaces:  # Gymnasium cannot flatten it
+            raise ValueError(f"The environment {name!r} has the empty observation space{key} {space}. Leave it out.")
+        for sub_key, sub_space in space.items():
+            _check_observation_space(sub_space, name, f"{key}[{sub_key!r}]")
+    elif not isinstance(space, gym.spaces.Box):
+        raise ValueError(
+            f"The environment {name!r} has the observation space{key} {space}, but only Box, or Dict of Box, is "
+            "supported. Encode other observations as numbers (gymnasium.wrappers.FlattenObservation may do)."
+        )
+    elif len(space.shape) > 1:
+        raise ValueError(
+            f"The environment {name!r} has observations{key} of shape {space.shape}, but only flat ones are supported: "
+            "images need an encoder of their own. Use gymnasium.wrappers.FlattenObservation if it is no image."
+        )

@@ -1,0 +1,130 @@
+"""A context encoder for RLModules of one's own, on RLlib's own env runners, connectors and learners."""
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis.inference_only_api import InferenceOnlyAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from ray.rllib.utils.annotations import override
+
+from rllib_sami.algorithms.sami.contrast import ContrastConfig, SkillContrast
+from rllib_sami.algorithms.sami.rl_module import (
+    ENCODER_STATE,
+    PREVIOUS_ACTION,
+    ActingBatch,
+    check_column,
+    check_flat_boxes,
+    check_scaled_by_rllib,
+    read_column,
+)
+from rllib_sami.core.context_encoder import ContextEncoder
+
+ENCODER_SETTINGS = ("context_dim", "encoder_hidden_dim", "encoder_type", "normalize_context")
+
+
+class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
+    """An ``RLModule`` with a context encoder (``encoder``) and its contrast (``contrast``).
+
+    A subclass makes its networks in :meth:`setup`, after ``super().setup()``, and says in :meth:`action_dist_inputs`
+    what the policy is. The encoder reads observation and previous action; its state and the previous action travel in
+    RLlib's recurrent state, so RLlib's own env runners, connectors and learners do the rest.
+
+    ``model_config`` may set ``context_dim`` (6), ``encoder_hidden_dim`` (128), ``encoder_type`` (``"lstm"``),
+    ``normalize_context`` (True), the fields of :class:`rllib_sami.algorithms.sami.contrast.ContrastConfig`, and RLlib's
+    ``max_seq_len`` (20), the length of the sequences that episodes are cut to for learning.
+
+    Attributes:
+        obs_dim: Observation width ``O``.
+        action_dim: Action width ``A``.
+        context_dim: Context width ``D``.
+    """
+
+    @override(TorchRLModule)
+    def setup(self):
+        check_flat_boxes(self)
+        check_scaled_by_rllib(self.action_space)
+        given = self.model_config
+        self.obs_dim = int(np.prod(self.observation_space.shape))
+        self.action_dim = int(np.prod(self.action_space.shape))
+        self.context_dim = given.get("context_dim", 6)
+        self.encoder = ContextEncoder(
+            self.obs_dim + self.action_dim,
+            given.get("encoder_hidden_dim", 128),
+            self.context_dim,
+            given.get("encoder_type", "lstm"),
+            given.get("normalize_context", True),
+        )
+        given.setdefault("max_seq_len", 20)
+        if not self.inference_only:
+            constants = {key: given[key] for key in ContrastConfig.__dataclass_fields__ if key in given}
+            self.contrast = SkillContrast(self.encoder, ContrastConfig(**constants))
+
+    def action_dist_inputs(self, obs: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Parameters of the action distribution: means and log standard deviations.
+
+        Args:
+            obs: ``[..., O]``.
+            context: ``[..., D]``.
+
+        Returns:
+            ``[..., 2 A]``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to say in `action_dist_inputs` what its policy is.")
+
+    def contexts(self, batch: dict[str, Any]) -> torch.Tensor:
+        """Contexts ``[B, T, D]`` of a learner's batch: ``obs`` and ``actions`` ``[B, T, ...]`` and ``state_in``."""
+        obs = read_column(self, batch, Columns.OBS).flatten(2)
+        actions = read_column(self, batch, Columns.ACTIONS).reshape(*obs.shape[:2], -1)
+        check_column(self, batch, Columns.STATE_IN)
+        state, first_action = (
+            read_column(self, batch[Columns.STATE_IN], key) for key in (ENCODER_STATE, PREVIOUS_ACTION)
+        )
+        previous_actions = torch.cat([first_action[:, None], actions[:, :-1]], dim=1)
+        return self.encoder(torch.cat([obs, previous_actions], dim=-1), state)
+
+    def no_sync(self) -> contextlib.AbstractContextManager:
+        """What RLlib, with several learners, asks of a module in torch's DDP; ``ContrastLearner`` averages without."""
+        return contextlib.nullcontext()
+
+    @override(InferenceOnlyAPI)
+    def get_non_inference_attributes(self) -> list[str]:
+        return ["contrast"]
+
+    @override(TorchRLModule)
+    def get_initial_state(self) -> dict[str, np.ndarray]:
+        return {
+            ENCODER_STATE: np.zeros(self.encoder.state_dim, np.float32),
+            PREVIOUS_ACTION: np.zeros(self.action_dim, np.float32),
+        }
+
+    @override(TorchRLModule)
+    def _forward_inference(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
+        return self._act(batch, explore=False)
+
+    @override(TorchRLModule)
+    def _forward_exploration(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
+        return self._act(batch, explore=True)
+
+    @override(TorchRLModule)
+    def _forward_train(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
+        obs = read_column(self, batch, Columns.OBS).flatten(2)
+        return {Columns.ACTION_DIST_INPUTS: self.action_dist_inputs(obs, self.contexts(batch))}
+
+    def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
+        """One step. The action is drawn here, not by RLlib's connector, since the encoder reads it next."""
+        read = ActingBatch.read(self, batch)
+        obs, state = read.obs, read.state
+        context, next_state = self.encoder.step(torch.cat([obs, state[PREVIOUS_ACTION]], dim=-1), state[ENCODER_STATE])
+        logits = self.action_dist_inputs(obs, context)
+        kind = self.get_exploration_action_dist_cls() if explore else self.get_inference_action_dist_cls()
+        distribution = kind.from_logits(logits)
+        action = distribution.sample() if explore else distribution.to_deterministic().sample()
+        outputs = {
+            Columns.ACTIONS: action.reshape(-1, *self.action_space.shape),
+            Columns.ACTION_DIST_INPUTS: logits,
+            Columns.ACTION_LOGP: distribution.logp(action),
+        }
+        return read.as_sent(outputs) | {Columns.STATE_OUT: {ENCODER_STATE: next_state, PREVIOUS_ACTION: action}}

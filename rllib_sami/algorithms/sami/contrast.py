@@ -1,0 +1,167 @@
+"""The contrast that makes an agent's context encoder skill-aware: its loss, its key encoder, its settings.
+
+An agent of any kind needs four lines::
+
+    contrast = SkillContrast(encoder, ContrastConfig())              # once, beside its context encoder
+    batch = sample_contrast(store, ContrastSampling(pairing="skill_task"), num_updates=1, rng=rng)
+    loss, metrics = contrast(encoder, {name: torch.as_tensor(value[0]) for name, value in batch.items()})
+    contrast.follow(encoder)                                         # after each step of the optimiser
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rllib_sami.core import losses
+from rllib_sami.core.context_encoder import ContextEncoder
+
+OBJECTIVES = ("sance", "binary_nce")
+# What a contrast is made of; see `sampling.sample_contrast`.
+CONTRAST_ARRAYS = ("contrast_rows", "query_index", "positive_index", "negative_index", "return_gap")
+BOUNDS_OF_BOTH = ("skill_bound", "task_bound")  # where skills and tasks are contrasted
+CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy", *BOUNDS_OF_BOTH)
+
+
+@dataclass(frozen=True)
+class ContrastConfig:
+    """Constants of the contrastive loss.
+
+    Attributes:
+        contrast_coeff: Weight of the loss. 0.01 to 1.
+        skill_weight: Weight of the skills' bound where there is the tasks' bound too, which has 1. 0.05 to 1.
+        return_gap_weight: Multiply the weight by the gap in mean reward between high- and low-return episodes and clip
+            it to [0, 1], as the authors' code does.
+        objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
+        temperature: Of the scores. 0.05 to 1.
+        similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
+        key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
+    """
+
+    contrast_coeff: float = 0.1
+    skill_weight: float = 1.0
+    return_gap_weight: bool = False
+    objective: str = "sance"
+    temperature: float = 0.1
+    similarity: str = "cosine"
+    key_encoder_tau: float = 0.05
+
+
+def contrast_terms(
+    query: Tensor, positive_keys: Tensor, negative_keys: Tensor, config: ContrastConfig, similarity_map: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Contrastive loss ``-I`` of contexts.
+
+    Args:
+        query: ``[G, n, D]``.
+        positive_keys: ``[G, S, n, D]``, ``S`` sets with a bound each: of skills, of tasks, or of both in this order.
+        negative_keys: ``[G, S, K-1, D]``.
+        config: Constants.
+        similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
+
+    Returns:
+        The loss, and scalar tensors by metric name, without gradient.
+    """
+    parts = [
+        losses.similarity_scores(query, positive, negative, config.similarity, similarity_map)
+        for positive, negative in zip(positive_keys.unbind(dim=1), negative_keys.unbind(dim=1), strict=True)
+    ]  # [G, n] and [G, n, K-1] of each set
+    # Skills come before tasks.
+    weights = [config.skill_weight, 1.0] if len(parts) == 2 else [1.0]
+    bounds = [losses.sance_bound_from_scores(*scores, config.temperature) for scores in parts]
+    objectives = bounds
+    if config.objective == "binary_nce":
+        objectives = [losses.binary_nce_from_scores(*scores, config.temperature) for scores in parts]
+    loss = -_weighted_mean(objectives, weights)
+    accuracies = [(one > others.max(dim=-1).values).float().mean() for one, others in parts]
+    metrics = {
+        "contrast_loss": loss.detach(),
+        "sance_bound": _weighted_mean(bounds, weights).detach(),
+        "log_k": loss.new_full((), math.log(negative_keys.shape[2] + 1)),
+        "contrast_accuracy": _weighted_mean(accuracies, weights),
+    }
+    if len(parts) == 2:
+        metrics |= {"skill_bound": bounds[0].detach(), "task_bound": bounds[1].detach()}
+    return loss, metrics
+
+
+def _weighted_mean(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    total = sum(weight * value for weight, value in zip(weights, values, strict=True))
+    return cast(Tensor, total) / sum(weights)
+
+
+def contrast_loss(
+    encoder: ContextEncoder,
+    key_encoder: ContextEncoder,
+    batch: dict[str, Tensor],
+    config: ContrastConfig,
+    similarity_map: Tensor,
+    terms: Callable = contrast_terms,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted contrastive loss, ``-contrast_coeff * I``, of one update.
+
+    Args:
+        encoder: The context encoder, which gives the queries and gets the gradient.
+        key_encoder: Its moving average, which gives the keys.
+        batch: One update of ``sampling.sample_contrast`` (without the leading ``U``), as tensors.
+        config: Constants.
+        similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
+        terms: :func:`contrast_terms`, or what ``torch.compile`` made of it.
+
+    Returns:
+        The loss, and scalar tensors by metric name, without gradient.
+    """
+    rows = batch["contrast_rows"][..., : encoder.input_dim]
+    queries = encoder(rows).flatten(0, 1)  # [E R, D]
+    with torch.no_grad():
+        keys = key_encoder(rows).flatten(0, 1)
+    loss, metrics = terms(
+        queries[batch["query_index"]],
+        keys[batch["positive_index"]],
+        keys[batch["negative_index"]],
+        config,
+        similarity_map,
+    )
+    weight: float | Tensor = config.contrast_coeff
+    if config.return_gap_weight:
+        weight = (config.contrast_coeff * batch["return_gap"]).clamp(0.0, 1.0)
+    return weight * loss, metrics
+
+
+class SkillContrast(nn.Module):
+    """Key encoder, similarity and loss for one context encoder.
+
+    Args:
+        encoder: The context encoder; the key encoder begins as its copy. It is not kept, so that it stays a part of
+            one module only.
+        config: Constants.
+    """
+
+    def __init__(self, encoder: ContextEncoder, config: ContrastConfig | None = None):
+        super().__init__()
+        self.config = config or ContrastConfig()
+        self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        # W of the bilinear similarity q'Wk; it starts as the dot product.
+        self.similarity_map = nn.Parameter(
+            torch.eye(encoder.head.out_features), requires_grad=self.config.similarity == "bilinear"
+        )
+
+    def forward(self, encoder: ContextEncoder, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss and its metrics; see :func:`contrast_loss`."""
+        return contrast_loss(encoder, self.key_encoder, batch, self.config, self.similarity_map)
+
+    @torch.no_grad()
+    def follow(self, encoder: ContextEncoder) -> None:
+        """Moves the key encoder towards the encoder; after each of its steps."""
+        average_towards(self.key_encoder, encoder, self.config.key_encoder_tau)
+
+
+def average_towards(average: nn.Module, source: nn.Module, rate: float) -> None:
+    """``average <- (1 - rate) average + rate source``, for all parameters in one call; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
+    for mine, theirs in zip(average.buffers(), source.buffers(), strict=True):
+        mine.copy_(theirs)

@@ -1,0 +1,1 @@
+"""SaPPO: RLlib's PPO with a context encoder and the contrastive loss."""

@@ -1,0 +1,49 @@
+"""Checks of a checkpoint before anything of it is loaded; RLlib would take over whatever happens to fit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rllib_sami import compat
+from rllib_sami.core.networks import NetworkConfig
+
+if TYPE_CHECKING:
+    from rllib_sami.algorithms.sami.algorithm import SaMI
+
+
+def check_checkpoint(algorithm: "SaMI", path: Path) -> None:
+    """Checks that a checkpoint is of the same algorithm, spaces and networks; RLlib would load what happens to fit.
+
+    Raises:
+        ValueError: Saying what differs and what to do.
+    """
+    name = type(algorithm).__name__
+    saved = compat.checkpoint_constructor(path)
+    if saved is None:
+        return  # RLlib says that there is none
+    theirs = saved["class"].__name__
+    if theirs != name:  # by name, as Tune wraps each algorithm in a class of the same name
+        raise ValueError(
+            f"{path} is a checkpoint of {theirs}, but is to be restored into {name}. Restore it with "
+            f"`{theirs}.from_checkpoint(path)`, or give a checkpoint of {name}."
+        )
+    saved = compat.checkpoint_constructor(path, compat.MODULE_IN_CHECKPOINT)
+    module = algorithm.env_runner.module if algorithm.env_runner else None
+    if saved is None or module is None:
+        return
+    saved = saved["ctor_args_and_kwargs"][1]
+    then = {key: saved[key].shape for key in ("observation_space", "action_space")}
+    now = {key: getattr(module, key).shape for key in then}
+    fields = NetworkConfig.__dataclass_fields__
+    networks = [key for key in fields if key in module.model_config and key != "initial_alpha"]
+    then |= {key: saved["model_config"].get(key, fields[key].default) for key in networks}
+    now |= {key: module.model_config[key] for key in networks}
+    for key, value in now.items():
+        if _as_list(then[key]) != _as_list(value):
+            raise ValueError(
+                f"{path} was made with `{key}` {then[key]}, but this {name} has {value}. Restore it with "
+                f"`{name}.from_checkpoint(path)`, which takes over its configuration, or set the same here."
+            )
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""Settings: their names and values, and what becomes of RLlib's own."""

@@ -1,0 +1,1 @@
+"""Sampling: vectorised environments, the loop around them, and the player of whole episodes."""

@@ -1,0 +1,390 @@
+"""The sampling loop: arrays from the environments to the replay buffer."""
+
+import functools
+import json
+import math
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from ray.rllib.core import COMPONENT_RL_MODULE
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.utils.annotations import override
+
+from rllib_sami import compat
+from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
+from rllib_sami.core.acting import make_policy
+from rllib_sami.core.env_values import TASK_ID, success_of
+from rllib_sami.core.faults import Watch, call_named
+from rllib_sami.core.threads import set_num_threads
+from rllib_sami.env_runners.episode_callbacks import EpisodeCallbacks
+from rllib_sami.env_runners.episodes import cap_of
+from rllib_sami.env_runners.player import TIMEOUT as EVALUATION_TIMEOUT
+from rllib_sami.env_runners.player import Player
+from rllib_sami.env_runners.recent_episodes import (
+    FINISHED_EPISODES,
+    RETURN_BY_TASK,
+    SUCCESS_RATE,
+    EpisodeStats,
+    NamedTasks,
+)
+from rllib_sami.env_runners.vector_env import TaskVectorEnv, VectorStep
+from rllib_sami.evaluation.stages import name_of
+from rllib_sami.replay_buffers.task_episode_replay_buffer import SLOT
+
+RANDOM_STATE = "random_state"
+
+
+class SaMIEnvRunner(SingleAgentEnvRunner):
+    """Steps many environments with one forward pass each and keeps recurrent state, action and reward as arrays.
+
+    Environment slot ``j`` of runner ``i`` begins with meta-task ``i * slots + j`` (modulo the number of tasks) and
+    goes on to the next one when an episode is over, so all are visited equally; an episode that a reset of the runner
+    cuts short is not counted. Every slot has its own random stream.
+
+    Whole episodes (``num_episodes``, as in evaluation) are shared out among the slots beforehand: taking those that
+    end first would favour short ones.
+
+    The infos of an episode hold its task, the last one all that the environment said at its end. Where that has
+    ``is_success``, ``success_rate`` is reported along with the returns.
+
+    It differs from RLlib's own runner in that connectors are not called;
+    ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` brings them back, at a fraction of the speed.
+    """
+
+    env: TaskVectorEnv
+
+    def __init__(self, **kwargs):
+        self.players: dict[str, Player] = {}  # environments of evaluations, by split
+        # Made first: the base class makes the environments.
+        self._entropy: int | None = None
+        self._num_resets = 0
+        self._episodes_over = np.zeros(0, np.int64)  # of each slot: finished or lost
+        super().__init__(**kwargs)
+        set_num_threads(self.config.num_torch_threads)
+        if not isinstance(self.module, SaMITorchRLModule):
+            raise ValueError(
+                f"SaMIEnvRunner acts with a SaMITorchRLModule or a subclass, but the config's `rl_module` makes a "
+                f"{type(self.module).__name__}. Use `env_runners(env_runner_cls=SingleAgentEnvRunner)` with others."
+            )
+        if self._entropy is None:
+            seed = self.config.seed
+            self._entropy = secrets.randbits(128) if seed is None else int(seed)
+        self._rng = np.random.default_rng()  # of actions; seeded at the first reset
+        self._policy = make_policy(self.module.acting)
+        self._finished_episodes: list[EpisodeStats] = []  # since metrics were last asked for
+        self._named_tasks = NamedTasks()  # in evaluation
+        self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
+        self._watch: Watch | None = None  # of evaluations, and where whole episodes are sampled
+        self._listeners = EpisodeCallbacks(self) if compat.listens_to_episodes(self.config) else None
+
+    # --- Environments -----------------------------------------------------------------------------------------------
+
+    @override(SingleAgentEnvRunner)
+    def make_env(self) -> None:
+        if self.env is not None:
+            self.env.close()
+        env_fns = [compat.env_creator(self.config, self.worker_index, slot) for slot in range(self._num_slots)]
+        self.env = TaskVectorEnv(
+            env_fns, self.config.restart_failed_sub_environments, self.config.task_id_rule, self.worker_index or 0
+        )
+        self.num_envs = self.env.num_envs
+        self._needs_initial_reset = True
+        self._episodes_over = np.zeros(self.num_envs, np.int64)
+        compat.call_on_environment_created(self)
+
+    @override(SingleAgentEnvRunner)
+    def stop(self) -> None:
+        for player in self.players.values():
+            player.close()
+        super().stop()
+
+    @property
+    def _num_slots(self) -> int:
+        return self.config.num_envs_per_env_runner
+
+    @property
+    def _runner_index(self) -> int:
+        """0 for the local runner or the first remote one."""
+        return max(0, (self.worker_index or 0) - 1)
+
+    @property
+    def _identity(self) -> tuple[bool, int]:
+        """Tells this runner's random streams from those of others."""
+        return bool(self.config.in_evaluation), int(self.worker_index or 0)
+
+    def _seed_of(self, purpose: str, slot: int = 0) -> int:
+        """An independent seed for each (seed, evaluation?, runner, purpose, slot, time, round of resets)."""
+        purposes = {"actions": 0, "env": 1}
+        # RLlib tells a restarted runner, after a restore or a fault, how far training is: so it does not
+        # begin with the random numbers of the first one again.
+        time = (self.num_env_steps_sampled_lifetime, self._num_resets)
+        key = (int(self.config.in_evaluation), self._runner_index, purposes[purpose], slot, *time)
+        return int(np.random.SeedSequence(self._entropy, spawn_key=key).generate_state(1)[0])
+
+    def _reset(self) -> None:
+        slots = range(self.num_envs)
+        next_task_ids = self._runner_index * self.num_envs + np.arange(self.num_envs) + self._episodes_over
+        seeds = [self._seed_of("env", slot) for slot in slots]
+        create_all = self._listeners.create_all if self._listeners else None
+        obs = self._on_env(self.env.reset_all, seeds, next_task_ids, hook=create_all)
+        if self._num_resets == 0:
+            self._rng = np.random.default_rng(self._seed_of("actions"))
+        self._num_resets += 1
+        self._needs_initial_reset = False
+        acting = self.module.acting
+        self._obs = obs
+        self._state = np.zeros((self.num_envs, acting.encoder.state_dim), np.float32)
+        self._previous_action = np.zeros((self.num_envs, acting.action_dim), np.float32)
+        self._previous_reward = np.zeros((self.num_envs, 1), np.float32)
+        self._task_ids = self.env.task_ids
+        self._episode_ids = [self._new_episode_id(slot) for slot in slots]
+        self._steps_so_far = np.zeros(self.num_envs, np.int64)
+        self._return_so_far = np.zeros(self.num_envs)
+        if self._listeners:
+            self._listeners.start(np.ones(self.num_envs, bool), obs)
+
+    def _new_episode_id(self, slot: int) -> str:
+        return self._listeners.id_of(slot) if self._listeners else compat.new_episode_id()
+
+    # --- Sampling ---------------------------------------------------------------------------------------------------
+
+    @override(SingleAgentEnvRunner)
+    def _sample(self, *, num_episodes: int | None = None, **how: Any) -> list[SingleAgentEpisode]:
+        if num_episodes is None and not self.config.in_evaluation:
+            return self._sample_unwatched(**how)
+        setting = EVALUATION_TIMEOUT if self.config.in_evaluation else "sample_timeout_s"
+        self._watch = Watch(name_of(self.config.env), getattr(self.config, setting), setting)
+        self._watch.allow(cap_of(self.env.envs[0]))
+        try:
+            with self._watch:
+                return self._sample_unwatched(num_episodes=num_episodes, **how)
+        finally:
+            self._watch = None
+
+    def _on_env(self, call: Callable[..., Any], *args: Any, hook: Callable[..., None] | None) -> Any:
+        """Calls ``call(*args, hook)`` of the environments; in evaluation their errors name them."""
+        if not self.config.in_evaluation:
+            return call(*args, hook)
+        return call_named(name_of(self.config.env), "evaluation", call, *args, hook=hook)
+
+    def _sample_unwatched(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[SingleAgentEpisode]:
+        if force_reset or num_episodes is not None or self._needs_initial_reset:
+            self._reset()
+        self._needs_initial_reset = True  # should an environment fail now, all start over
+        for_env = self.module.scale_actions.of_array
+        self._policy.refresh()
+        pieces = _Pieces(self, num_steps=math.ceil(num_timesteps / self.num_envs) if num_timesteps else 256)
+        self._quota = None
+        if num_episodes is not None:
+            self._quota = num_episodes // self.num_envs + (np.arange(self.num_envs) < num_episodes % self.num_envs)
+        num_steps = finished = 0
+        while num_steps < (num_timesteps or 0) if self._quota is None else self._quota.any():
+            action = self._act(explore, random_actions)
+            listeners = functools.partial(self._listeners.step, action, self._quota) if self._listeners else None
+            step = self._on_env(self.env.step_arrays, for_env(action), hook=listeners)
+            pieces.append(action, step)
+            num_steps += self.num_envs
+            if self._watch is not None:
+                wanted = self._steps_so_far if self._quota is None else self._steps_so_far[self._quota > 0]
+                self._watch.step(int(wanted.max(initial=0)))
+            if step.done.any() or step.restarted.any():
+                finished += self._end_episodes(step, pieces)
+                if self._listeners:
+                    self._listeners.start(step.done | step.restarted, step.obs, self._quota)
+            self._remember(action, step)
+        if num_episodes is None:
+            pieces.close_all()
+            if self._listeners:
+                self._listeners.cut()
+            self._needs_initial_reset = False  # after whole episodes the next call starts over: the rest is left out
+        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
+        self._increase_sampled_metrics(num_steps, finished)
+        return pieces.episodes
+
+    def _act(self, explore: bool, random_actions: bool) -> np.ndarray:
+        """Normalised actions ``[n, A]``; the encoder reads every step, random actions or not."""
+        shape = self._previous_action.shape
+        noise: np.ndarray | None = None
+        if explore and not random_actions:
+            noise = np.asarray(self._rng.standard_normal(shape, dtype=np.float32))
+        action, _, self._state = self._policy.act(
+            self._obs, self._previous_action, self._previous_reward, self._state, noise
+        )
+        if random_actions:
+            action = np.float32(2.0) * np.asarray(self._rng.random(shape, dtype=np.float32)) - np.float32(1.0)
+        return action
+
+    def _remember(self, action: np.ndarray, step: VectorStep) -> None:
+        """Carries over to the next step what the encoder needs; zeros where a new episode begins."""
+        self._obs, self._task_ids = step.obs, step.task_ids
+        self._previous_action, self._previous_reward = action, step.rewards[:, None]
+        begins = step.done | step.restarted
+        if begins.any():
+            # The action's memory is part of the fragment; the state is nobody else's.
+            self._state[begins] = 0.0
+            self._previous_action, self._previous_reward = action.copy(), self._previous_reward.copy()
+            self._previous_action[begins] = self._previous_reward[begins] = 0.0
+
+    def _end_episodes(self, step: VectorStep, pieces: "_Pieces") -> int:
+        """Closes the pieces of finished and lost episodes; returns how many finished."""
+        finished = 0
+        for slot in np.flatnonzero(step.done | step.restarted).tolist():
+            if step.restarted[slot] or (self._quota is not None and self._quota[slot] == 0):
+                pieces.drop(slot)
+            else:
+                finished += 1
+                info = step.final_infos[slot]
+                pieces.close(slot, terminated=bool(step.terminated[slot]), final_info=info)
+                told = success_of(info)
+                success = math.nan if told is None else float(told)
+                length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
+                self._finished_episodes.append((int(self._task_ids[slot]), total, length, success))
+                if self._quota is not None:
+                    self._quota[slot] -= 1
+                if self._watch is not None:
+                    self._watch.episode()
+            self._episode_ids[slot] = self._new_episode_id(slot)
+            self._steps_so_far[slot] = self._return_so_far[slot] = 0
+            self._episodes_over[slot] += 1
+        return finished
+
+    # --- Metrics and state ------------------------------------------------------------------------------------------
+
+    @override(SingleAgentEnvRunner)
+    def get_metrics(self) -> dict[str, Any]:
+        episodes, self._finished_episodes = self._finished_episodes, []
+        _, returns, lengths, _ = zip(*episodes, strict=True) if episodes else ((),) * 4
+        compat.log_episodes(self.metrics, returns, lengths)
+        for stats in episodes:
+            task_id, total, _, success = stats
+            self.metrics.log_value(SUCCESS_RATE, success, reduce="mean")
+            if not self.config.in_evaluation:
+                # The algorithm reports over the last ones of all env runners.
+                self.metrics.log_value(FINISHED_EPISODES, stats, reduce="item_series")
+            elif self._named_tasks.add(task_id):
+                self.metrics.log_value((RETURN_BY_TASK, str(task_id)), total, reduce="mean")
+        return self.metrics.reduce()
+
+    @override(SingleAgentEnvRunner)
+    def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
+        return compat.runner_spaces(self.env) if self.env is not None else self.spaces
+
+    @override(SingleAgentEnvRunner)
+    def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(RANDOM_STATE, components, not_components):
+            state[RANDOM_STATE] = {
+                "runner": self._identity,
+                "entropy": str(self._entropy),  # as text: of more bits than msgpack has for an integer
+                "num_resets": self._num_resets,
+                "episodes_over": self._episodes_over.copy(),
+                "actions": json.dumps(self._rng.bit_generator.state),
+            }
+        return state
+
+    @override(SingleAgentEnvRunner)
+    def set_state(self, state: dict[str, Any]) -> None:
+        if COMPONENT_RL_MODULE in state:
+            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
+        super().set_state(state)
+        # RLlib sends the local runner's state to remote ones that come back: these keep streams of their own.
+        random_state = state.get(RANDOM_STATE)
+        if random_state is not None and tuple(random_state["runner"]) == self._identity:  # msgpack has lists only
+            self._entropy = int(random_state["entropy"])
+            self._num_resets = random_state["num_resets"]
+            if len(random_state["episodes_over"]) == self.num_envs:
+                self._episodes_over = random_state["episodes_over"].copy()
+            actions = random_state["actions"]
+            self._rng.bit_generator.state = json.loads(actions) if isinstance(actions, str) else actions
+            # Running episodes are not saved: they start over, on random streams of their own.
+            self._needs_initial_reset = True
+
+
+class _Pieces:
+    """Collects one fragment's steps and cuts them into episodes."""
+
+    def __init__(self, runner: SaMIEnvRunner, num_steps: int):
+        self._runner = runner
+        num_envs = runner.num_envs
+        # One slot's steps are neighbours, so that a piece is a view.
+        self._obs = np.empty((num_envs, num_steps + 1, runner._obs.shape[1]), np.float32)
+        self._actions = np.empty((num_envs, num_steps, runner._previous_action.shape[1]), np.float32)
+        self._rewards = np.empty((num_envs, num_steps), np.float32)
+        self._obs[:, 0] = self._final_obs = runner._obs
+        self._length = 0
+        self._first = np.zeros(num_envs, np.int64)  # where each slot's piece begins within the fragment
+        self.episodes: list[SingleAgentEpisode] = []
+
+    def append(self, actions: np.ndarray, step: VectorStep) -> None:
+        """Adds one step of all slots."""
+        if self._length == self._rewards.shape[1]:
+            self._double()
+        self._actions[:, self._length] = actions
+        self._rewards[:, self._length] = step.rewards
+        self._length += 1
+        self._obs[:, self._length] = step.obs
+        self._final_obs = step.final_obs
+        self._runner._steps_so_far += 1
+        self._runner._return_so_far += step.rewards
+
+    def _double(self) -> None:
+        """Makes room; pieces that are closed keep the arrays they are views of."""
+        self._obs, self._actions, self._rewards = (
+            np.concatenate([array, np.empty_like(array)], axis=1) for array in (self._obs, self._actions, self._rewards)
+        )
+
+    def close(
+        self,
+        slot: int,
+        *,
+        terminated: bool = False,
+        truncated: bool | None = None,
+        final_info: dict[str, Any] | None = None,
+    ) -> SingleAgentEpisode:
+        """Ends a slot's piece here, by default with the end of its episode, whose last info is ``final_info``."""
+        runner, first, end = self._runner, int(self._first[slot]), self._length
+        truncated = not terminated if truncated is None else truncated
+        obs = self._obs[slot, first : end + 1]
+        if terminated or truncated:  # what the last step led to, not what a reset made of it
+            obs = np.concatenate([obs[:-1], self._final_obs[slot : slot + 1]])
+        task_id = int(runner._task_ids[slot])
+        episode = compat.episode_from_arrays(
+            id_=runner._episode_ids[slot],
+            observations=obs,
+            actions=self._actions[slot, first:end],
+            rewards=self._rewards[slot, first:end],
+            info={TASK_ID: task_id},
+            last_info={**(final_info or {}), TASK_ID: task_id},
+            terminated=terminated,
+            truncated=truncated,
+            t_started=int(runner._steps_so_far[slot]) - (end - first),
+        )
+        if runner._listeners:
+            episode.custom_data.update(runner._listeners.of_piece(slot).custom_data)
+        episode.custom_data[TASK_ID] = task_id
+        episode.custom_data[SLOT] = (runner._runner_index, int(slot))
+        self.episodes.append(episode)
+        self._first[slot] = end
+        return episode
+
+    def drop(self, slot: int) -> None:
+        """Forgets a slot's piece; its next episode begins here."""
+        self._first[slot] = self._length
+
+    def close_all(self) -> None:
+        """Ends all open pieces, whose episodes go on in the next fragment."""
+        for slot in range(self._runner.num_envs):
+            if self._first[slot] < self._length:
+                self.close(slot, terminated=False, truncated=False)

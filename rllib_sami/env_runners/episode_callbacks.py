@@ -1,0 +1,113 @@
+"""RLlib's callbacks on episodes, called by the array runner as RLlib's own calls them."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from rllib_sami import compat
+from rllib_sami.core.env_values import TASK_ID, snapshot
+from rllib_sami.env_runners.vector_env import VectorStep
+
+if TYPE_CHECKING:
+    from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+
+
+class EpisodeCallbacks:
+    """Keeps an episode for each slot of a runner and hands it to the user's callbacks.
+
+    Made only where somebody listens: arrays are sampled without it. In the order of RLlib's own runner:
+    ``on_episode_created`` before the reset, ``on_episode_start`` after it, ``on_episode_step`` after each step, at the
+    last one ``on_episode_end`` too, before the environment is reset. What a callback puts into the episode's
+    ``custom_data`` stays with the episode, also with the pieces that ``sample`` returns. Actions are normalised.
+
+    Args:
+        runner: The runner whose episodes these are.
+    """
+
+    def __init__(self, runner: "SaMIEnvRunner"):
+        self._runner = runner
+        self._running: list[SingleAgentEpisode] = []
+        self._earlier: list[list[SingleAgentEpisode]] = []  # pieces of each running episode in earlier fragments
+        self._over: dict[int, SingleAgentEpisode] = {}  # of the present step, by slot
+
+    def create_all(self) -> None:
+        """New episodes everywhere; to be called just before the environments are reset."""
+        self._running = [SingleAgentEpisode() for _ in range(self._runner.num_envs)]
+        self._earlier = [[] for _ in self._running]
+        self._over = {}
+        for slot in range(len(self._running)):
+            self._call("on_episode_created", slot)
+
+    def start(self, begun: np.ndarray, obs: np.ndarray, quota: np.ndarray | None = None) -> None:
+        """Tells of resets.
+
+        Args:
+            begun: ``[n]``, whether a slot's environment has been reset.
+            obs: ``[n, O]``, the first observations where it has.
+            quota: ``[n]``, episodes of each slot that are still asked for; None is no end.
+        """
+        infos = self._infos()
+        for slot in _asked_for(begun, quota):
+            self._running[slot].add_env_reset(obs[slot], infos[slot])
+            self._call("on_episode_start", slot)
+
+    def step(self, actions: np.ndarray, quota: np.ndarray | None, step: VectorStep) -> None:
+        """Adds a step of all slots; to be called before any is reset.
+
+        Args:
+            actions: ``[n, A]``, normalised.
+            quota: As for :meth:`start`.
+            step: What the actions led to.
+        """
+        self._over = {}
+        infos = self._infos()
+        for slot in _asked_for(np.ones(len(actions), bool), quota):
+            if step.restarted[slot]:  # the episode is lost
+                self._create(slot)
+                continue
+            terminated = bool(step.terminated[slot])
+            self._running[slot].add_env_step(
+                step.final_obs[slot],
+                actions[slot],
+                step.rewards[slot],
+                infos[slot],
+                terminated=terminated,
+                truncated=bool(step.done[slot]) and not terminated,
+            )
+            self._call("on_episode_step", slot)
+            if step.done[slot]:
+                self._call("on_episode_end", slot, prev_episode_chunks=self._earlier[slot])
+                self._over[slot] = self._running[slot]
+                self._create(slot)
+
+    def cut(self) -> None:
+        """Ends the fragment: running episodes go on in new pieces."""
+        for slot, episode in enumerate(self._running):
+            if len(episode) > 0:
+                self._earlier[slot].append(episode)
+                self._running[slot] = episode.cut()
+
+    def of_piece(self, slot: int) -> SingleAgentEpisode:
+        """The episode that a slot's piece is of: the one that is over with this step, else the running one."""
+        return self._over.get(slot, self._running[slot])
+
+    def id_of(self, slot: int) -> str:
+        """Id of a slot's running episode."""
+        return self._running[slot].id_
+
+    def _infos(self) -> list[dict[str, Any]]:
+        told = zip(self._runner.env.infos, self._runner.env.task_ids, strict=True)
+        return [{**snapshot(info), TASK_ID: int(task_id)} for info, task_id in told]
+
+    def _create(self, slot: int) -> None:
+        self._running[slot], self._earlier[slot] = SingleAgentEpisode(), []
+        self._call("on_episode_created", slot)
+
+    def _call(self, callback: str, slot: int, **kwargs) -> None:
+        compat.call_on_episode(callback, self._runner, self._running[slot], slot, **kwargs)
+
+
+def _asked_for(slots: np.ndarray, quota: np.ndarray | None) -> list[int]:
+    """Those of the slots ``[n]`` whose episodes are asked for."""
+    return np.flatnonzero(slots if quota is None else slots & (quota > 0)).tolist()

@@ -1,0 +1,97 @@
+"""Finished episodes as metrics: over the last ones of all env runners together, and by meta-task."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rllib_sami import compat
+
+logger = logging.getLogger(__name__)
+EpisodeStats = tuple[int, float, int, float]  # task, return, length, 1 or 0 for success (NaN: not known)
+FINISHED_EPISODES = "finished_episodes"  # on the way from the env runners to the algorithm, which takes it out
+RETURN_BY_TASK = "return_by_task"
+SUCCESS_RATE = "success_rate"
+MOST_TASKS = 200
+
+
+class NamedTasks:
+    """The task ids that metrics name: the first ``MOST_TASKS`` that come, so that ever new ones do not pile up.
+
+    Loggers, Tune and the live table keep what they know of every metric for as long as a run lasts.
+    """
+
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+        self.are_all = True  # whether no other task has come
+
+    def add(self, task_id: int) -> bool:
+        """Notes a task; returns whether it is one of those that are named."""
+        if task_id not in self.ids and len(self.ids) < MOST_TASKS:
+            self.ids.add(task_id)
+        elif task_id not in self.ids and self.are_all:
+            self.are_all = False
+            logger.warning(
+                "There are more than %d different task ids: `%s` names only the first %d of them from now on.",
+                MOST_TASKS,
+                RETURN_BY_TASK,
+                MOST_TASKS,
+            )
+        return task_id in self.ids
+
+
+class RecentEpisodes:
+    """The last finished episodes of training, of all env runners.
+
+    Args:
+        size: How many are reported over (``metrics_num_episodes_for_smoothing``); an iteration that finishes more is
+            reported over all of its own.
+    """
+
+    def __init__(self, size: int):
+        self._size = max(1, size)
+        self._episodes: list[EpisodeStats] = []
+        self._tasks = NamedTasks()
+
+    def begin(self, task_ids: Iterable[int]) -> None:
+        """Notes the tasks of episodes under way: they are in the results at once, NaN until an episode ends."""
+        for task_id in task_ids:
+            self._tasks.add(task_id)
+
+    def report(self, finished: Sequence[EpisodeStats]) -> dict[str, Any]:
+        """Adds the episodes that an iteration finished, the newest last, and returns what the iteration reports."""
+        recent = [*self._episodes, *finished][-max(self._size, len(finished)) :]
+        self._episodes = recent[-self._size :]
+        self.begin(task_id for task_id, *_ in finished)
+        _, returns, lengths, successes = zip(*recent, strict=True) if recent else ((),) * 4
+        of_task: dict[int, list[float]] = {}
+        for task_id, total, *_ in recent:
+            of_task.setdefault(task_id, []).append(total)
+        # Where there are too many tasks to name, most of the first ones never come back.
+        named = [task_id for task_id in sorted(self._tasks.ids) if self._tasks.are_all or task_id in of_task]
+        return {
+            **compat.episode_statistics(returns, lengths),
+            SUCCESS_RATE: _mean([success for success in successes if not math.isnan(success)]),
+            RETURN_BY_TASK: {str(task_id): _mean(of_task.get(task_id, [])) for task_id in named},
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """The episodes, oldest first, and the tasks that are named."""
+        tasks = self._tasks
+        return {"episodes": list(self._episodes), "tasks": sorted(tasks.ids), "are_all_tasks": tasks.are_all}
+
+    def set_state(self, state: dict[Any, Any]) -> None:
+        """Restores :meth:`get_state`; former checkpoints have the episodes of each env runner, by its index."""
+        if "episodes" not in state:
+            episodes = [one for window in state.values() for one in window]
+            state = {"episodes": episodes, "tasks": [task_id for task_id, *_ in episodes], "are_all_tasks": True}
+        self._episodes = [tuple(one) for one in state["episodes"]]
+        self._tasks = NamedTasks()
+        self.begin(state["tasks"])
+        self._tasks.are_all = state["are_all_tasks"]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

@@ -1,0 +1,277 @@
+"""A vector environment that moves arrays: flat float32 observations, task ids, infos at the end of episodes only."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from rllib_sami.core.env_values import (
+    NO_TASK,
+    TaskIdRule,
+    TaskIds,
+    UnusableValue,
+    flat_observation,
+    reset_of,
+    snapshot,
+    step_of,
+    success_of,
+)
+from rllib_sami.core.faults import EnvironmentFaultError, close_env, named
+from rllib_sami.envs import MetaTaskEnv  # installed from envs/
+from rllib_sami.envs.vector import EnvBatch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VectorStep:
+    """What one step of ``n`` environments gave; where ``done``, ``obs`` begins the next episode already.
+
+    Attributes:
+        obs: ``[n, O]``, observations to act on next.
+        final_obs: ``[n, O]``, observations after the step, the final one where ``done``.
+        rewards: ``[n]``.
+        terminated: ``[n]``.
+        done: ``[n]``, terminated or truncated.
+        restarted: ``[n]``: the environment failed and was made again, its episode is lost.
+        task_ids: ``[n]``, of the episodes that ``obs`` belongs to.
+        final_infos: Copies of the info of the episode's last step, by environment where ``done``.
+    """
+
+    obs: np.ndarray
+    final_obs: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    done: np.ndarray
+    restarted: np.ndarray
+    task_ids: np.ndarray
+    final_infos: dict[int, dict[str, Any]]
+
+
+class TaskVectorEnv(SyncVectorEnv):
+    """Steps ``n`` environments one after the other; finished ones are reset in the same step.
+
+    Environments of this package, not wrapped, write into one array together; others are stepped by Gymnasium's API.
+
+    Args:
+        env_fns: Makes the environments.
+        restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made again (its
+            episode is lost) instead of passing the error on. Passed on in any case are an EnvironmentFaultError (it
+            hangs) and, as ValueError, what is a mistake in its code: a reward that is no number, an observation of
+            another width, a wrong task id.
+        task_ids: What the infos must tell of tasks.
+        runner_index: Of the env runner, for messages; 0 is the local one.
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[Callable[[], gym.Env]],
+        restart_failed: bool = False,
+        task_ids: TaskIdRule = "ignored",
+        runner_index: int = 0,
+    ):
+        self._env_fns = list(env_fns)
+        self._told_tasks, self._runner_index = TaskIds(task_ids), runner_index
+        super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+        self._restart_failed = restart_failed
+        space = self.single_observation_space
+        self._original_space = space
+        self.single_observation_space = flat_observation_space(space)
+        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+        self._row_shape: Any = self.single_observation_space.shape
+        self._obs_shape = (self.num_envs, *self._row_shape)
+        self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
+        self._infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]  # the last ones that were given
+        kind: Any = type(self.envs[0])
+        alike = all(isinstance(env, MetaTaskEnv) and type(env) is kind for env in self.envs)
+        self._batch = EnvBatch(self.envs) if alike and kind.step is MetaTaskEnv.step else None
+
+    def reset_all(
+        self,
+        seeds: Sequence[int],
+        next_task_ids: Sequence[int] | np.ndarray | None = None,
+        before_resets: Callable[[], None] | None = None,
+    ) -> np.ndarray:
+        """Begins new episodes everywhere.
+
+        Args:
+            seeds: One for each environment.
+            next_task_ids: Meta-task that each environment's walk goes on from (its ``next_task_id``), modulo its
+                ``num_tasks``; ignored by environments that lack one of these attributes.
+            before_resets: Called when the walks are set, before the first reset.
+
+        Returns:
+            Observations ``[n, O]``.
+        """
+        obs = np.empty(self._obs_shape, np.float32)
+        for index, env in enumerate(self.envs):
+            walks = env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
+            if next_task_ids is not None and walks:
+                num_tasks = env.get_wrapper_attr("num_tasks")
+                env.set_wrapper_attr("next_task_id", int(next_task_ids[index]) % num_tasks)
+        if before_resets is not None:
+            before_resets()
+        for index, seed in enumerate(seeds):
+            obs[index] = self._begin(index, seed=int(seed))
+        return obs
+
+    @property
+    def task_ids(self) -> np.ndarray:
+        """Meta-task of each environment's present episode, ``[n]``."""
+        return self._task_ids.copy()
+
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """What each environment's info says now."""
+        return self._infos if self._batch is None else [env.episode_info() for env in self._batch.envs]
+
+    def step_arrays(self, actions: np.ndarray, before_resets: Callable[[VectorStep], None] | None = None) -> VectorStep:
+        """Steps every environment.
+
+        Args:
+            actions: ``[n, ...]``, in the action space, not normalised.
+            before_resets: Called after the step, before any environment is reset or made again; where an episode is
+                over, ``obs`` is still its last one.
+
+        Returns:
+            The step.
+        """
+        rewards, ended, truncated = np.zeros(self.num_envs), *np.zeros((2, self.num_envs), bool)
+        if self._batch is not None:
+            failed = self._batch.step(actions, rewards, ended, truncated)
+            obs = self._batch.rows.copy()
+        else:
+            obs = np.zeros(self._obs_shape, np.float32)
+            failed = self._step_each(actions, obs, rewards, ended, truncated)
+        for error in failed.values():
+            if not self._restart_failed or isinstance(error, EnvironmentFaultError):  # who hangs may always do
+                raise error
+        restarted = np.zeros(self.num_envs, bool)
+        restarted[list(failed)] = True
+        rewards[restarted] = 0.0
+        terminated, done = ended & ~restarted, (ended | truncated) & ~restarted
+        over = np.flatnonzero(done).tolist()
+        final_infos = {index: self._final_info(index) for index in over}
+        final_obs = obs.copy() if failed or over else obs
+        step = VectorStep(
+            obs, final_obs, rewards.astype(np.float32), terminated, done, restarted, self.task_ids, final_infos
+        )
+        if before_resets is not None:
+            before_resets(step)
+        for index, error in failed.items():
+            logger.error("Environment %d failed; it is made again and its episode is lost.", index, exc_info=error)
+            obs[index] = self._make_again(index)
+        for index in over:
+            obs[index] = self._begin(index)
+        return replace(step, task_ids=self.task_ids)
+
+    def _step_each(
+        self,
+        actions: np.ndarray,
+        obs: np.ndarray,
+        rewards: np.ndarray,
+        ended: np.ndarray,
+        truncated: np.ndarray,
+    ) -> dict[int, Exception]:
+        """Steps environments of any kind, like ``EnvBatch.step``."""
+        failed: dict[int, Exception] = {}
+        for index, env in enumerate(self.envs):
+            try:
+                # With the ellipsis it is an array, of an action space without dimensions too.
+                given = step_of(env.step(actions[index, ...]))
+                result, reward, ended[index], truncated[index], self._infos[index] = given
+                obs[index], rewards[index] = self._as_float32(index, result, reward)
+            except UnusableValue as error:
+                raise self._mistake(index, error) from error
+            except SystemExit as error:
+                failed[index] = self._exited(index, error, "step")
+            except Exception as error:
+                failed[index] = error
+        return failed
+
+    def _final_info(self, index: int) -> dict[str, Any]:
+        """The info of an episode that is over, as it is before the reset, which may write into it again."""
+        info = snapshot(self._infos[index] if self._batch is None else self._batch.envs[index].episode_info())
+        try:
+            success_of(info)
+            self._told_tasks.check_later(info, int(self._task_ids[index]))
+        except UnusableValue as error:
+            raise self._mistake(index, error) from error
+        return info
+
+    def _begin(self, index: int, seed: int | None = None) -> np.ndarray:
+        """Resets one environment and notes its task."""
+        try:
+            return self._reset(index, self.envs[index], seed)
+        except UnusableValue as error:
+            raise self._mistake(index, error) from error
+        except EnvironmentFaultError:  # as in `step_arrays`
+            raise
+        except Exception:
+            if not self._restart_failed:
+                raise
+            logger.exception("Environment %d could not be reset; it is made again.", index)
+            return self._make_again(index)
+
+    def _reset(self, index: int, env: gym.Env, seed: int | None) -> np.ndarray:
+        """Resets what is or becomes environment ``index``; notes its task and info."""
+        try:
+            obs, info = reset_of(env.reset(seed=seed))
+        except SystemExit as error:
+            raise self._exited(index, error, "reset") from error
+        flat, _ = self._as_float32(index, obs)
+        task_id = self._told_tasks.of_reset(info)
+        self._task_ids[index] = NO_TASK if task_id is None else task_id
+        self._infos[index] = info
+        return flat
+
+    def _exited(self, index: int, error: SystemExit, where: str) -> RuntimeError:
+        """What stands for a SystemExit, which would end the process without a word; it may be restarted like others."""
+        name = type(self.envs[index].unwrapped).__name__
+        return RuntimeError(str(named(error, name, f"environment {index}, {where}")))
+
+    def _mistake(self, index: int, error: UnusableValue) -> ValueError:
+        runner = f" of env runner {self._runner_index}" if self._runner_index else ""
+        return ValueError(f"Environment {index}{runner} ({type(self.envs[index].unwrapped).__name__}) gave {error}")
+
+    def _as_float32(self, index: int, obs: Any, reward: float = 0.0) -> tuple[np.ndarray, np.float32]:
+        """An environment's observation ``[O]`` and reward as they are kept.
+
+        Raises:
+            FloatingPointError: If they are not finite then.
+        """
+        flat, kept = flat_observation(obs, self._original_space, self._row_shape), np.float32(reward)
+        if not (math.isfinite(kept) and math.isfinite(flat.sum())):
+            raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite (float32).")
+        return flat, kept
+
+    def _make_again(self, index: int) -> np.ndarray:
+        """Replaces a failed environment; random numbers and the walk over tasks go on where it was."""
+        failed, env = self.envs[index], self._env_fns[index]()
+        if env.has_wrapper_attr("next_task_id"):
+            env.set_wrapper_attr("next_task_id", failed.get_wrapper_attr("next_task_id"))
+        try:
+            flat = self._reset(index, env, seed=int(failed.unwrapped.np_random.integers(2**31)))
+        except UnusableValue as error:
+            raise self._mistake(index, error) from error
+        self.envs[index] = env
+        if self._batch is not None:
+            self._batch.replace(index, env)
+        close_env(failed, type(failed.unwrapped).__name__)
+        return flat
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Closes the environments."""
+        for env in getattr(self, "envs", ()):  # none if making them failed
+            close_env(env, type(env.unwrapped).__name__)
+
+
+def flat_observation_space(space: gym.Space) -> gym.spaces.Box:
+    """The flat float32 Box of a space."""
+    flat: Any = gym.spaces.flatten_space(space)
+    return gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Trained agents as data: exported folders, model cards, agents that act in any loop."""

@@ -1,0 +1,326 @@
+"""Trained agents as data: weights, settings, a model card. Loading one runs no code that its files could bring along.
+
+An exported agent is a folder with ``model.safetensors`` (encoder and actor), ``config.json`` and ``README.md``. A
+checkpoint, which training goes on from, is read with pickle instead: load only those that you trust.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from rllib_sami import __version__, compat
+from rllib_sami.algorithms.sami import presets
+from rllib_sami.algorithms.sami.algorithm import SaMI, SaMIConfig
+from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
+from rllib_sami.checkpoints.files import MANIFEST, damage_of, written_aside
+from rllib_sami.core.networks import NetworkConfig
+from rllib_sami.exports.model_card import model_card
+
+if TYPE_CHECKING:
+    from rllib_sami.evaluation import Results
+
+FORMAT = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+# Of agents that earlier versions exported.
+NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False, "encoder_obs_delta": False}
+# What stands elsewhere in the file, or is filled in by itself.
+_NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"} | {
+    "stats_cls_lookup"
+}
+ALGORITHMS = {"SaMI": SaMI} | {
+    name: getattr(presets, name) for name in ("PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
+}
+
+
+@dataclass(frozen=True)
+class ExportedAgent:
+    """An agent that was exported; like a checkpoint for acting, but not to train on.
+
+    Attributes:
+        path: Its folder.
+        algorithm: The Algorithm class that trained it; ``SaMI`` for classes that are not of this package.
+        config: Networks, environment and ``env_config`` as in training; ``env`` is None if it was trained on one that
+            is not registered here (:attr:`trained_on` has its name).
+        trained_on: Name of the environment.
+        progress: What is known of training: ``training_iteration``, ``num_env_steps_sampled_lifetime``,
+            ``episode_return_mean``.
+    """
+
+    path: Path
+    algorithm: type[SaMI]
+    config: SaMIConfig
+    trained_on: str
+    progress: dict[str, Any]
+    _spaces: tuple[gym.spaces.Box, gym.spaces.Box]
+
+    def module(self) -> SaMITorchRLModule:
+        """Returns the RLModule, ready to act.
+
+        Raises:
+            ValueError: The weights are not those of the networks that the settings describe.
+        """
+        observation_space, action_space = self._spaces
+        module = SaMITorchRLModule(
+            observation_space=observation_space,
+            action_space=action_space,
+            inference_only=True,
+            model_config={key: getattr(self.config, key) for key in NetworkConfig.__dataclass_fields__},
+        )
+        try:
+            module.load_state_dict(load_file(self.path / WEIGHTS))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ValueError(
+                f"{self.path / WEIGHTS} cannot be loaded into the networks of {CONFIG}: {error}. One of the two is "
+                "damaged or changed; export the checkpoint again."
+            ) from error
+        return module
+
+    def env_steps(self) -> int:
+        """Returns for how many environment steps the agent was trained, -1 if that is not known."""
+        steps = self.progress.get("num_env_steps_sampled_lifetime")
+        return int(steps) if isinstance(steps, int | float) and math.isfinite(steps) else -1
+
+
+def export_agent(
+    module: SaMITorchRLModule,
+    config: AlgorithmConfig,
+    folder: str | Path,
+    *,
+    algorithm: str,
+    progress: dict[str, Any] | None = None,
+    evaluation: "Results | None" = None,
+) -> Path:
+    """Writes an agent as data, in place of what an earlier export left in the folder.
+
+    Args:
+        module: Its RLModule, as ``algo.get_module()`` or a checkpoint gives it.
+        config: What it was trained with.
+        folder: Where to.
+        algorithm: Name of the algorithm that trained it.
+        progress: What is known of training; see :class:`ExportedAgent`.
+        evaluation: Of ``evaluate()`` with this agent alone, for the model card; None: the card has what is known of
+            returns in training.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: The module is of another kind.
+    """
+    if type(module) is not SaMITorchRLModule:
+        raise ValueError(
+            f"Only a SaMITorchRLModule can be exported, but this agent's is a {type(module).__name__}: to load it, its "
+            "own code would have to run. Keep the checkpoint instead."
+        )
+    content = {
+        "format": FORMAT,
+        "package": f"rllib-sami {__version__}",
+        "algorithm": algorithm,
+        "environment": {"name": _plain(config.env), "config": _exactly(dict(config.env_config), "env_config")},
+        "observation_space": _space_as_json(module.observation_space),
+        "action_space": _space_as_json(module.action_space),
+        "network": _plain(dataclasses.asdict(module.network_config)),
+        "progress": _plain(progress or {}),
+        "evaluation": None if evaluation is None else _summary(evaluation),
+        "training": _settings(config, AlgorithmConfig()),
+    }
+    content["experiment"], content["not_in_experiment"] = _experiment(config, content)
+    weights = {
+        name: value.contiguous().cpu() for name, value in module.state_dict().items() if name.startswith("acting.")
+    }
+    with written_aside(folder, None, {"exported": algorithm}) as aside:
+        # Written here, since `save_file` lets nobody but the owner read it.
+        (aside / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
+        (aside / CONFIG).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        sizes = {name: value.numel() for name, value in weights.items()}
+        (aside / CARD).write_text(model_card(content, sizes), encoding="utf-8")
+    return Path(folder)
+
+
+def is_exported(folder: str | Path) -> bool:
+    """Whether a folder is that of an exported agent."""
+    return Path(folder, WEIGHTS).is_file() and Path(folder, CONFIG).is_file()
+
+
+def load_exported(folder: str | Path) -> ExportedAgent:
+    """Reads an exported agent. Nothing is unpickled, and no module or class that the files name is imported.
+
+    Raises:
+        ValueError: It is no exported agent, one that this version cannot read, or its files are not as they were
+            written (the card, :data:`CARD`, may be).
+    """
+    folder = Path(folder).expanduser().absolute()
+    if not is_exported(folder):
+        raise ValueError(
+            f"{folder} is no exported agent: {WEIGHTS} or {CONFIG} is missing. `rllib export CHECKPOINT --out DIR` "
+            "makes one."
+        )
+    if damage := damage_of(folder, may_differ=[CARD]):
+        raise ValueError(
+            f"The exported agent {folder} is damaged: {damage}. Export the checkpoint again; if you have changed it "
+            f"yourself, delete {MANIFEST}."
+        )
+    try:
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            raise ValueError(f"its format {content['format']} is of a newer version ({content['package']})")
+        network = NETWORK_BEFORE | content["network"]
+        if set(network) != set(NetworkConfig.__dataclass_fields__):
+            raise ValueError(f"its `network` has the keys {sorted(content['network'])}")
+        spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))
+        environment = content["environment"]
+        for key, value in (("progress", content["progress"]), ("config", environment["config"])):
+            if not isinstance(value, dict):
+                raise TypeError(f"its `{key}` is {value!r}, but must be an object")
+        algorithm = ALGORITHMS.get(content["algorithm"], SaMI)
+        config = algorithm.get_default_config().training(**network | {"averaged_context": False})  # it does not learn
+        # A name that is not registered would be imported and called: code that the file chooses.
+        env = environment["name"] if compat.is_registered(environment["name"]) else None
+        config.environment(env, env_config=environment["config"] if env else {})
+        config.debugging(seed=content["training"].get("seed"))
+        return ExportedAgent(folder, algorithm, config, str(environment["name"]), content["progress"], spaces)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "
+            f"wrote it (here rllib-sami {__version__}). Export the checkpoint again."
+        ) from error
+
+
+def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, Any]:
+    """What differs from another config, as far as it is numbers and text."""
+    defaults = {key: _plain(value) for key, value in vars(default).items()}
+    settings = {key: _plain(value) for key, value in sorted(vars(config).items()) if key not in _NO_SETTINGS}
+    return {
+        key: value
+        for key, value in settings.items()
+        if not key.startswith("_") and (key not in defaults or not _same(value, defaults[key]))
+    }
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether two settings are equal; a class may be named by its path or by its name alone."""
+    if isinstance(value, dict) and isinstance(default, dict):
+        return value.keys() == default.keys() and all(_same(value[key], default[key]) for key in value)
+    return value == default or (isinstance(value, str) and value.endswith(f".{default}"))
+
+
+def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """What `rllib train file` takes to train such an agent: what differs from the algorithm's own defaults.
+
+    Returns:
+        The experiment, None if its algorithm cannot be named in a file, and the settings that are left out because they
+        cannot be given there.
+    """
+    run, default = content["algorithm"], type(config)()
+    own = config.algo_class
+    if isinstance(own, type) and own is not ALGORITHMS.get(run):
+        if not _is_writable(own):
+            return None, []
+        run, default = _plain(own), own.get_default_config()  # type: ignore[attr-defined]
+    elif run not in ALGORITHMS:
+        return None, []
+    steps = content["progress"].get("num_env_steps_sampled_lifetime")
+    env_config = content["environment"]["config"]
+    settings = _settings(config, default)
+    left_out = [key for key in settings if not _is_writable(getattr(config, key))]
+    experiment = {
+        "run": run,
+        "env": content["environment"]["name"],
+        **({"stop": {"num_env_steps_sampled_lifetime": steps}} if steps else {}),
+        "config": ({"env_config": env_config} if env_config else {})
+        | {key: value for key, value in settings.items() if key not in left_out},
+    }
+    if not _is_writable(config.env):
+        del experiment["env"]
+        left_out.insert(0, "env")
+    return experiment, left_out
+
+
+def _is_writable(value: Any) -> bool:
+    """Whether a file can give a setting exactly: numbers, text, lists and dicts of them, classes that have a path."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_writable(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_writable, value))
+    if isinstance(value, type):  # not in the main module, which is another one in each process, nor in a function
+        found = getattr(sys.modules.get(value.__module__), value.__qualname__, None)
+        return found is value and value.__module__ != "__main__"
+    if isinstance(value, float | np.floating):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str | np.bool_ | np.integer)
+
+
+def _summary(evaluation: "Results") -> dict[str, Any]:
+    """An evaluation in a few numbers: the mean over the tasks of each split."""
+    rows = evaluation.summary().to_dict("records")
+    splits = {
+        row["split"]: {
+            "tasks": row["tasks"],
+            "return": row["return"],
+            "success": None if math.isnan(row["success"]) else row["success"],
+        }
+        for row in rows
+    }
+    return {"episodes_per_task": evaluation.provenance["episodes_per_task"], "splits": _plain(splits)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: classes by their path, other objects and numbers that are not finite as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    return str(value)
+
+
+def _exactly(value: Any, name: str) -> Any:
+    """A value as JSON holds it without loss (arrays and tuples become lists).
+
+    Raises:
+        ValueError: It cannot; the environment would be another one.
+    """
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _exactly(item, f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _exactly(value.tolist(), name)
+    if isinstance(value, list | tuple):
+        return [_exactly(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(
+        f"`{name}` is {value!r}, which the exported settings cannot hold. Train with numbers, text and lists in "
+        "`env_config`, or keep the checkpoint instead."
+    )
+
+
+def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:
+    """A Box; None stands for no bound."""
+    return {
+        name: [x.item() if np.isfinite(x) else None for x in bound.ravel()]
+        for name, bound in (("low", space.low), ("high", space.high))
+    } | {"shape": list(space.shape), "dtype": str(space.dtype)}
+
+
+def _space_from_json(content: dict[str, Any]) -> gym.spaces.Box:
+    dtype = np.dtype(content.get("dtype", "float32"))  # earlier versions knew no other
+    low, high = (
+        np.array([unbounded if x is None else x for x in content[name]], dtype).reshape(content["shape"])
+        for name, unbounded in (("low", -np.inf), ("high", np.inf))
+    )
+    return gym.spaces.Box(low, high, dtype=dtype.type)

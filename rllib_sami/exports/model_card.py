@@ -1,0 +1,147 @@
+"""The text that tells people what an exported agent is."""
+
+from keyword import iskeyword
+from typing import Any
+
+import gymnasium as gym
+import yaml
+
+from rllib_sami.compat import env_option
+
+_ABOUT = {  # with an encoder?
+    True: "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context.",
+    False: "An actor acts on the observation alone.",
+}
+_CARD = """---
+library_name: rllib-sami
+tags: [reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-information]
+---
+
+# {algorithm} on {environment}
+
+{about}
+
+| | |
+|---|---|
+{facts}
+
+{returns}## Use
+
+In this folder:
+
+```sh
+rllib evaluate .{env_option}
+```
+
+or, in a loop of your own:
+
+```python
+import gymnasium
+
+import rllib_sami
+
+agent = rllib_sami.load(".")
+{env}
+obs, info = env.reset(seed=0)
+reward, total, done = 0.0, 0.0, False
+while not done:
+    obs, reward, terminated, truncated, info = env.step({act})
+    total, done = total + reward, terminated or truncated
+print(f"return {{total:.1f}}")
+```
+
+`agent.reset()` begins the next episode, `agent.context` is what the encoder makes of the present one.
+
+The weights (`model.safetensors`) and settings (`config.json`) are data: loading them runs no code of theirs. There is
+nothing here to train on; that takes the checkpoint.
+
+## Training
+
+{training}
+"""
+_EXPERIMENT = """`rllib train file FILE` trains one like it, with this as FILE (any name that ends in `.yaml`):
+
+```yaml
+{experiment}```
+{left_out}
+What is not named has the default of {package}; `training` in `config.json` has all settings."""
+_NO_EXPERIMENT = (
+    "`rllib train file` trains no {algorithm}, whose class cannot be imported by a path; `training` in `config.json` "
+    "has all settings."
+)
+
+
+def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
+    """Returns the model card.
+
+    Args:
+        content: What ``config.json`` holds.
+        sizes: Numbers in each of the weights.
+    """
+    progress, environment, evaluation = content["progress"], content["environment"], content["evaluation"]
+    facts = {
+        "Environment steps": _number(progress.get("num_env_steps_sampled_lifetime")),
+        "Iterations": _number(progress.get("training_iteration")),
+        "Observation, action": f"{content['observation_space']['shape']}, {content['action_space']['shape']}",
+        "Weights": _number(sum(sizes.values())),
+        "Written by": content["package"],
+    }
+    mean = progress.get("episode_return_mean")
+    if evaluation is None and mean is not None:
+        facts["Return in training"] = (
+            f"{mean:,.2f}: mean of the last episodes that it learned from. They had exploration, so this lags behind "
+            "what the agent does now (`rllib evaluate .`)"
+        )
+    return _CARD.format(
+        algorithm=content["algorithm"],
+        environment=environment["name"],
+        about=_ABOUT[content["network"]["context_dim"] > 0],
+        facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
+        env_option=env_option(environment["name"]),
+        returns=_returns(evaluation) if evaluation is not None else "",
+        env=_make_env(environment["name"], environment["config"]),
+        act="agent.act(obs, reward)" if content["network"]["encoder_reward"] else "agent.act(obs)",
+        training=_training(content),
+    )
+
+
+def _training(content: dict[str, Any]) -> str:
+    """How to train such an agent."""
+    if content["experiment"] is None:
+        return _NO_EXPERIMENT.format(algorithm=content["algorithm"])
+    names = ", ".join(f"`{name}`" for name in content["not_in_experiment"])
+    return _EXPERIMENT.format(
+        experiment=yaml.safe_dump(content["experiment"], sort_keys=False, default_flow_style=None, width=100),
+        left_out=f"\nLeft out, since a file cannot give it: {names}.\n" if names else "",
+        package=content["package"],
+    )
+
+
+def _returns(evaluation: dict[str, Any]) -> str:
+    """The section with the returns of each split."""
+    splits, episodes = evaluation["splits"], evaluation["episodes_per_task"]
+    names = ["tasks", "return", *["success"] * any(row["success"] is not None for row in splits.values())]
+    formats = {"tasks": "{}", "return": "{:,.2f}", "success": "{:.2f}"}
+    lines = [["split", *names], ["---", *["---:"] * len(names)]]
+    for split, row in splits.items():
+        lines.append([split, *("-" if row[name] is None else formats[name].format(row[name]) for name in names)])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    each = f"{episodes} episode{'s' * (episodes > 1)} of each"
+    return (
+        f"## Returns\n\n{table}\n\nMeans over tasks, {each}, without exploration; "
+        f"`rllib evaluate . --episodes {episodes}` plays the same ones.\n\n"
+    )
+
+
+def _make_env(name: str, config: dict[str, Any]) -> str:
+    """The line that makes the environment of training."""
+    if ":" not in name and name not in gym.registry:
+        return f"env = ...  # {name}, as in training"
+    named = {key: value for key, value in config.items() if key.isidentifier() and not iskeyword(key)}
+    others = {key: value for key, value in config.items() if key not in named}
+    arguments = "".join(f", {key}={value!r}" for key, value in named.items()) + (f", **{others!r}" if others else "")
+    return f'env = gymnasium.make("{name}"{arguments})'
+
+
+def _number(value: Any) -> str:
+    return "not known" if value is None else f"{value:,}"

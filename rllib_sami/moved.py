@@ -1,0 +1,66 @@
+"""Modules that have moved: their old names still import, so that older checkpoints and programs still load.
+
+A checkpoint names the classes that it is made of. An old module's name stands for the modules that now have what was
+in it, in this order.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+MOVED: dict[str, tuple[str, ...]] = {
+    "rllib_sami.algorithm": ("algorithms.sami.algorithm",),
+    "rllib_sami.base": ("algorithms.base.algorithm",),
+    "rllib_sami.context_module": ("algorithms.sami.context_module",),
+    "rllib_sami.contrast_learner": ("algorithms.sami.contrast_learner",),
+    "rllib_sami.core.contrast": ("algorithms.sami.contrast",),
+    "rllib_sami.core.pairing": ("algorithms.sami.pairing",),
+    "rllib_sami.core.sampling": ("algorithms.sami.sampling",),
+    "rllib_sami.core.task_store": ("replay_buffers.episode_store",),
+    "rllib_sami.core.update": ("algorithms.sami.update",),
+    "rllib_sami.env_runner": ("env_runners.array_env_runner",),
+    "rllib_sami.export": ("exports.agents",),
+    "rllib_sami.learner": ("algorithms.sami.learner",),
+    "rllib_sami.loading": ("exports.loading",),
+    "rllib_sami.offline": ("replay_buffers.offline",),
+    "rllib_sami.presets": ("algorithms.sami.presets",),
+    "rllib_sami.replay_buffer": ("replay_buffers.task_episode_replay_buffer",),
+    "rllib_sami.rl_module": ("algorithms.sami.rl_module",),
+    "rllib_sami.sappo": ("algorithms.sappo.sappo",),
+}
+RENAMED: dict[str, str] = {}
+
+
+class _OldModule(ModuleType):
+    """Looks everything up in the modules that it has become."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            for module in MOVED[self.__name__]:
+                found = importlib.import_module(f"rllib_sami.{module}")
+                if hasattr(found, RENAMED.get(name, name)):
+                    return getattr(found, RENAMED.get(name, name))
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds the old names, after everything else has been looked for."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _OldModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """There is nothing to run: each name is looked up when it is asked for."""
+
+
+def install() -> None:
+    """Has old names import; doing so again changes nothing."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())

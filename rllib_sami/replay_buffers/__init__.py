@@ -1,0 +1,1 @@
+"""Stored episodes and what is drawn from them."""

@@ -1,0 +1,140 @@
+"""The replay buffer: RLlib's episodes in, arrays for several updates out."""
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_contrast, sample_updates
+from rllib_sami.core.env_values import TASK_ID, TaskIds, UnusableValue
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
+
+# Key of `SingleAgentEpisode.custom_data` that SaMIEnvRunner fills in, beside the task id.
+SLOT = "slot"
+
+
+def _slot_of(episode: SingleAgentEpisode) -> Hashable:
+    return episode.custom_data.get(SLOT, episode.id_)
+
+
+class TaskEpisodeReplayBuffer:
+    """Whole episodes of many tasks, sampled as the arrays of ``algorithms/sami/sampling.py``.
+
+    Args:
+        obs_dim: Observation width ``O``.
+        action_dim: Action width ``A``.
+        sampling: What one update learns from.
+        capacity: Steps kept; the oldest episodes go first.
+        seed: Seed of what is drawn; None takes a random one.
+
+    Attributes:
+        task_ids: Reads the tasks of episodes from other runners than SaMIEnvRunner.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        sampling: SamplingConfig,
+        *,
+        capacity: int = 400_000,
+        seed: int | None = None,
+    ):
+        self.store = TaskStore(obs_dim, action_dim, capacity)
+        self.sampling = sampling
+        self.task_ids = TaskIds()
+        self._rng = np.random.default_rng(seed)
+        self._num_steps_added = 0
+        # Steps added since this buffer was made, with those that a restore brought back.
+        self.num_steps_since_restore = 0
+
+    def add(self, episodes: list[SingleAgentEpisode]) -> None:
+        """Adds complete episodes or pieces of them.
+
+        The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` in the info of the reset; an
+        episode that has none is of task 0.
+
+        Raises:
+            FloatingPointError: If a number is not finite.
+            ValueError: If an info tells no task where it should, or a wrong one.
+        """
+        for episode in episodes:
+            piece = EpisodePiece(
+                slot=_slot_of(episode),
+                task_id=self._task_of(episode),
+                first_step=episode.t_started,
+                obs=np.asarray(episode.get_observations(), np.float32).reshape(len(episode) + 1, -1),
+                actions=np.asarray(episode.get_actions(), np.float32).reshape(len(episode), -1),
+                rewards=np.asarray(episode.get_rewards(), np.float32),
+                done=episode.is_done,
+                terminated=episode.is_terminated,
+            )
+            if not all(math.isfinite(part.sum(dtype=np.float64)) for part in (piece.obs, piece.actions, piece.rewards)):
+                raise FloatingPointError(
+                    f"An episode of task {piece.task_id} has an observation, action or reward that is not finite from "
+                    f"step {episode.t_started} on, which nothing can be learned from. Mend the environment."
+                )
+            if self.store.add(piece):
+                self._num_steps_added += len(episode)
+                self.num_steps_since_restore += len(episode)
+
+    def _task_of(self, episode: SingleAgentEpisode) -> int | None:
+        """The episode's task; None where it is told by no info, or only in a piece that is not here."""
+        if TASK_ID in episode.custom_data:  # by SaMIEnvRunner, which has looked at the infos
+            return episode.custom_data[TASK_ID]
+        if not len(episode.infos):
+            return None
+        begins = episode.t_started == 0
+        try:
+            task_id = self.task_ids.of_reset(episode.get_infos(0)) if begins else self.store.task_of(_slot_of(episode))
+            if task_id is not None:
+                for at in (0, -1):
+                    self.task_ids.check_later(episode.get_infos(at), task_id)
+        except UnusableValue as error:
+            raise ValueError(f"An environment gave {error}") from error
+        return task_id
+
+    def drop_all_but(self, episodes: list[SingleAgentEpisode]) -> None:
+        """Forgets episodes in progress that are none of these."""
+        self.store.drop_open(keep={_slot_of(episode) for episode in episodes})
+
+    def sample(self, num_updates: int) -> dict[str, np.ndarray]:
+        """Arrays of ``num_updates`` updates; see :func:`rllib_sami.algorithms.sami.sampling.sample_updates`."""
+        return sample_updates(self.store, self.sampling, num_updates, self._rng)
+
+    def sample_contrast(self, num_updates: int) -> dict[str, np.ndarray] | None:
+        """Arrays of the contrast alone; see :func:`rllib_sami.algorithms.sami.sampling.sample_contrast`."""
+        return sample_contrast(self.store, self.sampling, num_updates, self._rng)
+
+    def __len__(self) -> int:
+        """Steps stored."""
+        return self.store.num_steps
+
+    def get_metrics(self) -> dict[str, float]:
+        """Steps, finished episodes and tasks stored, and all steps ever added."""
+        return {
+            "num_env_steps_stored": self.store.num_steps,
+            "num_episodes_stored": len(self.store.finished),
+            "num_tasks_stored": len(np.unique(self.store.finished["task_id"])),
+            "num_env_steps_added_lifetime": self._num_steps_added,
+        }
+
+    def get_state(self, *, copy: bool = True) -> dict[str, Any]:
+        """Finished episodes, counters and the random state: a nested dict of numbers, text and arrays.
+
+        With ``copy`` False for writing it at once: an array may be a list of views, to be joined.
+        """
+        return {
+            "store": self.store.get_state(copy=copy),
+            "rng": self._rng.bit_generator.state,
+            "num_steps_added": self._num_steps_added,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`get_state`."""
+        self.store.set_state(state["store"])
+        self._rng.bit_generator.state = state["rng"]
+        self._num_steps_added = state["num_steps_added"]
+        self.num_steps_since_restore = self.store.num_steps

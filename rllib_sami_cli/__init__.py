@@ -1,0 +1,42 @@
+"""The `rllib` command: train, evaluate, export, report, look at environments."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+# Command -> module; each is imported only when it is used, so that `rllib --help` answers at once.
+_COMMANDS = {"train": "train", "evaluate": "evaluate", "export": "export", "report": "report", "envs": "envs"}
+
+
+class _LazyGroup(click.Group):
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
+        # The command as typed, for the lines that say how to go on.
+        program = info_name if info_name and info_name.startswith("rllib") else "rllib"
+        return super().make_context(info_name, args, *rest, obj=[program, *args], **extra)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"rllib_sami_cli.{_COMMANDS[cmd_name]}")
+        return getattr(module, cmd_name)
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rllib-sami")
+def main() -> None:
+    """Skill-aware reinforcement learning on Ray RLlib.
+
+    \b
+    rllib train file tuned_examples/saccm_ant.yaml
+    rllib train run --algo SaCCM --env SaMI/Ant-v0
+    rllib evaluate CHECKPOINT
+    rllib export CHECKPOINT --out DIR
+    rllib report RESULTS
+    rllib envs
+    """  # noqa: D301 - click's mark for "do not rewrap", not a backslash

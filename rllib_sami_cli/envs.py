@@ -1,0 +1,83 @@
+"""`rllib envs`: which environments there are, and the meta-tasks of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rllib_sami_cli.errors import UserError, did_you_mean
+
+
+@click.command()
+@click.argument("env_id", required=False)
+@click.option("--split", metavar="SPLIT", help="Only this split.")
+def envs(env_id: str | None, split: str | None) -> None:
+    """List the environments, or the meta-tasks of ENV_ID."""
+    from rllib_sami_cli.catalog import our_environments
+
+    known = our_environments()
+    if env_id is None:
+        if split is not None:
+            raise UserError("--split: of which environment? rllib envs ENV_ID --split SPLIT")
+        _print_all(known)
+        return
+    name = env_id.rpartition(":")[2]
+    name = name if name in known else f"SaMI/{name.removesuffix('-v0')}-v0"
+    if name not in known:
+        raise UserError(f"unknown environment '{env_id}'. {did_you_mean(name, known, 30)}")
+    splits = known[name].splits
+    if split is not None and split not in splits:
+        raise UserError(f"{name} has no split '{split}'. {did_you_mean(split, splits)}")
+    _print_one(name, known[name], [split] if split else list(splits))
+
+
+def _print_all(known: dict[str, Any]) -> None:
+    table = _table("environment", "what differs", "meta-tasks per split", "steps")
+    for env_id, cls in known.items():
+        counts = ", ".join(f"{split}={len(tasks)}" for split, tasks in cls.splits.items())
+        table.add_row(env_id, ", ".join(factor.name for factor in cls.factors), counts, str(cls.default_max_steps))
+    _console().print(table)
+    click.echo("\nMeta-tasks of one:  rllib envs SaMI/Ant-v0")
+
+
+def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
+    """Prints from the class alone: nothing is built, so that nothing optional need be installed."""
+    from rllib_sami.envs.tasks import parse_meta_tasks
+    from rllib_sami.envs.text import describe, describe_meta_tasks
+
+    console = _console()
+    summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+    console.print(f"{env_id}: {summary}\n")
+    factors = _table("factor", "unit", "neutral")
+    for factor in cls.factors:
+        factors.add_row(factor.name, factor.unit, describe(factor, factor.neutral_value))
+    console.print(factors)
+    for split in splits:
+        titles, rows = describe_meta_tasks(parse_meta_tasks(cls.factors, cls.splits[split]))
+        table = _table("task_id", *titles)
+        for index, row in enumerate(rows):
+            table.add_row(str(index), *row)
+        console.print(f"\nsplit {split}", style="bold")
+        console.print(table)
+    console.print("\nA factor without a column is neutral.")
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    return table
+
+
+def _console() -> Any:
+    import shutil
+
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        # A pipe has no width: give the table room instead of cutting it at 80 columns.
+        console.width = max(200, shutil.get_terminal_size().columns)
+    return console

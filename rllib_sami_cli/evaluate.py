@@ -1,0 +1,320 @@
+"""`rllib evaluate`: episodes of trained agents on every task of an environment's splits."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rllib_sami_cli.errors import UserError, one_line, stoppable
+from rllib_sami_cli.steps import doing, loading, quiet_option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rllib_sami.evaluation import Results
+
+_MOST_FACTORS = 3  # that fit into a table
+_NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success", "tasks", "runs")
+
+
+@click.command()
+@click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT…")
+@click.option("--split", "splits", metavar="SPLIT", multiple=True, help="Split of meta-tasks; may be given again.  "
+              "[default: train, moderate, extreme, super_extreme, as far as the environment has them]")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1), default=5, show_default=True, help="Episodes per meta-task "
+              "(or in all, where the environment chooses them or has none).")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the episodes.")
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that play; 0 plays in "
+              "this one. Results do not depend on it.")  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Write the results there, for `rllib report`.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the results of another command in FOLDER.")
+@click.option("--video", is_flag=True, help="Film the best, median and worst episode of each task, into "
+              "FOLDER/videos.")  # fmt: skip
+@click.option("--stochastic/--deterministic", "--explore/--no-explore", "explore", default=False,
+              help="Act as in training, with noise, or without.  [default: deterministic]")  # fmt: skip
+@click.option("--context", default="learned", show_default=True, metavar="KIND", help="What the actor sees of the "
+              "context: learned, zero, shuffled (of another episode) or frozen-after=N (that of step N).")  # fmt: skip
+@click.option("--env", "-e", metavar="ID", help="Another environment than the checkpoints'.")
+@click.option("--sample-timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="After this "
+              "long without an episode's end there is a warning. What hangs or never ends is stopped later.  [default: "
+              "evaluation_sample_timeout_s of the checkpoint]")  # fmt: skip
+@click.option("--compare-zero/--no-compare-zero", "compare", default=True, help="Play the first split again with zeros "
+              "in place of the contexts, to see whether they are of use.  [default: yes]")  # fmt: skip
+@click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings; -vv tracebacks too.")
+@quiet_option
+@click.pass_obj
+@stoppable("no results were written.")
+def evaluate(
+    command: list[str] | None,
+    checkpoints: tuple[str, ...],
+    splits: tuple[str, ...],
+    episodes: int,
+    seed: int,
+    workers: int,
+    out: Path | None,
+    overwrite: bool,
+    video: bool,
+    explore: bool,
+    context: str,
+    env: str | None,
+    sample_timeout_s: float | None,
+    compare: bool,
+    verbosity: int,
+) -> None:
+    """Play every task with trained agents and print their returns.
+
+    CHECKPOINT is a checkpoint's folder, a trial's (its newest checkpoint) or an experiment's (the newest of each
+    trial); plain files are passed over. Agents act deterministically and learn nothing; all of them play the same
+    episodes. In the table, ± std is over the episodes of a row, and steps are theirs on average.
+    """
+    loading()
+    from rllib_sami_cli import catalog
+
+    if video and out is None:
+        raise UserError("--video: where to? Give a folder as well: --out FOLDER")
+    checkpoints = _without_files(checkpoints)
+    words = [word for word in command or ["rllib", "evaluate", *checkpoints] if word != "--overwrite"]
+    if out is not None:
+        _check_folder(out.expanduser(), None if overwrite else words)
+    catalog.prepare(verbosity)
+    if env is not None:
+        env = catalog.as_class_path(env)
+        catalog.check_environment(env, "--env")
+    from rllib_sami.core.faults import EnvironmentFaultError
+    from rllib_sami.evaluation.play import evaluate as play
+    from rllib_sami.evaluation.processes import WorkersLostError
+
+    def tell(results: Results) -> None:
+        _say(results)
+        if compare and context == "learned":
+            _say_gains(results, again)
+
+    again = functools.partial(
+        play,
+        episodes=episodes,
+        seed=seed,
+        workers=workers,
+        explore=explore,
+        env=env,
+        sample_timeout_s=sample_timeout_s,
+        say=doing,
+    )
+    try:
+        results = again(
+            checkpoints,
+            splits=splits or None,
+            context=context,
+            video=out / "videos" if video and out is not None else None,
+            on_results=tell,
+        )
+    except (ValueError, EnvironmentFaultError, WorkersLostError) as error:
+        raise UserError(f"evaluate: {one_line(error)}") from error
+    results.provenance["command"] = shlex.join(words)
+    if out is not None:
+        try:
+            results.save(out)
+        except ValueError as error:
+            raise UserError(f"--out: {one_line(error)}") from error
+        click.echo(f"Written: {out}")
+        click.echo(f"Next:\n  {(command or ['rllib'])[0]} report {shlex.quote(str(out))}")
+
+
+def _without_files(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns what is no plain file, if anything: `models/*` names the README.md there, too."""
+    files = [one for one in given if Path(one).expanduser().is_file()]
+    if 0 < len(files) < len(given):
+        click.echo(f"Passed over, no folder: {', '.join(files)}", err=True)
+        return tuple(one for one in given if one not in files)
+    return given
+
+
+def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row per split and meta-task, and one per split of several: ``task_id`` "all", each weighs the same.
+
+    Columns ``split, task_id, episodes, return, std`` (of the returns of the row's episodes), ``length`` and
+    ``success``, missing where a task has none.
+    """
+    import pandas as pd
+
+    rows = []
+    for split, of_split in episodes.groupby("split", sort=False):
+        tasks = []
+        for task_id, mine in of_split.groupby("task_id"):
+            success = mine["success"].dropna()
+            tasks.append(
+                {
+                    "split": split,
+                    "task_id": task_id,
+                    "episodes": len(mine),
+                    "return": mine["return"].mean(),
+                    "std": _std(mine),
+                    "length": mine["length"].mean(),
+                    "success": float(success.mean()) if len(success) else float("nan"),
+                }
+            )
+        rows += tasks
+        if len(tasks) > 1:
+            means = pd.DataFrame(tasks)[["return", "length", "success"]].mean(skipna=False)
+            rows.append({"split": split, "task_id": "all", "episodes": len(of_split), "std": _std(of_split), **means})
+    return pd.DataFrame(rows)
+
+
+def _std(episodes: pd.DataFrame) -> float:
+    return episodes["return"].std(ddof=0) if len(episodes) > 1 else float("nan")
+
+
+def _with_factors(table: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table of ``summarise`` with what each task is, ``task_<factor>``, if there are not too many factors.
+
+    Those of this package's splits have all values that may be drawn, as `rllib envs` shows them; others what was drawn.
+    """
+    from rllib_sami.evaluation.task_words import meta_tasks_of
+
+    names, cells = meta_tasks_of(episodes) or _drawn(episodes)
+    if len(names) <= _MOST_FACTORS:
+        for place, name in enumerate(names):
+            column = [
+                cells[key][place] if key in cells else "-" for key in zip(table["split"], table["task_id"], strict=True)
+            ]
+            table.insert(table.columns.get_loc("episodes"), f"task_{name}", column)
+    return table
+
+
+def _drawn(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, int], list[str]]]:
+    """Returns the factors that differ and, by split and ``task_id``, the values of each that were played."""
+    columns = [name for name in episodes if name.startswith("task_") and name != "task_id"]
+    columns = [name for name in columns if episodes[name].nunique() > 1]
+    cells = {
+        key: [", ".join(f"{value:g}" for value in sorted(mine[name].dropna().unique())) for name in columns]
+        for key, mine in episodes.groupby(["split", "task_id"])
+    }
+    return [name.removeprefix("task_") for name in columns], cells
+
+
+def _say(results: Results) -> None:
+    """Prints a table for each run, and one of the splits where there are several runs."""
+    episodes, provenance = results.episodes, results.provenance
+    for checkpoint in provenance["checkpoints"]:
+        mine = episodes[episodes["run"] == checkpoint["run"]]
+        environment = mine["environment"].iloc[0]
+        names = provenance["task_names"].get(environment)
+        click.echo(f"{checkpoint['algorithm']} on {environment}, {checkpoint['path']}")
+        table = _with_factors(summarise(mine), mine)
+        if (mine["task_id"] == -1).all():
+            table = table.drop(columns="task_id")
+        else:
+            table["task_id"] = [_task(task_id, names) for task_id in table["task_id"]]
+        _print(table)
+    if len(provenance["checkpoints"]) > 1:
+        click.echo("\nPer split, over runs")
+        summary = results.summary().drop(columns=["context", "explore"])
+        _print(summary.drop(columns="environment") if summary["environment"].nunique() == 1 else summary)
+    speed = provenance["throughput"]
+    click.echo(
+        f"{len(episodes)} episodes in {speed['seconds']:,.1f} s: {speed['episodes_per_second']:,.1f} episodes/s, "
+        f"{speed['env_steps_per_second']:,.0f} steps/s"
+    )
+
+
+def _say_gains(results: Results, play: Callable[..., Results]) -> None:
+    """Plays the first split of each run with contexts again, with zeros in their place, and says what difference it is.
+
+    Args:
+        results: With the learned contexts.
+        play: Plays a checkpoint the same way.
+    """
+    if results.contexts is None:
+        return
+    import numpy as np
+
+    from rllib_sami.algorithms.sami.health import are_of_use, gain_of_contexts
+
+    has_context = ~np.isnan(results.contexts.values).all(axis=(1, 2))
+    with_context = set(results.episodes["run"][has_context])
+    for checkpoint in results.provenance["checkpoints"]:
+        if checkpoint["run"] not in with_context:
+            continue
+        mine = results.episodes[results.episodes["run"] == checkpoint["run"]]
+        split = str(mine["split"].iloc[0])
+        zeroed = play(checkpoint["path"], splits=[split], context="zero").episodes["return"]
+        learned = mine[mine["split"] == split]["return"]
+        gain, error = gain_of_contexts(learned, zeroed)
+        if not math.isfinite(error):
+            continue  # one episode says nothing
+        text = (
+            f"{checkpoint['algorithm']}, {split}, mean over episodes: return {learned.mean():,.2f} with its contexts, "
+            f"{zeroed.mean():,.2f} with zeros in their place ({gain:+,.2f} ± {error:,.2f})"
+        )
+        if are_of_use(learned, zeroed):
+            click.echo(text)
+        elif gain > 0:
+            click.echo(f"{text}: no clear difference. More `--episodes` may show one.")
+        else:
+            click.echo(
+                f"Warning: {text}. The contexts are of no use: the encoder has not learned what they are for, or the "
+                "actor does without. Look at `health/` and the contrast's bounds in its results, or train for longer.",
+                err=True,
+            )
+
+
+def _task(task_id: int | str, names: list[str] | None) -> str:
+    if task_id == "all":
+        return "all"
+    return "-" if task_id == -1 else names[int(task_id)] if names else str(task_id)
+
+
+def _print(frame: pd.DataFrame) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if frame["success"].isna().all():
+        frame = frame.drop(columns="success")
+    formats = {"return": "{:,.2f}", "std": "{:,.2f}", "length": "{:,.0f}", "success": "{:.2f}"}
+    headings = {"task_id": "task_id", "std": "± std", "length": "steps"}  # a task may have a length, too
+    table = Table(box=None, pad_edge=False)
+    for name in frame:
+        is_number = name in _NUMBERS
+        table.add_column(
+            headings.get(name, name.removeprefix("task_")),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="fold",
+        )
+    for row in frame.to_dict("records"):
+        cells = ["-" if value != value else formats.get(name, "{}").format(value) for name, value in row.items()]
+        table.add_row(*cells)
+    is_terminal = sys.stdout.isatty()
+    Console(highlight=False, width=None if is_terminal else 120).print(table)
+
+
+def _check_folder(folder: Path, words: list[str] | None) -> None:
+    """Refuses, before anything is played, a folder that cannot be written to or holds another command's results.
+
+    Args:
+        folder: The folder.
+        words: The command, whose results may be replaced; None: anybody's may.
+    """
+    from rllib_sami.evaluation.results import EPISODES_FILE, PROVENANCE_FILE
+    from rllib_sami_cli.folders import check_writable
+
+    check_writable(folder, "--out")
+    if words is None or not (folder / EPISODES_FILE).exists():
+        return
+    command = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        command = json.loads((folder / PROVENANCE_FILE).read_text("utf-8")).get("command")
+    if command is None or shlex.split(command)[1:] != words[1:]:
+        raise UserError(
+            f"--out {folder}: it holds the results of another command ({command or 'not known which'}). Give another "
+            "folder, or --overwrite to replace them."
+        )

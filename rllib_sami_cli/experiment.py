@@ -1,0 +1,347 @@
+"""From files and options to experiments: loading, inheritance, merging, overrides."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rllib_sami_cli.errors import Mistakes, UserError, did_you_mean, one_line
+from rllib_sami_cli.spaces import is_space
+
+# What an experiment of a file may contain, as in RLlib's historic form.
+EXPERIMENT_KEYS = {
+    "run": "algorithm: a registered name or a class path",
+    "env": "environment id",
+    "config": "the algorithm's settings",
+    "stop": "result metric -> value that ends the run",
+    "checkpoint_config": "fields of ray.tune.CheckpointConfig",
+    "num_samples": "how often each point of the search space is tried",
+    "search": "how trials are compared, proposed and ended early: metric, mode, algorithm, scheduler",
+    "max_failures": "how often a failed trial starts again from its last checkpoint",
+    "time_budget_s": "wall-clock limit in seconds",
+    "storage_path": "folder of the results",
+    "restore": "checkpoint to start from",
+    "extends": "file or files to inherit from",
+}
+# Keys of older files that moved into `checkpoint_config` or were renamed.
+_MOVED_KEYS = {
+    "checkpoint_freq": "checkpoint_frequency",
+    "checkpoint_at_end": "checkpoint_at_end",
+    "keep_checkpoints_num": "num_to_keep",
+    "checkpoint_score_attr": "checkpoint_score_attribute",
+}
+
+
+@dataclass
+class Experiment:
+    """One experiment as the user wrote it, merged but not yet checked.
+
+    Attributes:
+        name: Its name, which is also the name of its results folder.
+        body: What stands under the name: `run`, `env`, `config`, `stop`, ...
+        source: The file (or "command line"), for messages.
+        config_object: An `AlgorithmConfig`, if a Python file gave one; then `body["config"]` holds overrides only.
+        given: What the command line says of the body, to lay over it.
+    """
+
+    name: str
+    body: dict[str, Any]
+    source: str = "command line"
+    config_object: Any = None
+    given: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """Where this experiment stands, for messages."""
+        return f"{self.source}, experiment '{self.name}'" if self.source != "command line" else self.source
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 5e-4 as a number and refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float):
+                line = key_node.start_mark.line + 1
+                if key in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"key '{key}' is already given in line {seen[key]}", problem_mark=key_node.start_mark
+                    )
+                seen[key] = line
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 wants a dot and a signed exponent in a float and reads 5e-4, 1e6 and 1.e3 as text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, place: str) -> Any:
+    """Parses YAML (JSON is a subset of it), turning a syntax error into a message with the line."""
+    try:
+        content = yaml.load(text, Loader=_Loader)
+        if _contains_itself(content):
+            raise UserError(f"{place}: an anchor (&name) contains its own alias (*name), which has no end.")
+        return content
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{place}, line {mark.line + 1}, column {mark.column + 1}" if mark else place
+        problem = getattr(error, "problem", None) or one_line(error)
+        raise UserError(f"{where}: not valid YAML: {problem}.") from error
+    except RecursionError as error:
+        raise UserError(f"{place}: it is nested too deeply.") from error
+
+
+def _contains_itself(value: Any, inside: tuple[int, ...] = ()) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return id(value) in inside or any(_contains_itself(item, (*inside, id(value))) for item in items)
+
+
+def parse_json(text: str, option: str) -> dict[str, Any]:
+    """Parses an option that takes a JSON object, such as ``--stop``."""
+    try:
+        value = json.loads(text, object_pairs_hook=functools.partial(_without_duplicates, option))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{option}: not valid JSON at character {error.pos + 1} ({error.msg}): {text}\n"
+            f"Write for example {option} '{{\"training_iteration\": 10}}'."
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{option}: a JSON object is needed, such as {{...}}, not {text}.")
+    return value
+
+
+def _without_duplicates(option: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns a JSON object, and refuses one that has a key twice, as YAML does."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for key in value if [name for name, _ in pairs].count(key) > 1)
+        raise UserError(f"{option}: key '{twice}' is given twice.")
+    return value
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns ``base`` with ``over`` laid on top: mappings merge key by key, all else is replaced.
+
+    A search space (``grid_search: [...]``, ``uniform: [...]``) is a value, not a mapping to merge into.
+    """
+    merged = dict(deepcopy(base))
+    for key, value in over.items():
+        old = merged.get(key)
+        if _is_plain_mapping(old) and _is_plain_mapping(value):
+            merged[key] = merge(old, value)  # type: ignore[arg-type]
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def _is_body(content: dict[str, Any]) -> bool:
+    """Returns whether a file is itself one nameless experiment, as files made to be extended are."""
+    known = content.keys() <= EXPERIMENT_KEYS.keys() | _MOVED_KEYS.keys() | {"local_dir"}
+    return bool(content) and known and not isinstance(content.get("run"), dict)
+
+
+def _is_plain_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) and not is_space(value)
+
+
+def load(path: str | Path, arguments: Sequence[str] = ()) -> list[Experiment]:
+    """Reads the experiments of a .yaml, .yml, .json or .py file, which gets ``arguments`` as its own command line."""
+    path = Path(path)
+    if path.suffix == ".py":
+        _require_file(path)
+        return [_load_python(path, arguments)]
+    if arguments:
+        raise UserError(f"{path}: {' '.join(arguments)} after '--' is for Python files, which may read it.")
+    content = read_mapping(path)
+    shared = content.pop("extends", None)
+    if _is_body(content):
+        content = {path.stem: content}
+    elif not content and shared is not None:
+        content = {path.stem: {}}
+    experiments, mistakes = [], Mistakes()
+    for name, body in content.items():
+        if str(name).startswith((".", "x-")):
+            continue  # a template for anchors
+        with mistakes.noted():
+            if not isinstance(body, dict):
+                raise UserError(
+                    f"{path}: '{name}' must be a mapping with at least 'run' and 'env', not {_kind(body)}. "
+                    "The form is:  my-experiment: {run: SaCCM, env: SaMI/Ant-v0, stop: {...}, config: {...}}"
+                )
+            if shared is not None:
+                body = {"extends": shared, **body}
+            experiments.append(Experiment(str(name), inherit(body, path), str(path)))
+    mistakes.tell()
+    if not experiments:
+        raise UserError(f"{path}: no experiment in it (keys that begin with '.' or 'x-' are templates).")
+    return experiments
+
+
+def inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Lays an experiment over the files its ``extends`` names, and moves keys of older files to their place.
+
+    Args:
+        body: The experiment, as it stands in ``path``.
+        path: The file, which ``extends`` is relative to.
+        chain: The files that were gone through on the way here, ``path`` last; none for the first.
+    """
+    body = dict(body)
+    chain = chain or (path.resolve(),)
+    bases = body.pop("extends", None) or []
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"{path}: 'extends' must be a file name or a list of file names, not {bases!r}.")
+    merged: dict[str, Any] = {}
+    for base in bases:
+        file, _, wanted = base.partition("#")
+        base_path = path.parent / file
+        if base_path.resolve() in chain:
+            circle = " -> ".join(step.name for step in (*chain, base_path.resolve()))
+            raise UserError(f"{path}: 'extends' goes in a circle: {circle}.")
+        merged = merge(merged, _base_body(base_path, wanted, f"{path}: extends", chain))
+    return merge(merged, _modernise(body, str(path)))
+
+
+def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> dict[str, Any]:
+    content = read_mapping(path, place=f"{place} ")
+    shared = content.pop("extends", None)
+    if not _is_body(content):
+        named = {str(name): body for name, body in content.items() if isinstance(body, dict)}
+        if not wanted and len(named) == 1:
+            wanted = next(iter(named))
+        if wanted not in named:
+            hint = f"write {path.name}#NAME. {did_you_mean(wanted, named)}" if named else "it has no experiment."
+            raise UserError(f"{place} '{path.name}': which experiment of it? {hint}")
+        content = named[wanted]
+    if shared is not None:
+        content = {"extends": shared, **content}
+    return inherit(content, path, (*chain, path.resolve()))
+
+
+def _modernise(body: dict[str, Any], place: str) -> dict[str, Any]:
+    """Moves the keys of older files to where they belong today."""
+    body = dict(body)
+    if "local_dir" in body:
+        body.setdefault("storage_path", body.pop("local_dir"))
+    moved = {new: body.pop(old) for old, new in _MOVED_KEYS.items() if old in body}
+    if moved:
+        checkpoint_config = body.get("checkpoint_config") or {}
+        if not isinstance(checkpoint_config, dict):
+            raise UserError(f"{place}: 'checkpoint_config' must be a mapping, not {_kind(checkpoint_config)}.")
+        body["checkpoint_config"] = {**moved, **checkpoint_config}
+    return body
+
+
+def _load_python(path: Path, arguments: Sequence[str]) -> Experiment:
+    """Takes ``config`` (an AlgorithmConfig or a dict with ``run``) and, if there, ``stop`` from a Python file."""
+    from rllib_sami_cli.catalog import prepare_imports
+
+    prepare_imports(path.parent)
+    from ray.cloudpickle import register_pickle_by_value
+
+    module = types.ModuleType("rllib_config")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    # Its environments and callbacks go to workers that cannot import it.
+    register_pickle_by_value(module)
+    variables = vars(module)
+    ours, sys.argv = sys.argv, [str(path), *arguments]  # what it reads is its own: RLlib's examples have an argparse
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), variables)
+    except Exception as error:
+        raise UserError(f"{path}: running it failed: {type(error).__name__}: {one_line(error)}") from error
+    except SystemExit as ending:
+        if ending.code or {"-h", "--help"} & set(arguments):
+            raise  # its argparse has said why
+        raise UserError(f"{path}: it ended itself with sys.exit() before it could be trained.") from ending
+    finally:
+        sys.argv = ours
+    config = variables.get("config")
+    stop = variables.get("stop") or {}
+    if not isinstance(stop, dict):
+        raise UserError(f"{path}: `stop` is {stop!r}, but must be a dict such as {{'training_iteration': 100}}.")
+    body: dict[str, Any] = {"stop": dict(stop)}
+    if isinstance(config, dict):
+        return Experiment(path.stem, {**body, "run": variables.get("run"), "config": config}, str(path))
+    if config is None or not hasattr(config, "algo_class"):
+        raise UserError(
+            f"{path}: a variable `config` is needed, an AlgorithmConfig such as SaCCMConfig().environment(...), "
+            "and if you like `stop`, a dict."
+        )
+    return Experiment(path.stem, {**body, "run": config.algo_class, "config": {}}, str(path), config_object=config)
+
+
+def _require_file(path: Path, place: str = "") -> None:
+    if path.is_file():
+        return
+    folder = path.parent if path.parent.is_dir() else Path()
+    others = [file.name for file in folder.iterdir() if file.suffix in {".yaml", ".yml", ".json", ".py"}]
+    hint = did_you_mean(path.name, others, list_up_to=0, cutoff=0.75)
+    what = "is a folder, not a file" if path.is_dir() else "no such file"
+    raise UserError(f"{place}{path}: {what}. {hint}".strip())
+
+
+def read_mapping(path: Path, place: str = "") -> dict[str, Any]:
+    """Reads a .yaml, .yml or .json file that holds a mapping; ``place`` comes before its name in messages."""
+    _require_file(path, place)
+    if path.suffix not in {".yaml", ".yml", ".json"}:
+        raise UserError(f"{place}{path}: the file must end in .yaml, .yml, .json or .py.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{place}{path}: cannot be read as text: {one_line(error)}") from error
+    content = parse_yaml(text, f"{place}{path}")
+    if content is None:
+        raise UserError(f"{place}{path}: the file is empty.")
+    if not isinstance(content, dict):
+        raise UserError(f"{place}{path}: a mapping 'name: {{run, env, stop, config}}' is needed, not {_kind(content)}.")
+    return content
+
+
+def _kind(value: Any) -> str:
+    return {dict: "a mapping", list: "a list", str: f"the text '{value}'", type(None): "nothing"}.get(
+        type(value), f"{value!r}"
+    )
+
+
+def apply_settings(body: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Applies ``--set`` options: ``key=value``, the key dotted, the value YAML.
+
+    A key whose first part is not one of an experiment (``stop``, ``env``, ``config`` ...) is one of its ``config``.
+    """
+    mistakes = Mistakes()
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        path = key.strip().split(".")
+        with mistakes.noted():
+            if not equals or not all(path):
+                form = "for example --set gamma=0.95 or --set stop.x=1"
+                raise UserError(f"--set {setting}: the form is key=value, {form}.")
+            if path[0] not in EXPERIMENT_KEYS:
+                path = ["config", *path]
+            value = parse_yaml(text, f"--set {setting}")
+            for part in reversed(path[1:]):
+                value = {part: value}
+            body = merge(body, {path[0]: value})
+    mistakes.tell()
+    return body

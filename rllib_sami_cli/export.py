@@ -1,0 +1,73 @@
+"""`rllib export`: a checkpoint's agent as weights and settings that are safe to publish and to load."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rllib_sami_cli.errors import UserError, one_line, stoppable
+from rllib_sami_cli.steps import doing, loading, quiet_option
+
+
+@click.command()
+@click.argument("checkpoint", metavar="CHECKPOINT")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Folder to write.")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1), metavar="N", help="Play N episodes of every task of every split, "
+              "for a table of returns on the model card.  [default: none are played]")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the exported agent in DIR.")
+@quiet_option
+@click.pass_obj
+@stoppable("nothing was written.")
+def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | None, overwrite: bool) -> None:
+    """Write a trained agent as data: weights, settings, a model card.
+
+    CHECKPOINT is a checkpoint's folder; of an experiment's folder the newest checkpoint is taken. It is read with
+    pickle, which can run code: export only checkpoints that you trust. What is written can be loaded by anyone.
+    """
+    loading()
+    from rllib_sami_cli import catalog
+
+    catalog.prepare()
+    from rllib_sami.checkpoints.files import check_files, manifest_of
+    from rllib_sami.compat import env_option
+    from rllib_sami.core.faults import EnvironmentFaultError
+    from rllib_sami.evaluation import evaluate
+    from rllib_sami.evaluation.processes import WorkersLostError
+    from rllib_sami.exports import checkpoints
+    from rllib_sami.exports.agents import ExportedAgent, export_agent, is_exported
+
+    if is_exported(out):
+        if not overwrite:
+            raise UserError(
+                f"--out {out}: it holds an exported agent. Give another folder, or --overwrite to replace it."
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out}: there is something else in this folder. Give a new one.")
+    doing("Reading the checkpoint")
+    try:
+        check_files(checkpoints.find(checkpoint))
+        loaded = checkpoints.load(checkpoint)
+        if isinstance(loaded, ExportedAgent):
+            raise ValueError(f"{checkpoint} is an exported agent already. Give the checkpoint that it is from.")
+        export_agent(
+            loaded.module(),
+            loaded.config,
+            out,
+            algorithm=loaded.algorithm.__name__,
+            progress=_progress(manifest_of(loaded.path) or {}),
+            evaluation=evaluate(loaded.path, episodes=episodes, say=doing) if episodes else None,
+        )
+    except (ValueError, OSError, EnvironmentFaultError, WorkersLostError) as error:
+        raise UserError(f"export: {one_line(error)}") from error
+    click.echo(f"Written: {out}")
+    option = env_option(loaded.config.env if isinstance(loaded.config.env, str) else None)
+    click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}{option}")
+
+
+def _progress(manifest: dict[str, Any]) -> dict[str, Any]:
+    names = ("training_iteration", "num_env_steps_sampled_lifetime", "episode_return_mean")
+    return {name: manifest[name] for name in names if name in manifest}

@@ -1,0 +1,234 @@
+"""The live table: one line per trial and iteration, at most every few seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from rllib_sami.algorithms.base.split_episodes import ENV_STEPS
+from rllib_sami.algorithms.sami.health import HEALTH, symptoms
+from rllib_sami.evaluation.results import split_order
+from rllib_sami_cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
+
+EVALUATED_STEPS = f"evaluation/{ENV_STEPS}"
+_MOST_OF_TAG = 60  # characters of what tells trials apart
+_BY_TASK = "env_runners/return_by_task/"
+_COLUMNS = (
+    ("iter", 6),
+    ("env steps", 11),
+    ("return", 10),
+    ("steps/s", 8),
+    ("updates/s", 9),
+    ("elapsed", 8),
+    ("left", 8),
+)
+# Metrics that grow evenly, so that the time left can be told from them.
+_COUNTERS = ("training_iteration", "time_total_s", "lifetime", "num_episodes")
+
+
+class Progress(Callback):
+    """Prints what the user wants to know of a run while it runs.
+
+    Args:
+        stop: The run's stop criteria, for the time left.
+        interval: Least seconds between two lines of one trial; 0 prints every iteration.
+        console: Where to print; stdout by default.
+    """
+
+    def __init__(self, stop: dict[str, float], interval: float = 10.0, console: Console | None = None):
+        self._stop = stop
+        self._interval = interval
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._begin: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._last: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._held: dict[str, dict[str, Any]] = {}
+        self._returns: dict[str, dict[str, float]] = {}
+        self._lines = 0
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Prints a line, unless the trial's last line is younger than the interval."""
+        now, key = time.monotonic(), trial.trial_id
+        # An iteration in which no episode ended has no return: the last one known stands.
+        # A resumed trial still has its last result.
+        self._returns.setdefault(key, returns(trial.last_result)).update(returns(result))
+        if key not in self._begin:
+            # The first iteration's own duration is the best guess of when it began.
+            seconds = lookup(result, "time_this_iter_s") or 0.0
+            self._begin[key] = (now - seconds, {})
+        elif now - self._last[key][0] < self._interval:
+            self._held[key] = result
+            return
+        self._print(now, trial, result, len(trials))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Prints the last result if it was held back."""
+        if result := self._held.pop(trial.trial_id, None):
+            self._print(time.monotonic(), trial, result, len(trials))
+
+    def flush(self, trials: list[Trial]) -> None:
+        """Prints every result that was held back (after an interruption)."""
+        for trial in trials:
+            self.on_trial_complete(0, trials, trial)
+
+    def lacks_return(self, trials: list[Trial]) -> bool:
+        """Returns whether no episode of any trial has ended yet."""
+        return not any(RETURN in self._returns.get(trial.trial_id, {}) for trial in trials)
+
+    def _print(self, now: float, trial: Trial, result: dict[str, Any], trials: int) -> None:
+        key = trial.trial_id
+        begun, first = self._begin[key]
+        if not first:
+            first.update(_counters(result))
+        last_time, last = self._last.get(key, (begun, {}))
+        self._last[key] = (now, result)
+        self._held.pop(key, None)
+        if self._lines % 20 == 0:
+            header = "  ".join(name.rjust(width) for name, width in _COLUMNS)
+            header += f"  {'bound/most':>10}" if _has_contrast(result) else ""
+            header += "  health" if HEALTH in result else ""
+            self._console.print(header + ("  trial" if trials > 1 else ""), style="bold")
+        self._lines += 1
+        seconds = now - last_time
+        cells = (
+            _count(lookup(result, "training_iteration")),
+            _count(_steps(result)),
+            _number(self._returns[key].get(RETURN)),
+            _number(lookup(result, "env_steps_per_second") or _rate(_steps(last), _steps(result), seconds)),
+            _number(lookup(result, "updates_per_second") or _rate(_updates(last), _updates(result), seconds)),
+            duration(lookup(result, "time_total_s")),
+            duration(self._time_left(now, begun, first, result)),
+        )
+        line = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
+        if _has_contrast(result):
+            line += f"  {_bound(result):>10}"
+        if HEALTH in result:
+            line += f"  {_health(result[HEALTH]):6}"
+        if trials > 1:
+            tag = trial.experiment_tag
+            line += f"  {trial.trial_id} {tag if len(tag) <= _MOST_OF_TAG else tag[: _MOST_OF_TAG - 3] + '...'}"
+        self._console.print(line.rstrip())
+        for detail in _details(self._returns[key]):
+            self._console.print(f"{'':8}{detail}", style="dim")
+
+    def _time_left(self, now: float, begun: float, first: dict[str, Any], result: dict[str, Any]) -> float | None:
+        """Returns seconds until the first even-growing criterion is met, at the pace since this process began."""
+        estimates = []
+        for metric, threshold in self._stop.items():
+            value = lookup(result, metric)
+            if value is None or not any(word in metric for word in _COUNTERS):
+                continue
+            if metric == "time_total_s":
+                estimates.append(threshold - value)
+            elif (start := first.get(metric)) is not None and value > start:
+                # `first` was taken after one iteration, so the pace is measured from there.
+                estimates.append((threshold - value) * (now - first["__time__"]) / (value - start))
+        return max(0.0, min(estimates)) if estimates else None
+
+
+def _counters(result: dict[str, Any]) -> dict[str, Any]:
+    from rllib_sami_cli.stop import flatten
+
+    counters = {key: lookup(result, key) for key in flatten(result) if any(word in key for word in _COUNTERS)}
+    return {**counters, "__time__": time.monotonic()}
+
+
+def _steps(result: dict[str, Any]) -> float | None:
+    return lookup(result, STEPS) or lookup(result, f"env_runners/{STEPS}")
+
+
+def _updates(result: dict[str, Any]) -> float | None:
+    """Returns the number of gradient updates so far, whatever the algorithm calls it."""
+    for name in ("num_updates_lifetime", "num_gradient_updates_lifetime"):
+        for place in ("learners/default_policy/", "learners/__all_modules__/", ""):
+            if (value := lookup(result, place + name)) is not None:
+                return value
+    trained = lookup(result, "learners/default_policy/num_module_steps_trained_lifetime")
+    batch = lookup(result, "learners/default_policy/module_train_batch_size_mean")
+    return trained / batch if trained is not None and batch else None
+
+
+def _rate(before: float | None, after: float | None, seconds: float) -> float | None:
+    if before is None or after is None or seconds <= 0 or after < before:  # a trial may go on from another's checkpoint
+        return None
+    return (after - before) / seconds
+
+
+def returns(result: dict[str, Any]) -> dict[str, float]:
+    """Returns all mean returns that a result has: over all, by task, in evaluation (and when that was)."""
+    names = [RETURN, EVALUATION_RETURN, EVALUATED_STEPS]
+    by_task = (result.get("env_runners") or {}).get("return_by_task")
+    names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
+    evaluation = result.get("evaluation")
+    names += [f"evaluation/{split}/{RETURN_MEAN}" for split in evaluation] if isinstance(evaluation, dict) else []
+    found = {name: lookup(result, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _details(known: dict[str, float]) -> list[str]:
+    """Returns the lines under a row: returns by task and in evaluation, where there are any."""
+    tasks = sorted((name.removeprefix(_BY_TASK) for name in known if name.startswith(_BY_TASK)), key=_natural)
+    cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
+    cells = cells if len(cells) > 1 else []  # episodes of environments without tasks are all of task 0
+    more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
+    lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
+    suffix = f"/{RETURN_MEAN}"
+    splits = [name.split("/")[1] for name in known if name.startswith("evaluation/") and name.endswith(suffix)]
+    if splits:
+        splits.sort(key=split_order)
+        cells = [f"{split}: {_number(known[f'evaluation/{split}{suffix}'])}" for split in splits]
+        lines.append(f"evaluated at {_count(known.get(EVALUATED_STEPS))} steps   " + "  ".join(cells))
+    elif EVALUATION_RETURN in known:
+        lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
+    return lines
+
+
+def _has_contrast(result: dict[str, Any]) -> bool:
+    return "log_k" in ((result.get("learners") or {}).get("default_policy") or {})
+
+
+def _bound(result: dict[str, Any]) -> str:
+    """Returns the contrastive bound, that between tasks where there are two, and the most it can be, in nats."""
+    found = [lookup(result, f"learners/default_policy/{name}") for name in ("task_bound", "sance_bound", "log_k")]
+    task_bound, bound, most = (math.nan if value is None else value for value in found)
+    bound = bound if math.isnan(task_bound) else task_bound
+    return "-" if math.isnan(bound) else f"{bound:.2f}/{most:.2f}"
+
+
+def _health(counts: dict[str, int]) -> str:
+    """Returns what has been wrong with contrast and contexts for long."""
+    return ", ".join(name.replace("_", " ") for name in symptoms(counts)) or "ok"
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return len(name), name
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns seconds as 42s, 3m05s or 2h07m."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -1,0 +1,119 @@
+"""Which run `--resume` means, and whether it can go on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
+from rllib_sami_cli.schema import Plan, with_config
+from rllib_sami_cli.stop import reached
+
+# What a resumed run keeps: only stop criteria may change.
+_KEPT = ("run", "config", "checkpoint_config", "num_samples", "search")
+# What a command line says of itself alone, not of the run.
+_FORGOTTEN = ("storage_path", "restore", "time_budget_s")
+
+
+def record_of(plan: Plan) -> dict[str, Any]:
+    """Returns what is noted of a run in its folder."""
+    return {
+        "run": plain(plan.algorithm),
+        "config": plain(plan.config),
+        "stop": dict(plan.stop),
+        "checkpoint_config": dict(plan.checkpoint_config),
+        "num_samples": plan.num_samples,
+        "search": plain(asdict(plan.search)),
+        "given": {key: value for key, value in plan.given.items() if key not in _FORGOTTEN},
+    }
+
+
+def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the command line that began a run said beside the file, so that `--resume` need not repeat it.
+
+    Should `choose_run` then take another run (of several with different settings), the difference is refused.
+
+    Args:
+        name: Name of the experiment.
+        storage: Folder of all results; None for the default.
+        given: What today's command line says: with other stop criteria a finished run may go on.
+    """
+    runs = find_runs(storage_folder(storage), name)
+    may_go_on = [run for run in runs if (not run.finished or "stop" in given) and has_checkpoint(run)]
+    return next((run.record.get("given", {}) for run in may_go_on or runs), {})
+
+
+def as_started(plan: Plan, run: Run) -> Plan:
+    """Returns the plan with what the machine that a run was started on gave for settings left to the machine."""
+    recorded = run.record.get("config")
+    if recorded is None:
+        return plan  # not begun
+    given = {key: value for key, value in plan.config.items() if key not in plan.auto}
+    config = given | {key: recorded[key] for key in plan.auto if key in recorded}
+    return plan if config == plan.config else with_config(plan, config)
+
+
+def choose_run(plan: Plan, storage: str | None, resume: bool, alone: bool = True) -> Run:
+    """Returns the run to continue, or a new one.
+
+    To continue, the newest run is taken that has a checkpoint and is not at its end. Where there is none, the newest
+    run of all is returned, for the message; or, of several experiments, one without a checkpoint starts over.
+    """
+    folder = storage_folder(storage or plan.storage_path)
+    runs = find_runs(folder, plan.name) if resume else []
+    open_runs = [run for run in runs if not run.finished or goes_further(plan, run)]
+    with_checkpoint = [run for run in open_runs if has_checkpoint(run)]
+    if open_runs and not with_checkpoint and not alone:
+        return new_run(folder, plan.name)
+    return (with_checkpoint or open_runs or runs or [new_run(folder, plan.name)])[0]
+
+
+def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
+    """Refuses to resume what is not there, is finished, is running, has no checkpoint, or was something else.
+
+    Of several experiments, those not begun are left to begin and those finished to be skipped.
+    """
+    found = [(plan, run) for plan, run in jobs if run.record]
+    if not found:
+        where = ", ".join(dict.fromkeys(str(run.path.parent) for _, run in jobs))
+        names = ", ".join(plan.name for plan, _ in jobs)
+        raise UserError(
+            f"--resume: no run of '{names}' in {where}. "
+            "Start one without --resume, or say where it is with --local-dir."
+        )
+    unfinished = [(plan, run) for plan, run in found if not run.finished or goes_further(plan, run)]
+    if not unfinished and len(found) == len(jobs):
+        plan, run = found[0]
+        raise UserError(
+            f"--resume: {run.path} is finished: its stop criteria are met. To train on, raise them, for example "
+            f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..., or start over without --resume."
+        )
+    for plan, run in unfinished:
+        if not run.lock():
+            raise UserError(f"--resume: {run.path} is still running in another process.")
+        run.unlock()
+        changed = differences(
+            {key: run.record.get(key) for key in _KEPT},
+            {key: value for key, value in record_of(plan).items() if key in _KEPT},
+        )
+        if changed:
+            raise UserError(
+                f"--resume: {run.path} was started with other settings ({'; '.join(changed[:5])}). A resumed run keeps "
+                "its settings; only stop criteria may change. For other settings start a new run, from a checkpoint "
+                "if you like: --restore CHECKPOINT."
+            )
+        if not has_checkpoint(run):
+            raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start over, without --resume.")
+
+
+def goes_further(plan: Plan, run: Run) -> bool:
+    """Returns whether the stop criteria changed such that a finished run has not met them."""
+    if plain(plan.stop) == run.record.get("stop"):
+        return False
+    return any(not reached(trial["result"], plan.stop) for trial in run.trials())
+
+
+def has_checkpoint(run: Run) -> bool:
+    """Returns whether any trial of a run can go on."""
+    return any(trial["checkpoint"] for trial in run.trials())

@@ -1,0 +1,231 @@
+"""Checks an experiment before anything starts: every key known, every value of the right type.
+
+RLlib itself takes unknown settings without a word, so a misspelt ``gama: 0.9`` would train with the default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rllib_sami.exports import checkpoints
+from rllib_sami_cli import catalog, spaces, typecheck
+from rllib_sami_cli.config_schema import ConfigSchema, check_keys, check_type
+from rllib_sami_cli.errors import Mistakes, UserError, one_line
+from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment
+from rllib_sami_cli.folders import plain
+from rllib_sami_cli.resources import NO_LIMITS, Limits, auto_settings, resolve_auto
+from rllib_sami_cli.search import Search, check_search
+from rllib_sami_cli.stop import check_metric, check_stop
+
+CHECKPOINT_TYPES = {
+    "num_to_keep": int | None,
+    "checkpoint_score_attribute": str | None,
+    "checkpoint_score_order": str,
+    "checkpoint_frequency": int,
+    "checkpoint_at_end": bool,
+}
+_NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "num_samples": (lambda x: x >= 1 or x == -1, "an integer >= 1, or -1 for no end"),
+    "max_failures": (lambda x: x >= -1, "an integer >= 0, or -1 for no end"),
+    "time_budget_s": (lambda x: 0 < x < math.inf, "a number > 0 of seconds"),
+}
+EXPERIMENT_TYPES = {
+    "config": dict,
+    "stop": dict,
+    "checkpoint_config": dict,
+    "num_samples": int,
+    "search": dict,
+    "max_failures": int,
+    "time_budget_s": float | None,
+    "storage_path": str | None,
+    "restore": str | None,
+}
+
+
+@dataclass
+class Plan:
+    """A checked experiment, ready to run.
+
+    Attributes:
+        name: Name of the experiment and its folder.
+        algorithm: The Algorithm class.
+        config: What Tune gets: settings, search space and all.
+        stop: Flat metric name -> threshold.
+        checkpoint_config: Fields of `ray.tune.CheckpointConfig`.
+        search: How trials are compared, proposed and ended early.
+        bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
+        auto: Names of the settings that the file left to the machine; ``config`` has their numbers.
+        given: What the command line said beside the file, as a part of an experiment.
+    """
+
+    name: str
+    algorithm: type
+    config: dict[str, Any]
+    stop: dict[str, float]
+    checkpoint_config: dict[str, Any]
+    search: Search = field(default_factory=Search)
+    num_samples: int = 1
+    max_failures: int = 0
+    time_budget_s: float | None = None
+    storage_path: str | None = None
+    restore: str | None = None
+    bundles: list[dict[str, float]] = field(default_factory=list)
+    auto: tuple[str, ...] = ()
+    given: dict[str, Any] = field(default_factory=dict)
+
+
+def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
+    """Checks all of an experiment; a UserError tells all of its mistakes."""
+    place, mistakes = experiment.place, Mistakes()
+    body: dict[str, Any] = {}
+    for key, value in experiment.body.items():
+        with mistakes.noted():
+            check_keys({key: value}, EXPERIMENT_KEYS, place)
+            if key in EXPERIMENT_TYPES:
+                check_type(key, value, EXPERIMENT_TYPES[key], place)
+            body[key] = value
+    given = body.get("config") or {}
+    config = resolve_auto(given, limits)
+    if body.get("env") is not None:
+        config["env"] = body["env"]
+    if "env" in config:
+        config["env"] = catalog.as_class_path(config["env"])
+    base = experiment.config_object
+    if base is None or base.env is None or "env" in config:
+        with mistakes.noted():
+            for env in spaces.alternatives(config.get("env")):
+                catalog.check_environment(env, place)
+                catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
+    algorithm: Any = None
+    with mistakes.noted():
+        algorithm = catalog.algorithm_class(body.get("run"), place)
+    if algorithm is None:
+        mistakes.tell(experiment.body)
+    schema = ConfigSchema.of(algorithm)
+    checked = schema.check(config, f"{place}, config", catalog.environment_settings(config.get("env")), mistakes)
+    settings = schema.evaluation_defaults | config | checked
+    if base is not None:
+        # Only what the file set: RLlib's 250 defaults belong neither into the record nor into a trial's parameters.
+        of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
+        checked = {**of_base, **checked}
+        settings = settings | checked
+    plan = Plan(experiment.name, algorithm, checked, {}, {}, auto=auto_settings(given), given=experiment.given)
+    for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore"):
+        if body.get(key) is not None:
+            value = typecheck.cast(body[key], EXPERIMENT_TYPES[key])
+            setattr(plan, key, value)
+            if key in _NUMBERS and not _NUMBERS[key][0](value):
+                with mistakes.noted():
+                    raise UserError(f"{place}: '{key}' is {value!r}, but must be {_NUMBERS[key][1]}.")
+    with mistakes.noted():
+        plan.stop = check_stop(body.get("stop") or {}, f"{place}, stop", settings)
+    with mistakes.noted():
+        plan.checkpoint_config = _check_checkpoint(body.get("checkpoint_config") or {}, f"{place}, checkpoint_config")
+    with mistakes.noted():
+        plan.search = check_search(body.get("search"), checked, plan.stop, settings, f"{place}, search")
+    with mistakes.noted():
+        plan.bundles = _validate(plan, place, complete=not mistakes.found)
+    if plan.restore is not None:
+        with mistakes.noted():
+            plan.restore = _check_restore(plan.restore, algorithm, f"{place}, restore")
+    mistakes.tell(experiment.body)
+    return plan
+
+
+def check_all(experiments: Sequence[Experiment], limits: Limits = NO_LIMITS) -> list[Plan]:
+    """Checks experiments; a UserError tells all mistakes of all of them."""
+    mistakes, plans = Mistakes(), []
+    for experiment in experiments:
+        with mistakes.noted():
+            plans.append(check(experiment, limits))
+    mistakes.tell()
+    return plans
+
+
+def with_config(plan: Plan, config: dict[str, Any]) -> Plan:
+    """Returns the plan with another (checked) config, and the resources that this needs."""
+    changed = replace(plan, config=config)
+    changed.bundles = _validate(changed, plan.name)
+    return changed
+
+
+def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
+    mistakes = Mistakes()
+    for key, item in value.items():
+        with mistakes.noted():
+            check_keys({key: item}, CHECKPOINT_TYPES, place)
+            check_type(key, item, CHECKPOINT_TYPES[key], place)
+    mistakes.tell()
+    checked = {key: typecheck.cast(item, CHECKPOINT_TYPES[key]) for key, item in value.items()}
+    score = checked.get("checkpoint_score_attribute")
+    if score and score.startswith("min-"):  # the historic way to say "less is better"
+        checked.update(checkpoint_score_attribute=score[4:], checkpoint_score_order="min")
+    if score:
+        check_metric(checked["checkpoint_score_attribute"], f"{place}, checkpoint_score_attribute")
+    if checked.get("checkpoint_score_order", "max") not in ("min", "max"):
+        raise UserError(f"{place}: 'checkpoint_score_order' must be 'min' or 'max'.")
+    if checked.get("num_to_keep") is not None and checked["num_to_keep"] < 1:
+        raise UserError(f"{place}: 'num_to_keep' must be at least 1, or null to keep all.")
+    return checked
+
+
+def _check_restore(path: str, algorithm: type, place: str) -> str:
+    try:
+        return checkpoints.check_restore(path, algorithm)
+    except ValueError as error:
+        raise UserError(f"{place}: {one_line(error)}") from error
+
+
+def _validate(plan: Plan, place: str, complete: bool = True) -> list[dict[str, float]]:
+    """Lets the algorithm check the settings together, for each alternative of the search space.
+
+    Returns the resources that one trial needs (the most that any alternative asks for).
+
+    Args:
+        plan: Checked so far.
+        place: Where the experiment stands, for messages.
+        complete: Whether ``plan`` has all of its settings; else each is looked at by itself.
+    """
+    from ray.tune.search.sample import Function
+
+    # What a function gives may depend on the other settings of a trial.
+    settings = {key: value for key, value in plan.config.items() if not isinstance(value, Function)}
+    if "model_config" in settings:
+        # AlgorithmConfig has this one as a read-only property; the settable name has an underscore.
+        plan.config["_model_config"] = settings["_model_config"] = plan.config.pop("model_config")
+        settings.pop("model_config")
+    first = {key: next(spaces.alternatives(value)) for key, value in settings.items()}
+    points = [first]
+    for key, value in settings.items():
+        points += [{**first, key: item} for item in list(spaces.alternatives(value))[1:]]
+    bundles: list[dict[str, float]] = []
+    mistakes = Mistakes()
+    refuses = f"{place}: {plan.algorithm.__name__} refuses these settings: "
+    for point in points:
+        if not complete:
+            mistakes.note(None, [refuses + text for text in catalog.wrong_settings(plan.algorithm, point)])
+            continue
+        try:
+            request = plan.algorithm.default_resource_request(point)  # type: ignore[attr-defined]
+        except Exception as error:
+            # RLlib raises ValueError, TypeError, KeyError, AttributeError and its own for a setting it cannot use.
+            mistakes.note(error, [refuses + text for text in catalog.messages(error)])
+            continue
+        try:
+            catalog.check_trainable(plan.algorithm, point)
+        except Exception as error:
+            # Making the environment runs the user's code, which may raise anything.
+            mistakes.note(error, [f"{place}: {text}" for text in catalog.messages(error)])
+            continue
+        if _total(request.bundles) > _total(bundles):
+            bundles = [dict(bundle) for bundle in request.bundles]
+    mistakes.tell()
+    return bundles
+
+
+def _total(bundles: list[dict[str, float]]) -> tuple[float, float]:
+    """Returns how much a trial asks for, GPUs before all else, to be compared."""
+    return sum(bundle.get("GPU", 0) for bundle in bundles), sum(bundle.get("CPU", 0) for bundle in bundles)

@@ -1,0 +1,109 @@
+"""Search spaces in YAML: ``temperature: {loguniform: [0.05, 0.5]}``, ``context_dim: {choice: [4, 6, 10]}``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rllib_sami_cli.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from ray.tune.search.sample import Domain
+
+GRID = "grid_search"
+# Name, which is also that of the function in `ray.tune` -> what it takes, for messages.
+SPACES = {
+    "choice": "a list of alternatives",
+    "uniform": "[lowest, highest], two numbers",
+    "loguniform": "[lowest, highest], two numbers above 0",
+    "randint": "[lowest, highest + 1], two whole numbers",
+    "lograndint": "[lowest, highest + 1], two whole numbers above 0",
+}
+
+
+def is_space(value: Any) -> bool:
+    """Returns whether a value as YAML gives it is a search space (its contents may still be wrong)."""
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in (GRID, *SPACES)
+
+
+def parse(value: Any, place: str) -> Domain | dict[str, list] | None:
+    """Returns the search space that a value stands for: Tune's object, ``{grid_search: [...]}``, or None if it is none.
+
+    Args:
+        value: The value of a setting, from YAML or Python.
+        place: Where it stands, for messages.
+
+    Raises:
+        UserError: If the space has no or impossible bounds.
+    """
+    from ray import tune
+    from ray.tune.search.sample import Domain
+
+    if isinstance(value, Domain):
+        return value
+    if not is_space(value):
+        return None
+    [(name, given)] = value.items()
+    if name == GRID:
+        if not isinstance(given, list) or not given:
+            raise UserError(f"{place}: {GRID}: a list of alternatives is needed, not {given!r}.")
+        return value
+    if not _fits(name, given):
+        raise UserError(f"{place}: {name}: {SPACES[name]}, is needed, not {given!r}.")
+    return tune.choice(given) if name == "choice" else getattr(tune, name)(*given)
+
+
+def _fits(name: str, given: Any) -> bool:
+    if not isinstance(given, list) or not given:
+        return False
+    if name == "choice":
+        return True
+    kinds = int if name.endswith("randint") else (int, float)
+    if len(given) != 2 or any(not isinstance(item, kinds) or isinstance(item, bool) for item in given):
+        return False
+    low, high = given
+    return -math.inf < low < high < math.inf and (low > 0 or not name.startswith("log"))
+
+
+def refuse_misspelt(value: Any, place: str) -> None:
+    """Refuses ``{logunifrom: [...]}`` in the place of a number or text.
+
+    Raises:
+        UserError: Naming the space that is nearest.
+    """
+    if isinstance(value, dict) and len(value) == 1:
+        [name] = value
+        close = nearest(name, (GRID, *SPACES))
+        hint = f"Did you mean '{close}'? " if close else ""
+        raise UserError(f"{place}: unknown search space '{name}'. {hint}Valid: {', '.join((*SPACES, GRID))}.")
+
+
+def alternatives(value: Any) -> Iterator[Any]:
+    """Yields what a setting may become: every alternative of a list, the ends of a range, or the value itself."""
+    from ray.tune.search.sample import Categorical, Domain, Float, Function, Integer
+
+    if isinstance(value, dict) and set(value) == {GRID}:
+        yield from value[GRID]
+    elif isinstance(value, Categorical):
+        yield from value.categories
+    elif isinstance(value, Integer):
+        yield from (value.lower, value.upper - 1)
+    elif isinstance(value, Float) and math.isfinite(value.lower) and math.isfinite(value.upper):
+        yield from (value.lower, value.upper)
+    elif isinstance(value, Domain) and not isinstance(value, Function):
+        yield value.sample()
+    else:
+        yield value
+
+
+def is_searched(value: Any) -> bool:
+    """Returns whether a checked setting differs between trials."""
+    from ray.tune.search.sample import Domain
+
+    return isinstance(value, Domain) or (isinstance(value, dict) and set(value) == {GRID})
+
+
+def describe(domain: Domain) -> str:
+    """Returns a search space as text, such as ``LogUniform(0.05, 0.5)``."""
+    return f"{domain.get_sampler()}{domain.domain_str}"

@@ -1,0 +1,277 @@
+"""`rllib train`: options, and the way from them to checked experiments."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from rllib_sami_cli.errors import UserError, starting
+from rllib_sami_cli.steps import doing, loading, quiet_option
+
+
+def own_arguments(command: list[str]) -> list[str]:
+    """Returns what a command line has for the Python file that it trains: all after `--`."""
+    return command[command.index("--") + 1 :] if "--" in command else []
+
+
+def run_options(command: Callable) -> Callable:
+    """Adds the options that all forms of `rllib train` share."""
+    options = [
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                     help="Set one value, dotted: --set gamma=0.95 --set env_config.split=train "
+                     "--set stop.training_iteration=3. Repeatable."),
+        click.option("--stop", "-s", metavar="JSON", help="Stop criteria, metric to value."),
+        click.option("--config", "-c", metavar="JSON", help="Settings of the algorithm."),
+        click.option("--experiment-name", "-n", metavar="NAME", help="Name of the experiment and its folder."),
+        click.option("--num-samples", type=click.IntRange(1), help="Tries per point of the search space."),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of everything random."),
+        click.option("--smoke", is_flag=True, help="Only try it out: three short iterations, or more "
+                     "until an episode ends. --set, --stop and --config win."),
+        click.option("--evaluate", is_flag=True, help="At the end play the trained agent, the best of several, as "
+                     "`rllib evaluate` does."),
+        click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint. "
+                     "What --set and the like said of it still holds."),
+        click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
+        click.option("--local-dir", "--storage-path", "local_dir", metavar="DIR",
+                     help="Folder of all results.  [default: ~/ray_results]"),
+        click.option("--checkpoint-freq", type=click.IntRange(0), help="Iterations between checkpoints; 0 for none."
+                     "  [default: 10]"),
+        click.option("--checkpoint-at-end/--no-checkpoint-at-end", default=None, help="Checkpoint at the end.  "
+                     "[default: yes]"),
+        click.option("--keep-checkpoints-num", type=click.IntRange(1), help="Checkpoints kept.  [default: 2]"),
+        click.option("--checkpoint-score-attr", metavar="METRIC", help="Keep the best by this metric (min-METRIC for "
+                     "the lowest) instead of the newest."),
+        click.option("--scheduler", metavar="NAME", help="What ends or replaces trials early: asha, pbt, or another of "
+                     "Tune's.  [default: the file's, or none]"),
+        click.option("--scheduler-config", metavar="JSON", help="Its arguments."),
+        click.option("--ray-address", metavar="ADDRESS", help="Use a running Ray cluster."),
+        click.option("--ray-num-cpus", type=click.IntRange(1), help="CPUs Ray may use.  [default: all]"),
+        click.option("--ray-num-gpus", type=click.IntRange(0), help="GPUs Ray may use.  [default: all]"),
+        click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings and worker output; -vv more, "
+                     "with tracebacks."),
+    ]  # fmt: skip
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), quiet_option(command))
+
+
+_LONGEST_NAME = 200  # bytes: a folder's name may have 255, with the time of the run after it
+_ALGO = click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Algorithm: SaCCM, SAC, or a class path.")
+_ENV = click.option(
+    "--env",
+    "-e",
+    metavar="ID",
+    help="Environment: SaMI/Ant-v0, Pendulum-v1, ... or a class of your own, my_module:MyEnv.",
+)
+
+
+class _TrainGroup(click.Group):
+    """Says what to type where a file or an algorithm stands in place of a subcommand."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and args[0].endswith((".yaml", ".yml", ".json", ".py")):
+            raise UserError(f"rllib train {args[0]}: to train a file, write  rllib train file {args[0]}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_TrainGroup, invoke_without_command=True)
+@_ALGO
+@_ENV
+@run_options
+@click.pass_context
+def train(ctx: click.Context, algo: str | None, env: str | None, **options: Any) -> None:
+    """Train an agent: `train file FILE` or `train run --algo NAME --env ID`.
+
+    Without a subcommand, `train --algo NAME --env ID` does what `train run` does.
+    """
+    if ctx.invoked_subcommand is not None:
+        given = [name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        if given:
+            # They would be lost without a word: the subcommand has options of its own.
+            raise UserError(f"rllib train: write options after '{ctx.invoked_subcommand}', not before it.")
+        return
+    if algo is None and env is None:
+        click.echo(ctx.get_help())
+        return
+    _train_run(ctx, algo, env, options)
+
+
+@train.command()
+@click.argument("path", metavar="FILE")
+@click.argument("arguments", nargs=-1, metavar="[-- ARGUMENT…]")
+@click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Use this algorithm instead of the file's.")
+@click.option("--env", "-e", metavar="ID", help="Use this environment instead of the file's.")
+@run_options
+@click.pass_context
+def file(
+    ctx: click.Context, path: str, arguments: tuple[str, ...], algo: str | None, env: str | None, **options: Any
+) -> None:
+    """Train the experiments of FILE: .yaml, .json, or .py with a variable `config`.
+
+    A Python file with an argparse of its own gets what stands after `--`.
+    """
+    from rllib_sami_cli.experiment import load
+
+    own = own_arguments(ctx.obj or [])
+    if list(arguments) != own:
+        extra = " ".join(arguments[: len(arguments) - len(own)])
+        raise UserError(f"rllib train file: '{extra}' is too much. What is for a Python file itself stands after '--'.")
+    with starting():
+        loading()
+        experiments = load(path, arguments)
+    _execute(ctx, experiments, algo, env, options)
+
+
+@train.command()
+@_ALGO
+@_ENV
+@run_options
+@click.pass_context
+def run(ctx: click.Context, algo: str | None, env: str | None, **options: Any) -> None:
+    """Train one algorithm on one environment."""
+    _train_run(ctx, algo, env, options)
+
+
+def _train_run(ctx: click.Context, algo: str | None, env: str | None, options: dict[str, Any]) -> None:
+    loading()
+    from rllib_sami_cli.experiment import Experiment
+
+    if algo is None or env is None:
+        missing = "--algo" if algo is None else "--env"
+        raise UserError(
+            f"{missing} is missing. The form is: rllib train run --algo SaCCM --env SaMI/Ant-v0 "
+            "(`rllib envs` lists environments)."
+        )
+    name = "_".join(part.rpartition(".")[2].replace("/", "-").replace(":", "-") for part in (algo, env))
+    _execute(ctx, [Experiment(name, {"run": algo, "env": env})], None, None, options)
+
+
+def _execute(
+    ctx: click.Context, experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
+) -> None:
+    """Applies the options to the experiments, checks them, runs them."""
+    with starting():
+        from rllib_sami_cli.runner import run_all
+
+        plans, session = _checked(list(ctx.obj or ["rllib", "train"]), experiments, algo, env, options)
+    ctx.exit(run_all(plans, session))
+
+
+def _checked(
+    command: list[str], experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
+) -> tuple[list[Any], Any]:
+    """Returns the plans and the session that the experiments and options amount to."""
+    from rllib_sami_cli import catalog
+    from rllib_sami_cli.experiment import merge, parse_json
+
+    stop, config, scheduler = (
+        parse_json(options[name], f"--{name.replace('_', '-')}") if options[name] else {}
+        for name in ("stop", "config", "scheduler_config")
+    )
+    if options["scheduler"]:
+        scheduler["type"] = options["scheduler"]
+    given = _given(stop, config, scheduler, options)
+    for experiment in experiments:
+        _replace(experiment, algo, env, scheduler.get("type"))
+        experiment.given = given
+    if options["experiment_name"]:
+        if len(experiments) > 1:
+            raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
+        experiments[0].name = options["experiment_name"]
+    _check_names(experiments)
+
+    catalog.prepare(options["verbosity"])
+    from rllib_sami_cli.resources import Limits
+    from rllib_sami_cli.resume import remembered
+    from rllib_sami_cli.schema import check_all
+    from rllib_sami_cli.smoke import shrink, smoke_name
+
+    for experiment in experiments:
+        if options["resume"]:
+            storage = options["local_dir"] or merge(experiment.body, given).get("storage_path")
+            name = smoke_name(experiment.name) if options["smoke"] else experiment.name
+            experiment.given = merge(remembered(name, storage and str(storage), given), given)
+        experiment.body = merge(experiment.body, experiment.given)
+    doing("Checking settings and environments")
+    limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
+    plans = check_all(experiments, limits)
+    for plan in plans:
+        if options["evaluate"] and plan.checkpoint_config.get("checkpoint_at_end") is False:
+            raise UserError(
+                f"--evaluate: {plan.name} has checkpoint_at_end: false, so there would be no trained agent to play. "
+                "Leave one of them out."
+            )
+    if options["smoke"]:
+        plans = [shrink(plan) for plan in plans]
+    from rllib_sami_cli.runner import Session
+
+    session = Session(
+        command=command,
+        resume=options["resume"],
+        smoke=options["smoke"],
+        evaluate=options["evaluate"],
+        verbosity=options["verbosity"],
+        storage=options["local_dir"],
+        ray={
+            "address": options["ray_address"],
+            "num_cpus": options["ray_num_cpus"],
+            "num_gpus": options["ray_num_gpus"],
+        },
+    )
+    return plans, session
+
+
+def _replace(experiment: Any, algo: str | None, env: str | None, scheduler: str | None) -> None:
+    """Gives an experiment another algorithm or environment, and takes a scheduler away that gets replaced."""
+    from rllib_sami_cli.experiment import merge
+
+    body = experiment.body
+    if algo is not None and algo != body.get("run"):
+        if body.get("run") is not None:
+            # Runs of another algorithm must not continue, or stand among, those of the file's own.
+            experiment.name = f"{experiment.name}-{algo.rpartition('.')[2].lower()}"
+        body = merge(body, {"run": algo})
+    if env is not None:
+        body = merge(body, {"env": env})
+    search = body.get("search")
+    if scheduler is not None and isinstance(search, dict):
+        body = {**body, "search": {key: value for key, value in search.items() if key != "scheduler"}}
+    elif isinstance(search, dict) and isinstance(search.get("scheduler"), str):
+        body = {**body, "search": {**search, "scheduler": {"type": search["scheduler"]}}}  # to be merged into
+    experiment.body = body
+
+
+def _given(stop: dict, config: dict, scheduler: dict, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the options say, in the form of an experiment: the file is weakest, `--set` strongest."""
+    from rllib_sami_cli.experiment import apply_settings
+
+    checkpoint = {
+        "checkpoint_frequency": options["checkpoint_freq"],
+        "checkpoint_at_end": options["checkpoint_at_end"],
+        "num_to_keep": options["keep_checkpoints_num"],
+        "checkpoint_score_attribute": options["checkpoint_score_attr"],
+    }
+    over: dict[str, Any] = {
+        "stop": stop,
+        "config": config if options["seed"] is None else {**config, "seed": options["seed"]},
+        "checkpoint_config": {key: value for key, value in checkpoint.items() if value is not None},
+        "search": {"scheduler": scheduler} if scheduler else {},
+    }
+    for key, value in (("num_samples", options["num_samples"]), ("restore", options["restore"])):
+        if value is not None:
+            over[key] = value
+    return apply_settings({key: value for key, value in over.items() if value != {}}, list(options["settings"]))
+
+
+def _check_names(experiments: list[Any]) -> None:
+    for experiment in experiments:
+        name = experiment.name
+        if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+            raise UserError(
+                f"{experiment.place}: the name {name!r} cannot be a folder's name. Use up to {_LONGEST_NAME} bytes, "
+                "without slashes and control characters."
+            )
