@@ -1,0 +1,1 @@
+"""The off-policy loop: sample, store, credit of updates, learn, synchronise."""

@@ -1,0 +1,1 @@
+"""Soft actor-critic: PlainSAC, and RecurrentSAC with a memory."""

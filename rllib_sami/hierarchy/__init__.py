@@ -1,0 +1,1 @@
+"""Agents on top of agents: environments whose actions are latents of a frozen policy."""
