@@ -11,7 +11,7 @@ from measure import Options as Given
 from workloads import our_config, ray_cluster
 
 from rllib_sami import SaCCMConfig
-from rllib_sami.algorithms.base import agents
+from rllib_sami.env_runners import agents
 from rllib_sami.evaluation import Results, evaluate
 
 SPLITS = ("train", "moderate", "extreme")

@@ -11,7 +11,7 @@ from workloads import HALF_CHEETAH, Agent, noise_store, tensors_of
 
 from rllib_sami import SaCCMConfig
 from rllib_sami.algorithms.sami.sampling import sample_updates
-from rllib_sami.replay_buffers.episode_store import TaskStore
+from rllib_sami.replay_buffers.episode_store import EpisodeStore
 
 BATCHES = 1  # of one sample: a round of the default configuration leads to no more
 
@@ -38,7 +38,7 @@ class Learning:
     """A store under a load, and an agent that learns from it."""
 
     def __init__(self, load: Load):
-        self.store: TaskStore = noise_store(HALF_CHEETAH, load.stored, num_tasks=load.tasks, length=load.length)
+        self.store: EpisodeStore = noise_store(HALF_CHEETAH, load.stored, num_tasks=load.tasks, length=load.length)
         config = SaCCMConfig()
         self.agent = Agent.of(config, *HALF_CHEETAH)
         self._sampling, self._rng = config.get_sampling_config(), np.random.default_rng(0)

@@ -16,7 +16,7 @@ from ray.tune.registry import register_env
 from workloads import HALF_CHEETAH, our_config, ray_cluster, runner_of
 
 from rllib_sami import SaCCMConfig, compat
-from rllib_sami.algorithms.sami.algorithm import SaMIConfig
+from rllib_sami.algorithms.sami.sami import SaMIConfig
 
 NUM_ENVS, FRAGMENT = 8, 25  # of each env runner: the defaults
 MOST_RUNNERS = 4

@@ -13,8 +13,8 @@ from messages import sampling_config
 from scaling import measured, work_of
 from workloads import train_once
 
-from rllib_sami.algorithms.sami.algorithm import SaMIConfig
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.algorithms.sami.sami import SaMIConfig
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
 RUNNERS = (1, 2, 4, 8)
 FRAGMENT_S = {"of 0.2 s": 0.2, "of 0.05 s": 0.05}  # asleep
@@ -22,7 +22,7 @@ NUM_NODES = 4  # beside the head
 CORES = 2
 
 
-class SleepingRunner(SaMIEnvRunner):
+class SleepingRunner(ArrayEnvRunner):
     """Computes its first fragment and sends it again and again, each time after a sleep: it takes no core from others.
 
     On a cluster every runner has a core of its own; here they would fight for those of the main process.

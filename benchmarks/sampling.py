@@ -12,7 +12,7 @@ from rllib_sami import SaCCMConfig
 @click.option("--against", type=click.Choice(["rllib-sac"]), help="RLlib's own runner with its SAC's networks.")
 @options(rounds=15, quick_rounds=3)
 def sampling(against: str | None, options: Options) -> None:
-    """SaMIEnvRunner's environment steps per CPU-second ÷ those of ready actions (or of RLlib's runner)."""
+    """ArrayEnvRunner's environment steps per CPU-second ÷ those of ready actions (or of RLlib's runner)."""
     (_sampling_against_sac if against else _sampling_against_raw)(options)
 
 
@@ -24,9 +24,9 @@ def _sampling_against_raw(options: Options) -> None:
     for name, target in (("HalfCheetah", 0.75), ("Ant", 0.92)):
         runner = runner_of(our_config(SaCCMConfig, f"SaMI/{name}-v0", num_envs, fragment))
         recording = Recording(runner)
-        actions = {"SaMIEnvRunner": lambda runner=runner: _sample(runner, fragments), "raw": recording.replay}
+        actions = {"ArrayEnvRunner": lambda runner=runner: _sample(runner, fragments), "raw": recording.replay}
         times = interleave(actions, options.rounds)
-        cases.append(Case(name, times["raw"].cpu / times["SaMIEnvRunner"].cpu, target, at_least=True))
+        cases.append(Case(name, times["raw"].cpu / times["ArrayEnvRunner"].cpu, target, at_least=True))
         rates[name] = {side: figures(1 / some.cpu) for side, some in times.items()}
         rows += _rate_rows(name, times)
         runner.stop()
@@ -45,16 +45,16 @@ def _sampling_against_sac(options: Options) -> None:
         sac = sac_runner(sac_config(env, num_envs, fragment))
         fragments = (1 if options.quick else 4) * (1 if num_envs > 1 else 4)
         actions = {
-            "SaMIEnvRunner": lambda ours=ours, fragments=fragments: _sample(ours, fragments),
+            "ArrayEnvRunner": lambda ours=ours, fragments=fragments: _sample(ours, fragments),
             "RLlib": lambda sac=sac, fragments=fragments: _sample(sac, fragments),
         }
         times = interleave(actions, options.rounds)
-        cases.append(Case(name, times["RLlib"].cpu / times["SaMIEnvRunner"].cpu, target, at_least=True))
+        cases.append(Case(name, times["RLlib"].cpu / times["ArrayEnvRunner"].cpu, target, at_least=True))
         rates[name] = {side: figures(1 / some.cpu) for side, some in times.items()}
         rows += _rate_rows(name, times)
         for runner in (ours, sac):
             runner.stop()
-    title = "HalfCheetah: SaMIEnvRunner with LSTM 128 and actor 256x256, RLlib's with its MLP 256x256"
+    title = "HalfCheetah: ArrayEnvRunner with LSTM 128 and actor 256x256, RLlib's with its MLP 256x256"
     table = table_of(title, ["environment steps per second", "CPU", "wall"], rows)
     report("sampling --against rllib-sac", [table], cases, options, env_steps_per_cpu_s=rates)
 

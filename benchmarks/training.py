@@ -8,7 +8,7 @@ from rllib_sac import LOSS_TRANSITIONS, sac_config
 from workloads import HALF_CHEETAH, TRAINED, Agent, Recording, fill, ray_cluster, tensors_of, train_once, trained_config
 
 from rllib_sami import SaCCMConfig, TESACConfig, compat
-from rllib_sami.algorithms.sami.learner import NUM_UPDATES_LIFETIME
+from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
 
 
 @click.command()

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
-from rllib_sami.algorithms.sami.algorithm import SaMIConfig
-from rllib_sami.algorithms.sami.compilation import compiled_loss_functions
 from rllib_sami.algorithms.sami.learner import LEARNING_RATE_OF
+from rllib_sami.algorithms.sami.sami import SaMIConfig
 from rllib_sami.algorithms.sami.sampling import sample_updates
 from rllib_sami.algorithms.sami.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
+from rllib_sami.core.compilation import compiled_loss_functions
 from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.env_runners.vector_env import TaskVectorEnv
-from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
 CONFIGS = {"TESAC": TESACConfig, "CCM": CCMConfig, "SaTESAC": SaTESACConfig, "SaCCM": SaCCMConfig}
 HALF_CHEETAH = (18, 6)  # observation and action width
@@ -76,7 +76,9 @@ class Agent:
         update(self.acting, self.learning, self.optimizers, batch, self.config, None, self.loss_functions)
 
 
-def fill(store: TaskStore, num_steps: int, *, num_tasks: int = NUM_TASKS, length: int = EPISODE_LENGTH) -> TaskStore:
+def fill(
+    store: EpisodeStore, num_steps: int, *, num_tasks: int = NUM_TASKS, length: int = EPISODE_LENGTH
+) -> EpisodeStore:
     """Adds whole episodes of noise until the store was given ``num_steps``."""
     rng = np.random.default_rng(0)
     obs = rng.standard_normal((2 * length + 1, store.obs_dim), dtype=np.float32)
@@ -99,7 +101,7 @@ def fill(store: TaskStore, num_steps: int, *, num_tasks: int = NUM_TASKS, length
     return store
 
 
-def add_open_episodes(store: TaskStore, count: int) -> None:
+def add_open_episodes(store: EpisodeStore, count: int) -> None:
     """Adds episodes that are still in progress, half as long as others."""
     steps = EPISODE_LENGTH // 2
     for slot in range(1, count + 1):
@@ -107,10 +109,10 @@ def add_open_episodes(store: TaskStore, count: int) -> None:
         store.add(EpisodePiece(slot, slot % NUM_TASKS, 0, obs, actions, np.zeros(steps)))
 
 
-def noise_store(sizes: tuple[int, int], num_steps: int = 50_000, **options: int) -> TaskStore:
+def noise_store(sizes: tuple[int, int], num_steps: int = 50_000, **options: int) -> EpisodeStore:
     """A full store of whole episodes of noise."""
     length = options.get("length", EPISODE_LENGTH)
-    return fill(TaskStore(*sizes, num_steps // length * (length + 1)), num_steps, **options)
+    return fill(EpisodeStore(*sizes, num_steps // length * (length + 1)), num_steps, **options)
 
 
 def tensors_of(arrays: dict[str, np.ndarray]) -> list[Batch]:
@@ -119,7 +121,7 @@ def tensors_of(arrays: dict[str, np.ndarray]) -> list[Batch]:
     return [{name: values[index] for name, values in tensors.items()} for index in range(len(arrays["step_index"]))]
 
 
-def batch_of(config: SaMIConfig, store: TaskStore) -> Batch:
+def batch_of(config: SaMIConfig, store: EpisodeStore) -> Batch:
     """A single batch, for one call of ``Agent.update``."""
     return tensors_of(sample_updates(store, config.get_sampling_config(), 1, np.random.default_rng(0)))[0]
 
@@ -164,10 +166,10 @@ def train_once(algorithm: Any) -> int:
     return compat.env_steps_sampled(algorithm) - before
 
 
-def runner_of(config: SaMIConfig) -> SaMIEnvRunner:
+def runner_of(config: SaMIConfig) -> ArrayEnvRunner:
     """The local env runner of a config, without an algorithm around it."""
     config.validate()
-    return SaMIEnvRunner(config=config, worker_index=0)
+    return ArrayEnvRunner(config=config, worker_index=0)
 
 
 class Recording:
@@ -178,7 +180,7 @@ class Recording:
 
     _METHODS = ("reset_all", "step_arrays")
 
-    def __init__(self, runner: SaMIEnvRunner):
+    def __init__(self, runner: ArrayEnvRunner):
         self._calls: list[tuple[str, tuple, dict]] = []
         for name in self._METHODS:
             setattr(runner.env, name, self._noting(name, getattr(runner.env, name)))

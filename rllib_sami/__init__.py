@@ -17,24 +17,21 @@ moved.install()  # before anything reads an old checkpoint
 
 if importlib.util.find_spec("ray") is not None:
     from rllib_sami import compat
-    from rllib_sami.algorithms.base.algorithm import ContextConfig
-    from rllib_sami.algorithms.sami.algorithm import SaMI, SaMIConfig
+    from rllib_sami.algorithms.sac.sac import PlainSAC, PlainSACConfig, RecurrentSAC, RecurrentSACConfig
+    from rllib_sami.algorithms.sami.context_config import ContextConfig
     from rllib_sami.algorithms.sami.context_module import ContextTorchRLModule
     from rllib_sami.algorithms.sami.contrast_learner import ContrastLearner
     from rllib_sami.algorithms.sami.presets import (
         CCM,
         TESAC,
         CCMConfig,
-        PlainSAC,
-        PlainSACConfig,
-        RecurrentSAC,
-        RecurrentSACConfig,
         SaCCM,
         SaCCMConfig,
         SaTESAC,
         SaTESACConfig,
         TESACConfig,
     )
+    from rllib_sami.algorithms.sami.sami import SaMI, SaMIConfig
     from rllib_sami.algorithms.sami.sampling import ContrastSampling
     from rllib_sami.algorithms.sappo.sappo import SaPPO, SaPPOConfig
     from rllib_sami.exports.loading import TrainedAgent, load

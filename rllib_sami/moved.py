@@ -12,27 +12,28 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+_SAMI, _SAC, _OFF_POLICY = "algorithms.sami.sami", "algorithms.sac.sac", "algorithms.off_policy"
 MOVED: dict[str, tuple[str, ...]] = {
-    "rllib_sami.algorithm": ("algorithms.sami.algorithm",),
-    "rllib_sami.base": ("algorithms.base.algorithm",),
+    "rllib_sami.algorithm": (_SAMI, f"{_OFF_POLICY}.algorithm"),
+    "rllib_sami.base": ("algorithms.sami.context_config", "algorithms.base.algorithm"),
     "rllib_sami.context_module": ("algorithms.sami.context_module",),
     "rllib_sami.contrast_learner": ("algorithms.sami.contrast_learner",),
     "rllib_sami.core.contrast": ("algorithms.sami.contrast",),
     "rllib_sami.core.pairing": ("algorithms.sami.pairing",),
     "rllib_sami.core.sampling": ("algorithms.sami.sampling",),
     "rllib_sami.core.task_store": ("replay_buffers.episode_store",),
-    "rllib_sami.core.update": ("algorithms.sami.update",),
+    "rllib_sami.core.update": ("algorithms.sami.update", "algorithms.sac.update"),
     "rllib_sami.env_runner": ("env_runners.array_env_runner",),
     "rllib_sami.export": ("exports.agents",),
-    "rllib_sami.learner": ("algorithms.sami.learner",),
+    "rllib_sami.learner": (_SAMI, "algorithms.base.learner"),
     "rllib_sami.loading": ("exports.loading",),
     "rllib_sami.offline": ("replay_buffers.offline",),
-    "rllib_sami.presets": ("algorithms.sami.presets",),
+    "rllib_sami.presets": ("algorithms.sami.presets", _SAC),
     "rllib_sami.replay_buffer": ("replay_buffers.task_episode_replay_buffer",),
-    "rllib_sami.rl_module": ("algorithms.sami.rl_module",),
+    "rllib_sami.rl_module": (_SAMI,),
     "rllib_sami.sappo": ("algorithms.sappo.sappo",),
 }
-RENAMED: dict[str, str] = {}
+RENAMED = {"SaMIEnvRunner": "ArrayEnvRunner", "TaskStore": "EpisodeStore"}
 
 
 class _OldModule(ModuleType):

@@ -1,20 +1,23 @@
-"""Names under which Tune and RLlib find the algorithms and environments."""
+"""The table of all algorithms, and the names under which Tune and RLlib find them and the environments."""
 
 from functools import partial
 
+import gymnasium as gym
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.tune.registry import register_env, register_trainable
 
-from rllib_sami import envs  # installed from envs/
-from rllib_sami.algorithms.sami.algorithm import SaMI
-from rllib_sami.algorithms.sami.presets import CCM, TESAC, PlainSAC, RecurrentSAC, SaCCM, SaTESAC
+from rllib_sami import envs
+from rllib_sami.algorithms.sac.sac import PlainSAC, RecurrentSAC
+from rllib_sami.algorithms.sami.presets import CCM, TESAC, SaCCM, SaTESAC
+from rllib_sami.algorithms.sami.sami import SaMI
 from rllib_sami.algorithms.sappo.sappo import SaPPO
 
-ALGORITHMS = {
+ALGORITHMS: dict[str, type[Algorithm]] = {
     algorithm.__name__: algorithm for algorithm in (SaMI, TESAC, CCM, SaTESAC, SaCCM, PlainSAC, RecurrentSAC, SaPPO)
 }
 
 
-def _make_env(env_id: str, context: dict):
+def _make_env(env_id: str, context: dict) -> gym.Env:
     return envs.make(env_id, **context)
 
 

@@ -237,7 +237,7 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
         return
     import numpy as np
 
-    from rllib_sami.algorithms.sami.health import are_of_use, gain_of_contexts
+    from rllib_sami.algorithms.base.health import are_of_use, gain_of_contexts
 
     has_context = ~np.isnan(results.contexts.values).all(axis=(1, 2))
     with_context = set(results.episodes["run"][has_context])

@@ -10,8 +10,8 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
+from rllib_sami.algorithms.base.health import HEALTH, symptoms
 from rllib_sami.algorithms.base.split_episodes import ENV_STEPS
-from rllib_sami.algorithms.sami.health import HEALTH, symptoms
 from rllib_sami.evaluation.results import split_order
 from rllib_sami_cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from rllib_sami.algorithms.sami import health
-from rllib_sami.algorithms.sami.health import Health
+from rllib_sami.algorithms.base import health
+from rllib_sami.algorithms.base.health import Health
 
 LOG_K = math.log(128)
 

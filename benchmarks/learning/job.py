@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami import compat
-from rllib_sami.algorithms.sami.algorithm import REPLAY_BUFFER
+from rllib_sami.algorithms.off_policy.algorithm import REPLAY_BUFFER
 from rllib_sami.evaluation.play import evaluate
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Results

@@ -1,16 +1,13 @@
-"""Checks of a checkpoint before anything of it is loaded; RLlib would take over whatever happens to fit."""
+"""Checks of a checkpoint before anything of it is loaded; RLlib would load whatever happens to fit."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rllib_sami import compat
-from rllib_sami.core.networks import NetworkConfig
-
-if TYPE_CHECKING:
-    from rllib_sami.algorithms.sami.algorithm import SaMI
+from rllib_sami.core.networks import FORMER_NETWORK, NetworkConfig
 
 
-def check_checkpoint(algorithm: "SaMI", path: Path) -> None:
+def check_checkpoint(algorithm: Any, path: Path) -> None:
     """Checks that a checkpoint is of the same algorithm, spaces and networks; RLlib would load what happens to fit.
 
     Raises:
@@ -33,9 +30,8 @@ def check_checkpoint(algorithm: "SaMI", path: Path) -> None:
     saved = saved["ctor_args_and_kwargs"][1]
     then = {key: saved[key].shape for key in ("observation_space", "action_space")}
     now = {key: getattr(module, key).shape for key in then}
-    fields = NetworkConfig.__dataclass_fields__
-    networks = [key for key in fields if key in module.model_config and key != "initial_alpha"]
-    then |= {key: saved["model_config"].get(key, fields[key].default) for key in networks}
+    networks = [key for key in NetworkConfig.__dataclass_fields__ if key in module.model_config]
+    then |= {key: (FORMER_NETWORK | saved["model_config"]).get(key) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():
         if _as_list(then[key]) != _as_list(value):

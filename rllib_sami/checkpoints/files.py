@@ -22,7 +22,7 @@ _BLOCK = 1 << 22
 
 
 @contextlib.contextmanager
-def written_aside(path: str | Path, filesystem: fs.FileSystem | None, facts: dict[str, Any]) -> Iterator[Path]:
+def atomic_checkpoint(path: str | Path, filesystem: fs.FileSystem | None, facts: dict[str, Any]) -> Iterator[Path]:
     """Gives a folder to write a checkpoint into, which takes the place of ``path`` once it is complete.
 
     Whatever happens before, also to this process, leaves at ``path`` what was there. Files there that are not of a

@@ -74,6 +74,24 @@ def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
         learner._set_optimizer_lr(optimizer, lr=rate)
 
 
+def present_optimizers(learner: "Learner", state: dict[str, Any]) -> dict[str, Any]:
+    """What a saved state of optimisers holds of those that there are.
+
+    A plain SAC of an earlier version had one for the encoder that it lacks, and the encoder's had one parameter more at
+    its end, the similarity map of a contrast.
+    """
+    present = {}
+    for name, saved in state.items():
+        if name in learner._named_optimizers:
+            groups = learner._named_optimizers[name].param_groups
+            kept = [
+                settings | {"params": settings["params"][: len(group["params"])]}
+                for group, settings in zip(groups, saved["state"]["param_groups"], strict=True)
+            ]
+            present[name] = saved | {"state": saved["state"] | {"param_groups": kept}}
+    return present
+
+
 def restore_optimizer_settings(learner: "Learner", state: dict[str, Any]) -> None:
     """Sets rates, betas and switches of optimisers to what a restored state says.
 

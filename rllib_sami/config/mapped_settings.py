@@ -1,15 +1,13 @@
 """What stock RLlib code says of networks, batches and rates, in the terms of this package."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rllib_sami import compat
+from rllib_sami.config.family_settings import FAMILY
 from rllib_sami.config.names import WrongSettings, nearest
 from rllib_sami.config.rllib_settings import IDLE, MAPPED, MODEL, TABLE, USED, no_effect, refusal, rows
 from rllib_sami.config.unused_settings import readers, warn_once
-
-if TYPE_CHECKING:
-    from rllib_sami.algorithms.base.algorithm import ContextConfig
 
 _RATES = {"actor_learning_rate": "actor_lr", "critic_learning_rate": "critic_lr", "entropy_learning_rate": "alpha_lr"}
 _OF_ONE_NETWORK = {
@@ -20,7 +18,7 @@ _OF_ONE_NETWORK = {
 }
 
 
-def in_our_terms(config: "ContextConfig", given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def in_our_terms(config: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings by name, without those that RLlib's algorithms have and this one has not.
 
     Returns:
@@ -32,11 +30,18 @@ def in_our_terms(config: "ContextConfig", given: Mapping[str, Any]) -> tuple[dic
     mapped: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     mistakes: list[str] = []
-    table = rows(TABLE, readers(config))
+    idle: dict[str, list[str]] = {}
+    table, family = rows(TABLE, readers(config)), rows(FAMILY, readers(config))
     for name, value in given.items():
-        row = table.get(name)
-        if row is None or row.fate in (USED, IDLE) or compat.present_name(config, name) in vars(config):
+        row = table.get(name) or family.get(name)
+        if (
+            row is None
+            or compat.present_name(config, name) in vars(config)
+            or (row.fate in (USED, IDLE) and name in table)
+        ):
             rest[name] = value
+        elif row.fate == IDLE:  # a setting of other algorithms of this package
+            idle.setdefault(row.text, []).append(f"`{name}`")
         elif row.fate != MAPPED:
             message = refusal(row, name, value, compat.default_of(name))
             mistakes += [message] if message else []
@@ -51,10 +56,14 @@ def in_our_terms(config: "ContextConfig", given: Mapping[str, Any]) -> tuple[dic
             mistakes += [f"`{name}` has the key {key!r}, but takes {[*_RATES]}." for key in value if key not in _RATES]
     if mistakes:
         raise WrongSettings(*mistakes)
+    for reason, names in idle.items():
+        have = "has" if len(names) == 1 else "have"
+        message = f"{', '.join(names)} {have} no effect here. {reason}."
+        warn_once(type(config).__name__, message, message)
     return mapped, rest
 
 
-def adopt(config: "ContextConfig") -> Iterator[str]:
+def adopt(config: Any) -> Iterator[str]:
     """Sets what ``model_config``, ``model`` and ``train_batch_size_per_learner`` mean here; yields what is wrong.
 
     These are emptied, so that a config says everything once, and what they set is remembered: they may be set again. A
@@ -75,7 +84,7 @@ def adopt(config: "ContextConfig") -> Iterator[str]:
             yield from mistakes
         emptied = emptied if asked else {}
     batch = getattr(config, "_train_batch_size_per_learner", None)  # RLlib may rename what it keeps private
-    if batch is not None and hasattr(config, "loss_timesteps"):
+    if batch is not None and "loss_timesteps" in config.settings:
         asked["loss_timesteps"] = ("train_batch_size_per_learner", batch)
         emptied["_train_batch_size_per_learner"] = None
     conflicts = [
@@ -93,9 +102,7 @@ def adopt(config: "ContextConfig") -> Iterator[str]:
         setattr(config, key, value)
 
 
-def _of_model(
-    config: "ContextConfig", name: str, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def _of_model(config: Any, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """What a model's keys set here, those that are left to the module itself, and what is wrong with others."""
     table, defaults = rows(MODEL, readers(config)), compat.model_defaults()
     settings: dict[str, Any] = {}
@@ -137,7 +144,7 @@ def _of_model(
     return settings, rest, mistakes
 
 
-def _own(config: "ContextConfig", key: str) -> Any:
+def _own(config: Any, key: str) -> Any:
     """The value of a field without what RLlib's settings made of it."""
     value = getattr(config, key)
     return getattr(type(config)(), key) if config._adopted.get(key) == value else value

@@ -3,12 +3,11 @@
 import difflib
 import inspect
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import compat
-
-if TYPE_CHECKING:
-    from rllib_sami.algorithms.base.algorithm import ContextConfig
 
 
 class WrongSettings(ValueError):
@@ -24,7 +23,7 @@ def refuse(mistakes: Collection[str]) -> None:
         raise WrongSettings(*dict.fromkeys(mistakes))
 
 
-def check_keys(config: "ContextConfig", keys: Collection[str]) -> None:
+def check_keys(config: AlgorithmConfig, keys: Collection[str]) -> None:
     """Refuses names that a dict gives and the config does not know, which RLlib would take silently.
 
     Raises:
@@ -39,7 +38,7 @@ def check_keys(config: "ContextConfig", keys: Collection[str]) -> None:
     refuse([f"{type(config).__name__} has no setting {key!r}{nearest(key, public)}" for key in wrong])
 
 
-def check_arguments(config: "ContextConfig", method: str, given: Collection[str]) -> None:
+def check_arguments(config: AlgorithmConfig, method: str, given: Collection[str]) -> None:
     """Refuses what a method of the config does not take, as Python would, but with a hint.
 
     Raises:

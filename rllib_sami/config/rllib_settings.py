@@ -17,11 +17,14 @@ IDLE = "idle"  # a warning where it is not RLlib's default: it has no effect, an
 EVERY = "every algorithm on RLlib's new API stack"
 OURS = "the algorithms of this package"
 OFF_POLICY = "all but SaPPO"
-ARRAY_RUNNER = "all but SaPPO, on SaMIEnvRunner"
+ARRAY_RUNNER = "all but SaPPO, on ArrayEnvRunner"
 SAPPO = "SaPPO"
+SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"  # for `family_settings`
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
-_OWN_RUNNER = "SaMIEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
+_OWN_RUNNER = (
+    "ArrayEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
+)
 _NO_CONNECTORS = "The learner takes arrays from the replay buffer: subclass TaskEpisodeReplayBuffer"
 _OFFLINE = "It learns from an environment. RLlib's BC, MARWIL and CQL learn from recorded episodes"
 _NO_PREPROCESSING = "The new API stack filters and clips in connectors (`env_to_module_connector`) or environments"
@@ -55,7 +58,7 @@ class Row(NamedTuple):
 # fmt: off
 TABLE = (
     # --- Of this package's algorithms -------------------------------------------------------------------------------
-    Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner", "`loss_timesteps`"),
+    Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner", "`loss_timesteps`; a setting of its own in PlainSAC"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
     Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, as_here=(None, -1)),
@@ -90,7 +93,7 @@ TABLE = (
         "broadcast_env_runner_states torch_compile_worker_dynamo_backend torch_compile_worker_dynamo_mode "
         "output_compress_columns output_max_rows_per_file output_write_remaining_data output_write_method "
         "output_write_method_kwargs output_filesystem output_filesystem_kwargs output_write_episodes",
-        "SaMIEnvRunner does not read it"),
+        "ArrayEnvRunner does not read it"),
     Row(REFUSED, OURS, "input_ offline_data_class offline_evaluation_interval", _OFFLINE),
     Row(IDLE, OURS, "input_read_method input_read_method_kwargs input_read_schema input_read_episodes "
         "input_read_sample_batches input_read_batch_size input_filesystem input_filesystem_kwargs "

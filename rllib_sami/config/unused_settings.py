@@ -6,44 +6,20 @@ mistake, but who sets one alone should hear of it.
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.util.debug import log_once
 
-from rllib_sami.algorithms.sami.pairing import PAIRINGS
-from rllib_sami.config.rllib_settings import ARRAY_RUNNER, EVERY, IDLE, OFF_POLICY, OURS, SAPPO, TABLE, refusal, rows
-
-if TYPE_CHECKING:
-    from rllib_sami.algorithms.base.algorithm import ContextConfig
+from rllib_sami.config.rllib_settings import EVERY, IDLE, TABLE, refusal, rows
 
 logger = logging.getLogger(__name__)
 
-# What only an encoder, or only a contrast, reads.
-_OF_ENCODER = ("encoder_hidden_dim", "encoder_type", "encoder_lr", "normalize_context", "contrast_interval")
-_OF_CONTRAST = (
-    "skill_weight",
-    "return_gap_weight",
-    "objective",
-    "temperature",
-    "similarity",
-    "contrast_episodes",
-    "contrast_timesteps",
-    "num_negatives",
-    "positive_fraction",
-    "contrast_capacity",
-)
-
 
 def readers(config: AlgorithmConfig) -> frozenset[str]:
-    """To whom of the table's rows a config belongs."""
+    """To whom of the tables' rows a config belongs."""
     of = {EVERY} if config.enable_rl_module_and_learner else set()
-    if hasattr(type(config), "has_contrast"):
-        off_policy = hasattr(config, "train_episodes")
-        of |= {OURS, OFF_POLICY if off_policy else SAPPO}
-        if off_policy and config.has_array_runner:
-            of.add(ARRAY_RUNNER)
-    return frozenset(of)
+    return frozenset(of | getattr(config, "setting_readers", frozenset()))  # others are RLlib's own
 
 
 def refusals(config: AlgorithmConfig) -> Iterator[str]:
@@ -58,29 +34,15 @@ def refusals(config: AlgorithmConfig) -> Iterator[str]:
                 yield message
 
 
-def without_effect(config: "ContextConfig") -> dict[str, str]:
+def without_effect(config: Any) -> dict[str, str]:
     """Names of the settings that change nothing with the others as they are, with the reason for each."""
     reasons = {key: row.text for key, row in rows(TABLE, readers(config)).items() if row.fate == IDLE}
     if config.rollout_fragment_length == "auto":
         reasons.pop("train_batch_size", None)  # RLlib chooses the length by it
-    if config.context_dim == 0:
-        reasons |= dict.fromkeys(_OF_ENCODER, "There is no context encoder: `context_dim` is 0")
-    if not config.has_contrast:
-        why = "`pairing` is None" if config.pairing is None else "`contrast_coeff` is 0"
-        reasons |= dict.fromkeys(_OF_CONTRAST, f"There is no contrast: {why}")
-        if config.contrast_coeff > 0:
-            reasons["contrast_coeff"] = reasons["temperature"]
-    elif config.pairing is not None and not PAIRINGS[config.pairing].by_skill:
-        why = f"`pairing` is {config.pairing!r}, which takes returns for equal"
-        reasons |= dict.fromkeys(("positive_fraction", "return_gap_weight"), why)
-    if config.has_contrast and config.pairing != "skill_task":
-        reasons["skill_weight"] = f"There is nothing to weigh: `pairing` is {config.pairing!r}, not 'skill_task'"
-    if not getattr(config, "key_encoder", config.has_contrast):  # SaPPO has one for the contrast alone
-        reasons["key_encoder_tau"] = "Nothing reads a key encoder"
-    return {key: reason for key, reason in reasons.items() if hasattr(config, key)}
+    return {key: reason for key, reason in (reasons | config.without_effect()).items() if hasattr(config, key)}
 
 
-def warn_of_unused(config: "ContextConfig") -> None:
+def warn_of_unused(config: Any) -> None:
     """Says once which settings were changed without effect.
 
     They are not refused: experiments of several algorithms share them, and earlier checkpoints may hold some.

@@ -1,4 +1,4 @@
-"""Acting on arrays: what ``ActorNetworks.act`` computes, in numpy.
+"""Acting: the policy of several episodes at once, and what ``ActorNetworks.act`` computes, in numpy.
 
 A step of a few episodes is so little arithmetic that torch's cost per call outweighs it.
 """
@@ -15,8 +15,74 @@ from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetwo
 SPHERE_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
 
 
-class Policy(Protocol):
-    """What acts on arrays."""
+class RecurrentPolicy:
+    """The policy of ``n`` episodes, with all that it has to remember of each one.
+
+    Args:
+        networks: What to act with.
+        num_slots: ``n``; each slot has one episode at a time.
+
+    Attributes:
+        action_dim: Action width ``A``.
+        context: What the encoder made of the episodes at the last :meth:`act`, ``[n, D]``.
+    """
+
+    def __init__(self, networks: ActorNetworks, num_slots: int):
+        self._step = make_step(networks)
+        self.action_dim = networks.action_dim
+        self._state = np.zeros((num_slots, networks.encoder.state_dim), np.float32)
+        self._action = np.zeros((num_slots, networks.action_dim), np.float32)
+        self._reward = np.zeros((num_slots, 1), np.float32)
+        self.context = np.zeros((num_slots, networks.config.context_dim), np.float32)
+
+    def refresh(self) -> None:
+        """Takes the networks' present weights."""
+        self._step.refresh()
+
+    def begin(self, slots: Any = slice(None), rng: np.random.Generator | None = None) -> None:
+        """Begins new episodes: nothing is remembered of the ones before.
+
+        Args:
+            slots: Which slots, as an index into the first axis of arrays.
+            rng: For policies that draw a latent for each episode.
+        """
+        self._action = self._action.copy()  # whoever was given the last actions may keep them
+        self._state[slots] = self._action[slots] = self._reward[slots] = 0.0
+
+    def act(self, obs: np.ndarray, noise: np.ndarray | None = None, slots: Any = slice(None)) -> np.ndarray:
+        """Normalised actions ``[n, A]``; :meth:`remember` then takes the rewards that they bring.
+
+        Args:
+            obs: ``[n, O]``.
+            noise: Standard normal ``[n, A]`` to sample actions; None for the deterministic policy.
+            slots: The slots whose episodes go on; the memory of the others stays as it is.
+        """
+        action, self.context, state = self._step.act(obs, self._action, self._reward, self._state, noise)
+        if isinstance(slots, slice):
+            self._action, self._state = action, state
+        else:
+            self._action[slots], self._state[slots] = action[slots], state[slots]
+        return action
+
+    def remember(self, reward: np.ndarray, action: np.ndarray | None = None, slots: Any = slice(None)) -> None:
+        """Remembers what the last step brought.
+
+        Args:
+            reward: ``[n]``.
+            action: The actions taken ``[n, A]``, where they are others than those of :meth:`act`.
+            slots: The slots that it is about.
+        """
+        self._reward[slots] = reward[slots, None]
+        if action is not None:
+            self._action = action
+
+    def episode_fields(self, slot: int) -> dict[str, np.ndarray]:
+        """What is stored of a slot's episode as a whole, such as the skill it was begun with: nothing here."""
+        return {}
+
+
+class Step(Protocol):
+    """One acting step on arrays."""
 
     def refresh(self) -> None:
         """Takes the networks' present weights."""
@@ -29,17 +95,17 @@ class Policy(Protocol):
         state: np.ndarray,
         noise: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One acting step; arguments and results are those of ``ActorNetworks.act``, as float32 arrays."""
+        """Arguments and results are those of ``ActorNetworks.act``, as float32 arrays."""
 
 
-def make_policy(networks: ActorNetworks) -> Policy:
-    """The fastest policy for ``networks``: numpy for ours, torch for networks of one's own."""
+def make_step(networks: ActorNetworks) -> Step:
+    """The fastest step for ``networks``: in numpy for ours, in torch for networks of your own."""
     is_ours = type(networks) is ActorNetworks and type(networks.actor) is Actor
     is_ours = is_ours and type(networks.encoder) in (ContextEncoder, NoContext)
-    return ArrayPolicy(networks) if is_ours else TorchPolicy(networks)
+    return ArrayStep(networks) if is_ours else TorchStep(networks)
 
 
-class TorchPolicy:
+class TorchStep:
     """Acts with torch, on the device of the networks.
 
     Args:
@@ -53,14 +119,14 @@ class TorchPolicy:
         """Nothing to do: these are the networks themselves."""
 
     def act(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See :meth:`Policy.act`."""
+        """See :meth:`Step.act`."""
         device = next(self._networks.parameters()).device
         tensors = [None if array is None else torch.from_numpy(array).to(device) for array in arrays]
         action, context, state = self._networks.act(*tensors)  # type: ignore[arg-type]
         return action.cpu().numpy(), context.cpu().numpy(), state.cpu().numpy()
 
 
-class ArrayPolicy:
+class ArrayStep:
     """Acts with numpy, on the CPU.
 
     Holds copies of the weights in the layout that matrix products of few rows like best, with the bias as their last
@@ -96,7 +162,7 @@ class ArrayPolicy:
         state: np.ndarray,
         noise: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See :meth:`Policy.act`."""
+        """See :meth:`Step.act`."""
         ones = np.ones((len(obs), 1), np.float32)
         context, next_state = np.zeros((len(obs), 0), np.float32), state
         if self._encoder is not None:

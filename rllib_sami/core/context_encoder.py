@@ -6,21 +6,55 @@ Notation used throughout ``core``: ``B`` episodes, ``T`` steps, ``I`` encoder in
 in the recurrent state, ``D`` context dimensions.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rllib_sami.core.settings import SWITCH, integer, one_of, setting
+
 ENCODER_TYPES = ("lstm", "gru")
 NORM_EPSILON = 1e-8
 NORM_LIMIT = 10.0  # in standard deviations: what hardly ever varied in training must not drown all else
 
 
-class RunningNorm(nn.Module):
-    """Standardises inputs by mean and standard deviation of all that it was shown.
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Settings of the context encoder."""
 
-    Until it is shown any, it changes nothing but what lies beyond ``NORM_LIMIT``.
+    context_dim: int = setting(6, integer(1), "Width of the context. 2 to 20; the paper uses 6.")
+    encoder_hidden_dim: int = setting(128, integer(1), "Hidden units of the context encoder. 32 to 256.")
+    encoder_type: str = setting("lstm", one_of(ENCODER_TYPES), "Recurrent layer of the encoder.")
+    normalize_context: bool = setting(True, SWITCH, "Whether contexts are put on the unit sphere.")
+
+
+@dataclass(frozen=True)
+class EncoderInputConfig:
+    """Settings of what the context encoder reads."""
+
+    encoder_reward: bool = setting(
+        False, SWITCH, "Whether the encoder reads the previous reward too, for tasks that only rewards tell apart."
+    )
+    normalize_inputs: bool = setting(
+        True,
+        SWITCH,
+        "Whether the encoder standardises its inputs by the mean and standard deviation of the steps learned from. "
+        "Contexts then tell tasks apart several times sooner.",
+    )
+    encoder_obs_delta: bool = setting(
+        True,
+        SWITCH,
+        "Whether the encoder also reads the change of the observation, `o_t - o_{t-1}`. The effect of an action is "
+        "then an input, which matters most where observations lack velocities.",
+    )
+
+
+class RunningNorm(nn.Module):
+    """Standardises inputs by the mean and standard deviation of all batches it was updated with.
+
+    Before the first update it only clips what lies beyond ``NORM_LIMIT``.
 
     Args:
         dim: Width ``I`` of the inputs.
@@ -41,8 +75,8 @@ class RunningNorm(nn.Module):
         return ((inputs - self.mean) * (self.variance + NORM_EPSILON).rsqrt()).clamp(-NORM_LIMIT, NORM_LIMIT)
 
     @torch.no_grad()
-    def show(self, mean: Tensor, variance: Tensor) -> None:
-        """Takes in one more batch; all of them weigh the same.
+    def update(self, mean: Tensor, variance: Tensor) -> None:
+        """Adds one batch; all batches weigh the same.
 
         Args:
             mean: Of the batch's inputs, ``[I]``.
@@ -68,9 +102,9 @@ class ContextEncoder(nn.Module):
         context_dim: Width ``D`` of the context.
         encoder_type: ``"lstm"`` or ``"gru"``.
         normalize_context: Put every context on the unit sphere.
-        normalize_inputs: Standardise inputs by what ``norm`` was shown (``norm.show``), which SaMI's update does and a
-            learner of one's own has to do. Tasks differ in small effects, which inputs of other sizes would hide for
-            long.
+        normalize_inputs: Standardise inputs by the statistics in ``norm``. SaMI's update keeps them current; a learner
+            of your own calls ``norm.update``. Tasks differ in small effects, which inputs of other sizes would hide
+            for a long time.
         delta_dim: How many of the first inputs, observations, are also read as their change ``o_t - o_{t-1}`` (0 at an
             episode's first step). The recurrent layer then need not learn to subtract before it can learn what an
             action did.

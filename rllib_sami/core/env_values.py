@@ -168,6 +168,11 @@ def flat_observation(obs: Any, space: gym.Space, shape: tuple[int]) -> np.ndarra
     return flat.reshape(shape)
 
 
+def name_of(env: Any) -> str:
+    """Returns the name of an environment, whatever a config has for it: an id, a class or a function."""
+    return env if isinstance(env, str) else getattr(env, "__name__", str(env))
+
+
 def snapshot(value: Any) -> Any:
     """Returns a copy that stays as it is when the environment writes into its dicts, lists and arrays again."""
     if isinstance(value, Mapping):

@@ -16,26 +16,32 @@ SIMILARITIES = ("cosine", "bilinear")
 # --- Soft actor-critic (arXiv:1812.05905) ---------------------------------------------------------------------------
 
 
-def td_target(
-    reward: Tensor, terminated: Tensor, next_q: Tensor, next_log_prob: Tensor, alpha: Tensor, gamma: float
-) -> Tensor:
-    """Soft Bellman target ``r + gamma (1 - terminated) (min_i Q_i' - alpha log pi')`` (Eqs. 2, 3 and 5).
+def td_target(reward: Tensor, terminated: Tensor, next_value: Tensor, gamma: float) -> Tensor:
+    """Bellman target ``r + gamma (1 - terminated) V'`` (Eq. 2).
 
     A truncated step is not terminated, so it bootstraps.
 
     Args:
         reward: ``[N]``.
         terminated: ``[N]``, 1 where the episode ended in a terminal state.
-        next_q: Target critics' values of the next state and action, ``[2, N]``.
-        next_log_prob: ``[N]``.
-        alpha: Entropy coefficient, scalar.
+        next_value: Value of the next state, ``[N]``.
         gamma: Discount.
 
     Returns:
         Targets ``[N]``, without gradient.
     """
-    next_value = next_q.min(dim=0).values - alpha * next_log_prob
     return (reward + gamma * (1.0 - terminated) * next_value).detach()
+
+
+def soft_value(q: Tensor, penalty: Tensor, alpha: Tensor) -> Tensor:
+    """Soft state value ``min_i Q_i - alpha * penalty`` ``[N]`` (Eq. 3).
+
+    Args:
+        q: Values of an action of the policy, ``[2, N]``.
+        penalty: ``log pi`` of that action, or the policy's divergence from a prior, ``[N]``.
+        alpha: Its coefficient, scalar.
+    """
+    return q.min(dim=0).values - alpha * penalty
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:

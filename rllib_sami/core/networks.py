@@ -1,6 +1,5 @@
-"""Actor, twin critics and the container that holds every network of one agent."""
+"""Actor, twin critics, and the part of an agent that acts."""
 
-import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rllib_sami.core.context_encoder import ContextEncoder, NoContext
+from rllib_sami.core.context_encoder import ContextEncoder, EncoderConfig, EncoderInputConfig, NoContext
+from rllib_sami.core.settings import LAYER_SIZES, setting
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
@@ -91,37 +91,22 @@ class TwinCritics(nn.Module):
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes and kinds of the networks.
+class ActorCriticConfig:
+    """Settings of actor and critics."""
 
-    Attributes:
-        context_dim: Width of the context; 0 for an agent without encoder.
-        encoder_hidden_dim: Hidden units of the context encoder.
-        encoder_type: ``"lstm"`` or ``"gru"``.
-        encoder_reward: Whether the encoder reads the previous reward too.
-        normalize_context: Whether contexts lie on the unit sphere.
-        normalize_inputs: Whether the encoder standardises what it reads.
-        encoder_obs_delta: Whether the encoder reads the change of the observation too.
-        actor_hidden: Hidden layer sizes of the actor.
-        critic_hidden: Hidden layer sizes of each critic.
-        initial_alpha: Entropy coefficient at the start.
-        key_encoder: Whether there is a key encoder, which a contrast needs. Without one the target critics read the
-            encoder's own contexts.
-        averaged_context: Whether the encoder that acts is the key encoder, the moving average of one that is trained.
-    """
+    actor_hidden: list[int] = setting([256, 256], LAYER_SIZES, "Hidden layer sizes of the actor.")
+    critic_hidden: list[int] = setting(
+        [256, 256], LAYER_SIZES, "Hidden layer sizes of each critic (or of the value function)."
+    )
 
-    context_dim: int = 6
-    encoder_hidden_dim: int = 128
-    encoder_type: str = "lstm"
-    encoder_reward: bool = False
-    normalize_context: bool = True
-    normalize_inputs: bool = False
-    encoder_obs_delta: bool = False
-    actor_hidden: tuple[int, ...] = (256, 256)
-    critic_hidden: tuple[int, ...] = (256, 256)
-    initial_alpha: float = 1.0
-    key_encoder: bool = True
-    averaged_context: bool = False
+
+@dataclass(frozen=True)
+class NetworkConfig(EncoderInputConfig, EncoderConfig, ActorCriticConfig):
+    """Sizes and kinds of all networks of an agent; ``context_dim`` 0 stands for no encoder."""
+
+
+# What settings mean that networks saved by an earlier version lack.
+FORMER_NETWORK: dict[str, Any] = {"normalize_inputs": False, "encoder_obs_delta": False}
 
 
 class ActorNetworks(nn.Module):
@@ -171,27 +156,9 @@ class ActorNetworks(nn.Module):
         return action, context, state
 
 
-class TrainingNetworks(nn.Module):
-    """The part of an agent that only learning needs."""
-
-    def __init__(self, acting: ActorNetworks):
-        super().__init__()
-        config = acting.config
-        self.critics = TwinCritics(acting.obs_dim + acting.action_dim + config.context_dim, config.critic_hidden)
-        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        # Beside the encoder that acts: its moving average, or what it is the moving average of.
-        self.key_encoder = self.query_encoder = None
-        if config.averaged_context:
-            self.query_encoder = copy.deepcopy(acting.encoder)
-        elif config.key_encoder:
-            self.key_encoder = copy.deepcopy(acting.encoder).requires_grad_(False)
-        # W of the bilinear similarity q'Wk; it starts as the dot product.
-        self.similarity_map = nn.Parameter(torch.eye(config.context_dim))
-        self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_alpha)))
-
-
-def query_and_key_encoder(acting: ActorNetworks, training: TrainingNetworks) -> tuple[Any, Any]:
-    """The encoder that is trained, and its moving average; None for the latter if there is none."""
-    if training.query_encoder is not None:
-        return training.query_encoder, acting.encoder
-    return acting.encoder, training.key_encoder
+@torch.no_grad()
+def polyak_update(average: nn.Module, source: nn.Module, rate: float) -> None:
+    """``average <- (1 - rate) average + rate source`` for all parameters in one call; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
+    for mine, theirs in zip(average.buffers(), source.buffers(), strict=True):
+        mine.copy_(theirs)

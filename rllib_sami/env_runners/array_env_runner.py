@@ -15,30 +15,24 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
-from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
-from rllib_sami.core.acting import make_policy
-from rllib_sami.core.env_values import TASK_ID, success_of
+from rllib_sami.core.acting import RecurrentPolicy
+from rllib_sami.core.env_values import name_of, success_of
 from rllib_sami.core.faults import Watch, call_named
+from rllib_sami.core.metric_names import FINISHED_EPISODES, RETURN_BY_TASK, SUCCESS_RATE
 from rllib_sami.core.threads import set_num_threads
 from rllib_sami.env_runners.episode_callbacks import EpisodeCallbacks
-from rllib_sami.env_runners.episodes import cap_of
+from rllib_sami.env_runners.episodes import max_episode_steps
+from rllib_sami.env_runners.fragments import FragmentBuilder, RunningEpisodes
 from rllib_sami.env_runners.player import TIMEOUT as EVALUATION_TIMEOUT
 from rllib_sami.env_runners.player import Player
-from rllib_sami.env_runners.recent_episodes import (
-    FINISHED_EPISODES,
-    RETURN_BY_TASK,
-    SUCCESS_RATE,
-    EpisodeStats,
-    NamedTasks,
-)
+from rllib_sami.env_runners.recent_episodes import EpisodeStats, NamedTasks
 from rllib_sami.env_runners.vector_env import TaskVectorEnv, VectorStep
-from rllib_sami.evaluation.stages import name_of
-from rllib_sami.replay_buffers.task_episode_replay_buffer import SLOT
+from rllib_sami.replay_buffers.task_episode_replay_buffer import EPISODE_FIELDS, SLOT
 
 RANDOM_STATE = "random_state"
 
 
-class SaMIEnvRunner(SingleAgentEnvRunner):
+class ArrayEnvRunner(SingleAgentEnvRunner):
     """Steps many environments with one forward pass each and keeps recurrent state, action and reward as arrays.
 
     Environment slot ``j`` of runner ``i`` begins with meta-task ``i * slots + j`` (modulo the number of tasks) and
@@ -65,16 +59,16 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._episodes_over = np.zeros(0, np.int64)  # of each slot: finished or lost
         super().__init__(**kwargs)
         set_num_threads(self.config.num_torch_threads)
-        if not isinstance(self.module, SaMITorchRLModule):
+        if not hasattr(self.module, "acting"):
             raise ValueError(
-                f"SaMIEnvRunner acts with a SaMITorchRLModule or a subclass, but the config's `rl_module` makes a "
+                "ArrayEnvRunner acts with an OffPolicyTorchRLModule or a subclass, but the config's `rl_module` makes a "
                 f"{type(self.module).__name__}. Use `env_runners(env_runner_cls=SingleAgentEnvRunner)` with others."
             )
         if self._entropy is None:
             seed = self.config.seed
             self._entropy = secrets.randbits(128) if seed is None else int(seed)
         self._rng = np.random.default_rng()  # of actions; seeded at the first reset
-        self._policy = make_policy(self.module.acting)
+        self._policy = RecurrentPolicy(self.module.acting, self.num_envs)
         self._finished_episodes: list[EpisodeStats] = []  # since metrics were last asked for
         self._named_tasks = NamedTasks()  # in evaluation
         self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
@@ -135,20 +129,21 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             self._rng = np.random.default_rng(self._seed_of("actions"))
         self._num_resets += 1
         self._needs_initial_reset = False
-        acting = self.module.acting
         self._obs = obs
-        self._state = np.zeros((self.num_envs, acting.encoder.state_dim), np.float32)
-        self._previous_action = np.zeros((self.num_envs, acting.action_dim), np.float32)
-        self._previous_reward = np.zeros((self.num_envs, 1), np.float32)
-        self._task_ids = self.env.task_ids
-        self._episode_ids = [self._new_episode_id(slot) for slot in slots]
-        self._steps_so_far = np.zeros(self.num_envs, np.int64)
-        self._return_so_far = np.zeros(self.num_envs)
+        self._policy.begin(rng=self._rng)
+        self._running = RunningEpisodes(self.env.task_ids, self._new_episode_id)
         if self._listeners:
             self._listeners.start(np.ones(self.num_envs, bool), obs)
 
     def _new_episode_id(self, slot: int) -> str:
         return self._listeners.id_of(slot) if self._listeners else compat.new_episode_id()
+
+    def _custom_data(self, slot: int) -> dict[str, Any]:
+        """What a slot's episode carries along to the replay buffer and the user's callbacks."""
+        data = dict(self._listeners.of_piece(slot).custom_data) if self._listeners else {}
+        if fields := self._policy.episode_fields(slot):
+            data[EPISODE_FIELDS] = fields
+        return data | {SLOT: (self._runner_index, slot)}
 
     # --- Sampling ---------------------------------------------------------------------------------------------------
 
@@ -158,7 +153,7 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             return self._sample_unwatched(**how)
         setting = EVALUATION_TIMEOUT if self.config.in_evaluation else "sample_timeout_s"
         self._watch = Watch(name_of(self.config.env), getattr(self.config, setting), setting)
-        self._watch.allow(cap_of(self.env.envs[0]))
+        self._watch.allow(max_episode_steps(self.env.envs[0]))
         try:
             with self._watch:
                 return self._sample_unwatched(num_episodes=num_episodes, **how)
@@ -185,7 +180,9 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
         self._needs_initial_reset = True  # should an environment fail now, all start over
         for_env = self.module.scale_actions.of_array
         self._policy.refresh()
-        pieces = _Pieces(self, num_steps=math.ceil(num_timesteps / self.num_envs) if num_timesteps else 256)
+        num_steps = math.ceil(num_timesteps / self.num_envs) if num_timesteps else 256
+        action_dim = self.module.acting.action_dim
+        fragment = FragmentBuilder(self._running, self._custom_data, self._obs, action_dim, num_steps)
         self._quota = None
         if num_episodes is not None:
             self._quota = num_episodes // self.num_envs + (np.arange(self.num_envs) < num_episodes % self.num_envs)
@@ -194,69 +191,63 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             action = self._act(explore, random_actions)
             listeners = functools.partial(self._listeners.step, action, self._quota) if self._listeners else None
             step = self._on_env(self.env.step_arrays, for_env(action), hook=listeners)
-            pieces.append(action, step)
+            fragment.append(action, step)
             num_steps += self.num_envs
             if self._watch is not None:
-                wanted = self._steps_so_far if self._quota is None else self._steps_so_far[self._quota > 0]
+                wanted = self._running.lengths if self._quota is None else self._running.lengths[self._quota > 0]
                 self._watch.step(int(wanted.max(initial=0)))
             if step.done.any() or step.restarted.any():
-                finished += self._end_episodes(step, pieces)
+                finished += self._end_episodes(step, fragment)
                 if self._listeners:
                     self._listeners.start(step.done | step.restarted, step.obs, self._quota)
             self._remember(action, step)
         if num_episodes is None:
-            pieces.close_all()
+            fragment.close_all()
             if self._listeners:
                 self._listeners.cut()
             self._needs_initial_reset = False  # after whole episodes the next call starts over: the rest is left out
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
         self._increase_sampled_metrics(num_steps, finished)
-        return pieces.episodes
+        return fragment.episodes
 
     def _act(self, explore: bool, random_actions: bool) -> np.ndarray:
         """Normalised actions ``[n, A]``; the encoder reads every step, random actions or not."""
-        shape = self._previous_action.shape
+        shape = (self.num_envs, self.module.acting.action_dim)
         noise: np.ndarray | None = None
         if explore and not random_actions:
             noise = np.asarray(self._rng.standard_normal(shape, dtype=np.float32))
-        action, _, self._state = self._policy.act(
-            self._obs, self._previous_action, self._previous_reward, self._state, noise
-        )
+        action = self._policy.act(self._obs, noise)
         if random_actions:
             action = np.float32(2.0) * np.asarray(self._rng.random(shape, dtype=np.float32)) - np.float32(1.0)
         return action
 
     def _remember(self, action: np.ndarray, step: VectorStep) -> None:
-        """Carries over to the next step what the encoder needs; zeros where a new episode begins."""
-        self._obs, self._task_ids = step.obs, step.task_ids
-        self._previous_action, self._previous_reward = action, step.rewards[:, None]
+        """Carries over to the next step what the policy needs."""
+        self._obs, self._running.task_ids = step.obs, step.task_ids
+        self._policy.remember(step.rewards, action)
         begins = step.done | step.restarted
         if begins.any():
-            # The action's memory is part of the fragment; the state is nobody else's.
-            self._state[begins] = 0.0
-            self._previous_action, self._previous_reward = action.copy(), self._previous_reward.copy()
-            self._previous_action[begins] = self._previous_reward[begins] = 0.0
+            self._policy.begin(begins, self._rng)
 
-    def _end_episodes(self, step: VectorStep, pieces: "_Pieces") -> int:
-        """Closes the pieces of finished and lost episodes; returns how many finished."""
-        finished = 0
+    def _end_episodes(self, step: VectorStep, fragment: FragmentBuilder) -> int:
+        """Closes the pieces of finished episodes and drops those of lost ones; returns how many finished."""
+        finished, running = 0, self._running
         for slot in np.flatnonzero(step.done | step.restarted).tolist():
             if step.restarted[slot] or (self._quota is not None and self._quota[slot] == 0):
-                pieces.drop(slot)
+                fragment.drop(slot)
             else:
                 finished += 1
-                info = step.final_infos[slot]
-                pieces.close(slot, terminated=bool(step.terminated[slot]), final_info=info)
+                info, terminated = step.final_infos[slot], bool(step.terminated[slot])
+                fragment.close(slot, terminated=terminated, truncated=not terminated, final_info=info)
                 told = success_of(info)
                 success = math.nan if told is None else float(told)
-                length, total = int(self._steps_so_far[slot]), float(self._return_so_far[slot])
-                self._finished_episodes.append((int(self._task_ids[slot]), total, length, success))
+                length, total = int(running.lengths[slot]), float(running.returns[slot])
+                self._finished_episodes.append((int(running.task_ids[slot]), total, length, success))
                 if self._quota is not None:
                     self._quota[slot] -= 1
                 if self._watch is not None:
                     self._watch.episode()
-            self._episode_ids[slot] = self._new_episode_id(slot)
-            self._steps_so_far[slot] = self._return_so_far[slot] = 0
+            running.begin(slot)
             self._episodes_over[slot] += 1
         return finished
 
@@ -310,81 +301,3 @@ class SaMIEnvRunner(SingleAgentEnvRunner):
             self._rng.bit_generator.state = json.loads(actions) if isinstance(actions, str) else actions
             # Running episodes are not saved: they start over, on random streams of their own.
             self._needs_initial_reset = True
-
-
-class _Pieces:
-    """Collects one fragment's steps and cuts them into episodes."""
-
-    def __init__(self, runner: SaMIEnvRunner, num_steps: int):
-        self._runner = runner
-        num_envs = runner.num_envs
-        # One slot's steps are neighbours, so that a piece is a view.
-        self._obs = np.empty((num_envs, num_steps + 1, runner._obs.shape[1]), np.float32)
-        self._actions = np.empty((num_envs, num_steps, runner._previous_action.shape[1]), np.float32)
-        self._rewards = np.empty((num_envs, num_steps), np.float32)
-        self._obs[:, 0] = self._final_obs = runner._obs
-        self._length = 0
-        self._first = np.zeros(num_envs, np.int64)  # where each slot's piece begins within the fragment
-        self.episodes: list[SingleAgentEpisode] = []
-
-    def append(self, actions: np.ndarray, step: VectorStep) -> None:
-        """Adds one step of all slots."""
-        if self._length == self._rewards.shape[1]:
-            self._double()
-        self._actions[:, self._length] = actions
-        self._rewards[:, self._length] = step.rewards
-        self._length += 1
-        self._obs[:, self._length] = step.obs
-        self._final_obs = step.final_obs
-        self._runner._steps_so_far += 1
-        self._runner._return_so_far += step.rewards
-
-    def _double(self) -> None:
-        """Makes room; pieces that are closed keep the arrays they are views of."""
-        self._obs, self._actions, self._rewards = (
-            np.concatenate([array, np.empty_like(array)], axis=1) for array in (self._obs, self._actions, self._rewards)
-        )
-
-    def close(
-        self,
-        slot: int,
-        *,
-        terminated: bool = False,
-        truncated: bool | None = None,
-        final_info: dict[str, Any] | None = None,
-    ) -> SingleAgentEpisode:
-        """Ends a slot's piece here, by default with the end of its episode, whose last info is ``final_info``."""
-        runner, first, end = self._runner, int(self._first[slot]), self._length
-        truncated = not terminated if truncated is None else truncated
-        obs = self._obs[slot, first : end + 1]
-        if terminated or truncated:  # what the last step led to, not what a reset made of it
-            obs = np.concatenate([obs[:-1], self._final_obs[slot : slot + 1]])
-        task_id = int(runner._task_ids[slot])
-        episode = compat.episode_from_arrays(
-            id_=runner._episode_ids[slot],
-            observations=obs,
-            actions=self._actions[slot, first:end],
-            rewards=self._rewards[slot, first:end],
-            info={TASK_ID: task_id},
-            last_info={**(final_info or {}), TASK_ID: task_id},
-            terminated=terminated,
-            truncated=truncated,
-            t_started=int(runner._steps_so_far[slot]) - (end - first),
-        )
-        if runner._listeners:
-            episode.custom_data.update(runner._listeners.of_piece(slot).custom_data)
-        episode.custom_data[TASK_ID] = task_id
-        episode.custom_data[SLOT] = (runner._runner_index, int(slot))
-        self.episodes.append(episode)
-        self._first[slot] = end
-        return episode
-
-    def drop(self, slot: int) -> None:
-        """Forgets a slot's piece; its next episode begins here."""
-        self._first[slot] = self._length
-
-    def close_all(self) -> None:
-        """Ends all open pieces, whose episodes go on in the next fragment."""
-        for slot in range(self._runner.num_envs):
-            if self._first[slot] < self._length:
-                self.close(slot, terminated=False, truncated=False)

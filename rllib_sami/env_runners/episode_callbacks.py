@@ -1,6 +1,6 @@
 """RLlib's callbacks on episodes, called by the array runner as RLlib's own calls them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
@@ -8,9 +8,6 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from rllib_sami import compat
 from rllib_sami.core.env_values import TASK_ID, snapshot
 from rllib_sami.env_runners.vector_env import VectorStep
-
-if TYPE_CHECKING:
-    from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
 
 
 class EpisodeCallbacks:
@@ -22,10 +19,10 @@ class EpisodeCallbacks:
     ``custom_data`` stays with the episode, also with the pieces that ``sample`` returns. Actions are normalised.
 
     Args:
-        runner: The runner whose episodes these are.
+        runner: The ``ArrayEnvRunner`` whose episodes these are.
     """
 
-    def __init__(self, runner: "SaMIEnvRunner"):
+    def __init__(self, runner: Any):
         self._runner = runner
         self._running: list[SingleAgentEpisode] = []
         self._earlier: list[list[SingleAgentEpisode]] = []  # pieces of each running episode in earlier fragments

@@ -133,7 +133,7 @@ def kept_steps(cap: int | None) -> np.ndarray:
     return np.unique([step for step in (0, *powers, *(cap * n // 16 for n in range(16))) if step < cap])
 
 
-def cap_of(env: gymnasium.Env) -> int | None:
+def max_episode_steps(env: gymnasium.Env) -> int | None:
     """Returns the cap on an environment's episodes in steps; None if it does not tell."""
     caps: list[Any] = [] if env.spec is None else [env.spec.max_episode_steps]
     # Of environments of this package the spec knows better: there may be a TimeLimit around them.

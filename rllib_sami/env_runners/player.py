@@ -4,19 +4,60 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, close_env, named
-from rllib_sami.env_runners.episodes import ROWS, Episode, Job, Slot, cap_of, kept_steps
-
-if TYPE_CHECKING:
-    from rllib_sami.algorithms.base.agents import Agent
+from rllib_sami.env_runners.episodes import ROWS, Episode, Job, Slot, kept_steps, max_episode_steps
 
 TIMEOUT = "evaluation_sample_timeout_s"
+
+
+class Turn(Protocol):
+    """An episode in progress as an agent sees it; a ``Slot`` of the player is one."""
+
+    @property
+    def env(self) -> Any:
+        """What has the spaces of observations and actions."""
+
+    @property
+    def job(self) -> Job:
+        """Its task and the seed of the agent's noise."""
+
+    @property
+    def obs(self) -> Any:
+        """The newest observation, as the environment gives it."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The newest info."""
+
+    @property
+    def reward(self) -> float:
+        """Of the last step, 0 at the start."""
+
+
+class Agent(Protocol):
+    """Something that acts on several episodes at once.
+
+    Attributes:
+        explore: Whether it acts with noise, as in training.
+        contexts: ``[ROWS, D]``, what the encoder made of the episodes at the last act; None without an encoder.
+        spaces: Of the observations and actions of the environments it was trained on; None where it is not known.
+    """
+
+    explore: bool
+    contexts: np.ndarray | None
+    spaces: tuple[gymnasium.Space | None, gymnasium.Space | None]
+
+    def begin(self, slots: Sequence[Turn], rows: np.ndarray) -> None:
+        """Takes up new episodes, whose flat observations are in ``rows``, ``[ROWS, O]``."""
+
+    def act(self, slots: Sequence[Turn], live: list[int]) -> Mapping[int, Any] | np.ndarray:
+        """Returns an action of the action space for each slot that is ``live``, by its number."""
 
 
 class Player:
@@ -97,7 +138,7 @@ class Player:
     ) -> Generator[None, None, list[Episode]]:
         """Plays a group of episodes in lockstep; yields after each step."""
         slots = self._take(len(jobs))
-        self._patience.allow(cap_of(slots[0].env))
+        self._patience.allow(max_episode_steps(slots[0].env))
         try:
             for self._at, job in zip(slots, jobs, strict=True):
                 self._at.begin(job)
@@ -148,7 +189,7 @@ class Player:
             if not self._slots:
                 size = gymnasium.spaces.flatdim(env.observation_space)
                 self._rows = np.zeros((ROWS, size), np.float32)
-                self.kept = kept_steps(cap_of(env))
+                self.kept = kept_steps(max_episode_steps(env))
             self._slots.append(Slot(env, self._rows[len(self._slots)]))
             self._patience.step(None)
         self._rows[count:] = 0.0

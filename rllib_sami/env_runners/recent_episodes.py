@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from rllib_sami import compat
+from rllib_sami.core.metric_names import RETURN_BY_TASK, SUCCESS_RATE
 
 logger = logging.getLogger(__name__)
 EpisodeStats = tuple[int, float, int, float]  # task, return, length, 1 or 0 for success (NaN: not known)
-FINISHED_EPISODES = "finished_episodes"  # on the way from the env runners to the algorithm, which takes it out
-RETURN_BY_TASK = "return_by_task"
-SUCCESS_RATE = "success_rate"
 MOST_TASKS = 200
 
 

@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.agents import ContextChange
+from rllib_sami.core.env_values import name_of
+from rllib_sami.core.metric_names import OWN_SPLIT
+from rllib_sami.env_runners.agents import ContextChange
 from rllib_sami.env_runners.episodes import Episode, Job, chunks_of, kept_steps
 from rllib_sami.evaluation.names import ORACLE
 from rllib_sami.evaluation.processes import run_all
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Contexts, Results, join
-from rllib_sami.evaluation.stages import OWN_SPLIT, Stage, close, name_of, pack, plan, play_packed
+from rllib_sami.evaluation.stages import Stage, close, pack, plan, play_packed
 from rllib_sami.exports import checkpoints as checkpoint_files
 
 logger = logging.getLogger(__name__)

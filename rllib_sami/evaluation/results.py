@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rllib_sami.core.metric_names import SPLITS
+
 EPISODES_FILE, CONTEXTS_FILE, PROVENANCE_FILE = "results.parquet", "embeddings.npz", "provenance.json"
-SPLITS = ("train", "moderate", "extreme", "super_extreme")  # the order of rows and figures; others follow by name
 
 COLUMNS = {
     "algorithm": "str",  # name of the algorithm, such as SaCCM

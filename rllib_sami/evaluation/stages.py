@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.agents import Agent, make_agent
 from rllib_sami.core.faults import EnvironmentFaultError, Watch, closing, trying
-from rllib_sami.env_runners.episodes import Episode, Job, cap_of, chooses, jobs_of
+from rllib_sami.core.metric_names import OWN_SPLIT, SPLITS
+from rllib_sami.env_runners.agents import Agent, make_agent
+from rllib_sami.env_runners.episodes import Episode, Job, chooses, jobs_of, max_episode_steps
 from rllib_sami.env_runners.player import TIMEOUT, Player
+from rllib_sami.env_runners.splits import check_split, env_config_of
 from rllib_sami.envs import MetaTaskEnv
 from rllib_sami.evaluation.processes import advance
-from rllib_sami.evaluation.results import SPLITS
 
 if TYPE_CHECKING:
     from rllib_sami.exports.agents import ExportedAgent
     from rllib_sami.exports.checkpoints import Checkpoint
-
-OWN_SPLIT = "own"  # tasks of the checkpoint's env_config, and environments without splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +117,7 @@ def plan(stage: Stage, splits: Sequence[str] | None, episodes: int, seed: int) -
                         continue
                     raise
                 with here.trying("reset"):
-                    alone, cap = chooses(there, seed), cap_of(there)
+                    alone, cap = chooses(there, seed), max_episode_steps(there)
                     jobs = jobs_of(there, split, episodes, seed)
             if alone and stage.context == "shuffled":
                 raise ValueError(
@@ -128,32 +127,6 @@ def plan(stage: Stage, splits: Sequence[str] | None, episodes: int, seed: int) -
                 )
             played.append((dataclasses.replace(here, alone=alone, cap=cap), jobs))
     return played or plan(stage, [OWN_SPLIT], episodes, seed)
-
-
-def env_config_of(env: gymnasium.Env, env_config: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """Returns an ``env_config`` with another split, without what set the tasks in its stead."""
-    unwrapped = env.unwrapped
-    others = {"tasks", *(factor.name for factor in unwrapped.factors)} if isinstance(unwrapped, MetaTaskEnv) else set()
-    return {**{key: value for key, value in env_config.items() if key not in others}, "split": split}
-
-
-def check_split(env: gymnasium.Env, split: str, name: str) -> None:
-    """Checks that an environment of this package plays the split in its ``env_config``; others may mean what they like.
-
-    Raises:
-        ValueError: A wrapper or class around it does not hand that on.
-    """
-    there = env.unwrapped
-    if split != OWN_SPLIT and isinstance(there, MetaTaskEnv) and there.split != split:
-        raise ValueError(
-            f"split {split!r}: {name!r} does not hand the 'split' of its `env_config` on to {type(there).__name__}, "
-            f"which would play {there.split!r}. Let it do so, or use {OWN_SPLIT!r}, its tasks as they are."
-        )
-
-
-def name_of(env: Any) -> str:
-    """Returns an environment's name, whatever a config has for it."""
-    return env if isinstance(env, str) else getattr(env, "__name__", str(env))
 
 
 def _usual_splits(env: gymnasium.Env, env_config: Mapping[str, Any]) -> list[str]:

@@ -5,40 +5,39 @@ checkpoint, which training goes on from, is read with pickle instead: load only 
 """
 
 import dataclasses
+import importlib.metadata
 import json
 import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from rllib_sami import __version__, compat
-from rllib_sami.algorithms.sami import presets
-from rllib_sami.algorithms.sami.algorithm import SaMI, SaMIConfig
-from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
-from rllib_sami.checkpoints.files import MANIFEST, damage_of, written_aside
-from rllib_sami.core.networks import NetworkConfig
+from rllib_sami import compat
+from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
+from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
+from rllib_sami.algorithms.sac.sac import PlainSAC, SACTorchRLModule
+from rllib_sami.algorithms.sami.sami import SaMI, SaMITorchRLModule
+from rllib_sami.checkpoints.files import MANIFEST, atomic_checkpoint, damage_of
+from rllib_sami.core.networks import FORMER_NETWORK, NetworkConfig
 from rllib_sami.exports.model_card import model_card
-
-if TYPE_CHECKING:
-    from rllib_sami.evaluation import Results
+from rllib_sami.registration import ALGORITHMS
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-# Of agents that earlier versions exported.
-NETWORK_BEFORE = {"normalize_inputs": False, "averaged_context": False, "encoder_obs_delta": False}
+__version__ = importlib.metadata.version("rllib-sami")
+# What the networks of an earlier version were said to have, and what only their training read.
+_FORMER_KEYS = {"initial_alpha", "key_encoder", "averaged_context"}
 # What stands elsewhere in the file, or is filled in by itself.
 _NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"} | {
     "stats_cls_lookup"
-}
-ALGORITHMS = {"SaMI": SaMI} | {
-    name: getattr(presets, name) for name in ("PlainSAC", "RecurrentSAC", "TESAC", "CCM", "SaTESAC", "SaCCM")
 }
 
 
@@ -57,24 +56,26 @@ class ExportedAgent:
     """
 
     path: Path
-    algorithm: type[SaMI]
-    config: SaMIConfig
+    algorithm: type[Algorithm]
+    config: OffPolicyConfig
     trained_on: str
     progress: dict[str, Any]
     _spaces: tuple[gym.spaces.Box, gym.spaces.Box]
+    _module_class: type[OffPolicyTorchRLModule]
+    _network: NetworkConfig
 
-    def module(self) -> SaMITorchRLModule:
+    def module(self) -> OffPolicyTorchRLModule:
         """Returns the RLModule, ready to act.
 
         Raises:
             ValueError: The weights are not those of the networks that the settings describe.
         """
         observation_space, action_space = self._spaces
-        module = SaMITorchRLModule(
+        module = self._module_class(
             observation_space=observation_space,
             action_space=action_space,
             inference_only=True,
-            model_config={key: getattr(self.config, key) for key in NetworkConfig.__dataclass_fields__},
+            model_config=vars(self._network),
         )
         try:
             module.load_state_dict(load_file(self.path / WEIGHTS))
@@ -92,13 +93,13 @@ class ExportedAgent:
 
 
 def export_agent(
-    module: SaMITorchRLModule,
+    module: OffPolicyTorchRLModule,
     config: AlgorithmConfig,
     folder: str | Path,
     *,
     algorithm: str,
     progress: dict[str, Any] | None = None,
-    evaluation: "Results | None" = None,
+    evaluation: Any = None,
 ) -> Path:
     """Writes an agent as data, in place of what an earlier export left in the folder.
 
@@ -117,10 +118,10 @@ def export_agent(
     Raises:
         ValueError: The module is of another kind.
     """
-    if type(module) is not SaMITorchRLModule:
+    if type(module) not in (SACTorchRLModule, SaMITorchRLModule):
         raise ValueError(
-            f"Only a SaMITorchRLModule can be exported, but this agent's is a {type(module).__name__}: to load it, its "
-            "own code would have to run. Keep the checkpoint instead."
+            f"Only a SACTorchRLModule or SaMITorchRLModule can be exported, but this agent's is a "
+            f"{type(module).__name__}: to load it, its own code would have to run. Keep the checkpoint instead."
         )
     content = {
         "format": FORMAT,
@@ -138,7 +139,7 @@ def export_agent(
     weights = {
         name: value.contiguous().cpu() for name, value in module.state_dict().items() if name.startswith("acting.")
     }
-    with written_aside(folder, None, {"exported": algorithm}) as aside:
+    with atomic_checkpoint(folder, None, {"exported": algorithm}) as aside:
         # Written here, since `save_file` lets nobody but the owner read it.
         (aside / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         (aside / CONFIG).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -174,7 +175,8 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
             raise ValueError(f"its format {content['format']} is of a newer version ({content['package']})")
-        network = NETWORK_BEFORE | content["network"]
+        network = {key: value for key, value in content["network"].items() if key not in _FORMER_KEYS}
+        network = FORMER_NETWORK | network
         if set(network) != set(NetworkConfig.__dataclass_fields__):
             raise ValueError(f"its `network` has the keys {sorted(content['network'])}")
         spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))
@@ -182,13 +184,16 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         for key, value in (("progress", content["progress"]), ("config", environment["config"])):
             if not isinstance(value, dict):
                 raise TypeError(f"its `{key}` is {value!r}, but must be an object")
-        algorithm = ALGORITHMS.get(content["algorithm"], SaMI)
-        config = algorithm.get_default_config().training(**network | {"averaged_context": False})  # it does not learn
+        algorithm = ALGORITHMS.get(content["algorithm"], SaMI if network["context_dim"] else PlainSAC)
+        config = algorithm.get_default_config()
+        config.training(**{key: value for key, value in network.items() if key in config.settings})
         # A name that is not registered would be imported and called: code that the file chooses.
         env = environment["name"] if compat.is_registered(environment["name"]) else None
         config.environment(env, env_config=environment["config"] if env else {})
         config.debugging(seed=content["training"].get("seed"))
-        return ExportedAgent(folder, algorithm, config, str(environment["name"]), content["progress"], spaces)
+        module_class = SaMITorchRLModule if network["context_dim"] else SACTorchRLModule
+        name, progress = str(environment["name"]), content["progress"]
+        return ExportedAgent(folder, algorithm, config, name, progress, spaces, module_class, NetworkConfig(**network))
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "
@@ -260,7 +265,7 @@ def _is_writable(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | str | np.bool_ | np.integer)
 
 
-def _summary(evaluation: "Results") -> dict[str, Any]:
+def _summary(evaluation: Any) -> dict[str, Any]:
     """An evaluation in a few numbers: the mean over the tasks of each split."""
     rows = evaluation.summary().to_dict("records")
     splits = {

@@ -10,8 +10,8 @@ from typing import Any
 
 from rllib_sami.checkpoints.files import check_files, is_complete
 from rllib_sami.compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME, component_state
+from rllib_sami.core.text import did_you_mean
 from rllib_sami.exports.agents import ExportedAgent, is_exported, load_exported
-from rllib_sami_cli.errors import did_you_mean
 
 _MARK = "rllib_checkpoint.json"
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.agents import Agent, ContextAgent, make_agent
 from rllib_sami.core.env_values import UnusableValue, check_finite, reward_of, short, snapshot
 from rllib_sami.core.faults import closing
+from rllib_sami.env_runners.agents import Agent, ContextAgent, make_agent
 from rllib_sami.env_runners.episodes import ROWS, Job
 from rllib_sami.exports.checkpoints import load as load_checkpoint
 

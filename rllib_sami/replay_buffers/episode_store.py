@@ -8,8 +8,8 @@ Finished episodes live in a ring, oldest overwritten first. An episode still in 
 the ring until it ends: it can be learned from at once and never mixes with what a slot held before.
 """
 
-from collections.abc import Collection, Hashable
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class EpisodePiece:
         rewards: ``[n]``.
         done: Whether the episode ends with this piece.
         terminated: Whether it ends in a terminal state (else it was truncated).
+        fields: What else is kept of the episode as a whole, such as its skill; that of its first piece counts.
     """
 
     slot: Hashable
@@ -44,19 +45,22 @@ class EpisodePiece:
     rewards: np.ndarray
     done: bool = False
     terminated: bool = False
+    fields: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-class TaskStore:
+class EpisodeStore:
     """Ring of finished episodes and room for open ones; see the module's text.
 
     Args:
         obs_dim: Observation width ``O``.
         action_dim: Action width ``A``.
         capacity: Rows of the ring. An episode of ``T`` steps takes ``T + 1``.
+        fields: Widths of further columns of the episode table, by name: float32 vectors such as an episode's skill.
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, capacity: int):
+    def __init__(self, obs_dim: int, action_dim: int, capacity: int, fields: Mapping[str, int] | None = None):
         self.obs_dim, self.action_dim, self.capacity = obs_dim, action_dim, int(capacity)
+        self._dtype = np.dtype(EPISODE_DTYPE.descr + [(name, "f4", (width,)) for name, width in (fields or {}).items()])
         self._room = INITIAL_ROOM
         self._open: dict[Hashable, np.ndarray] = {}  # slot -> table line (shape [1]) of the episode in progress
         self._places: dict[Hashable, int] = {}  # slot -> place of its open episode behind the ring
@@ -65,7 +69,7 @@ class TaskStore:
         self.rows = np.zeros((self.capacity, self.row_dim), np.float32)
 
     def _reset_ring(self) -> None:
-        self._table = np.zeros(64, EPISODE_DTYPE)
+        self._table = np.zeros(64, self._dtype)
         self._first = self._end = 0  # the table's lines in use, oldest first
         self._head = 0  # the ring's next free row
 
@@ -76,7 +80,7 @@ class TaskStore:
 
     @property
     def finished(self) -> np.ndarray:
-        """Table of the finished episodes, oldest first (a view of dtype ``EPISODE_DTYPE``)."""
+        """Table of the finished episodes, oldest first (a view of dtype ``EPISODE_DTYPE`` and the fields)."""
         return self._table[self._first : self._end]
 
     @property
@@ -103,7 +107,11 @@ class TaskStore:
         """
         if piece.first_step == 0:
             start = self._place(piece.slot)
-            self._open[piece.slot] = np.array([(start, 0, piece.task_id or 0, 0.0, False)], EPISODE_DTYPE)
+            begun = np.zeros(1, self._dtype)
+            begun["start"], begun["task_id"] = start, piece.task_id or 0
+            for name, value in piece.fields.items():
+                begun[name] = value
+            self._open[piece.slot] = begun
             self.rows[start] = 0.0
             self.rows[start, : self.obs_dim] = piece.obs[0]
         line = self._open.get(piece.slot)
@@ -190,6 +198,11 @@ class TaskStore:
                 f"The saved replay buffer has rows of {state['rows'].shape[1]} numbers, but this environment gives "
                 f"{self.row_dim} (observation {self.obs_dim}, action {self.action_dim}, reward). "
                 "Restore with the environment that the checkpoint was made with."
+            )
+        if state["table"].dtype != self._dtype:
+            raise ValueError(
+                f"The saved replay buffer keeps {state['table'].dtype.names} of each episode, but this algorithm needs "
+                f"{self._dtype.names}. Restore into the algorithm that the checkpoint is of."
             )
         self.drop_open()
         self._reset_ring()
@@ -282,7 +295,7 @@ class TaskStore:
     def _append(self, line: np.void, start: int) -> None:
         if self._end == len(self._table):
             lines = self.finished
-            table = np.zeros(max(64, 2 * len(lines)), EPISODE_DTYPE)
+            table = np.zeros(max(64, 2 * len(lines)), self._dtype)
             table[: len(lines)] = lines
             self._table, self._first, self._end = table, 0, len(lines)
         self._table[self._end] = line

@@ -1,18 +1,19 @@
 """The replay buffer: RLlib's episodes in, arrays for several updates out."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_contrast, sample_updates
 from rllib_sami.core.env_values import TASK_ID, TaskIds, UnusableValue
-from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
-# Key of `SingleAgentEpisode.custom_data` that SaMIEnvRunner fills in, beside the task id.
+# Keys of `SingleAgentEpisode.custom_data` that ArrayEnvRunner fills in, beside the task id.
 SLOT = "slot"
+EPISODE_FIELDS = "episode_fields"
+Sampler = Callable[..., dict[str, np.ndarray] | None]  # of `store`, `num_updates` and `rng`
 
 
 def _slot_of(episode: SingleAgentEpisode) -> Hashable:
@@ -20,30 +21,33 @@ def _slot_of(episode: SingleAgentEpisode) -> Hashable:
 
 
 class TaskEpisodeReplayBuffer:
-    """Whole episodes of many tasks, sampled as the arrays of ``algorithms/sami/sampling.py``.
+    """Whole episodes of many tasks.
 
     Args:
         obs_dim: Observation width ``O``.
         action_dim: Action width ``A``.
-        sampling: What one update learns from.
+        sampler: Draws the arrays of several updates from the store, ``sampler(store, num_updates=U, rng=rng)``; see
+            ``samplers``.
         capacity: Steps kept; the oldest episodes go first.
         seed: Seed of what is drawn; None takes a random one.
+        fields: Widths of what else is kept of each episode, see ``EpisodeStore``.
 
     Attributes:
-        task_ids: Reads the tasks of episodes from other runners than SaMIEnvRunner.
+        task_ids: Reads the tasks of episodes from other runners than ArrayEnvRunner.
     """
 
     def __init__(
         self,
         obs_dim: int,
         action_dim: int,
-        sampling: SamplingConfig,
+        sampler: Sampler,
         *,
         capacity: int = 400_000,
         seed: int | None = None,
+        fields: Mapping[str, int] | None = None,
     ):
-        self.store = TaskStore(obs_dim, action_dim, capacity)
-        self.sampling = sampling
+        self.store = EpisodeStore(obs_dim, action_dim, capacity, fields)
+        self._sampler = sampler
         self.task_ids = TaskIds()
         self._rng = np.random.default_rng(seed)
         self._num_steps_added = 0
@@ -70,11 +74,12 @@ class TaskEpisodeReplayBuffer:
                 rewards=np.asarray(episode.get_rewards(), np.float32),
                 done=episode.is_done,
                 terminated=episode.is_terminated,
+                fields=episode.custom_data.get(EPISODE_FIELDS, {}),
             )
             if not all(math.isfinite(part.sum(dtype=np.float64)) for part in (piece.obs, piece.actions, piece.rewards)):
                 raise FloatingPointError(
                     f"An episode of task {piece.task_id} has an observation, action or reward that is not finite from "
-                    f"step {episode.t_started} on, which nothing can be learned from. Mend the environment."
+                    f"step {episode.t_started} on, which nothing can be learned from. Fix the environment."
                 )
             if self.store.add(piece):
                 self._num_steps_added += len(episode)
@@ -82,7 +87,7 @@ class TaskEpisodeReplayBuffer:
 
     def _task_of(self, episode: SingleAgentEpisode) -> int | None:
         """The episode's task; None where it is told by no info, or only in a piece that is not here."""
-        if TASK_ID in episode.custom_data:  # by SaMIEnvRunner, which has looked at the infos
+        if TASK_ID in episode.custom_data:  # by ArrayEnvRunner, which has looked at the infos
             return episode.custom_data[TASK_ID]
         if not len(episode.infos):
             return None
@@ -100,13 +105,9 @@ class TaskEpisodeReplayBuffer:
         """Forgets episodes in progress that are none of these."""
         self.store.drop_open(keep={_slot_of(episode) for episode in episodes})
 
-    def sample(self, num_updates: int) -> dict[str, np.ndarray]:
-        """Arrays of ``num_updates`` updates; see :func:`rllib_sami.algorithms.sami.sampling.sample_updates`."""
-        return sample_updates(self.store, self.sampling, num_updates, self._rng)
-
-    def sample_contrast(self, num_updates: int) -> dict[str, np.ndarray] | None:
-        """Arrays of the contrast alone; see :func:`rllib_sami.algorithms.sami.sampling.sample_contrast`."""
-        return sample_contrast(self.store, self.sampling, num_updates, self._rng)
+    def sample(self, num_updates: int) -> dict[str, np.ndarray] | None:
+        """The arrays of ``num_updates`` updates; None if the sampler finds nothing to draw."""
+        return self._sampler(self.store, num_updates=num_updates, rng=self._rng)
 
     def __len__(self) -> int:
         """Steps stored."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rllib_sami.replay_buffers.episode_store import TaskStore
+from rllib_sami.replay_buffers.episode_store import EpisodeStore
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Stored:
         return len(self.rows) - 1
 
 
-def stored_episodes(store: TaskStore, with_open: bool = True) -> list[Stored]:
+def stored_episodes(store: EpisodeStore, with_open: bool = True) -> list[Stored]:
     """The store's episodes, finished ones first."""
     lines = store.episodes if with_open else store.finished
     return [

@@ -7,11 +7,11 @@ import pytest
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
 from .tiny import runner_of, tiny
 
-RUNNERS = [SaMIEnvRunner, SingleAgentEnvRunner]
+RUNNERS = [ArrayEnvRunner, SingleAgentEnvRunner]
 
 
 class Journal(RLlibCallback):
@@ -83,7 +83,7 @@ def test_episodes_are_told_of_in_order_and_before_their_environment_is_reset(run
 
 
 def test_a_lost_episode_ends_without_a_word_and_a_new_one_is_created():
-    runner = observed(SaMIEnvRunner, fail_at=45)
+    runner = observed(ArrayEnvRunner, fail_at=45)
     for _ in range(12):
         runner.sample(explore=False)
     names = [name for slot, name, *_ in journal_of(runner).calls if slot == 0]
@@ -92,7 +92,7 @@ def test_a_lost_episode_ends_without_a_word_and_a_new_one_is_created():
 
 
 def test_of_episodes_asked_for_by_number_only_those_are_told_of():
-    runner = observed(SaMIEnvRunner)
+    runner = observed(ArrayEnvRunner)
     episodes = runner.sample(num_episodes=5)
     calls = journal_of(runner).calls
     assert len(episodes) == 5
@@ -101,7 +101,7 @@ def test_of_episodes_asked_for_by_number_only_those_are_told_of():
 
 
 def test_listening_changes_nothing_that_is_sampled():
-    plain, told = tiny(env="test/Walker"), observed(SaMIEnvRunner)
+    plain, told = tiny(env="test/Walker"), observed(ArrayEnvRunner)
     plain.environment("test/Walker", env_config={"max_steps": 20, "end_probability": 0.1})
     unheard = runner_of(plain)
     assert unheard._listeners is None  # at no cost

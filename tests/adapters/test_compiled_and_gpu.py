@@ -51,7 +51,7 @@ def test_the_trial_names_what_is_missing(fresh_python):
     code = """
 import os
 os.environ["CXX"] = "/nowhere/g++"
-from rllib_sami.algorithms.sami.compilation import check_compilation
+from rllib_sami.core.compilation import check_compilation
 try:
     check_compilation()
 except RuntimeError as error:

@@ -8,7 +8,7 @@ import pytest
 
 from rllib_sami import CCMConfig, ContextConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, SaTESACConfig, TESACConfig
 from rllib_sami.config.checks import rllib_values
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .tiny import TRAINING, refusal, tiny
@@ -143,7 +143,7 @@ BUFFER_MISTAKES = [
         "rllib_sami.replay_buffers.task_episode_replay_buffer.Nope.*no class could be imported",
     ),
     (
-        {"type": "rllib_sami.algorithms.sami.rl_module.SaMITorchRLModule"},
+        {"type": "rllib_sami.algorithms.sami.sami.SaMITorchRLModule"},
         "must be 'TaskEpisodeReplayBuffer' or a subclass",
     ),
     ({"type": dict}, "must be 'TaskEpisodeReplayBuffer' or a subclass"),
@@ -289,7 +289,7 @@ def test_a_plain_dict_configures_everything():
     options = TRAINING | {
         "env": "test/Walker",
         "env_config": {"max_steps": 10},
-        "env_runner_cls": "rllib_sami.env_runners.array_env_runner.SaMIEnvRunner",
+        "env_runner_cls": "rllib_sami.env_runners.array_env_runner.ArrayEnvRunner",
         "replay_buffer_config": {
             "type": "rllib_sami.replay_buffers.task_episode_replay_buffer.TaskEpisodeReplayBuffer",
             "capacity": 777,
@@ -300,7 +300,7 @@ def test_a_plain_dict_configures_everything():
     config = SaCCMConfig().update_from_dict(options)
     algo = config.build_algo()
     result = algo.train()
-    assert algo.config.env_runner_cls is SaMIEnvRunner
+    assert algo.config.env_runner_cls is ArrayEnvRunner
     assert algo.replay_buffer.store.capacity == 777
     assert result["env_runners"]["episode_len_mean"] == 10
     assert "critic_loss" in algo.train()["learners"]["default_policy"]

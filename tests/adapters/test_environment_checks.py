@@ -10,9 +10,9 @@ from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig
-from rllib_sami.algorithms.base.agents import make_agent
 from rllib_sami.algorithms.base.environment_checks import check_environment
 from rllib_sami.core.faults import EnvironmentFaultError
+from rllib_sami.env_runners.agents import make_agent
 from rllib_sami.env_runners.episodes import Job
 from rllib_sami.env_runners.player import Player
 from rllib_sami.exports.agents import export_agent, load_exported

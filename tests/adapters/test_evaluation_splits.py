@@ -197,7 +197,7 @@ def test_planning_makes_each_environment_once(monkeypatch):
     monkeypatch.setattr(compat, "env_creator", lambda *given, **more: made.append(given) or make(*given, **more))
     config = evaluating()
     config.validate()
-    assert [grid.split for grid in in_training.grids_of(config)] == [*SPLITS]
+    assert [grid.split for grid in in_training.split_grids(config)] == [*SPLITS]
     assert len(made) == 1 + len(SPLITS)
 
 

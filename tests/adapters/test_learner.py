@@ -8,7 +8,7 @@ import pytest
 from ray.util import debug
 
 from rllib_sami import CCMConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig, compat
-from rllib_sami.algorithms.sami import health
+from rllib_sami.algorithms.base import health
 from rllib_sami.core.schedules import value_at
 
 from .tiny import flat_state, tiny, weights_of

@@ -8,7 +8,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 from rllib_sami import SaPPOConfig, compat
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.env_runners.recent_episodes import MOST_TASKS, NamedTasks, RecentEpisodes
 
 from .tiny import runner_of, tiny
@@ -101,7 +101,7 @@ def pooled(runners, config, lengths):
 def test_means_over_several_env_runners_are_means_over_their_episodes(config_class, in_evaluation):
     config = tiny(env="test/Judged") if config_class is None else SaPPOConfig().environment("test/Judged")
     config.env_runners(num_env_runners=2, num_envs_per_env_runner=3)
-    runner_class = SaMIEnvRunner if config_class is None else SingleAgentEnvRunner
+    runner_class = ArrayEnvRunner if config_class is None else SingleAgentEnvRunner
     config.validate()
     config = evaluation_of(config) if in_evaluation else config
     runners = [runner_of(config, index=index, remote=True, runner_class=runner_class) for index in (0, 1)]

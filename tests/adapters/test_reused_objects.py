@@ -10,7 +10,7 @@ from ray.rllib.core.columns import Columns
 from ray.tune.registry import register_env
 
 from rllib_sami import RecurrentSACConfig
-from rllib_sami.algorithms.base.agents import ConnectorAgent
+from rllib_sami.env_runners.agents import ConnectorAgent
 from rllib_sami.env_runners.episodes import Job, Slot
 from rllib_sami.env_runners.player import Player
 from rllib_sami.evaluation.video import Film

@@ -5,7 +5,7 @@ import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami.core.faults import EnvironmentFaultError, Watch
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
 from .envs import NUM_TASKS, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -295,7 +295,7 @@ def test_episode_end_and_sample_end_callbacks_are_called():
     assert len(seen["samples"]) == 4
 
 
-@pytest.mark.parametrize("runner_class", [SaMIEnvRunner, SingleAgentEnvRunner])
+@pytest.mark.parametrize("runner_class", [ArrayEnvRunner, SingleAgentEnvRunner])
 def test_an_episode_that_ends_comes_with_its_earlier_pieces(runner_class):
     ends = []
 
@@ -307,7 +307,7 @@ def test_an_episode_that_ends_comes_with_its_earlier_pieces(runner_class):
         ends.append((sum(map(len, pieces)), sum(piece.get_return() for piece in pieces), len(pieces), clock))
 
     env_config = {"end_probability": 0.1}
-    if runner_class is SaMIEnvRunner:
+    if runner_class is ArrayEnvRunner:
         env_config["fail_at"] = 45  # pieces of a lost episode are no one's
     config = tiny(env="test/Walker", env_config=env_config).callbacks(on_episode_end=note)
     config.env_runners(env_runner_cls=runner_class).fault_tolerance(restart_failed_sub_environments=True)
@@ -338,5 +338,5 @@ def test_another_rl_module_gets_an_error_that_names_the_way_out(ray_cluster):
             model_config={"twin_q": True, "fcnet_hiddens": [8], "head_fcnet_hiddens": [8], "fcnet_activation": "relu"},
         )
     )
-    with pytest.raises(ValueError, match=r"SaMIEnvRunner acts with a SaMITorchRLModule.*DefaultSAC.*env_runner_cls"):
+    with pytest.raises(ValueError, match=r"ArrayEnvRunner acts with a SaMITorchRLModule.*DefaultSAC.*env_runner_cls"):
         runner_of(config)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
 from .envs import HIGH, LOW, NUM_TASKS, reward_of
 from .parity import recomputed_actions, sharpen, stored_episodes, worst_mismatch
@@ -22,7 +22,7 @@ ENVIRONMENTS = {
 }
 
 
-def make_runner(runner_class=SaMIEnvRunner, **settings):
+def make_runner(runner_class=ArrayEnvRunner, **settings):
     runner = runner_of(tiny(**settings), runner_class=runner_class)
     sharpen(runner.module.acting)
     return runner
@@ -65,7 +65,7 @@ def test_stored_episodes_give_the_actions_that_were_taken(env, encoder_type, enc
 def test_rllibs_own_runner_samples_the_same_episodes(encoder_type):
     runners = [
         make_runner(runner_class, env="test/Still", encoder_type=encoder_type)
-        for runner_class in (SaMIEnvRunner, SingleAgentEnvRunner)
+        for runner_class in (ArrayEnvRunner, SingleAgentEnvRunner)
     ]
     runners[1].module.set_state(runners[0].module.get_state())
     ours, theirs = ([e for e in sampled(runner, 9) if e.finished] for runner in runners)
@@ -75,7 +75,7 @@ def test_rllibs_own_runner_samples_the_same_episodes(encoder_type):
     assert np.abs(np.diff(ours[0].actions, axis=0)).max() > MARGIN  # they depend on what came before
 
 
-class CarriesStateOverEpisodeEnds(SaMIEnvRunner):
+class CarriesStateOverEpisodeEnds(ArrayEnvRunner):
     def _remember(self, action, step):
         super()._remember(action, replace(step, done=np.zeros_like(step.done)))
 
@@ -101,10 +101,10 @@ def forget_previous_reward(runner):
     ("runner_class", "between"),
     [
         (CarriesStateOverEpisodeEnds, lambda runner: None),
-        (SaMIEnvRunner, forget_state),
-        (SaMIEnvRunner, swap_state_of_slots),
-        (SaMIEnvRunner, forget_previous_action),
-        (SaMIEnvRunner, forget_previous_reward),
+        (ArrayEnvRunner, forget_state),
+        (ArrayEnvRunner, swap_state_of_slots),
+        (ArrayEnvRunner, forget_previous_action),
+        (ArrayEnvRunner, forget_previous_reward),
     ],
     ids=["carries-state-over-ends", "forgets-state", "swaps-slots", "forgets-action", "forgets-reward"],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rllib_sami import compat
-from rllib_sami.algorithms.sami import learner
+from rllib_sami.algorithms.base import learner
 
 from .tiny import differences, flat_state, tiny
 

@@ -9,8 +9,8 @@ import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import SaCCMConfig
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
-from rllib_sami.replay_buffers.episode_store import TaskStore
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
+from rllib_sami.replay_buffers.episode_store import EpisodeStore
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from . import envs  # noqa: F401  (registers the test environments)
@@ -61,14 +61,14 @@ def trained_until(algo, holds, seconds=120.0):
     return results
 
 
-def runner_of(config, *, index=0, remote=False, runner_class=SaMIEnvRunner):
+def runner_of(config, *, index=0, remote=False, runner_class=ArrayEnvRunner):
     """Env runner ``index`` of a config, without an algorithm: 0 is the local one, or with ``remote`` the first one."""
     config.validate()
     torch.manual_seed(1)
     return runner_class(config=config, worker_index=index + 1 if remote or index else 0)
 
 
-def store_of(runner, fragments) -> TaskStore:
+def store_of(runner, fragments) -> EpisodeStore:
     """The store of a replay buffer that was given a runner's fragments."""
     obs_space, action_space = runner.get_spaces()["default_policy"]
     buffer = TaskEpisodeReplayBuffer(

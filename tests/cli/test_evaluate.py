@@ -41,14 +41,14 @@ def test_the_table_comes_before_the_films_and_learned_contexts_beside_zeros(rlli
     learned, zeroed = map(float, re.search(r"return (\S+) with its contexts, (\S+) with zeros", out).groups())
     assert learned > zeroed + 1
     assert "with zeros" not in rllib(*words, "--no-compare-zero").output
-    monkeypatch.setattr("rllib_sami.algorithms.sami.health.STANDARD_ERRORS", 1e6)
+    monkeypatch.setattr("rllib_sami.algorithms.base.health.STANDARD_ERRORS", 1e6)
     assert "no clear difference. More `--episodes`" in rllib(*words[:6]).stdout
-    monkeypatch.setattr("rllib_sami.algorithms.sami.health.gain_of_contexts", lambda learned, zeroed: (-1.0, 0.1))
+    monkeypatch.setattr("rllib_sami.algorithms.base.health.gain_of_contexts", lambda learned, zeroed: (-1.0, 0.1))
     done = rllib(*words[:6])
     assert "Warning: SaCCM, train, mean over episodes: return" in done.stderr
     assert "The contexts are of no use" in done.stderr
     monkeypatch.setattr(
-        "rllib_sami.algorithms.sami.health.gain_of_contexts", lambda learned, zeroed: (5.0, float("inf"))
+        "rllib_sami.algorithms.base.health.gain_of_contexts", lambda learned, zeroed: (5.0, float("inf"))
     )
     assert "zeros in their place" not in rllib(*words[:6]).output  # of one pair of episodes there is nothing to say
 

@@ -14,7 +14,7 @@ import yaml
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_sami import CCM, SaCCMConfig
-from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
+from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.compat import env_option
 from rllib_sami.evaluation import evaluate
 from rllib_sami.exports.agents import ALGORITHMS, export_agent, load_exported

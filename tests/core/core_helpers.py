@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from rllib_sami.algorithms.sami.update import Optimizers, parameter_groups
-from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
-from rllib_sami.replay_buffers.episode_store import EPISODE_DTYPE, EpisodePiece, TaskStore
+from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
+from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups
+from rllib_sami.core.networks import ActorNetworks, NetworkConfig
+from rllib_sami.core.optimization import Optimization
+from rllib_sami.replay_buffers.episode_store import EPISODE_DTYPE, EpisodePiece, EpisodeStore
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def random_episode(rng, length, task_id=0, terminated=False, obs_dim=3, action_d
 
 def random_store(rng, lengths=(9, 5, 7, 8, 6, 9, 4, 5), num_tasks=2, obs_dim=3, action_dim=2, capacity=200):
     """A store of finished random episodes, every third of them terminated."""
-    store = TaskStore(obs_dim, action_dim, capacity)
+    store = EpisodeStore(obs_dim, action_dim, capacity)
     for number, length in enumerate(lengths):
         episode = random_episode(rng, length, number % num_tasks, number % 3 == 0, obs_dim, action_dim)
         assert store.add(episode.piece(slot=0))
@@ -82,14 +84,36 @@ def episode_table(*lines) -> np.ndarray:
     return table
 
 
-def make_agent(obs_dim=3, action_dim=2, lr=1e-2, seed=0, **network):
-    """Small networks and their optimisers: ``acting, training, optimizers``."""
-    torch.manual_seed(seed)
-    settings = NetworkConfig(context_dim=4, encoder_hidden_dim=8, actor_hidden=(16,), critic_hidden=(16,))
-    acting = ActorNetworks(obs_dim, action_dim, replace(settings, **network))
-    training = TrainingNetworks(acting)
+def optimization(acting, training, lr=1e-2, kind=torch.optim.Adam, **options) -> Optimization:
+    """Optimisers of an agent, all of a kind."""
     groups = parameter_groups(acting, training)
-    return acting, training, Optimizers(**{name: torch.optim.Adam(group, lr=lr) for name, group in groups.items()})
+    return Optimization(groups, {name: kind(group, lr=lr) for name, group in groups.items()}, **options)
+
+
+def make_agent(
+    obs_dim=3, action_dim=2, lr=1e-2, seed=0, acting_encoder="online", initial_alpha=1.0, grad_clip=None, **network
+):
+    """Small networks and their optimisers: ``acting, training, optimization``."""
+    torch.manual_seed(seed)
+    settings = NetworkConfig(
+        context_dim=4,
+        encoder_hidden_dim=8,
+        normalize_inputs=False,
+        encoder_obs_delta=False,
+        actor_hidden=(16,),
+        critic_hidden=(16,),
+    )
+    acting = ActorNetworks(obs_dim, action_dim, replace(settings, **network))
+    training = SaMITrainingNetworks(acting, initial_alpha, acting_encoder)
+    return acting, training, optimization(acting, training, lr, grad_clip=grad_clip)
+
+
+def constants(**given) -> UpdateConfig:
+    """Constants of an update: one of everything, trained by the critics, with a contrast where it has a weight."""
+    usual = {"gamma": 0.99, "tau": 0.005, "target_entropy": -1.0, "contrast_coeff": 0.0, "acting_encoder": "online"}
+    usual |= {"critics_train_encoder": True, "updates_per_batch": 1, "contrast_interval": 1}
+    given = usual | given
+    return UpdateConfig(**{"has_contrast": given["contrast_coeff"] > 0} | given)
 
 
 def as_tensors(samples: dict[str, np.ndarray], number: int = 0) -> dict[str, torch.Tensor]:

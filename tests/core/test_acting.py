@@ -1,13 +1,17 @@
 """Acting on arrays gives what the networks give."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from rllib_sami.core.acting import ArrayPolicy, TorchPolicy, make_policy
+from rllib_sami.core.acting import ArrayStep, RecurrentPolicy, TorchStep, make_step
 from rllib_sami.core.networks import Actor, ActorNetworks, NetworkConfig
 
 OBS, ACTIONS = 5, 3
+
+PLAIN = NetworkConfig(normalize_inputs=False, encoder_obs_delta=False)
 
 
 def steps(num_steps, batch, seed=0):
@@ -37,9 +41,9 @@ def test_numpy_acts_as_torch_over_many_steps(
     networks = ActorNetworks(OBS, ACTIONS, config)
     if normalize_inputs:
         width = len(networks.encoder.norm.mean)
-        networks.encoder.norm.show(torch.linspace(-1, 1, width), torch.linspace(0.05, 9, width))
-    policy = make_policy(networks)
-    assert isinstance(policy, ArrayPolicy)
+        networks.encoder.norm.update(torch.linspace(-1, 1, width), torch.linspace(0.05, 9, width))
+    policy = make_step(networks)
+    assert isinstance(policy, ArrayStep)
     state = np.zeros((batch, networks.encoder.state_dim), np.float32)
     expected_state = torch.from_numpy(state)
     for index, (obs, action, reward, noise) in enumerate(steps(20, batch)):
@@ -55,8 +59,8 @@ def test_numpy_acts_as_torch_over_many_steps(
 
 def test_steps_equal_a_pass_over_the_sequence():
     torch.manual_seed(1)
-    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig(encoder_obs_delta=True))
-    policy, batch = ArrayPolicy(networks), 4
+    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig(normalize_inputs=False))
+    policy, batch = ArrayStep(networks), 4
     state = np.zeros((batch, networks.encoder.state_dim), np.float32)
     inputs, contexts = [], []
     for obs, action, reward, _ in steps(50, batch):
@@ -69,8 +73,8 @@ def test_steps_equal_a_pass_over_the_sequence():
 
 
 def test_the_given_state_is_left_alone_and_weights_are_copies_until_refreshed():
-    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig())
-    policy = ArrayPolicy(networks)
+    networks = ActorNetworks(OBS, ACTIONS, PLAIN)
+    policy = ArrayStep(networks)
     ((obs, action, reward, noise),) = steps(1, 2)
     state = np.full((2, networks.encoder.state_dim), 0.5, np.float32)
     before = policy.act(obs, action, reward, state, noise)
@@ -87,12 +91,12 @@ def test_the_given_state_is_left_alone_and_weights_are_copies_until_refreshed():
 
 
 def test_extreme_spreads_are_clipped_as_in_the_actor():
-    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig(actor_hidden=(4,)))
+    networks = ActorNetworks(OBS, ACTIONS, replace(PLAIN, actor_hidden=(4,)))
     with torch.no_grad():
         networks.actor.net[-1].bias[ACTIONS:] = 1e4
     ((obs, action, reward, noise),) = steps(1, 2)
     arrays = (obs, action, reward, np.zeros((2, networks.encoder.state_dim), np.float32), 0.1 * noise)
-    ours, theirs = make_policy(networks).act(*arrays)[0], networks.act(*map(torch.from_numpy, arrays))[0]
+    ours, theirs = make_step(networks).act(*arrays)[0], networks.act(*map(torch.from_numpy, arrays))[0]
     np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-6)
 
 
@@ -101,9 +105,40 @@ def test_networks_of_ones_own_act_with_torch():
         def mode(self, obs, context):
             return torch.ones_like(super().mode(obs, context))
 
-    networks = ActorNetworks(OBS, ACTIONS, NetworkConfig())
+    networks = ActorNetworks(OBS, ACTIONS, PLAIN)
     networks.actor = Bold(OBS + networks.config.context_dim, ACTIONS, (8,))
-    policy = make_policy(networks)
-    assert isinstance(policy, TorchPolicy)
+    policy = make_step(networks)
+    assert isinstance(policy, TorchStep)
     ((obs, action, reward, _),) = steps(1, 2)
     assert (policy.act(obs, action, reward, np.zeros((2, 256), np.float32), None)[0] == 1.0).all()
+
+
+def test_a_policy_remembers_each_episode_and_forgets_it_where_a_new_one_begins():
+    networks = ActorNetworks(OBS, ACTIONS, replace(PLAIN, encoder_reward=True))
+    policy, step = RecurrentPolicy(networks, 3), make_step(networks)
+    rng = np.random.default_rng(0)
+    action, reward, state = (np.zeros((3, size), np.float32) for size in (ACTIONS, 1, networks.encoder.state_dim))
+    for number in range(6):
+        obs = rng.standard_normal((3, OBS)).astype(np.float32)
+        expected, context, state = step.act(obs, action, reward, state)
+        taken = policy.act(obs)
+        np.testing.assert_array_equal(taken, expected)
+        np.testing.assert_array_equal(policy.context, context)
+        action = rng.uniform(-1, 1, expected.shape).astype(np.float32)  # another action than the policy's
+        reward = rng.standard_normal((3, 1)).astype(np.float32)
+        policy.remember(reward[:, 0], action)
+        if number == 2:  # the second episode is over; who was given its last action may keep it
+            kept, policy_copy = action, action.copy()
+            policy.begin(np.array([False, True, False]))
+            np.testing.assert_array_equal(kept, policy_copy)
+            action, state = action.copy(), state.copy()
+            action[1] = reward[1] = state[1] = 0.0
+
+
+def test_a_policy_leaves_the_memory_of_slots_that_do_not_go_on():
+    policy = RecurrentPolicy(ActorNetworks(OBS, ACTIONS, PLAIN), 2)
+    obs = np.ones((2, OBS), np.float32)
+    policy.act(obs)
+    frozen = policy.act(obs, slots=[0])[1]
+    np.testing.assert_array_equal(policy.act(obs)[1], frozen)
+    assert (policy.act(obs)[1] != frozen).any()

@@ -78,7 +78,7 @@ def test_state_is_twice_as_wide_for_an_lstm():
 def test_change_of_observations_is_the_same_in_steps_in_parts_and_in_whole(kind):
     encoder = ContextEncoder(5, hidden_dim=16, encoder_type=kind, normalize_inputs=True, delta_dim=3)
     inputs = 3 * torch.randn(4, 20, 5)
-    encoder.norm.show(torch.randn(8), torch.rand(8) + 0.5)
+    encoder.norm.update(torch.randn(8), torch.rand(8) + 0.5)
     with torch.no_grad():
         whole, state = encoder(inputs), torch.zeros(4, encoder.state_dim)
         from_zeros = encoder(inputs[:, :8], state)
@@ -107,7 +107,7 @@ def test_unknown_type_is_an_error_naming_it_and_the_known_ones():
 
 def show(norm: RunningNorm, inputs: torch.Tensor) -> None:
     variance, mean = torch.var_mean(inputs, dim=0, correction=0)
-    norm.show(mean, variance)
+    norm.update(mean, variance)
 
 
 def test_moments_are_those_of_all_batches_together():

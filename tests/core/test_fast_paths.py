@@ -11,20 +11,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from core_helpers import as_tensors, make_agent, random_store
+from core_helpers import as_tensors, constants, make_agent, optimization, random_store
 from torch.utils._python_dispatch import TorchDispatchMode
 from update_helpers import SAMPLING
 
-from rllib_sami.algorithms.sami.compilation import compiled_loss_functions
 from rllib_sami.algorithms.sami.sampling import sample_updates
-from rllib_sami.algorithms.sami.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
+from rllib_sami.algorithms.sami.update import LossFunctions, parameter_groups, update
 from rllib_sami.core import losses
+from rllib_sami.core.compilation import compiled
 from rllib_sami.core.networks import TwinCritics
 
 OBS, ACTIONS = 3, 2
-CONFIG = UpdateConfig(
-    contrast_coeff=0.3, target_entropy=-2.0, similarity="bilinear", return_gap_weight=True, grad_clip=1.0
-)
+CONFIG = constants(contrast_coeff=0.3, target_entropy=-2.0, similarity="bilinear", return_gap_weight=True)
 
 
 def make_batch(sampling=SAMPLING, seed=0, **store):
@@ -39,16 +37,16 @@ def parameters(agent) -> list[torch.Tensor]:
 def to_device(agent, batch, device, optimizer=torch.optim.Adam):
     """Both on another device, with new optimisers."""
     acting, training = (copy.deepcopy(module).to(device) for module in agent[:2])
-    groups = parameter_groups(acting, training)
-    optimizers = Optimizers(**{name: optimizer(group, lr=1e-2) for name, group in groups.items()})
-    return (acting, training, optimizers), {name: values.to(device) for name, values in batch.items()}
+    return (acting, training, optimization(acting, training, kind=optimizer)), {
+        name: values.to(device) for name, values in batch.items()
+    }
 
 
 # --- loss_timesteps = None ------------------------------------------------------------------------------------------
 
 
 def test_all_steps_give_the_gradients_of_whole_episodes_read_one_by_one():
-    config = UpdateConfig(gamma=0.9)
+    config = constants(gamma=0.9)
     batch = make_batch(replace(SAMPLING, pairing=None, loss_timesteps=None))
     num_rows, now = batch["rows"].shape[1], batch["step_index"]
     agent = make_agent()
@@ -73,7 +71,8 @@ def test_all_steps_give_the_gradients_of_whole_episodes_read_one_by_one():
         with torch.no_grad():
             next_action, next_log_prob = acting.actor.sample(obs[1:], context[1:], next_noise)
             next_q = training.target_critics(obs[1:], next_action, key_context[1:])
-            target = losses.td_target(reward, batch["terminated"][steps], next_q, next_log_prob, alpha, config.gamma)
+            value = losses.soft_value(next_q, next_log_prob, alpha)
+            target = losses.td_target(reward, batch["terminated"][steps], value, config.gamma)
         q = training.critics(obs[:-1], action, context[:-1])
         critic_loss = critic_loss + length * losses.critic_loss(q, target)
         # The actor learns from the critics that were just trained.
@@ -112,13 +111,13 @@ def test_the_order_of_steps_changes_nothing():
 @pytest.mark.slow
 def test_compiled_equals_eager_and_longer_episodes_compile_nothing_anew():
     torch._dynamo.utils.counters.clear()
-    compiled = compiled_loss_functions()
+    fast_functions = compiled(LossFunctions())
     batches = [make_batch(seed=seed, lengths=np.array([9, 5, 7, 8, 6, 9, 4, 5]) + seed) for seed in range(3)]
     assert len({batch["rows"].shape for batch in batches}) == 3
     first, second = make_agent(), make_agent()
     for batch in batches:
         plain = update(*first, batch, CONFIG)
-        fast = update(*second, batch, CONFIG, loss_functions=compiled)
+        fast = update(*second, batch, CONFIG, loss_functions=fast_functions)
         assert plain.keys() == fast.keys()
         for name in plain:
             torch.testing.assert_close(fast[name], plain[name], atol=1e-5, rtol=1e-4, msg=name)
@@ -230,7 +229,7 @@ def test_gpu_equals_cpu(device, kind):
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=gpu)])
 @pytest.mark.usefixtures("_full_precision")
 def test_compiled_equals_eager_on_a_gpu(device, mixed):
-    config, compiled = replace(CONFIG, mixed_precision=mixed), compiled_loss_functions()
+    config, functions = replace(CONFIG, mixed_precision=mixed), compiled(LossFunctions())
     first, _ = to_device(make_agent(), {}, device)
     second, _ = to_device(make_agent(), {}, device)
     tolerance = {"atol": 5e-2, "rtol": 5e-2} if mixed else {"atol": 1e-4, "rtol": 1e-3}
@@ -238,7 +237,7 @@ def test_compiled_equals_eager_on_a_gpu(device, mixed):
         lengths = np.array([9, 5, 7, 8, 6, 9, 4, 5]) + seed
         batch = {name: values.to(device) for name, values in make_batch(seed=seed, lengths=lengths).items()}
         plain = {name: value.item() for name, value in update(*first, batch, config).items()}
-        fast = {name: value.item() for name, value in update(*second, batch, config, None, compiled).items()}
+        fast = {name: value.item() for name, value in update(*second, batch, config, functions).items()}
         for name in plain:
             assert fast[name] == pytest.approx(plain[name], abs=tolerance["atol"], rel=tolerance["rtol"]), name
 
@@ -246,12 +245,12 @@ def test_compiled_equals_eager_on_a_gpu(device, mixed):
 @pytest.mark.parametrize("is_compiled", [False, True])
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=gpu)])
 def test_an_update_never_waits_for_the_gpu(device, is_compiled):
-    functions = compiled_loss_functions() if is_compiled else LossFunctions()
+    functions = compiled(LossFunctions()) if is_compiled else LossFunctions()
     agent, batch = to_device(make_agent(), make_batch(), device, lambda *a, **k: torch.optim.Adam(*a, fused=True, **k))
     for _ in range(4):  # compiling and recording may wait
-        update(*agent, batch, CONFIG, None, functions)
+        update(*agent, batch, CONFIG, functions)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        update(*agent, batch, CONFIG, None, functions)
+        update(*agent, batch, CONFIG, functions)
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import update_helpers
-from core_helpers import as_tensors, make_agent, random_store
+from core_helpers import as_tensors, constants, make_agent, random_store
 
 from rllib_sami.algorithms.sami.sampling import sample_updates
-from rllib_sami.algorithms.sami.update import UpdateConfig, update
+from rllib_sami.algorithms.sami.update import update
 
 SAMPLING = replace(update_helpers.SAMPLING, loss_timesteps=24)
-CONFIG = UpdateConfig(contrast_coeff=0.3, encoder_critic_gradient=True, similarity="bilinear", grad_clip=0.5, tau=0.1)
+CONFIG = constants(contrast_coeff=0.3, critics_train_encoder=True, similarity="bilinear", tau=0.1)
 
 
 class Averaging:
@@ -55,9 +55,9 @@ def merge(first: dict, second: dict) -> dict[str, torch.Tensor]:
 
 
 def trained_alone(batches, config, average=None) -> tuple[torch.Tensor, dict]:
-    acting, training, optimizers = make_agent(lr=1e-3)
+    acting, training, optimization = make_agent(lr=1e-3, grad_clip=0.5)
     for batch in batches:
-        metrics = update(acting, training, optimizers, batch, config, average)
+        metrics = update(acting, training, replace(optimization, average=average), batch, config)
     vector = torch.cat([p.detach().flatten() for p in [*acting.parameters(), *training.parameters()]])
     return vector, metrics
 
@@ -67,12 +67,13 @@ def trained_together(parts, config) -> list[tuple[torch.Tensor, dict]]:
     averaging, results = Averaging(len(parts)), {}
 
     # Made one after the other: the seed of what they start from is everybody's.
-    agents = [make_agent(lr=1e-3) for _ in parts]
+    agents = [make_agent(lr=1e-3, grad_clip=0.5) for _ in parts]
 
     def learn(number: int) -> None:
-        acting, training, optimizers = agents[number]
+        acting, training, optimization = agents[number]
+        optimization = replace(optimization, average=averaging.for_learner(number))
         for batch in parts[number]:
-            metrics = update(acting, training, optimizers, batch, config, averaging.for_learner(number))
+            metrics = update(acting, training, optimization, batch, config)
         vector = torch.cat([p.detach().flatten() for p in [*acting.parameters(), *training.parameters()]])
         results[number] = vector, metrics
 

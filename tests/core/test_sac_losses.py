@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
-from rllib_sami.core.losses import actor_loss, alpha_loss, critic_loss, td_target
+from rllib_sami.core.losses import actor_loss, alpha_loss, critic_loss, soft_value, td_target
 from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, Actor, TwinCritics
 
 ALPHA = torch.tensor(0.5)
@@ -17,13 +17,14 @@ def test_td_target_is_the_hand_calculation_and_a_terminal_state_has_no_value():
     next_q = torch.tensor([[3.0, 5.0, 5.0], [4.0, 2.0, 2.0]])
     next_log_prob = torch.tensor([-1.0, 2.0, 2.0])
     # 1 + 0.9 (3 + 0.5), 2 + 0.9 (2 - 1), 2
-    target = td_target(reward, terminated, next_q, next_log_prob, ALPHA, gamma=0.9)
+    target = td_target(reward, terminated, soft_value(next_q, next_log_prob, ALPHA), gamma=0.9)
     torch.testing.assert_close(target, torch.tensor([4.15, 2.9, 2.0]))
 
 
 def test_td_target_has_no_gradient():
     next_q = torch.ones(2, 3, requires_grad=True)
-    target = td_target(torch.ones(3), torch.zeros(3), next_q, torch.ones(3, requires_grad=True), ALPHA, 0.9)
+    next_value = soft_value(next_q, torch.ones(3, requires_grad=True), ALPHA)
+    target = td_target(torch.ones(3), torch.zeros(3), next_value, 0.9)
     assert not target.requires_grad
 
 

@@ -5,7 +5,7 @@ import pytest
 from core_helpers import make_episode, random_store
 
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.replay_buffers.episode_store import TaskStore
+from rllib_sami.replay_buffers.episode_store import EpisodeStore
 
 LENGTHS = {1: 4, 2: 9, 3: 2, 4: 6, 5: 7, 6: 3}  # by episode number; the last one stays open
 TASKS = {1: 0, 2: 0, 3: 0, 4: 1, 5: 2, 6: 2}
@@ -14,16 +14,16 @@ OPEN_STEPS = 2  # of episode 6
 
 
 @pytest.fixture
-def store() -> TaskStore:
+def store() -> EpisodeStore:
     """Episodes whose every number is ``episode + step / 1000``: three of task 0, one of task 1, two of task 2."""
-    store = TaskStore(2, 1, 100)
+    store = EpisodeStore(2, 1, 100)
     for number, length in LENGTHS.items():
         episode = make_episode(number, length, TASKS[number], number in TERMINATED)
         store.add(episode.piece(slot=number, end=OPEN_STEPS if number == 6 else None))
     return store
 
 
-def sample(store: TaskStore, num_updates: int = 200, seed: int = 0, **config):
+def sample(store: EpisodeStore, num_updates: int = 200, seed: int = 0, **config):
     settings = {"train_episodes": 6, "loss_timesteps": 40} | config
     return sample_updates(store, SamplingConfig(**settings), num_updates, np.random.default_rng(seed))
 
@@ -168,7 +168,7 @@ def test_contrast_indices_point_at_the_steps_of_the_pairs(store, pairing):
 
 
 def test_contrast_waits_until_there_are_finished_episodes_to_pair():
-    store = TaskStore(2, 1, 100)
+    store = EpisodeStore(2, 1, 100)
     store.add(make_episode(1, 9).piece("a", 0, 5))
     assert "query_index" not in sample(store, pairing="skill")
     store.add(make_episode(1, 9).piece("a", 5, 9))

@@ -5,14 +5,14 @@ import pytest
 from core_helpers import Episode, make_episode, random_episode
 
 from rllib_sami.replay_buffers import episode_store as task_store
-from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
 
-def stored_rows(store: TaskStore, line: np.ndarray) -> np.ndarray:
+def stored_rows(store: EpisodeStore, line: np.ndarray) -> np.ndarray:
     return store.gather(line, int(line["length"]) + 1)
 
 
-def assert_holds(store: TaskStore, line: np.ndarray, episode: Episode, num_steps: int | None = None) -> None:
+def assert_holds(store: EpisodeStore, line: np.ndarray, episode: Episode, num_steps: int | None = None) -> None:
     """The table line and its rows are the first steps of the episode."""
     num_steps = len(episode) if num_steps is None else num_steps
     finished = num_steps == len(episode)
@@ -22,7 +22,7 @@ def assert_holds(store: TaskStore, line: np.ndarray, episode: Episode, num_steps
     np.testing.assert_array_equal(stored_rows(store, line), episode.rows[: num_steps + 1])
 
 
-def assert_same(store: TaskStore, other: TaskStore) -> None:
+def assert_same(store: EpisodeStore, other: EpisodeStore) -> None:
     """Both hold the same finished episodes at the same places."""
     for name in store.finished.dtype.names:
         np.testing.assert_array_equal(store.finished[name], other.finished[name])
@@ -31,7 +31,7 @@ def assert_same(store: TaskStore, other: TaskStore) -> None:
 
 
 def test_whole_episodes_are_stored_row_by_row_with_task_return_and_ending():
-    store = TaskStore(2, 1, 100)
+    store = EpisodeStore(2, 1, 100)
     episodes = [make_episode(1, 4, task_id=3, terminated=True), make_episode(2, 6, task_id=5)]
     for episode in episodes:
         assert store.add(episode.piece(slot="a"))
@@ -45,7 +45,7 @@ def test_pieces_of_several_slots_over_fragment_borders_equal_whole_episodes():
     rng = np.random.default_rng(0)
     episodes = [random_episode(rng, n, task_id=n % 3, terminated=n % 2 == 0) for n in (7, 3, 12, 1, 9, 5)]
     queues = {slot: [(e, 0) for e in episodes[slot::3]] for slot in range(3)}
-    pieces, whole = TaskStore(3, 2, 60), TaskStore(3, 2, 60)
+    pieces, whole = EpisodeStore(3, 2, 60), EpisodeStore(3, 2, 60)
     while any(queues.values()):
         for slot, queue in queues.items():  # each slot brings up to four steps at a time
             room = 4
@@ -69,7 +69,7 @@ def test_ring_never_mixes_episodes_whatever_their_lengths_and_the_capacity(seed,
     monkeypatch.setattr(task_store, "INITIAL_ROOM", 4)  # so that open episodes are moved often, too
     rng = np.random.default_rng(seed)
     capacity, longest = int(rng.integers(30, 120)), int(rng.integers(2, 29))
-    store = TaskStore(2, 1, capacity)
+    store = EpisodeStore(2, 1, capacity)
     owner, head, finished = np.full(capacity, -1), 0, {}
     running = {}
     for number in range(300):
@@ -103,7 +103,7 @@ def test_ring_never_mixes_episodes_whatever_their_lengths_and_the_capacity(seed,
 
 
 def test_open_episode_is_usable_at_once_but_not_finished():
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     episode = make_episode(1, 6)
     store.add(episode.piece("a", 0, 2))
     assert len(store.finished) == 0
@@ -114,7 +114,7 @@ def test_open_episode_is_usable_at_once_but_not_finished():
 
 
 def test_open_episode_never_contains_rows_of_the_slots_former_one():
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     store.add(make_episode(1, 6).piece("a"))
     second = make_episode(2, 6)
     store.add(second.piece("a", 0, 2))
@@ -125,7 +125,7 @@ def test_open_episode_never_contains_rows_of_the_slots_former_one():
 
 
 def test_reopened_slot_drops_the_unfinished_episode():
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     store.add(make_episode(1, 6).piece("a", 0, 4))
     second = make_episode(2, 3)
     store.add(second.piece("a", 0, 2))
@@ -137,7 +137,7 @@ def test_reopened_slot_drops_the_unfinished_episode():
 
 @pytest.mark.parametrize("begin", [1, 3, 5])
 def test_piece_that_does_not_continue_its_slot_is_dropped_with_the_episode(begin):
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     episode = make_episode(1, 8)
     store.add(episode.piece("a", 0, 2))
     assert not store.add(episode.piece("a", begin, 7))
@@ -148,7 +148,7 @@ def test_piece_that_does_not_continue_its_slot_is_dropped_with_the_episode(begin
 
 
 def test_piece_of_another_task_or_of_an_unknown_slot_is_dropped():
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     store.add(make_episode(1, 8, task_id=0).piece("a", 0, 2))
     assert not store.add(make_episode(1, 8, task_id=1).piece("a", 2, 4))
     assert not store.add(make_episode(1, 8).piece("b", 2, 4))
@@ -156,7 +156,7 @@ def test_piece_of_another_task_or_of_an_unknown_slot_is_dropped():
 
 
 def test_piece_of_an_unknown_task_has_that_of_the_episodes_first_piece():
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     episode = make_episode(1, 8, task_id=3)
     store.add(episode.piece("a", 0, 2))
     assert store.add(replace(episode.piece("a", 2, 8), task_id=None))
@@ -166,7 +166,7 @@ def test_piece_of_an_unknown_task_has_that_of_the_episodes_first_piece():
 
 
 def test_episode_longer_than_the_ring_is_an_error_naming_both_sizes():
-    store = TaskStore(2, 1, 10)
+    store = EpisodeStore(2, 1, 10)
     assert store.add(make_episode(1, 9).piece("a"))  # nine steps are ten rows
     episode = make_episode(2, 12)
     store.add(episode.piece("a", 0, 6))
@@ -175,7 +175,7 @@ def test_episode_longer_than_the_ring_is_an_error_naming_both_sizes():
 
 
 def test_episodes_outgrowing_their_room_are_moved_unharmed():
-    store = TaskStore(2, 1, 2000)
+    store = EpisodeStore(2, 1, 2000)
     done = make_episode(9, 100)
     store.add(done.piece("c"))
     first, second = make_episode(1, 900), make_episode(2, 1100)
@@ -190,7 +190,7 @@ def test_episodes_outgrowing_their_room_are_moved_unharmed():
 
 def test_first_row_is_clean_wherever_an_episode_opens():
     """After the rooms have grown, places begin where the middle of some former episode was."""
-    store = TaskStore(2, 1, 2000)
+    store = EpisodeStore(2, 1, 2000)
     for slot in range(4):
         store.add(make_episode(slot + 1, 250).piece(slot, 0, 200))
     store.drop_open()
@@ -204,7 +204,7 @@ def test_first_row_is_clean_wherever_an_episode_opens():
 
 def test_slots_that_never_come_back_leave_no_memory_behind():
     """RLlib's own runner keys pieces by episode, so every episode is a new slot."""
-    store = TaskStore(2, 1, 1000)
+    store = EpisodeStore(2, 1, 1000)
     sizes = []
     for number in range(0, 400, 2):
         episodes = [make_episode(number, 5), make_episode(number + 1, 5)]
@@ -221,7 +221,7 @@ def test_slots_that_never_come_back_leave_no_memory_behind():
 
 
 def test_drop_open_frees_the_places_too():
-    store = TaskStore(2, 1, 100)
+    store = EpisodeStore(2, 1, 100)
     for number in range(50):
         store.add(make_episode(number, 5).piece(number, 0, 3))
         store.drop_open()
@@ -230,7 +230,7 @@ def test_drop_open_frees_the_places_too():
 
 
 def test_gather_repeats_the_last_row_past_the_end():
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     short, long = make_episode(1, 2), make_episode(2, 5)
     store.add(short.piece("a"))
     store.add(long.piece("a"))
@@ -245,9 +245,9 @@ def test_gather_repeats_the_last_row_past_the_end():
 # --- State ----------------------------------------------------------------------------------------------------------
 
 
-def filled(capacity: int, num_episodes: int, seed: int = 0) -> TaskStore:
+def filled(capacity: int, num_episodes: int, seed: int = 0) -> EpisodeStore:
     rng = np.random.default_rng(seed)
-    store = TaskStore(3, 2, capacity)
+    store = EpisodeStore(3, 2, capacity)
     for number in range(num_episodes):
         store.add(random_episode(rng, int(rng.integers(2, 12)), number % 3, number % 2 == 0).piece("a"))
     return store
@@ -258,7 +258,7 @@ def test_restored_store_is_the_same_and_goes_on_in_the_same_way(num_episodes):
     store = filled(100, num_episodes)
     store.add(make_episode(7, 300, obs_dim=3, action_dim=2).piece("open", 0, 90))  # left out of the state
     state = store.get_state()
-    restored = TaskStore(3, 2, 100)
+    restored = EpisodeStore(3, 2, 100)
     restored.set_state(state)
     assert_same(store, restored)
     assert len(restored.episodes) == len(store.finished)
@@ -274,12 +274,12 @@ def test_restored_store_is_the_same_and_goes_on_in_the_same_way(num_episodes):
 
 def test_state_is_a_copy():
     store = filled(100, 40)
-    reference = TaskStore(3, 2, 100)
+    reference = EpisodeStore(3, 2, 100)
     reference.set_state(store.get_state())
     state = store.get_state()
     for _ in range(20):
         store.add(make_episode(1, 8, obs_dim=3, action_dim=2).piece("a"))
-    restored = TaskStore(3, 2, 100)
+    restored = EpisodeStore(3, 2, 100)
     restored.set_state(state)
     assert_same(restored, reference)
 
@@ -287,7 +287,7 @@ def test_state_is_a_copy():
 @pytest.mark.parametrize("capacity", [10, 30, 55])
 def test_smaller_store_keeps_the_newest_episodes_that_fit(capacity):
     store = filled(100, 40)
-    smaller = TaskStore(3, 2, capacity)
+    smaller = EpisodeStore(3, 2, capacity)
     smaller.set_state(store.get_state())
     kept = [line for line in store.finished if line["length"] < capacity]
     assert 0 < len(smaller.finished) < len(store.finished)
@@ -302,7 +302,7 @@ def test_smaller_store_keeps_the_newest_episodes_that_fit(capacity):
 
 def test_restoring_into_a_larger_store_keeps_everything():
     store = filled(100, 40)
-    larger = TaskStore(3, 2, 300)
+    larger = EpisodeStore(3, 2, 300)
     larger.set_state(store.get_state())
     assert_same(store, larger)
     num_kept = len(larger.finished)
@@ -316,12 +316,12 @@ def test_restoring_into_a_larger_store_keeps_everything():
 def test_restoring_other_widths_is_an_error_naming_them():
     state = filled(100, 3).get_state()
     with pytest.raises(ValueError, match=r"rows of 6 numbers.*gives 8 \(observation 5, action 2, reward\)"):
-        TaskStore(5, 2, 100).set_state(state)
+        EpisodeStore(5, 2, 100).set_state(state)
 
 
 def test_restoring_forgets_open_episodes():
     state = filled(100, 3).get_state()
-    store = TaskStore(3, 2, 100)
+    store = EpisodeStore(3, 2, 100)
     store.add(make_episode(1, 8, obs_dim=3, action_dim=2).piece("a", 0, 4))
     store.set_state(state)
     assert len(store.episodes) == len(store.finished) == 3
@@ -329,7 +329,7 @@ def test_restoring_forgets_open_episodes():
 
 
 def test_steps_of_an_episode_opened_without_steps_do_not_count():
-    store = TaskStore(2, 1, 50)
+    store = EpisodeStore(2, 1, 50)
     episode = make_episode(1, 3)
     store.add(EpisodePiece("a", 0, 0, episode.obs[:1], episode.actions[:0], episode.rewards[:0]))
     assert len(store.episodes) == store.num_steps == 0

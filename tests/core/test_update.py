@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from core_helpers import as_tensors, make_agent, random_episode
+from core_helpers import as_tensors, constants, make_agent, optimization, random_episode
 from update_helpers import AVERAGED, CONFIG, SAMPLING, TRAINED, differing, encoder_step, make_batch, parts, run
 
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups, update
-from rllib_sami.replay_buffers.episode_store import TaskStore
+from rllib_sami.algorithms.sami.update import parameter_groups, update
+from rllib_sami.replay_buffers.episode_store import EpisodeStore
 
 # --- Targets --------------------------------------------------------------------------------------------------------
 
@@ -25,7 +25,7 @@ def test_targets_of_a_two_step_episode_are_the_hand_calculation(ending):
     that their values can be written down. Actor and key encoder are arbitrary.
     """
     episode = random_episode(np.random.default_rng(3), 2, terminated=ending == "terminated")
-    store = TaskStore(3, 2, 20)
+    store = EpisodeStore(3, 2, 20)
     store.add(episode.piece("a", 0, 1))
     piece = episode.piece("a", 1, 2)
     store.add(piece if ending != "open" else replace(piece, done=False))
@@ -64,7 +64,7 @@ def test_targets_of_a_two_step_episode_are_the_hand_calculation(ending):
             terminal = ending == "terminated" and t == 1
             targets.append(float(episode.rewards[t]) + (0.0 if terminal else gamma * values[t]))
 
-    metrics = update(acting, training, optimizers, batch, UpdateConfig(gamma=gamma))
+    metrics = update(acting, training, optimizers, batch, constants(gamma=gamma))
     assert metrics["critic_loss"].item() == pytest.approx(np.square(targets).mean(), rel=1e-4)
     # Had the last step been taken for the other kind of ending, or had the final observation been the one before:
     targets[1] = float(episode.rewards[1]) + (gamma * values[1] if ending == "terminated" else 0.0)
@@ -98,13 +98,11 @@ def with_garbage(batch: dict, first: int) -> dict:
 @pytest.mark.parametrize("critic_gradient", [True, False])
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_padded_steps_change_no_loss_no_gradient_and_no_parameter(objective, critic_gradient, kind):
-    config = replace(
-        CONFIG, objective=objective, encoder_critic_gradient=critic_gradient, similarity="bilinear", grad_clip=1.0
-    )
+    config = replace(CONFIG, objective=objective, critics_train_encoder=critic_gradient, similarity="bilinear")
     batch = make_batch(sampling=replace(SAMPLING, loss_timesteps=None))
     first, second = (
-        make_agent(encoder_type=kind, encoder_reward=True),
-        make_agent(encoder_type=kind, encoder_reward=True),
+        make_agent(encoder_type=kind, encoder_reward=True, grad_clip=1.0),
+        make_agent(encoder_type=kind, encoder_reward=True, grad_clip=1.0),
     )
     for _ in range(2):
         metrics, _, after = run(batch, config, first)
@@ -127,7 +125,7 @@ def test_everything_trained_is_in_an_optimiser_and_changes():
     agent = make_agent()
     _, before, after = run(make_batch(), config, agent)
     assert differing(before, after) >= set(TRAINED)
-    owned = [id(p) for group in vars(agent[2]).values() for some in group.param_groups for p in some["params"]]
+    owned = [id(p) for group in agent[2].optimizers.values() for some in group.param_groups for p in some["params"]]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(p) for name in TRAINED for p in parts(agent)[name]}
     assert set(owned) == {id(p) for group in parameter_groups(*agent[:2]).values() for p in group}
@@ -142,7 +140,7 @@ def test_similarity_map_stays_without_the_bilinear_similarity():
 
 @pytest.mark.parametrize(("tau", "key_encoder_tau"), [(0.25, 0.1), (1.0, 0.5)])
 def test_target_and_key_networks_move_by_their_averages_alone(tau, key_encoder_tau):
-    config = replace(CONFIG, tau=tau, key_encoder_tau=key_encoder_tau, encoder_critic_gradient=True)
+    config = replace(CONFIG, tau=tau, key_encoder_tau=key_encoder_tau, critics_train_encoder=True)
     agent = make_agent()
     for seed in range(3):
         _, before, after = run(make_batch(seed), config, agent)
@@ -158,11 +156,11 @@ def test_target_and_key_networks_move_by_their_averages_alone(tau, key_encoder_t
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_critics_loss_reaches_the_encoder_only_if_allowed(allowed):
-    without_contrast = replace(CONFIG, contrast_coeff=0.0, encoder_critic_gradient=allowed)
+    without_contrast = replace(CONFIG, has_contrast=False, critics_train_encoder=allowed)
     _, before, after = run(make_batch(), without_contrast)
     assert ("encoder" in differing(before, after)) == allowed
     # With the contrast too: other rewards, which the encoder does not read, mean another loss of the critics.
-    config = replace(CONFIG, encoder_critic_gradient=allowed)
+    config = replace(CONFIG, critics_train_encoder=allowed)
     batch = make_batch()
     other_rewards = {**batch, "rows": torch.cat([batch["rows"][..., :-1], 10 * batch["rows"][..., -1:]], dim=-1)}
     metrics, _, after = run(batch, config)
@@ -174,7 +172,7 @@ def test_critics_loss_reaches_the_encoder_only_if_allowed(allowed):
 
 
 def test_actors_loss_reaches_neither_the_encoder_nor_the_critics():
-    config = replace(CONFIG, encoder_critic_gradient=True, similarity="bilinear", target_entropy=5.0)
+    config = replace(CONFIG, critics_train_encoder=True, similarity="bilinear", target_entropy=5.0)
     batch = make_batch()
     noise = batch["noise"].clone()
     noise[1] *= 6.0  # the actor's own: enough to turn the sign of what trains the entropy coefficient
@@ -218,7 +216,7 @@ def test_batch_without_pairs_still_trains_the_rest():
 def test_grad_clip_limits_the_gradient_norm_of_each_network(clip):
     batch = make_batch()
     free = encoder_step(batch, CONFIG)
-    clipped = encoder_step(batch, replace(CONFIG, grad_clip=clip))
+    clipped = encoder_step(batch, CONFIG, grad_clip=clip)
     assert free.norm() > 0.02
     expected = free if clip > 1 else clip * free / free.norm()
     torch.testing.assert_close(clipped, expected, atol=1e-6, rtol=1e-3)
@@ -227,8 +225,7 @@ def test_grad_clip_limits_the_gradient_norm_of_each_network(clip):
 def test_same_batch_gives_the_same_update():
     agent = make_agent()
     twin = copy.deepcopy(agent[:2])
-    optimizers = {name: torch.optim.Adam(group, lr=1e-2) for name, group in parameter_groups(*twin).items()}
-    twin = (*twin, type(agent[2])(**optimizers))
+    twin = (*twin, optimization(*twin))
     for seed in range(3):
         metrics, _, after = run(make_batch(seed), CONFIG, agent)
         twin_metrics, _, twin_after = run(make_batch(seed), CONFIG, twin)

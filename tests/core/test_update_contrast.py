@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from core_helpers import make_agent
+from core_helpers import make_agent, optimization
 from update_helpers import CONFIG, encoder_step, make_batch
 
-from rllib_sami.algorithms.sami.update import parameter_groups, update
+from rllib_sami.algorithms.sami.update import update
 from rllib_sami.core.losses import binary_nce_from_scores, sance_bound, similarity_scores
 
 
@@ -49,10 +49,13 @@ def test_reported_contrast_is_that_of_the_sampled_contexts(similarity, objective
     assert abs(bound.item()) > 1e-3
 
 
+AVERAGE = replace(CONFIG, acting_encoder="average")
+
+
 @pytest.fixture
 def averaged_agent():
     """An agent that acts on the average of the encoder that is trained, from which it differs."""
-    agent = make_agent(averaged_context=True, normalize_inputs=True, initial_alpha=0.4)
+    agent = make_agent(acting_encoder="average", normalize_inputs=True, initial_alpha=0.4)
     with torch.no_grad():
         for parameter in agent[1].query_encoder.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -62,7 +65,7 @@ def averaged_agent():
 def test_with_averaged_contexts_only_the_other_encoder_is_trained_and_the_one_that_acts_follows(averaged_agent):
     acting, training, _ = averaged_agent
     acted, queried = copy.deepcopy(acting.encoder), copy.deepcopy(training.query_encoder)
-    update(*averaged_agent, make_batch(), CONFIG)
+    update(*averaged_agent, make_batch(), AVERAGE)
     assert any((a != b).any() for a, b in zip(queried.parameters(), training.query_encoder.parameters(), strict=True))
     for before, after, source in zip(
         acted.parameters(), acting.encoder.parameters(), training.query_encoder.parameters(), strict=True
@@ -75,9 +78,9 @@ def test_with_averaged_contexts_critics_and_actor_never_see_the_trained_encoder(
     with torch.no_grad():
         for parameter in other[1].query_encoder.parameters():
             parameter += torch.randn_like(parameter)
-    groups = parameter_groups(*other).items()
-    optimizers = type(averaged_agent[2])(**{name: torch.optim.Adam(group, lr=1e-2) for name, group in groups})
-    first, second = update(*averaged_agent, make_batch(), CONFIG), update(*other, optimizers, make_batch(), CONFIG)
+    first, second = (
+        update(*agent, make_batch(), AVERAGE) for agent in (averaged_agent, (*other, optimization(*other)))
+    )
     for name in ("critic_loss", "actor_loss", "entropy"):
         assert first[name] == second[name]
     assert first["sance_bound"] != second["sance_bound"]
@@ -87,16 +90,16 @@ def test_with_averaged_contexts_keys_come_from_the_encoder_that_acts(averaged_ag
     plain = make_agent(normalize_inputs=True)
     plain[0].encoder.load_state_dict(averaged_agent[1].query_encoder.state_dict())
     plain[1].key_encoder.load_state_dict(averaged_agent[0].encoder.state_dict())
-    first, second = update(*averaged_agent, make_batch(), CONFIG), update(*plain, make_batch(), CONFIG)
+    first, second = update(*averaged_agent, make_batch(), AVERAGE), update(*plain, make_batch(), CONFIG)
     assert first["sance_bound"] == pytest.approx(second["sance_bound"].item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("averaged_context", [False, True])
-def test_all_encoders_standardise_by_the_steps_that_were_drawn(averaged_context):
-    agent = make_agent(averaged_context=averaged_context, normalize_inputs=True)
+@pytest.mark.parametrize("acting_encoder", ["online", "average"])
+def test_all_encoders_standardise_by_the_steps_that_were_drawn(acting_encoder):
+    agent = make_agent(acting_encoder=acting_encoder, normalize_inputs=True)
     batches = [make_batch(seed) for seed in range(3)]
     for batch in batches:
-        update(*agent, batch, CONFIG)
+        update(*agent, batch, replace(CONFIG, acting_encoder=acting_encoder))
     drawn = torch.cat([batch["rows"].flatten(0, 1)[batch["step_index"]][:, :5] for batch in batches])
     for encoder in (agent[0].encoder, agent[1].query_encoder or agent[1].key_encoder):
         torch.testing.assert_close(encoder.norm.mean, drawn.mean(dim=0))
@@ -111,8 +114,8 @@ def test_contrast_coeff_weights_the_contrast():
         step = encoder_step(batch, replace(CONFIG, contrast_coeff=coeff))
         torch.testing.assert_close(step, coeff * unit, atol=1e-6, rtol=1e-4)
     # Beside the critics' gradient it adds up.
-    critics_only = encoder_step(batch, replace(CONFIG, contrast_coeff=0.0, encoder_critic_gradient=True))
-    both = encoder_step(batch, replace(CONFIG, contrast_coeff=0.5, encoder_critic_gradient=True))
+    critics_only = encoder_step(batch, replace(CONFIG, has_contrast=False, critics_train_encoder=True))
+    both = encoder_step(batch, replace(CONFIG, contrast_coeff=0.5, critics_train_encoder=True))
     torch.testing.assert_close(both, critics_only + 0.5 * unit, atol=1e-5, rtol=1e-3)
     assert critics_only.norm() > 1e-3
 

@@ -28,7 +28,7 @@ def test_a_batch_of_two_updates_is_two_updates_on_episodes_encoded_once():
     batch = make_batch(sampling=TWO)
     assert batch["step_index"].shape == (2 * SAMPLING.loss_timesteps,)
     agent, other = make_agent(), make_agent()
-    for group in (agent[2].encoder, other[2].encoder):  # contexts stay as they are
+    for group in (agent[2].optimizers["encoder"], other[2].optimizers["encoder"]):  # contexts stay as they are
         group.param_groups[0]["lr"] = 0.0
     config = replace(CONFIG, key_encoder_tau=1e-12)
     metrics = update(*agent, batch, replace(config, updates_per_batch=2, contrast_interval=2))
@@ -65,8 +65,3 @@ def test_a_batch_of_two_updates_may_have_two_contrasts():
 def test_steps_that_cannot_be_shared_out_are_refused():
     with pytest.raises(ValueError, match="has 20 steps, which 3 `updates_per_batch` cannot share"):
         run(make_batch(), replace(CONFIG, updates_per_batch=3))
-
-
-def test_a_contrast_without_whole_episodes_is_refused():
-    with pytest.raises(ValueError, match="`pairing` is 'skill_task', but a contrast needs `whole_episodes`"):
-        make_batch(sampling=replace(SAMPLING, whole_episodes=False))

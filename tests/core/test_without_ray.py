@@ -9,9 +9,11 @@ import rllib_sami
 
 PACKAGE = Path(rllib_sami.__file__).parent
 MATHEMATICS = (
+    "algorithms/sac/update",
+    "algorithms/sami/contrast",
+    "replay_buffers/samplers",
     "algorithms/sami/update",
     "algorithms/sami/sampling",
-    "algorithms/sami/compilation",
     "replay_buffers/episode_store",
 )
 MODULES = sorted(
@@ -41,14 +43,16 @@ for name in {modules}:
     importlib.import_module("rllib_sami." + name)
 
 import gymnasium
-from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
+from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
+from rllib_sami.core.networks import ActorNetworks, NetworkConfig
+from rllib_sami.core.optimization import Optimization
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
-from rllib_sami.algorithms.sami.update import Optimizers, UpdateConfig, parameter_groups, update
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
+from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups, update
 
 env = gymnasium.make("SaMI/Pendulum-v0", split="train", max_episode_steps=20)
 obs_dim, action_dim = env.observation_space.shape[0], env.action_space.shape[0]
-store = TaskStore(obs_dim, action_dim, 1000)
+store = EpisodeStore(obs_dim, action_dim, 1000)
 env.action_space.seed(0)
 for number in range(8):
     obs, info = env.reset(seed=number, options={{"task_id": number % 2}})
@@ -62,15 +66,18 @@ for number in range(8):
     assert store.add(EpisodePiece(0, info["task_id"], 0, *arrays, done=True, terminated=terminated))
 
 acting = ActorNetworks(obs_dim, action_dim, NetworkConfig(actor_hidden=(32,), critic_hidden=(32,)))
-training = TrainingNetworks(acting)
+training = SaMITrainingNetworks(acting, 1.0, "online")
 groups = parameter_groups(acting, training)
-optimizers = Optimizers(**{{name: torch.optim.Adam(group, lr=1e-3) for name, group in groups.items()}})
+optimizers = {{name: torch.optim.Adam(group, lr=1e-3) for name, group in groups.items()}}
+optimization = Optimization(groups, optimizers)
+constants = dict(gamma=0.99, target_entropy=-1.0, critics_train_encoder=True, has_contrast=True)
+constants |= dict(acting_encoder="online", updates_per_batch=1, contrast_interval=1)
 sampling = SamplingConfig(train_episodes=4, loss_timesteps=64, pairing="skill_task", contrast_episodes=8)
 before = [p.clone() for p in acting.parameters()]
 samples = sample_updates(store, sampling, 20, np.random.default_rng(0))
 for number in range(20):
     batch = {{key: torch.as_tensor(value[number]) for key, value in samples.items()}}
-    metrics = update(acting, training, optimizers, batch, UpdateConfig(contrast_coeff=0.1))
+    metrics = update(acting, training, optimization, batch, UpdateConfig(**constants))
 assert all(torch.isfinite(value) for value in metrics.values()), metrics
 assert all((a != b).any() for a, b in zip(before, acting.parameters()))
 loaded = [name for name in sys.modules if name.split(".")[0] == "ray" and sys.modules[name] is not None]

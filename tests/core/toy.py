@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from core_helpers import constants
 
+from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import Optimizers, UpdateConfig, parameter_groups, update
-from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
-from rllib_sami.replay_buffers.episode_store import EpisodePiece, TaskStore
+from rllib_sami.algorithms.sami.update import parameter_groups, update
+from rllib_sami.core.networks import ActorNetworks, NetworkConfig
+from rllib_sami.core.optimization import Optimization
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
 SPEED, NUM_STEPS = 0.5, 12
 CORNERS = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
@@ -115,14 +118,15 @@ def train(
         encoder_hidden_dim=32,
         encoder_reward=not turned,
         normalize_context=True,
+        normalize_inputs=False,
+        encoder_obs_delta=False,
         actor_hidden=(64, 64),
         critic_hidden=(64, 64),
-        initial_alpha=0.2,
     )
     sampling = SamplingConfig(
         pairing="skill_task", train_episodes=12, loss_timesteps=256, contrast_episodes=64, num_negatives=63
     )
-    config = UpdateConfig(gamma=0.8, tau=0.02, target_entropy=-2.0, encoder_critic_gradient=False, contrast_coeff=0.1)
+    config = constants(gamma=0.8, tau=0.02, target_entropy=-2.0, critics_train_encoder=False, contrast_coeff=0.1)
     sampling = replace(sampling, **{k: v for k, v in overrides.items() if hasattr(sampling, k)})
     config = replace(config, **{k: v for k, v in overrides.items() if hasattr(config, k)})
     acting = ActorNetworks(2, 2, network)
@@ -133,11 +137,12 @@ def train(
             acting.encoder.head.bias.zero_()
         rates["encoder"] = 0.0
         sampling = replace(sampling, pairing=None)  # equal contexts have nothing to contrast
-    training = TrainingNetworks(acting)
+    training = SaMITrainingNetworks(acting, initial_alpha=0.2, acting_encoder="online")
     groups = parameter_groups(acting, training)
-    optimizers = Optimizers(**{name: torch.optim.Adam(group, lr=rates[name]) for name, group in groups.items()})
+    optimizers = {name: torch.optim.Adam(group, lr=rates[name]) for name, group in groups.items()}
+    optimization = Optimization(groups, optimizers)
 
-    world, store = PointWorld(turned, num_tasks), TaskStore(2, 2, capacity=20_000)
+    world, store = PointWorld(turned, num_tasks), EpisodeStore(2, 2, capacity=20_000)
     for number in range(num_rounds):
         episodes = roll_out(world, acting, rng, "random" if number < NUM_RANDOM_ROUNDS else "sample")
         for slot, arrays in enumerate(zip(*episodes.values(), strict=True)):
@@ -145,7 +150,7 @@ def train(
         samples = sample_updates(store, sampling, 25, rng)
         for update_number in range(25):
             batch = {name: torch.as_tensor(value[update_number]) for name, value in samples.items()}
-            update(acting, training, optimizers, batch, config)
+            update(acting, training, optimization, batch, config)
 
     fresh = PointWorld(turned, num_tasks, num_points=400)
     returns = [roll_out(fresh, acting, np.random.default_rng(1), mode)["rewards"].sum() for mode in ("best", "random")]

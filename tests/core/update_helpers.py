@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from core_helpers import as_tensors, make_agent, random_store
+from core_helpers import as_tensors, constants, make_agent, optimization, random_store
 
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups, update
+from rllib_sami.algorithms.sami.update import update
 
 SAMPLING = SamplingConfig(
     train_episodes=4,
@@ -15,7 +15,7 @@ SAMPLING = SamplingConfig(
     contrast_timesteps=3,
     num_negatives=9,
 )
-CONFIG = UpdateConfig(contrast_coeff=0.3, encoder_critic_gradient=False, target_entropy=-2.0, key_encoder_tau=0.1)
+CONFIG = constants(contrast_coeff=0.3, critics_train_encoder=False, target_entropy=-2.0, key_encoder_tau=0.1)
 TRAINED = ("encoder", "similarity_map", "critics", "actor", "log_alpha")
 AVERAGED = ("target_critics", "key_encoder")
 
@@ -51,10 +51,9 @@ def run(batch, config=CONFIG, agent=None, **network):
     return metrics, before, snapshot(agent)
 
 
-def encoder_step(batch, config) -> torch.Tensor:
+def encoder_step(batch, config, **options) -> torch.Tensor:
     """How plain gradient descent with rate 1 moves the encoder."""
     agent = make_agent()
-    optimizers = {name: torch.optim.SGD(group, lr=1.0) for name, group in parameter_groups(*agent[:2]).items()}
-    agent = (*agent[:2], type(agent[2])(**optimizers))
+    agent = (*agent[:2], optimization(*agent[:2], lr=1.0, kind=torch.optim.SGD, **options))
     _, before, after = run(batch, config, agent)
     return torch.cat([(b - a).flatten() for a, b in zip(before["encoder"], after["encoder"], strict=True)])

@@ -11,7 +11,7 @@ from gymnasium.wrappers import PassiveEnvChecker, RecordEpisodeStatistics, TimeA
 from rllib_sami import envs
 from rllib_sami.algorithms.sami.presets import SaCCMConfig
 from rllib_sami.compat import env_creator
-from rllib_sami.env_runners.episodes import cap_of
+from rllib_sami.env_runners.episodes import max_episode_steps
 
 IDS = envs.list_environments()
 PENDULUM = "SaMI/Pendulum-v0"
@@ -67,7 +67,7 @@ def test_one_length_by_every_way_of_making(arguments, steps):
     assert lengths(gymnasium.make(made.spec)) == [steps]  # made again from what it says of itself
     assert lengths(pickle.loads(pickle.dumps(made))) == lengths(copy.deepcopy(made)) == [steps]
     if steps != 9:  # a shorter `max_steps` is known to the environment alone, the wrapper tells its own limit
-        assert made.spec.max_episode_steps == cap_of(made) == steps
+        assert made.spec.max_episode_steps == max_episode_steps(made) == steps
     if limit != -1:
         config = SaCCMConfig().environment(PENDULUM, env_config=arguments)
         ours = [
@@ -77,7 +77,7 @@ def test_one_length_by_every_way_of_making(arguments, steps):
         ]
         for env in ours:
             assert lengths(env) == [steps]
-            assert cap_of(env) == steps
+            assert max_episode_steps(env) == steps
         assert ours[0].spec.max_episode_steps == ours[1].spec.max_episode_steps == steps
         assert TimeAwareObservation(ours[0]).max_timesteps == steps
         many = gymnasium.make_vec(PENDULUM, num_envs=2, **arguments)

@@ -11,7 +11,7 @@ import torch
 from adapters.tiny import tiny
 
 import rllib_sami
-from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
+from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.evaluation import evaluate
 from rllib_sami.exports.agents import export_agent
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from rllib_sami import SaCCMConfig
-from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
+from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.core import faults
 from rllib_sami.core.faults import EnvironmentFaultError
-from rllib_sami.env_runners.episodes import ROWS, Job, Slot, cap_of, kept_steps, seed_of
+from rllib_sami.env_runners.episodes import ROWS, Job, Slot, kept_steps, max_episode_steps, seed_of
 from rllib_sami.env_runners.player import Player
 from rllib_sami.env_runners.vector_env import TaskVectorEnv
 from rllib_sami.envs import ENVIRONMENTS
@@ -213,7 +213,7 @@ def test_environments_that_mean_other_things_by_the_names(play):
     assert episodes["task_mass"].tolist() == [2.0, 2.0]
     assert "task_name" not in episodes
     assert len(play(Wordy, 2).episodes) == 2
-    assert [cap_of(env) for env in (Foreign(), Wordy(), Mixed())] == [None, None, 8]
+    assert [max_episode_steps(env) for env in (Foreign(), Wordy(), Mixed())] == [None, None, 8]
     results = play(Mixed, 3)
     assert results.provenance["task_names"] == {"Mixed": ["1", "7", "reach"]}
     assert sorted(results.episodes["task_id"]) == [0, 1, 2]

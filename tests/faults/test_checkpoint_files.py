@@ -13,7 +13,7 @@ import pytest
 from pyarrow import fs
 
 from rllib_sami.checkpoints import arrays as array_files
-from rllib_sami.checkpoints.files import MANIFEST, as_local, check_files, is_complete, manifest_of, written_aside
+from rllib_sami.checkpoints.files import MANIFEST, as_local, atomic_checkpoint, check_files, is_complete, manifest_of
 
 FILES = {"state.bin": b"s" * 1000, "part/weights.bin": b"w" * 2000}
 
@@ -31,7 +31,7 @@ def file_size_limit(size):
 
 def save(path, number, **facts):
     """A checkpoint whose files begin with a number."""
-    with written_aside(path, None, {"number": number, **facts}) as folder:
+    with atomic_checkpoint(path, None, {"number": number, **facts}) as folder:
         fill(folder, number)
 
 
@@ -73,7 +73,7 @@ def test_an_error_while_writing_leaves_the_former_one(tmp_path, error):
     save(path, 1)
 
     def fail():
-        with written_aside(path, None, {}) as folder:
+        with atomic_checkpoint(path, None, {}) as folder:
             (folder / "state.bin").write_bytes(b"half")
             raise error
 
@@ -134,7 +134,7 @@ def test_a_kill_between_the_two_moves_is_mended(tmp_path):
 def test_reading_and_writing_the_same_place_at_once(tmp_path):
     """Two writers too: the last one's stands, and nothing is left over."""
     path = tmp_path / "latest"
-    with written_aside(path, None, {"number": 1}) as first:
+    with atomic_checkpoint(path, None, {"number": 1}) as first:
         fill(first, 1)
         with as_local(path):
             save(path, 2)
@@ -193,7 +193,7 @@ def test_one_of_a_newer_version_is_refused(tmp_path):
 
 def test_elsewhere_than_on_this_disk(tmp_path):
     elsewhere = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())  # not local to us
-    with written_aside("checkpoint", elsewhere, {"number": 1}) as folder:
+    with atomic_checkpoint("checkpoint", elsewhere, {"number": 1}) as folder:
         (folder / "state.bin").write_bytes(b"\1")
     with as_local("checkpoint", elsewhere) as folder:
         check_files(folder)

@@ -4,27 +4,31 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.split_episodes import grids_of
-from rllib_sami.algorithms.sami.rl_module import check_scaled_by_rllib
+from rllib_sami.algorithms.base.acting_batch import check_scaled_by_rllib
+from rllib_sami.algorithms.base.config import BaseConfig
+from rllib_sami.algorithms.base.split_episodes import split_grids
 from rllib_sami.core.action_scale import ActionScale
-from rllib_sami.core.env_values import TASK_ID, TASK_ID_HINT, TaskIds, UnusableValue, flat_observation, reset_of
+from rllib_sami.core.env_values import (
+    TASK_ID,
+    TASK_ID_HINT,
+    TaskIds,
+    UnusableValue,
+    flat_observation,
+    name_of,
+    reset_of,
+)
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, closing, named
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
-from rllib_sami.evaluation.stages import name_of
-
-if TYPE_CHECKING:
-    from rllib_sami.algorithms.base.algorithm import ContextConfig
 
 logger = logging.getLogger(__name__)
 
 
-def check_environment(config: "ContextConfig") -> None:
+def check_environment(config: BaseConfig) -> None:
     """Makes the environment once, resets it and checks that the algorithm can train, and be evaluated, on it.
 
     Raises:
@@ -33,14 +37,14 @@ def check_environment(config: "ContextConfig") -> None:
     _check_training(config)
     if "evaluation_splits" in vars(config) and (config.evaluation_interval or config.evaluation_splits):
         try:
-            grids_of(config)
+            split_grids(config)
         except (ValueError, EnvironmentFaultError):  # they say what is wrong
             raise
         except ENVIRONMENT_ERRORS as error:
             raise _failed(error, name_of(config.env), "evaluation") from error
 
 
-def _check_training(config: "ContextConfig") -> None:
+def _check_training(config: BaseConfig) -> None:
     name = name_of(config.env)
     make = compat.env_creator(config, worker_index=0, slot=0)
     with _watched(config, name, compat.MAKING):
@@ -52,35 +56,36 @@ def _check_training(config: "ContextConfig") -> None:
         with _watched(config, name, "reset"):
             obs, info = reset_of(env.reset(seed=0))
             _check_observation(obs, env.observation_space)
-        algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
-        if not (config.reads_task_ids() or config.has_contrast):
+        needs = config.environment_needs
+        if needs.task_ids == "ignored":
             return
+        algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if TASK_ID not in info:
-            if not config.has_contrast:
+            if needs.task_ids == "each reset or none":
                 return
             raise ValueError(
                 f"The environment {name!r} gives no 'task_id' in its reset infos, which {algorithm} needs to tell "
                 f"episodes of one task from those of another. {TASK_ID_HINT}"
             )
         with _watched(config, name, "reset"):
-            TaskIds(config.task_id_rule).of_reset(info)
+            TaskIds(needs.task_ids).of_reset(info)
         num_tasks = env.get_wrapper_attr("num_tasks") if env.has_wrapper_attr("num_tasks") else None
-        if config.pairing == "task" and num_tasks == 1:
+        if num_tasks is not None and num_tasks < needs.num_tasks:
             raise ValueError(
                 f"The environment {name!r} has one meta-task only, but {algorithm} contrasts several. Use another "
                 "split or SaTESAC."
             )
         reward_tells = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
-        if reward_tells and not config.encoder_reward:
+        if reward_tells and not needs.reads_rewards:
             logger.warning(
                 "Only the reward tells the tasks of %r apart, but the context encoder does not read it. %s.",
                 name,
-                "Set `encoder_reward` to True" if "encoder_reward" in vars(config) else "Put it into the observation",
+                "Put it into the observation" if needs.reads_rewards is None else "Set `encoder_reward` to True",
             )
 
 
 @contextlib.contextmanager
-def _watched(config: "ContextConfig", name: Any, where: str) -> Iterator[None]:
+def _watched(config: BaseConfig, name: Any, where: str) -> Iterator[None]:
     """Watches the environment; what it raises becomes a ValueError that names it and says what helps."""
     try:
         with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
@@ -120,7 +125,7 @@ def _check_observation(obs: Any, space: gym.Space) -> None:
         )
 
 
-def _check_memory(env: gym.Env, config: "ContextConfig") -> None:
+def _check_memory(env: gym.Env, config: BaseConfig) -> None:
     """Its memory is taken only as it fills: else a run that was to take days would be killed in the middle."""
     options: dict[str, Any] = config.replay_buffer_config
     capacity = options["capacity"]
@@ -135,7 +140,7 @@ def _check_memory(env: gym.Env, config: "ContextConfig") -> None:
         )
 
 
-def _check_spaces(env: gym.Env, name: Any, config: "ContextConfig") -> None:
+def _check_spaces(env: gym.Env, name: Any, config: BaseConfig) -> None:
     if not isinstance(env, gym.Env):
         raise ValueError(f"The environment {name!r} is a {type(env).__name__}, but must be a gymnasium.Env.")
     for key in ("observation_space", "action_space"):
@@ -156,14 +161,15 @@ def _check_spaces(env: gym.Env, name: Any, config: "ContextConfig") -> None:
             f"it finite bounds, such as gymnasium.spaces.Box(-1.0, 1.0, {action_space.shape}), in its `__init__` or by "
             "gymnasium.wrappers.TransformAction(env, func, action_space)."
         )
-    if config.flat_actions and len(action_space.shape) != 1:
+    needs = config.environment_needs
+    if needs.flat_actions and len(action_space.shape) != 1:
         raise ValueError(
             f"The environment {name!r} has actions of shape {action_space.shape}, but RLlib's PPO takes flat ones. "
             "Wrap it in gymnasium.wrappers.TransformAction, which reshapes them."
         )
     try:
         ActionScale(action_space.low, action_space.high)
-        if not (isinstance(config.env_runner_cls, type) and issubclass(config.env_runner_cls, SaMIEnvRunner)):
+        if needs.scaled_by_rllib:
             check_scaled_by_rllib(action_space)
     except ValueError as error:
         raise ValueError(f"The environment {name!r} has the action space {action_space}, but {error}") from error

@@ -8,26 +8,22 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.agents import make_agent
+from rllib_sami.core.env_values import name_of
 from rllib_sami.core.faults import EnvironmentFaultError, Watch, closing, trying
+from rllib_sami.core.metric_names import ENV_STEPS, OWN_SPLIT, RETURN_BY_TASK, RETURN_MEAN, SUCCESS_RATE, USUAL_SPLITS
+from rllib_sami.env_runners.agents import make_agent
 from rllib_sami.env_runners.episodes import Episode, Job, chooses, chunks_of, jobs_of
 from rllib_sami.env_runners.player import TIMEOUT, Player
+from rllib_sami.env_runners.splits import check_split, env_config_of
 from rllib_sami.envs import MetaTaskEnv  # installed from envs/
-from rllib_sami.evaluation.stages import OWN_SPLIT, check_split, env_config_of, name_of
-
-if TYPE_CHECKING:
-    from rllib_sami.algorithms.sami.algorithm import SaMIConfig
-    from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
 
 logger = logging.getLogger(__name__)
-USUAL_SPLITS = ("train", "moderate", "extreme")
-RETURN_MEAN, SUCCESS_RATE, RETURN_BY_TASK, ENV_STEPS = "return_mean", "success_rate", "return_by_task", "env_steps"
 SEED = 0  # that of `rllib evaluate`, so that the numbers are the same
 
 
@@ -67,7 +63,7 @@ class Failure:
     text: str
 
 
-def grids_of(config: SaMIConfig) -> list[Grid]:
+def split_grids(config: Any) -> list[Grid]:
     """Returns what is played of each split; nothing where RLlib's own evaluation takes place.
 
     Raises:
@@ -93,14 +89,14 @@ def grids_of(config: SaMIConfig) -> list[Grid]:
     return grids
 
 
-def seed_of_evaluation(config: SaMIConfig) -> int:
+def seed_of_evaluation(config: Any) -> int:
     """Returns the seed of the episodes: that in ``evaluation_config``, else one that all training runs share."""
     given = config.evaluation_config or {}
     seed = given.get("seed") if isinstance(given, Mapping) else given.seed
     return SEED if seed is None else seed
 
 
-def _usual_grids(config: SaMIConfig, evaluation: Any, env: gymnasium.Env, episodes: int, seed: int) -> list[Grid]:
+def _usual_grids(config: Any, evaluation: Any, env: gymnasium.Env, episodes: int, seed: int) -> list[Grid]:
     """Returns what is played where the config names no splits."""
     if not isinstance(env.unwrapped, MetaTaskEnv):
         return []
@@ -151,7 +147,7 @@ def chunks_of_grids(grids: Sequence[Grid]) -> list[Chunk]:
 
 
 def play_on(
-    runner: SaMIEnvRunner, chunk: Chunk, weights: dict[str, Any], seconds: float = math.inf, again: bool = False
+    runner: Any, chunk: Chunk, weights: dict[str, Any], seconds: float = math.inf, again: bool = False
 ) -> list[Episode] | Failure | None:
     """Plays a chunk in a runner's process.
 
@@ -212,7 +208,7 @@ def results_of(episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[s
 
     Args:
         episodes: All episodes of an evaluation.
-        before: What the evaluation before it reported (or :func:`nothing_yet`).
+        before: What the evaluation before it reported (or :func:`empty_results`).
 
     Returns:
         For each split ``return_mean``, ``success_rate`` (NaN where the environment does not tell) and
@@ -242,7 +238,7 @@ def results_of(episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[s
     return results
 
 
-def nothing_yet(grids: Sequence[Grid]) -> dict[str, Any]:
+def empty_results(grids: Sequence[Grid]) -> dict[str, Any]:
     """Returns results with NaN for every number that the first evaluation will report.
 
     Tune takes the columns of its table, and what one can stop at, from the very first result.

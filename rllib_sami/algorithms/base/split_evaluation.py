@@ -11,8 +11,8 @@ from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base import split_episodes as in_training
-from rllib_sami.env_runners.array_env_runner import SaMIEnvRunner
-from rllib_sami.env_runners.recent_episodes import FINISHED_EPISODES
+from rllib_sami.core.metric_names import FINISHED_EPISODES
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
 logger = logging.getLogger(__name__)
 LAST_EVALUATION = "last_evaluation"
@@ -30,12 +30,12 @@ class EvaluatesSplits(Algorithm):
         self._weights_to_evaluate: tuple[int, ray.ObjectRef] | None = None
         self._last_evaluation: dict[str, Any] = {}
         if self.config.evaluation_interval:
-            self._last_evaluation = in_training.nothing_yet(self._grids)
+            self._last_evaluation = in_training.empty_results(self._grids)
 
     @functools.cached_property
     def _grids(self) -> list[in_training.Grid]:
         """What evaluations play; empty if they are RLlib's own."""
-        return in_training.grids_of(self.config)
+        return in_training.split_grids(self.config)
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class EvaluatesSplits(Algorithm):
         """Environment steps so far, and a copy of the weights that came of them."""
         return compat.env_steps_sampled(self), compat.acting_weights(self)
 
-    def _evaluate_splits(self, local_runner: SaMIEnvRunner | None) -> tuple[None, int, int, list]:
+    def _evaluate_splits(self, local_runner: ArrayEnvRunner | None) -> tuple[None, int, int, list]:
         """Plays the episodes of all splits, here or on the evaluation runners; returns what RLlib's methods do."""
         env_steps, weights = self._weights_to_evaluate or self._take_weights()
         chunks = in_training.chunks_of_grids(self._grids)
@@ -106,7 +106,7 @@ class EvaluatesSplits(Algorithm):
         episodes = in_training.episodes_of(played)
         if episodes is None:
             return None, 0, 0, []
-        results = in_training.results_of(episodes, self._last_evaluation or in_training.nothing_yet(self._grids))
+        results = in_training.results_of(episodes, self._last_evaluation or in_training.empty_results(self._grids))
         self._last_evaluation = results | {in_training.ENV_STEPS: env_steps}
         compat.log_evaluation(self.metrics, self._last_evaluation)
         num_steps = sum(episode.length for episode in episodes)

@@ -10,8 +10,7 @@ from ray.rllib.core.rl_module.apis.inference_only_api import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from ray.rllib.utils.annotations import override
 
-from rllib_sami.algorithms.sami.contrast import ContrastConfig, SkillContrast
-from rllib_sami.algorithms.sami.rl_module import (
+from rllib_sami.algorithms.base.acting_batch import (
     ENCODER_STATE,
     PREVIOUS_ACTION,
     ActingBatch,
@@ -20,9 +19,8 @@ from rllib_sami.algorithms.sami.rl_module import (
     check_scaled_by_rllib,
     read_column,
 )
-from rllib_sami.core.context_encoder import ContextEncoder
-
-ENCODER_SETTINGS = ("context_dim", "encoder_hidden_dim", "encoder_type", "normalize_context")
+from rllib_sami.algorithms.sami.contrast import ContrastConfig, SkillContrast
+from rllib_sami.core.context_encoder import ContextEncoder, EncoderConfig
 
 
 class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
@@ -32,9 +30,9 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     what the policy is. The encoder reads observation and previous action; its state and the previous action travel in
     RLlib's recurrent state, so RLlib's own env runners, connectors and learners do the rest.
 
-    ``model_config`` may set ``context_dim`` (6), ``encoder_hidden_dim`` (128), ``encoder_type`` (``"lstm"``),
-    ``normalize_context`` (True), the fields of :class:`rllib_sami.algorithms.sami.contrast.ContrastConfig`, and RLlib's
-    ``max_seq_len`` (20), the length of the sequences that episodes are cut to for learning.
+    ``model_config`` may set the fields of ``EncoderConfig`` (``rllib_sami.core.context_encoder``) and of
+    ``ContrastConfig`` (``rllib_sami.algorithms.sami.contrast``), and RLlib's ``max_seq_len`` (20), the length of the
+    sequences that episodes are cut to for learning.
 
     Attributes:
         obs_dim: Observation width ``O``.
@@ -49,18 +47,18 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         given = self.model_config
         self.obs_dim = int(np.prod(self.observation_space.shape))
         self.action_dim = int(np.prod(self.action_space.shape))
-        self.context_dim = given.get("context_dim", 6)
+        encoder = _given(EncoderConfig, given)
+        self.context_dim = encoder.context_dim
         self.encoder = ContextEncoder(
             self.obs_dim + self.action_dim,
-            given.get("encoder_hidden_dim", 128),
-            self.context_dim,
-            given.get("encoder_type", "lstm"),
-            given.get("normalize_context", True),
+            encoder.encoder_hidden_dim,
+            encoder.context_dim,
+            encoder.encoder_type,
+            encoder.normalize_context,
         )
         given.setdefault("max_seq_len", 20)
         if not self.inference_only:
-            constants = {key: given[key] for key in ContrastConfig.__dataclass_fields__ if key in given}
-            self.contrast = SkillContrast(self.encoder, ContrastConfig(**constants))
+            self.contrast = SkillContrast(self.encoder, _given(ContrastConfig, given))
 
     def action_dist_inputs(self, obs: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Parameters of the action distribution: means and log standard deviations.
@@ -128,3 +126,8 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             Columns.ACTION_LOGP: distribution.logp(action),
         }
         return read.as_sent(outputs) | {Columns.STATE_OUT: {ENCODER_STATE: next_state, PREVIOUS_ACTION: action}}
+
+
+def _given(config_class: Any, model_config: dict[str, Any]) -> Any:
+    """The settings of a dataclass that ``model_config`` gives, the others at their defaults."""
+    return config_class(**{key: model_config[key] for key in config_class.__dataclass_fields__ if key in model_config})

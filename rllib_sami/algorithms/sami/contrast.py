@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from rllib_sami.core import losses
 from rllib_sami.core.context_encoder import ContextEncoder
+from rllib_sami.core.networks import polyak_update
+from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, RATE, SWITCH, one_of, setting
 
 OBJECTIVES = ("sance", "binary_nce")
 # What a contrast is made of; see `sampling.sample_contrast`.
@@ -29,26 +31,39 @@ CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy"
 
 @dataclass(frozen=True)
 class ContrastConfig:
-    """Constants of the contrastive loss.
+    """Settings of the contrastive loss."""
 
-    Attributes:
-        contrast_coeff: Weight of the loss. 0.01 to 1.
-        skill_weight: Weight of the skills' bound where there is the tasks' bound too, which has 1. 0.05 to 1.
-        return_gap_weight: Multiply the weight by the gap in mean reward between high- and low-return episodes and clip
-            it to [0, 1], as the authors' code does.
-        objective: ``"sance"``, the K-sample softmax bound, or ``"binary_nce"``, independent logistic terms.
-        temperature: Of the scores. 0.05 to 1.
-        similarity: ``"cosine"`` or ``"bilinear"`` (a trained matrix between query and key).
-        key_encoder_tau: Rate of the key encoder's moving average. 0.005 to 0.1.
-    """
-
-    contrast_coeff: float = 0.1
-    skill_weight: float = 1.0
-    return_gap_weight: bool = False
-    objective: str = "sance"
-    temperature: float = 0.1
-    similarity: str = "cosine"
-    key_encoder_tau: float = 0.05
+    contrast_coeff: float = setting(
+        0.1,
+        AT_LEAST_0,
+        "Weight of the contrastive loss against the others. 0.01 to 1. Adam makes it matter only where another loss "
+        "trains the encoder too.",
+    )
+    skill_weight: float = setting(
+        1.0,
+        AT_LEAST_0,
+        'Weight of the contrast between skills, where that between tasks has 1; for `"skill_task"`, which has both, '
+        "and whose `sance_bound` is the weighted mean of `skill_bound` and `task_bound`. What is a high return changes as "
+        "the policy learns, and contexts change with it: a large weight disturbs actor and critics. 0.05 to 1.",
+    )
+    return_gap_weight: bool = setting(
+        False,
+        SWITCH,
+        "Multiply `contrast_coeff` by the gap in mean reward between high- and low-return episodes and clip to [0, 1], "
+        "as the authors' code does.",
+    )
+    objective: str = setting(
+        "sance",
+        one_of(OBJECTIVES),
+        '`"sance"`, the K-sample softmax bound, or `"binary_nce"`, independent logistic terms.',
+    )
+    temperature: float = setting(0.1, ABOVE_0, "What the contrast's scores are divided by. 0.05 to 1.")
+    similarity: str = setting(
+        "cosine",
+        one_of(losses.SIMILARITIES),
+        '`"cosine"` or `"bilinear"` (a trained matrix between query and key).',
+    )
+    key_encoder_tau: float = setting(0.05, RATE, "Rate of the key encoder's moving average. 0.005 to 0.1.")
 
 
 def contrast_terms(
@@ -157,11 +172,4 @@ class SkillContrast(nn.Module):
     @torch.no_grad()
     def follow(self, encoder: ContextEncoder) -> None:
         """Moves the key encoder towards the encoder; after each of its steps."""
-        average_towards(self.key_encoder, encoder, self.config.key_encoder_tau)
-
-
-def average_towards(average: nn.Module, source: nn.Module, rate: float) -> None:
-    """``average <- (1 - rate) average + rate source``, for all parameters in one call; buffers are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
-    for mine, theirs in zip(average.buffers(), source.buffers(), strict=True):
-        mine.copy_(theirs)
+        polyak_update(self.key_encoder, encoder, self.config.key_encoder_tau)

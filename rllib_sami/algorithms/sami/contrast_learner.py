@@ -1,6 +1,7 @@
 """The contrast for learners of one's own: a store of recent episodes and one more term in the loss."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from ray.rllib.utils.annotations import override
 from ray.util.debug import log_once
 
 from rllib_sami import compat
-from rllib_sami.algorithms.sami.learner import RestorableLearner, average_gradients
-from rllib_sami.algorithms.sami.sampling import ContrastSampling, SamplingConfig
+from rllib_sami.algorithms.base.learner import RestorableLearner, average_gradients
+from rllib_sami.algorithms.sami.sampling import ContrastSampling, sample_contrast
 from rllib_sami.core.env_values import TaskIdRule, TaskIds
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
@@ -52,11 +53,10 @@ class ContrastLearner(RestorableLearner):
     def build(self) -> None:
         super().build()
         module = self._context_module(compat.DEFAULT_MODULE_ID)
-        sampling = {key: getattr(self.contrast_sampling, key) for key in ContrastSampling.__dataclass_fields__}
         self.recent_episodes = TaskEpisodeReplayBuffer(
             module.obs_dim,
             module.action_dim,
-            SamplingConfig(**sampling),
+            partial(sample_contrast, config=self.contrast_sampling),
             capacity=self.contrast_capacity,
             seed=self.config.seed,
         )
@@ -78,7 +78,7 @@ class ContrastLearner(RestorableLearner):
     @override(TorchLearner)
     def compute_loss_for_module(self, *, module_id, config, batch, fwd_out) -> torch.Tensor:
         loss = super().compute_loss_for_module(module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
-        arrays = self.recent_episodes.sample_contrast(num_updates=1)
+        arrays = self.recent_episodes.sample(num_updates=1)
         if arrays is None:  # too few episodes yet
             return loss
         contrast = {name: torch.as_tensor(values[0], device=self._device) for name, values in arrays.items()}

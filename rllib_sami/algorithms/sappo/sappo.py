@@ -1,11 +1,11 @@
 """``SaPPO``: RLlib's PPO with a context encoder and the contrastive loss."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo.ppo import PPO, PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.columns import Columns
@@ -14,17 +14,23 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm, ContextConfig
+from rllib_sami.algorithms.base.acting_batch import read_column
+from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm
+from rllib_sami.algorithms.base.config import EnvironmentNeeds
+from rllib_sami.algorithms.base.health import Health
 from rllib_sami.algorithms.base.split_evaluation import EvaluatesSplits
-from rllib_sami.algorithms.sami.context_module import ENCODER_SETTINGS, ContextTorchRLModule
+from rllib_sami.algorithms.sami.context_config import ContextConfig
+from rllib_sami.algorithms.sami.context_module import ContextTorchRLModule
 from rllib_sami.algorithms.sami.contrast import ContrastConfig
 from rllib_sami.algorithms.sami.contrast_learner import ContrastLearner
-from rllib_sami.algorithms.sami.rl_module import read_column
 from rllib_sami.algorithms.sami.sampling import ContrastSampling
-from rllib_sami.config.checks import sappo_together, sappo_values
+from rllib_sami.config.rllib_settings import SAPPO
+from rllib_sami.core.context_encoder import EncoderConfig
 from rllib_sami.core.env_values import TaskIdRule
-from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, mlp
+from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, ActorCriticConfig, mlp
+from rllib_sami.core.settings import SWITCH, integer, setting, settings_of
 from rllib_sami.core.threads import set_num_threads
+from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
 
 class SaPPOTorchRLModule(ContextTorchRLModule, ValueFunctionAPI):
@@ -80,8 +86,7 @@ class SaPPOTorchLearner(ContrastLearner, PPOTorchLearner):
     @property
     def contrast_sampling(self) -> ContrastSampling:  # type: ignore[override]
         """From the config."""
-        settings = {key: getattr(self.config, key) for key in ContrastSampling.__dataclass_fields__}
-        return ContrastSampling(**settings | {"pairing": self.config.pairing if self.config.has_contrast else None})
+        return self.config.contrast_sampling()
 
     @property
     def contrast_capacity(self) -> int:  # type: ignore[override]
@@ -92,6 +97,21 @@ class SaPPOTorchLearner(ContrastLearner, PPOTorchLearner):
     def task_id_rule(self) -> TaskIdRule:  # type: ignore[override]
         """From the config."""
         return self.config.task_id_rule
+
+
+@dataclass(frozen=True)
+class SaPPOSettings:
+    """Settings of SaPPO alone."""
+
+    encoder_ppo_gradient: bool = setting(
+        False,
+        SWITCH,
+        "Whether PPO's loss trains the encoder too, through sequences of `max_seq_len` steps "
+        '(`rl_module(model_config={"max_seq_len": 20})`).',
+    )
+    contrast_capacity: int = setting(
+        50_000, integer(2), "Environment steps of recent episodes that are kept to be contrasted."
+    )
 
 
 class SaPPOConfig(ContextConfig, PPOConfig):
@@ -105,14 +125,11 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         algo.train()
     """
 
-    flat_actions = True
+    parts: ClassVar[tuple[type, ...]] = (SaPPOSettings,)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaPPO)
         self.pairing = "skill_task"
-        self.normalize_context = True
-        self.encoder_ppo_gradient = False
-        self.contrast_capacity = 50_000
 
         self.lr = 3e-4
         self.lambda_ = 0.95
@@ -123,51 +140,43 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         self.num_envs_per_env_runner = 8
 
     @override(ContextConfig)
-    def training(
-        self,
-        *,
-        encoder_ppo_gradient: bool | None = NotProvided,
-        contrast_capacity: int | None = NotProvided,
-        **kwargs,
-    ) -> "SaPPOConfig":
-        """Sets the training related configuration; what is not given stays as it is.
-
-        docs/settings.md lists all settings by theme, with their defaults and the values that each takes. Those of
-        context encoder and contrast are described at ``help(ContextConfig.training)``.
-
-        Args:
-            encoder_ppo_gradient: Whether PPO's loss trains the encoder too, through sequences of ``max_seq_len`` steps
-                (``rl_module(model_config={"max_seq_len": 20})``).
-            contrast_capacity: Environment steps of recent episodes that are kept to be contrasted.
-            **kwargs: Settings of encoder and contrast (``ContextConfig.training``): ``context_dim``,
-                ``encoder_hidden_dim``, ``encoder_type``, ``normalize_context``, ``actor_hidden``, ``critic_hidden``,
-                ``pairing``, ``contrast_coeff``, ``skill_weight``, ``return_gap_weight``, ``objective``,
-                ``temperature``, ``similarity``, ``contrast_episodes``, ``contrast_timesteps``, ``num_negatives``,
-                ``positive_fraction``, ``key_encoder_tau`` and ``num_torch_threads``. And all arguments of
-                ``PPOConfig.training``, such as ``lr`` and ``clip_param``.
-
-        Returns:
-            This config.
-        """
-        super().training(**kwargs)
-        self._set({"encoder_ppo_gradient": encoder_ppo_gradient, "contrast_capacity": contrast_capacity})
-        return self
-
-    @override(ContextConfig)
     def wrong_values(self) -> Iterator[str]:
         yield from super().wrong_values()
-        yield from sappo_values(self)
+        if isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, ArrayEnvRunner):
+            yield "`env_runner_cls` is ArrayEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
 
     @override(ContextConfig)
     def wrong_together(self) -> Iterator[str]:
-        yield from sappo_together(self)
+        if not self.encoder_ppo_gradient and not self.has_contrast:
+            yield from self.untrained_encoder("encoder_ppo_gradient", "True")
+
+    @override(ContextConfig)
+    def without_effect(self) -> dict[str, str]:
+        reasons = super().without_effect()
+        if not self.has_contrast:
+            reasons["contrast_capacity"] = reasons["temperature"]
+            reasons["key_encoder_tau"] = "Nothing reads a key encoder"
+        return reasons
+
+    @property
+    @override(ContextConfig)
+    def setting_readers(self) -> frozenset[str]:
+        return super().setting_readers | {SAPPO}
+
+    @property
+    @override(ContextConfig)
+    def environment_needs(self) -> EnvironmentNeeds:
+        # RLlib's own env runners hand no rewards on, and its connectors scale flat actions.
+        return replace(super().environment_needs, reads_rewards=None, flat_actions=True, scaled_by_rllib=True)
 
     @property
     @override(ContextConfig)
     def trains_memory(self) -> bool:
         return bool(self.encoder_ppo_gradient)
 
-    tells_context_std: ClassVar[bool] = False
+    @override(ContextConfig)
+    def make_health(self) -> Health:
+        return Health(self.contrast_symptoms)
 
     @override(ContextConfig)
     def encoder_updates(self, learned: Mapping[str, Any]) -> float:
@@ -185,8 +194,8 @@ class SaPPOConfig(ContextConfig, PPOConfig):
     @property
     @override(PPOConfig)
     def _model_config_auto_includes(self) -> dict[str, Any]:
-        own = (*ENCODER_SETTINGS, "actor_hidden", "critic_hidden", "encoder_ppo_gradient")
-        settings = {key: getattr(self, key) for key in (*own, *ContrastConfig.__dataclass_fields__)}
+        own = settings_of(EncoderConfig, ActorCriticConfig, ContrastConfig)
+        settings = {key: getattr(self, key) for key in (*own, "encoder_ppo_gradient")}
         return super()._model_config_auto_includes | settings | {"max_seq_len": 20}
 
 

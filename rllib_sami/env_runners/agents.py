@@ -6,9 +6,8 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
@@ -16,56 +15,12 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from torch import Tensor, nn
 
 from rllib_sami import compat
-from rllib_sami.algorithms.sami.rl_module import SaMITorchRLModule
-from rllib_sami.core.acting import make_policy
+from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.env_values import snapshot
-from rllib_sami.env_runners.episodes import ROWS, Job
+from rllib_sami.env_runners.episodes import ROWS
+from rllib_sami.env_runners.player import Agent, Turn
 
 CONTEXTS = "learned, zero, shuffled or frozen-after=N"
-
-
-class Turn(Protocol):
-    """An episode in progress as an agent sees it; a ``Slot`` of the player is one."""
-
-    @property
-    def env(self) -> Any:
-        """What has the spaces of observations and actions."""
-
-    @property
-    def job(self) -> Job:
-        """Its task and the seed of the agent's noise."""
-
-    @property
-    def obs(self) -> Any:
-        """The newest observation, as the environment gives it."""
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """The newest info."""
-
-    @property
-    def reward(self) -> float:
-        """Of the last step, 0 at the start."""
-
-
-class Agent(Protocol):
-    """Something that acts on several episodes at once.
-
-    Attributes:
-        explore: Whether it acts with noise, as in training.
-        contexts: ``[ROWS, D]``, what the encoder made of the episodes at the last act; None without an encoder.
-        spaces: Of the observations and actions of the environments it was trained on; None where it is not known.
-    """
-
-    explore: bool
-    contexts: np.ndarray | None
-    spaces: tuple[gymnasium.Space | None, gymnasium.Space | None]
-
-    def begin(self, slots: Sequence[Turn], rows: np.ndarray) -> None:
-        """Takes up new episodes, whose flat observations are in ``rows``, ``[ROWS, O]``."""
-
-    def act(self, slots: Sequence[Turn], live: list[int]) -> Mapping[int, Any] | np.ndarray:
-        """Returns an action of the action space for each slot that is ``live``, by its number."""
 
 
 def make_agent(
@@ -83,7 +38,7 @@ def make_agent(
     Raises:
         ValueError: ``context`` is unknown or there is none, or the connectors cannot be loaded.
     """
-    if isinstance(module, SaMITorchRLModule):
+    if hasattr(module, "acting"):  # of this package
         return ContextAgent(module, explore, context)
     if ContextChange.parse(context) is not None:
         raise ValueError(f"context={context!r}: {type(module).__name__} has no context to change. Leave it at learned.")
@@ -95,15 +50,14 @@ def make_agent(
 class ContextAgent:
     """A module of this package. Each product has ``ROWS`` rows, so that an episode's numbers are its own."""
 
-    def __init__(self, module: SaMITorchRLModule, explore: bool, context: str = "learned"):
+    def __init__(self, module: Any, explore: bool, context: str = "learned"):
         networks, self._change = module.acting, ContextChange.parse(context)
         if self._change is not None:
             if networks.config.context_dim == 0:
                 raise ValueError(f"context={context!r}: this agent has no context to change. Leave it at learned.")
             networks = copy.deepcopy(networks)
-            networks.actor = _ActorElsewhere(networks.actor, self._change)  # type: ignore[assignment]
-        self._policy = make_policy(networks)
-        self._sizes = (networks.encoder.state_dim, networks.action_dim)
+            networks.actor = _ActorElsewhere(networks.actor, self._change)
+        self._policy = RecurrentPolicy(networks, ROWS)
         self._scale, self.explore = module.scale_actions, explore
         self.spaces = (module.observation_space, module.action_space)
         self.contexts: np.ndarray | None = None
@@ -112,12 +66,10 @@ class ContextAgent:
 
     def begin(self, slots: Sequence[Turn], rows: np.ndarray) -> None:
         """Takes up new episodes."""
-        state_dim, action_dim = self._sizes
         self._rows = rows
-        self._state = np.zeros((ROWS, state_dim), np.float32)
-        self._action = np.zeros((ROWS, action_dim), np.float32)
-        self._reward = np.zeros((ROWS, 1), np.float32)
-        self._noise = np.zeros((ROWS, action_dim), np.float32)
+        self._policy.begin()
+        self._rewards = np.zeros(ROWS, np.float32)
+        self._noise = np.zeros((ROWS, self._policy.action_dim), np.float32)
         # Of each episode alone; the environment's own generator has the seed itself.
         self._rngs = [np.random.default_rng([slot.job.noise_seed, 1]) for slot in slots]
         if self._change is not None:
@@ -125,18 +77,15 @@ class ContextAgent:
 
     def act(self, slots: Sequence[Turn], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[ROWS, *A]``; what belongs to finished episodes stays as it was at their end."""
-        for index in live:
-            self._reward[index] = slots[index].reward
-            if self.explore:
+        going_on = slice(None) if len(live) == len(slots) else live
+        self._rewards[live] = [slots[index].reward for index in live]
+        self._policy.remember(self._rewards, slots=going_on)
+        if self.explore:
+            for index in live:
                 self._noise[index] = self._rngs[index].standard_normal(self._noise.shape[1], np.float32)
-        noise = self._noise if self.explore else None
-        action, contexts, state = self._policy.act(self._rows, self._action, self._reward, self._state, noise)
+        action = self._policy.act(self._rows, self._noise if self.explore else None, going_on)
         if self.contexts is not None:
-            self.contexts = contexts
-        if len(live) == len(slots):
-            self._action, self._state = action, state
-        else:
-            self._action[live], self._state[live] = action[live], state[live]
+            self.contexts = self._policy.context
         for_env = self._scale.of_array(action)
         # An entry of an array without further dimensions would be no array.
         return for_env if for_env.ndim > 1 else {index: for_env[index, ...] for index in live}

@@ -1,36 +1,40 @@
 """The loss functions of an update through ``torch.compile``."""
 
+import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from rllib_sami.algorithms.sami.update import LossFunctions
-from rllib_sami.core.networks import ActorNetworks, TrainingNetworks
-
 # On a GPU: CUDA graphs, as `mode="reduce-overhead"` has them, but none for sizes that keep changing.
 OPTIONS: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_skip_dynamic_graphs": True}
+Functions = TypeVar("Functions", bound=Any)
 
 
-def compiled_loss_functions() -> LossFunctions:
-    """The loss functions of ``update``, compiled at their first call (up to a minute).
+def compiled(functions: Functions) -> Functions:
+    """The loss functions of an update, compiled at their first call (up to a minute).
 
     What they return is valid until the next update. The recurrent calls stay outside: each is one call of cuDNN or
     oneDNN, which ``torch.compile`` could only take apart into its steps.
+
+    Args:
+        functions: A dataclass of functions. An update calls ``critics`` first, with its modules as first arguments.
     """
     # What agents before this one have compiled would count against this one's limit, and make its sizes seem to change.
     torch.compiler.reset()
-    plain, fast = LossFunctions(), partial(torch.compile, options=OPTIONS)
-    compiled_critics = fast(plain.critics)
+    fast = {
+        field.name: torch.compile(getattr(functions, field.name), options=OPTIONS)
+        for field in dataclasses.fields(functions)
+    }
+    return dataclasses.replace(functions, **fast | {"critics": partial(_begin_update, fast["critics"])})
 
-    def critics(acting: ActorNetworks, training: TrainingNetworks, *arguments: Any) -> Any:
-        # The first call of an update: all that CUDA graphs gave in the last one, gradients too, may be overwritten.
-        acting.zero_grad()
-        training.zero_grad()
-        torch.compiler.cudagraph_mark_step_begin()
-        return compiled_critics(acting, training, *arguments)
 
-    return LossFunctions(critics, fast(plain.contrast), fast(plain.actor))
+def _begin_update(critics: Any, acting: torch.nn.Module, training: torch.nn.Module, *arguments: Any) -> Any:
+    # All that CUDA graphs gave in the last update, gradients too, may be overwritten from here on.
+    acting.zero_grad()
+    training.zero_grad()
+    torch.compiler.cudagraph_mark_step_begin()
+    return critics(acting, training, *arguments)
 
 
 def check_compilation(device: str = "cpu") -> None:

@@ -84,15 +84,13 @@ class Health:
     """Counts for how many encoder updates in a row each symptom has been there.
 
     Args:
-        pairing: What is contrasted; None if nothing is.
+        names: The symptoms to look for.
         context_dim: Width ``D`` of the contexts.
         on_sphere: Whether they are normalised.
-        tells_std: Whether the learner reports ``context_std``.
     """
 
-    def __init__(self, pairing: str | None, context_dim: int, on_sphere: bool, tells_std: bool):
-        bounds = {None: (), "skill_task": (SKILLS, TASKS)}.get(pairing, (CONTRAST,))
-        self._names = (*bounds, *((CONTEXTS,) if tells_std and context_dim else ()))
+    def __init__(self, names: Sequence[str] = (), context_dim: int = 0, on_sphere: bool = False):
+        self._names = tuple(names)
         self._context_dim, self._on_sphere = context_dim, on_sphere
         self._since: dict[str, float] = {}
 

@@ -1,0 +1,114 @@
+"""The learner: ``U`` gradient updates for each call, on one device or averaged over several learners."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.utils.annotations import override
+
+from rllib_sami import compat
+from rllib_sami.algorithms.base.learner import RestorableLearner, average_gradients
+from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.core.threads import set_num_threads
+
+NUM_UPDATES_LIFETIME = "num_updates_lifetime"
+Update = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]  # one batch to metrics
+
+
+class OffPolicyTorchLearner(RestorableLearner):
+    """Runs an algorithm's update ``U`` times on the arrays of one replay-buffer sample.
+
+    An algorithm says in :meth:`parameter_groups` which parameters it trains, in :attr:`LEARNING_RATE_OF` by which
+    setting each group learns, and in :meth:`make_update` what one update is.
+    """
+
+    LEARNING_RATE_OF: ClassVar[dict[str, str]]  # group of parameters to the setting that is its learning rate
+
+    def parameter_groups(self, module: Any) -> ParameterGroups:
+        """All trained parameters of a module, by the name of the optimiser that owns them."""
+        raise NotImplementedError
+
+    def make_update(self, module: Any, optimization: Optimization) -> Update:
+        """The update of a module: a function of one batch, which it learns from, to metrics."""
+        raise NotImplementedError
+
+    def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of a group of parameters."""
+        return torch.optim.Adam(parameters, fused=True)
+
+    @override(TorchLearner)
+    def build(self) -> None:
+        set_num_threads(self.config.num_torch_threads)
+        super().build()
+        average = average_gradients if self.config.num_learners > 1 else None
+        self._updates: dict[str, Update] = {}
+        for module_id, module in self._module.items():
+            groups = self.parameter_groups(module)
+            optimizers = {name: self.get_optimizer(module_id, name) for name in groups}
+            optimization = Optimization(groups, optimizers, self.config.grad_clip, average)
+            self._updates[module_id] = self.make_update(module, optimization)
+
+    @override(TorchLearner)
+    def configure_optimizers_for_module(self, module_id, config=None) -> None:
+        for name, parameters in self.parameter_groups(self._module[module_id]).items():
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=self.make_optimizer(name, parameters),
+                params=parameters,
+                lr_or_lr_schedule=getattr(config, self.LEARNING_RATE_OF[name]),
+            )
+
+    @override(TorchLearner)
+    def _convert_batch_type(self, batch, to_device=True, pin_memory=False, use_stream=False):
+        # From pinned memory, so that the copy to a GPU does not wait for it.
+        pin_memory = pin_memory or self._device.type == "cuda"
+        return super()._convert_batch_type(batch, to_device, pin_memory, use_stream)
+
+    @override(TorchLearner)
+    def _update(self, batch: dict[str, Any], **kwargs) -> tuple[Any, Any, Any]:
+        for module_id, arrays in batch.items():
+            num_updates = len(arrays["terminated"])
+            totals: dict[str, torch.Tensor] = {}
+            for index in range(num_updates):
+                metrics = self._updates[module_id]({name: values[index] for name, values in arrays.items()})
+                totals = {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
+            # The only point where the device is waited for.
+            names = list(totals)
+            means = (torch.stack([totals[name] for name in names]) / num_updates).cpu().numpy()
+            results = dict(zip(names, means.tolist(), strict=True))
+            check_finite(results)
+            self.metrics.log_dict(results, key=module_id, window=1)
+            # Summed over the learners, which make every update together.
+            share = num_updates * self.config.num_updates_per_batch / max(1, self.config.num_learners)
+            self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
+        return {}, {}, {}  # there is no one loss: each optimiser has its own
+
+    @override(TorchLearner)
+    def _log_steps_trained_metrics(self, batch) -> None:
+        # The base class would take the leading axis (updates) for a number of steps.
+        for module_id, arrays in batch.policy_batches.items():
+            compat.log_steps_trained(self.metrics, module_id, int(np.prod(arrays["terminated"].shape)))
+
+    @override(TorchLearner)
+    def compute_loss_for_module(self, *, module_id, config, batch, fwd_out):
+        """Not used: the losses belong to several optimisers and live in the algorithm's ``update``."""
+        raise RuntimeError(f"{type(self).__name__} computes its losses in the update that make_update() returns.")
+
+
+def check_finite(means: dict[str, float]) -> None:
+    """Stops training once learning has diverged: such networks must neither act nor be saved.
+
+    Raises:
+        FloatingPointError: If any metric is not finite.
+    """
+    diverged = [name for name, value in means.items() if not math.isfinite(value)]
+    if diverged:
+        raise FloatingPointError(
+            f"Learning has diverged: {', '.join(diverged)} not finite. Training stops, the checkpoints so far are "
+            "whole. Lower the learning rates (`critic_lr`, `actor_lr`, ...), set `grad_clip` (such as 10), or look at "
+            "the size of the environment's rewards and observations."
+        )

@@ -1,0 +1,260 @@
+"""One gradient update of soft actor-critic (arXiv:1812.05905), with or without a memory.
+
+Actor and critics read the observation and a *context*, what a recurrent encoder has made of the episode so far; it has
+width 0 in a plain SAC. Shapes: ``N`` steps, ``O`` observation, ``A`` action and ``D`` context dimensions; ``B``
+episodes of ``R`` rows ``[o_t, a_{t-1}, r_{t-1}]``, ``F`` numbers each.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rllib_sami.algorithms.sac.networks import SACTrainingNetworks
+from rllib_sami.core import losses
+from rllib_sami.core.context_encoder import ContextEncoder
+from rllib_sami.core.networks import ActorNetworks, polyak_update
+from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.core.settings import ABOVE_0, RATE, SWITCH, Allowed, is_number, setting
+
+Batch = dict[str, Tensor]
+Metrics = dict[str, Tensor]
+UPDATE_METRICS = ("critic_loss", "q_mean", "actor_loss", "entropy", "alpha", "alpha_loss")
+CONTEXT_STD = "context_std"  # reported where there is a context
+
+
+@dataclass(frozen=True)
+class EntropyConfig:
+    """The setting of the entropy coefficient that networks begin with."""
+
+    initial_alpha: float = setting(0.1, ABOVE_0, "Entropy coefficient at the start.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACUpdateConfig:
+    """Constants of an update. ``gamma``, the discount, is RLlib's setting; ``target_entropy`` is a number here."""
+
+    gamma: float
+    tau: float = setting(0.01, RATE, "Rate of the target critics' moving average.")
+    target_entropy: float | str = setting(
+        "auto",
+        Allowed("a number or 'auto'", lambda x: is_number(x) or x == "auto"),
+        'Entropy that the coefficient is tuned for; `"auto"` is minus the action dimension.',
+    )
+    mixed_precision: bool = setting(
+        False,
+        SWITCH,
+        "Whether the hidden layers of actor and critics compute in bfloat16. Their last layers, the encoder, the "
+        "contrast, log-probabilities and all weights stay in float32. For processors that are fast at it: GPUs, and "
+        "CPUs with AVX512-BF16 or AMX.",
+    )
+
+
+class Transitions(NamedTuple):
+    """Steps that the losses learn from."""
+
+    obs: Tensor  # [N, O]
+    action: Tensor  # [N, A], normalised
+    reward: Tensor  # [N]
+    next_obs: Tensor  # [N, O]
+    terminated: Tensor  # [N], 1 where the episode ended in a terminal state
+    context: Tensor  # [N, D], of the encoder that acts, with its gradient if the critics train it
+    next_context: Tensor  # [N, D]
+    target_next_context: Tensor  # [N, D], what the target critics read
+    noise: Tensor  # [2, N, A], standard normal: of the next action and of the actor's
+
+    def parts(self, number: int) -> list["Transitions"]:
+        """Splits the steps into ``number`` equal parts.
+
+        Raises:
+            ValueError: If they cannot be shared out evenly.
+        """
+        if len(self.obs) % number:
+            raise ValueError(
+                f"`step_index` has {len(self.obs)} steps, which {number} `updates_per_batch` cannot share."
+            )
+        of_each = [tensor.chunk(number) for tensor in self[:-1]]
+        return [Transitions(*part) for part in zip(*of_each, self.noise.chunk(number, dim=1), strict=True)]
+
+
+# --- The losses -----------------------------------------------------------------------------------------------------
+
+
+def critics_loss(
+    acting: ActorNetworks, training: SACTrainingNetworks, steps: Transitions, alpha: Tensor, config: SACUpdateConfig
+) -> tuple[Tensor, Metrics]:
+    """Loss of the critics (Eq. 5) and its metrics."""
+    with _precision(config, steps.obs.device):
+        with torch.no_grad():
+            next_action, next_log_prob = acting.actor.sample(steps.next_obs, steps.next_context, steps.noise[0])
+            next_q = training.target_critics(steps.next_obs, next_action, steps.target_next_context)
+        q = training.critics(steps.obs, steps.action, steps.context)
+    next_value = losses.soft_value(next_q, next_log_prob, alpha)
+    target = losses.td_target(steps.reward, steps.terminated, next_value, config.gamma)
+    loss = losses.critic_loss(q, target)
+    metrics = {"critic_loss": loss.detach(), "q_mean": q.detach().mean()}
+    if steps.context.shape[-1] > 0:
+        metrics[CONTEXT_STD] = steps.context.detach().std(dim=0).mean()
+    return loss, metrics
+
+
+def actor_loss(
+    acting: ActorNetworks, training: SACTrainingNetworks, steps: Transitions, alpha: Tensor, config: SACUpdateConfig
+) -> tuple[Tensor, Tensor]:
+    """Loss of the actor (Eq. 7) and the log-probabilities ``[N]`` of its actions, without gradient."""
+    context = steps.context.detach()
+    # The critics' weights are constants here: compiled code would compute their gradients too.
+    weights = {name: parameter.detach() for name, parameter in training.critics.named_parameters()}
+    with _precision(config, steps.obs.device):
+        action, log_prob = acting.actor.sample(steps.obs, context, steps.noise[1])
+        q = torch.func.functional_call(training.critics, weights, (steps.obs, action, context))
+    return losses.actor_loss(q, log_prob, alpha), log_prob.detach()
+
+
+@dataclass(frozen=True)
+class LossFunctions:
+    """The loss functions of an update, whose shapes do not depend on the length of episodes; compiled or not."""
+
+    critics: Callable = critics_loss
+    actor: Callable = actor_loss
+
+
+PLAIN = LossFunctions()  # not compiled
+
+
+# --- The update -----------------------------------------------------------------------------------------------------
+
+
+def parameter_groups(acting: ActorNetworks, training: SACTrainingNetworks) -> ParameterGroups:
+    """All trained parameters by the optimiser that owns them."""
+    groups = {
+        "critic": list(training.critics.parameters()),
+        "actor": list(acting.actor.parameters()),
+        "alpha": [training.log_alpha],
+    }
+    return {"encoder": list(acting.encoder.parameters())} | groups if acting.config.context_dim > 0 else groups
+
+
+def update(
+    acting: ActorNetworks,
+    training: SACTrainingNetworks,
+    optimization: Optimization,
+    batch: Batch,
+    config: SACUpdateConfig,
+    loss_functions: LossFunctions = PLAIN,
+) -> Metrics:
+    """One step of every optimiser, then of the target critics' moving average.
+
+    The update has no randomness of its own: all of it comes in the batch. On a GPU nothing in it waits for the device.
+
+    Args:
+        acting: Encoder and actor.
+        training: Critics, target critics, entropy coefficient.
+        optimization: The optimisers of :func:`parameter_groups`.
+        batch: One update (without the leading ``U``) of ``samplers.sample_transitions`` for a plain SAC, of
+            ``samplers.sample_episodes`` where there is an encoder, which the critics' loss then trains.
+        config: Constants.
+        loss_functions: The loss functions.
+
+    Returns:
+        Scalar tensors by metric name, not yet synchronised with the host.
+    """
+    if acting.config.context_dim == 0:
+        context = batch["rows"].new_zeros(*batch["rows"].shape[:2], 0).flatten(0, 1)
+        steps = transitions(acting, batch, context, context)
+        return actor_critic_step(acting, training, optimization, steps, config, loss_functions)
+    update_input_norms([acting.encoder], batch, optimization)
+    context = acting.encoder(batch["rows"][..., : acting.encoder_input_dim]).flatten(0, 1)  # [B R, D]
+    steps = transitions(acting, batch, context, context.detach())
+    return actor_critic_step(
+        acting, training, optimization, steps, config, loss_functions, trained=("critic", "encoder")
+    )
+
+
+def actor_critic_step(
+    acting: ActorNetworks,
+    training: SACTrainingNetworks,
+    optimization: Optimization,
+    steps: Transitions,
+    config: SACUpdateConfig,
+    loss_functions: LossFunctions,
+    *,
+    trained: Sequence[str] = ("critic",),
+    auxiliary: tuple[Tensor, Metrics] | None = None,
+) -> Metrics:
+    """One step of critics, actor and entropy coefficient, then of the target critics' moving average.
+
+    Args:
+        acting: Encoder and actor.
+        training: Critics, target critics, entropy coefficient.
+        optimization: The optimisers.
+        steps: What to learn from.
+        config: Constants.
+        loss_functions: The loss functions.
+        trained: The groups of parameters that the first loss trains.
+        auxiliary: A loss that is added to the critics', with metrics of its own.
+
+    Returns:
+        Scalar tensors by metric name.
+    """
+    # --- Critics, and what trains with them: one backward ---
+    alpha = training.log_alpha.exp().detach()
+    loss, metrics = loss_functions.critics(acting, training, steps, alpha, config)
+    if auxiliary is not None:
+        loss = loss + auxiliary[0]
+        metrics |= auxiliary[1]
+    optimization.step(trained, loss)
+
+    # --- Actor and entropy coefficient: contexts are given, no gradient reaches the encoder ---
+    loss_of_actor, log_prob = loss_functions.actor(acting, training, steps, alpha, config)
+    optimization.step(["actor"], loss_of_actor)
+    alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, float(config.target_entropy))
+    optimization.step(["alpha"], alpha_loss, clip=False)
+
+    polyak_update(training.target_critics, training.critics, config.tau)
+    metrics |= {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
+    return metrics | {"actor_loss": loss_of_actor.detach(), "entropy": -log_prob.mean()}
+
+
+def transitions(acting: ActorNetworks, batch: Batch, context: Tensor, target_context: Tensor) -> Transitions:
+    """The steps of a batch.
+
+    Args:
+        acting: Says how wide the parts of a row are.
+        batch: ``rows`` ``[B, R, F]``, ``step_index`` ``[N]`` of each step's first row in ``[B R]``, ``terminated``
+            ``[N]`` and ``noise`` ``[2, N, A]``.
+        context: Of each row, ``[B R, D]``.
+        target_context: Of each row, for the target critics, ``[B R, D]``.
+    """
+    flat, now = batch["rows"].flatten(0, 1), batch["step_index"]
+    row, next_row = flat[now], flat[now + 1]
+    return Transitions(
+        obs=row[:, : acting.obs_dim],
+        action=next_row[:, acting.obs_dim : acting.obs_dim + acting.action_dim],
+        reward=next_row[:, -1],
+        next_obs=next_row[:, : acting.obs_dim],
+        terminated=batch["terminated"],
+        context=context[now],
+        next_context=context[now + 1].detach(),
+        target_next_context=target_context[now + 1],
+        noise=batch["noise"],
+    )
+
+
+def update_input_norms(encoders: Sequence[ContextEncoder], batch: Batch, optimization: Optimization) -> None:
+    """Adds what the steps of a batch hold to the statistics by which encoders standardise their inputs."""
+    norms = [encoder.norm for encoder in encoders if encoder.norm is not None]
+    if norms:
+        inputs = batch["rows"][..., : encoders[0].input_dim]
+        features = encoders[0].features(inputs).flatten(0, 1)
+        mean, variance = optimization.moments(features[batch["step_index"]])
+        for norm in norms:
+            norm.update(mean, variance)
+
+
+def _precision(config: SACUpdateConfig, device: torch.device) -> AbstractContextManager:
+    """Where the hidden layers of actor and critics may compute in bfloat16."""
+    return torch.autocast(device.type, torch.bfloat16) if config.mixed_precision else nullcontext()

@@ -1,0 +1,258 @@
+"""``SaMI``: skill-aware mutual information on soft actor-critic, as an RLlib algorithm, and the family's members."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.annotations import override
+from ray.util.debug import log_once
+
+from rllib_sami.algorithms.base.config import BaseConfig
+from rllib_sami.algorithms.base.health import CONTEXTS, Health, nothing_to_contrast
+from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
+from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
+from rllib_sami.algorithms.sac.sac import EncoderSAC, EncoderSACConfig, RecurrentSACTorchLearner, SACTorchRLModule
+from rllib_sami.algorithms.sac.update import SACUpdateConfig
+from rllib_sami.algorithms.sami.context_config import ContextConfig
+from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
+from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
+from rllib_sami.algorithms.sami.update import (
+    EncoderTrainingConfig,
+    LossFunctions,
+    UpdateConfig,
+    parameter_groups,
+    update,
+)
+from rllib_sami.config.names import WrongSettings
+from rllib_sami.config.rllib_settings import SAMI
+from rllib_sami.config.unused_settings import warn_once
+from rllib_sami.core.compilation import compiled
+from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
+
+logger = logging.getLogger(__name__)
+FORMER_SETTINGS = ("encoder_critic_gradient", "averaged_context", "key_encoder")
+
+
+# --- RLModule and learner -------------------------------------------------------------------------------------------
+
+
+class SaMITorchRLModule(SACTorchRLModule):
+    """Context encoder and actor; for learning critics, the other encoder and the contrast's similarity."""
+
+    @override(SACTorchRLModule)
+    def make_training_networks(self) -> SaMITrainingNetworks:
+        given = self.model_config
+        # Modules saved by an earlier version say it in another way.
+        acting_encoder = given.get("acting_encoder", "average" if given.get("averaged_context") else "online")
+        return SaMITrainingNetworks(self.acting, given["initial_alpha"], acting_encoder)
+
+
+class SaMITorchLearner(RecurrentSACTorchLearner):
+    """Runs :func:`rllib_sami.algorithms.sami.update.update`."""
+
+    @override(OffPolicyTorchLearner)
+    def parameter_groups(self, module: Any) -> ParameterGroups:
+        return parameter_groups(module.acting, module.learning)
+
+    @override(OffPolicyTorchLearner)
+    def make_update(self, module: Any, optimization: Optimization) -> Update:
+        constants = self.config.get_update_config(module.acting.action_dim)
+        losses = compiled(LossFunctions()) if self.config.compile_update else LossFunctions()
+        return lambda batch: update(module.acting, module.learning, optimization, batch, constants, losses)
+
+    @override(OffPolicyTorchLearner)
+    def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        # Once contexts tell tasks apart, the contrast's gradient fades. Adam alone would forget how large it was and
+        # go on in steps of the same size, away from what actor and critics have learned to read.
+        amsgrad = name == "encoder" and not self.config.critics_train_encoder
+        return torch.optim.Adam(parameters, fused=True, amsgrad=amsgrad)
+
+
+# --- Config ---------------------------------------------------------------------------------------------------------
+
+
+class SaMIConfig(ContextConfig, EncoderSACConfig):
+    """Configuration of the whole family: soft actor-critic with a context encoder and a contrastive objective.
+
+    .. code-block:: python
+
+        from rllib_sami import SaCCMConfig
+
+        config = (
+            SaCCMConfig()
+            .environment("SaMI/Ant-v0", env_config={"split": "train"})
+            .env_runners(num_env_runners=1, num_envs_per_env_runner=8)
+            .training(context_dim=6, num_negatives=127)
+        )
+        algo = config.build_algo()
+        algo.train()
+
+    ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing``. In ``TESACConfig`` the critics
+    train the encoder, at every update, and contexts are not on the sphere.
+    """
+
+    parts: ClassVar[tuple[type, ...]] = (SamplingConfig, EncoderTrainingConfig)
+    update_config_class: ClassVar[type[SACUpdateConfig]] = UpdateConfig
+    former_defaults: ClassVar[dict[str, Any]] = (
+        ContextConfig.former_defaults
+        | EncoderSACConfig.former_defaults
+        | {"updates_per_batch": 1, "contrast_interval": 1}
+    )
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or SaMI)
+        self.encoder_hidden_dim = 64
+        self.normalize_context = False
+
+    @property
+    def critics_train_encoder(self) -> bool:
+        """Whether the critics' loss trains the encoder."""
+        return self.encoder_loss != "contrast"
+
+    @property
+    @override(ContextConfig)
+    def has_contrast(self) -> bool:
+        return super().has_contrast and self.encoder_loss != "critic"
+
+    @override(ContextConfig)
+    def why_no_contrast(self) -> str:
+        return super().why_no_contrast() if self.encoder_loss != "critic" else "`encoder_loss` is 'critic'"
+
+    @override(BaseConfig)
+    def wrong_together(self) -> Iterator[str]:
+        yield from super().wrong_together()
+        number, interval = self.updates_per_batch, self.contrast_interval
+        one_each = "`updates_per_batch` and `contrast_interval` to 1 (and `train_episodes` to 6 or so)"
+        if max(number, interval) > 1 and self.critics_train_encoder:
+            key = "updates_per_batch" if number > 1 else "contrast_interval"
+            online = " and `acting_encoder` to 'online'" if self.acting_encoder == "average" else ""
+            yield (
+                f"`{key}` is {getattr(self, key)}, but `encoder_loss` is {self.encoder_loss!r}: every update of the "
+                f"critics trains the encoder and needs contexts of its own. Set {one_each}{online}, or `encoder_loss` "
+                "to 'contrast'."
+            )
+        if number > 1 and self.loss_timesteps is None:
+            yield (
+                f"`updates_per_batch` is {number}, but `loss_timesteps` is None (all steps): they cannot be shared out "
+                f"among updates. Set `loss_timesteps` to a number such as 256, or {one_each}."
+            )
+        if number % interval:
+            yield (
+                f"`contrast_interval` is {interval}, but must divide `updates_per_batch`, which is {number}. Set "
+                f"`updates_per_batch` to {interval} or a multiple of it, or `contrast_interval` to 1."
+            )
+        if not self.critics_train_encoder and not self.has_contrast:
+            yield from self.untrained_encoder("encoder_loss", "'critic'")
+        if self.encoder_loss == "both" and not self.has_contrast:
+            yield (
+                f"`encoder_loss` is 'both', but there is no contrast: {self.why_no_contrast()}. Set `pairing` to "
+                "'skill_task', 'skill' or 'task' and `contrast_coeff` above 0, or `encoder_loss` to 'critic'."
+            )
+        if self.acting_encoder == "average" and self.critics_train_encoder:
+            yield (
+                "`acting_encoder` is 'average', but the contrast alone must train the encoder then: `encoder_loss` is "
+                f"{self.encoder_loss!r}. Set `acting_encoder` to 'online' (and `key_encoder_tau` to 0.05), or "
+                "`encoder_loss` to 'contrast'."
+            )
+
+    # --- Settings of earlier versions -------------------------------------------------------------------------------
+
+    @override(BaseConfig)
+    def in_todays_terms(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        former = {key: given[key] for key in FORMER_SETTINGS if key in given}
+        if not former:
+            return dict(given)
+        if former.get("key_encoder") is False:
+            raise WrongSettings(
+                "`key_encoder` is False, but every SaMI agent has a key encoder now. For a memory without one take "
+                "RecurrentSAC."
+            )
+        rest = {key: value for key, value in given.items() if key not in former}
+        pairing = given.get("pairing", self.pairing)
+        todays = _todays(former, bool(pairing) and given.get("contrast_coeff", self.contrast_coeff) != 0)
+        now = ", ".join(f"`{key}={value!r}`" for key, value in todays.items()) or "leave it out"
+        names = ", ".join(f"`{key}`" for key in former)
+        warn_once(type(self).__name__, f"{names} is a setting of earlier versions: now {now}.", names)
+        return todays | rest
+
+    @classmethod
+    @override(BaseConfig)
+    def migrated(cls, state: dict[str, Any]) -> dict[str, Any]:
+        state = super().migrated(state)
+        former = {key: state.pop(key) for key in FORMER_SETTINGS if key in state}
+        return _todays(former, state["pairing"] is not None and state["contrast_coeff"] > 0) | state
+
+    # --- What other parts ask of a config ---------------------------------------------------------------------------
+
+    @property
+    @override(OffPolicyConfig)
+    def setting_readers(self) -> frozenset[str]:
+        return super().setting_readers | {SAMI}
+
+    @property
+    @override(BaseConfig)
+    def trains_memory(self) -> bool:
+        return self.critics_train_encoder
+
+    @property
+    @override(OffPolicyConfig)
+    def num_updates_per_batch(self) -> int:
+        return self.updates_per_batch
+
+    @override(OffPolicyConfig)
+    def make_sampler(self) -> Sampler:
+        return partial(sample_updates, config=self.contrast_sampling(SamplingConfig))
+
+    @override(BaseConfig)
+    def make_health(self) -> Health:
+        return Health([*self.contrast_symptoms, CONTEXTS], self.context_dim, self.normalize_context)
+
+    @override(BaseConfig)
+    def encoder_updates(self, learned: Mapping[str, Any]) -> float:
+        return super().encoder_updates(learned) / self.contrast_interval
+
+    @override(AlgorithmConfig)
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=SaMITorchRLModule)
+
+    @override(AlgorithmConfig)
+    def get_default_learner_class(self) -> type[SaMITorchLearner]:
+        return SaMITorchLearner
+
+    @property
+    @override(AlgorithmConfig)
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return super()._model_config_auto_includes | {"acting_encoder": self.acting_encoder}
+
+
+def _todays(former: Mapping[str, Any], has_contrast: bool) -> dict[str, Any]:
+    """What settings of earlier versions are called now."""
+    todays: dict[str, Any] = {}
+    if "encoder_critic_gradient" in former:
+        by_critics = former["encoder_critic_gradient"]
+        todays["encoder_loss"] = ("both" if has_contrast else "critic") if by_critics else "contrast"
+    if "averaged_context" in former:
+        todays["acting_encoder"] = "average" if former["averaged_context"] else "online"
+    return todays
+
+
+# --- Algorithms -----------------------------------------------------------------------------------------------------
+
+
+class SaMI(EncoderSAC):
+    """See :class:`SaMIConfig`."""
+
+    config_class = SaMIConfig
+
+    @override(EncoderSAC)
+    def _warn_of_sample(self, sample: dict[str, Any]) -> None:
+        super()._warn_of_sample(sample)
+        num_episodes = len(self.replay_buffer.store.finished)
+        without = self.config.has_contrast and "contrast_rows" not in sample
+        if without and num_episodes >= 100 and log_once(f"{self.trial_id}-no-contrast"):
+            logger.warning("%s", nothing_to_contrast(num_episodes, self.config.pairing))

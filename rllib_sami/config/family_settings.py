@@ -1,0 +1,42 @@
+"""Settings that some of this package's algorithms have and others lack, and settings of earlier versions.
+
+Experiments share files, and algorithms differ in what they read of them. So a setting of another algorithm is no
+mistake where it asks for nothing else than what happens; what it asks for in vain is refused where that would mislead,
+and warned of where it would not.
+"""
+
+from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, Row
+
+_NO_ENCODER = "PlainSAC has no context encoder: take RecurrentSAC for a memory, TESAC or SaCCM for contexts of tasks"
+_NO_CONTRAST = "RecurrentSAC has no contrast: take SaCCM, SaTESAC or CCM"
+_CONTRAST = (
+    "contrast_coeff skill_weight return_gap_weight objective temperature similarity contrast_episodes "
+    "contrast_timesteps num_negatives positive_fraction key_encoder_tau contrast_interval updates_per_batch"
+)
+
+# fmt: off
+FAMILY = (
+    Row(REFUSED, PLAIN_SAC, "pairing encoder_loss acting_encoder", _NO_ENCODER, as_here=(None,)),
+    Row(REFUSED, PLAIN_SAC, "context_dim", _NO_ENCODER, as_here=(0,)),
+    Row(REFUSED, PLAIN_SAC, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
+        "averaged_context", _NO_ENCODER, as_here=(False,)),
+    Row(MAPPED, PLAIN_SAC, "loss_timesteps", "`train_batch_size_per_learner`"),
+    Row(IDLE, PLAIN_SAC, f"encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes {_CONTRAST}",
+        "PlainSAC has no context encoder, and its batches are single transitions"),
+    Row(REFUSED, RECURRENT_SAC, "pairing", _NO_CONTRAST, as_here=(None,)),
+    Row(REFUSED, RECURRENT_SAC, "encoder_loss", _NO_CONTRAST, as_here=(None, "critic")),
+    Row(REFUSED, RECURRENT_SAC, "acting_encoder", "RecurrentSAC has no average of its encoder: take TESAC",
+        as_here=(None, "online")),
+    Row(REFUSED, RECURRENT_SAC, "encoder_critic_gradient", "Critics train the memory of RecurrentSAC", as_here=(True,)),
+    Row(REFUSED, RECURRENT_SAC, "key_encoder averaged_context", "RecurrentSAC has no key encoder: take TESAC",
+        as_here=(False,)),
+    Row(IDLE, RECURRENT_SAC, _CONTRAST, "RecurrentSAC has no contrast"),
+    Row(MAPPED, SAMI, "encoder_critic_gradient", "`encoder_loss`"),
+    Row(MAPPED, SAMI, "averaged_context key_encoder", "`acting_encoder`"),
+)
+# fmt: on
+
+
+def former_settings(reader: str) -> frozenset[str]:
+    """Names of the settings that configs of earlier versions had and those of ``reader`` lack."""
+    return frozenset(name for row in FAMILY if row.of == reader for name in row.names.split())

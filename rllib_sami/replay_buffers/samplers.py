@@ -1,0 +1,147 @@
+"""What updates learn from: transitions, or whole episodes for agents with a memory, drawn for ``U`` updates at once.
+
+Shapes: ``U`` updates, ``B`` episodes, ``R`` rows of the longest one, ``N`` steps; a row has ``F`` numbers, see
+``episode_store``. Two neighbouring rows of one episode hold a transition, so none crosses a reset.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rllib_sami.core.settings import integer, setting
+from rllib_sami.replay_buffers.episode_store import EpisodeStore
+
+
+@dataclass(frozen=True)
+class EpisodeSampling:
+    """Settings of batches of whole episodes."""
+
+    train_episodes: int = setting(
+        6,
+        integer(1),
+        "Whole episodes in a batch, for each learner. Lower it where episodes have thousands of steps: a batch is held "
+        "in memory as a whole.",
+    )
+    loss_timesteps: int | None = setting(
+        256,
+        integer(1).or_none(),
+        "How many of their steps, drawn at random, enter the losses of an update; None takes all. Contexts are made "
+        "from whole episodes in any case.",
+    )
+
+
+def sample_transitions(
+    store: EpisodeStore, batch_size: int, num_updates: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draws single transitions, evenly over tasks.
+
+    Args:
+        store: Must hold at least one step.
+        batch_size: Transitions ``N`` of one update.
+        num_updates: ``U``.
+        rng: Source of randomness.
+
+    Returns:
+        * ``rows`` ``[U, N, 2, F]``, the two rows of each transition,
+        * ``step_index`` ``[U, N]``, of each transition's first row within ``[N * 2]``,
+        * ``terminated`` ``[U, N]``, and ``noise`` ``[U, 2, N, A]``, standard normal.
+    """
+    episodes = draw_episodes(store.episodes, batch_size, num_updates, rng)
+    episode, step = draw_steps(episodes["length"], batch_size, rng)
+    lines = np.take_along_axis(episodes, episode, axis=1)
+    transition = lines.copy()
+    transition["start"] += step
+    transition["length"] = 1
+    return {
+        "rows": store.gather(transition, num_rows=2),
+        "step_index": np.broadcast_to(2 * np.arange(batch_size), step.shape),
+        "terminated": _terminated(lines, step),
+        "noise": _noise(store, step, rng),
+    }
+
+
+def sample_episodes(
+    store: EpisodeStore, config: EpisodeSampling, num_updates: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draws whole episodes, evenly over tasks, and the steps of them that enter the losses.
+
+    Args:
+        store: Must hold at least one step.
+        config: How many of each.
+        num_updates: ``U``.
+        rng: Source of randomness.
+
+    Returns:
+        The arrays of :func:`gather_episodes`.
+    """
+    episodes = draw_episodes(store.episodes, config.train_episodes, num_updates, rng)
+    return gather_episodes(store, episodes, config.loss_timesteps, int(episodes["length"].max()) + 1, rng)
+
+
+def draw_episodes(table: np.ndarray, size: int, num_updates: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws lines ``[U, size]`` of an episode table, each task equally often and its episodes evenly.
+
+    The order of tasks differs from update to update, so that what is left over evens out too.
+    """
+    order = np.argsort(table["task_id"], kind="stable")
+    _, first, count = np.unique(table["task_id"][order], return_index=True, return_counts=True)
+    shuffled = np.argsort(rng.random((num_updates, len(first))), axis=1)
+    task = shuffled[:, np.arange(size) % len(first)]
+    return table[order[first[task] + (rng.random(task.shape) * count[task]).astype(np.int64)]]
+
+
+def draw_steps(lengths: np.ndarray, num_steps: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draws steps evenly over all steps of episodes of ``lengths`` ``[U, B]``.
+
+    With ``num_steps`` None every step comes once. An update with fewer steps than the longest repeats some at random,
+    so that all have the same shape.
+
+    Returns:
+        Episode and step, ``[U, N]`` each.
+    """
+    ends = np.cumsum(lengths, axis=1)  # [U, B]
+    total = ends[:, -1:]
+    if num_steps is None:
+        flat = np.broadcast_to(np.arange(total.max()), (len(lengths), total.max()))
+        flat = np.where(flat < total, flat, (rng.random(flat.shape) * total).astype(np.int64))
+    else:
+        flat = (rng.random((len(lengths), num_steps)) * total).astype(np.int64)
+    # Each episode's share of the update's steps; offsetting by update makes one sorted array for searchsorted.
+    offset = np.arange(len(lengths))[:, None] * (int(total.max()) + 1)
+    episode = np.searchsorted((ends + offset).ravel(), (flat + offset).ravel(), side="right").reshape(flat.shape)
+    episode -= np.arange(len(lengths))[:, None] * lengths.shape[1]
+    return episode, flat - np.take_along_axis(ends - lengths, episode, axis=1)
+
+
+def gather_episodes(
+    store: EpisodeStore, episodes: np.ndarray, num_steps: int | None, num_rows: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The arrays of whole episodes, and steps drawn from them.
+
+    Args:
+        store: Has the episodes.
+        episodes: Their lines in its table, ``[U, B]``.
+        num_steps: Steps ``N`` to draw; None takes all.
+        num_rows: ``R``, at least the longest episode's steps plus one.
+        rng: Source of randomness.
+
+    Returns:
+        * ``rows`` ``[U, B, R, F]``,
+        * ``step_index`` ``[U, N]``, of each step's first row within ``[B * R]``,
+        * ``terminated`` ``[U, N]``, and ``noise`` ``[U, 2, N, A]``, standard normal.
+    """
+    episode, step = draw_steps(episodes["length"], num_steps, rng)
+    return {
+        "rows": store.gather(episodes, num_rows),
+        "step_index": episode * num_rows + step,
+        "terminated": _terminated(np.take_along_axis(episodes, episode, axis=1), step),
+        "noise": _noise(store, step, rng),
+    }
+
+
+def _terminated(lines: np.ndarray, step: np.ndarray) -> np.ndarray:
+    return (lines["terminated"] & (step == lines["length"] - 1)).astype(np.float32)
+
+
+def _noise(store: EpisodeStore, step: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((len(step), 2, step.shape[1], store.action_dim), dtype=np.float32)
