@@ -1,27 +1,10 @@
 """Meta-task environments: Gymnasium only, no Ray. Importing this package registers them with Gymnasium."""
 
+from . import classic, mujoco
 from .base import MetaTaskEnv
-from .classic import CartPole, Pendulum, PointGoal
+from .classic import *  # noqa: F403
 from .factors import Factor, PartsFactor, VectorFactor
-from .mujoco import (
-    Ant,
-    AntDir,
-    AntGoal,
-    CrippledAnt,
-    CrippledHalfCheetah,
-    CrippledHopper,
-    CrippledWalker,
-    HalfCheetah,
-    HalfCheetahDir,
-    HalfCheetahFlipped,
-    HalfCheetahVel,
-    Hopper,
-    HopperRandParams,
-    HumanoidStandup,
-    SlimHumanoid,
-    Walker,
-    WalkerRandParams,
-)
+from .mujoco import *  # noqa: F403
 from .panda import PandaPickAndPlace, PandaPush
 from .registration import ENVIRONMENTS, list_environments, make, register
 from .tasks import MetaTask, Task
@@ -30,35 +13,17 @@ register()
 
 __all__ = [
     "ENVIRONMENTS",
-    "Ant",
-    "AntDir",
-    "AntGoal",
-    "CartPole",
-    "CrippledAnt",
-    "CrippledHalfCheetah",
-    "CrippledHopper",
-    "CrippledWalker",
     "Factor",
-    "HalfCheetah",
-    "HalfCheetahDir",
-    "HalfCheetahFlipped",
-    "HalfCheetahVel",
-    "Hopper",
-    "HopperRandParams",
-    "HumanoidStandup",
     "MetaTask",
     "MetaTaskEnv",
     "PandaPickAndPlace",
     "PandaPush",
     "PartsFactor",
-    "Pendulum",
-    "PointGoal",
-    "SlimHumanoid",
     "Task",
     "VectorFactor",
-    "Walker",
-    "WalkerRandParams",
     "list_environments",
     "make",
     "register",
 ]
+__all__ += classic.__all__
+__all__ += mujoco.__all__

@@ -1,6 +1,4 @@
-"""The environment base: which task an episode gets, what ``info`` says, when an episode ends."""
-
-from __future__ import annotations
+"""Base of the environments: which task an episode gets, what ``info`` contains, when an episode ends."""
 
 import inspect
 import operator
@@ -12,21 +10,21 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
-from .checks import check_count, check_switch
-from .factors import Factor, suggest
+from .checks import check_count, check_switch, suggest
+from .factors import Factor
 from .tasks import MetaTask, Splits, Task, parse_meta_task, parse_meta_tasks, parse_task
 from .text import describe_task, write_lines
-from .time_limit import limit_outside, spec_with_limit
+from .time_limit import outer_time_limit, spec_with_limit
 
 
 class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A Gymnasium environment whose dynamics are drawn at each reset from a list of meta-tasks.
 
-    A reset without options walks the meta-tasks in order, so that all are visited equally often; ``next_task_id``
-    says which comes next. ``reset(options={"task_id": 2})`` pins the meta-task of this episode and the walk goes on
-    from there; ``reset(options={"task": {"mass_scale": 1.8}})`` pins the values and leaves the walk alone. A seeded
-    reset starts the walk again where ``next_task_id`` was last set, else at a meta-task that the seed draws: the same
-    seed always gives the same episodes, and different seeds visit different meta-tasks.
+    Resets without options walk through the meta-tasks in order, so that all are visited equally often;
+    ``next_task_id`` is the next one. ``reset(options={"task_id": 2})`` pins the meta-task of this episode, and the walk
+    continues from there; ``reset(options={"task": {"mass_scale": 1.8}})`` pins the values and does not move the walk. A
+    seeded reset restarts the walk where ``next_task_id`` was last set, otherwise at a meta-task drawn with the seed:
+    the same seed always gives the same episodes, and different seeds visit different meta-tasks.
 
     Subclasses declare ``factors``, ``splits`` and ``default_max_steps``, call ``_build_spaces`` in their constructor
     and implement ``_begin_episode``, ``_advance`` and ``_write_observation``.
@@ -34,9 +32,9 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Attributes:
         factors: What may differ between tasks.
         splits: Meta-tasks per split name.
-        default_max_steps: The usual cap on the episode's length.
-        thread_safe: Whether several environments may be stepped at once in threads of one process.
-        reward_tells_task: Whether only the reward tells the tasks apart, so that an agent has to observe it.
+        default_max_steps: Steps after which an episode is truncated by default.
+        thread_safe: Whether several environments may be stepped in parallel by threads of one process.
+        reward_tells_task: Whether only the reward distinguishes the tasks, so that an agent has to observe it.
     """
 
     factors: ClassVar[tuple[Factor, ...]]
@@ -56,26 +54,27 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         max_steps: int | None = None,
         observe_task: bool = False,
         render_mode: str | None = None,
+        *,
         render_task: bool = False,
         max_episode_steps: int | None = None,
         **factors: Any,
     ):
-        """Checks and stores everything that concerns tasks; loads nothing.
+        """Checks and stores everything about tasks; loads nothing.
 
         Args:
             split: Name of a split of this environment; None is ``"train"``, unless ``tasks`` or factors are given.
-            tasks: Own meta-tasks, each a dict from factor name to one value or several.
-            max_steps: Cap on the episode's length, in environment steps; None is the environment's usual one, or the
-                limit of the ``TimeLimit`` around it, such as ``gymnasium.make(..., max_episode_steps=500)`` makes.
+            tasks: Your own meta-tasks, each a dict from factor name to one value or several.
+            max_steps: Environment steps after which an episode is truncated; None is ``default_max_steps``, or the
+                limit of a ``TimeLimit`` around the environment, as ``gymnasium.make(..., max_episode_steps=500)`` adds.
             observe_task: Appends the task's values, centred and scaled, to the observation (the oracle baseline).
-            render_mode: None or one of ``metadata["render_modes"]``.
-            render_task: Writes the task into each picture.
-            max_episode_steps: ``max_steps`` by Gymnasium's name; of both, the smaller one holds.
-            **factors: Any factor as a keyword, one value or several: the only meta-task is then this one, with the
-                other factors neutral.
+            render_mode: None or one of ``metadata["render_modes"]``; ``"human"`` needs a display.
+            render_task: Writes the task into each image.
+            max_episode_steps: Gymnasium's name for ``max_steps``; if both are given, the smaller one applies.
+            **factors: Any factor as a keyword, one value or several: they make the only meta-task, with the other
+                factors neutral.
 
         Raises:
-            ValueError: An argument is unknown or impossible; the message names it and says what was expected.
+            ValueError: An argument is unknown or invalid; the message names it and says what was expected.
         """
         names = [factor.name for factor in self.factors]
         for name, value in factors.items():
@@ -108,7 +107,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             modes = self.metadata["render_modes"]
             raise ValueError(f"render_mode={render_mode!r}: expected None or one of {', '.join(map(repr, modes))}.")
 
-        # Vector environments write their mode of resetting into it; the class's own is shared by all families.
+        # Vector environments write their autoreset mode into it, and all families would share the class's dict.
         self.metadata = dict(self.metadata)  # type: ignore[misc]
         self.observe_task = check_switch("observe_task", observe_task)
         self.render_mode = render_mode
@@ -121,7 +120,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """What Gymnasium's ``make`` made it from, with the length of its episodes."""
+        """The spec from which Gymnasium's ``make`` built it, with the length of its episodes."""
         return self._spec
 
     @spec.setter
@@ -145,7 +144,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     @property
     def task_id(self) -> int:
-        """Meta-task of this episode; -1 for pinned values that fit none, or more than one, of the meta-tasks."""
+        """Meta-task of this episode; -1 for pinned values that none, or more than one, of the meta-tasks allows."""
         return self._task_id
 
     @property
@@ -155,7 +154,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     @property
     def next_task_id(self) -> int:
-        """Meta-task of the next reset without options. Setting it also says where a seeded reset starts the walk."""
+        """Meta-task of the next reset without options. Setting it also sets where a seeded reset starts the walk."""
         return self._next_task_id
 
     @next_task_id.setter
@@ -168,8 +167,8 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Starts an episode.
 
         Args:
-            seed: Seeds the environment's generator and starts the walk over the meta-tasks again, where
-                ``next_task_id`` was last set, else at a meta-task that the seed draws.
+            seed: Seeds the environment's generator and restarts the walk over the meta-tasks where ``next_task_id``
+                was last set, otherwise at a meta-task drawn with the seed.
             options: ``{"task_id": int}`` pins the meta-task, ``{"task": {...}}`` pins the values.
 
         Returns:
@@ -198,8 +197,9 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             task = self._tasks[self._task_id].sample(self.np_random)
         self._task = task
         self._task_floats = task.as_floats()
-        limit = limit_outside(self)
-        self._steps_left = limit if limit and not self._is_cap_given else min(limit or self.max_steps, self.max_steps)
+        self._steps_left = self.max_steps
+        if limit := outer_time_limit(self):
+            self._steps_left = min(limit, self.max_steps) if self._is_cap_given else limit
         if self.observe_task:
             self._task_features[:] = task.features()
         self._begin_episode(task)
@@ -223,13 +223,13 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._buffer.copy(), reward, False, False, {"task_id": self._task_id}
 
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
-        """Advances by one step without making anything new: ``step`` for callers that hold the observation's buffer.
+        """Advances by one step without allocating arrays: ``step`` for callers that own the observation buffer.
 
         Args:
             action: Shape ``[action_dim]``.
 
         Returns:
-            Reward, terminated, truncated. The observation is in the array last given to ``bind_observation``.
+            Reward, terminated, truncated. The observation is in the array that ``bind_observation`` was last given.
         """
         if self._steps_left <= 0:
             raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
@@ -246,32 +246,29 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return reward, terminated, truncated
 
     def bind_observation(self, buffer: np.ndarray) -> None:
-        """Makes ``buffer`` the array that observations are written to, e.g. a row of a batch.
+        """Makes ``buffer`` the array that observations are written to, e.g. one row of a batch.
 
         Args:
-            buffer: Shape ``[observation_dim]``, float32; takes over the present content.
+            buffer: Shape ``[observation_dim]``, float32; the current observation is copied into it.
         """
         buffer[:] = self._buffer
         self._buffer = buffer
         self._bind()
 
-    def _build_spaces(self, low: np.ndarray, high: np.ndarray, action_space: gymnasium.spaces.Box) -> None:
-        """Sets the spaces and the observation buffer, with room for the oracle's features where wanted.
+    def _build_spaces(self, bounds: Sequence[float], action_space: gymnasium.spaces.Box) -> None:
+        """Sets the spaces and the observation buffer, with room for the oracle's features if ``observe_task``.
 
         Args:
-            low: Lower bounds of the observation without the task, ``[observation_dim]``.
-            high: Upper bounds, ``[observation_dim]``.
+            bounds: Largest magnitudes of the observation without the task, ``[observation_dim]``.
             action_space: The action space.
         """
-        size = len(low)
         features = sum(len(factor.keys) for factor in self.factors) if self.observe_task else 0
-        low = np.concatenate([low, np.full(features, -np.inf)]).astype(np.float32)
-        high = np.concatenate([high, np.full(features, np.inf)]).astype(np.float32)
-        self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
+        high = np.array([*bounds, *[np.inf] * features], dtype=np.float32)
+        self.observation_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
         self.action_space = action_space
         self._action_size = action_space.shape[0]
-        self._observation_size = size
-        self._buffer = np.zeros(size + features, dtype=np.float32)
+        self._observation_size = len(bounds)
+        self._buffer = np.zeros(len(high), dtype=np.float32)
         self._bind()
 
     def _bind(self) -> None:
@@ -279,7 +276,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._task_features = self._buffer[self._observation_size :]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Creates the views again, since pickle and deepcopy turn them into copies."""
+        """Creates the views again: pickle and deepcopy turn them into copies."""
         vars(self).update(state)
         self._bind()
 
@@ -301,15 +298,15 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         raise NotImplementedError
 
     def episode_info(self) -> dict[str, Any]:
-        """Returns what ``info`` says at the first and, once it is reached, at the last step of the present episode."""
+        """Returns the ``info`` of this episode's reset and, once it is over, of its last step."""
         return {"task_id": self._task_id, "task": dict(self._task_floats)}
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Draws the current state, with the task written into it if ``render_task``.
 
         Returns:
-            An image ``[height, width, 3]`` uint8; None in mode ``"human"``, which shows a window (``reset`` and
-            ``step`` do so of themselves), and if no ``render_mode`` was given.
+            An image ``[height, width, 3]`` uint8; None in mode ``"human"``, where ``reset`` and ``step`` update the
+            window themselves, and if no ``render_mode`` was given.
         """
         if self.render_mode is None:
             gymnasium.logger.warn("render() draws only if a render_mode was given to the constructor.")
@@ -341,9 +338,9 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 def constructor_names(cls: type) -> list[str]:
     """Returns the names of the keyword arguments of ``cls`` and its bases, factors aside."""
     names: dict[str, None] = {}
-    for base in cls.__mro__:
+    for base in reversed(cls.__mro__):
         if issubclass(base, MetaTaskEnv) and "__init__" in vars(base):
             for parameter in inspect.signature(base).parameters.values():
-                if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
                     names[parameter.name] = None
     return list(names)

@@ -1,25 +1,14 @@
-"""Factors: the quantities that may differ between tasks, how their values are written and which are possible."""
+"""Factors: the quantities that differ between tasks, how their values are written and which are valid."""
 
-from __future__ import annotations
-
-import difflib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 FactorValue = float | tuple[float, ...]  # tuples of int for sets of parts
-
-
-def suggest(name: object, known: Iterable[str]) -> str:
-    """Returns the end of an error message: the known names, and the nearest one if there is any."""
-    known = list(known)
-    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
-    return f"{hint}Known: {', '.join(known)}."
 
 
 def is_sequence(value: object) -> bool:
@@ -35,11 +24,11 @@ class Factor:
 
     Attributes:
         name: Its key in task dicts and its keyword in the constructor.
-        neutral: The value where a task does not name the factor: the simulator as it comes.
+        neutral: The value if a task does not name the factor: the simulator's own.
         spread: Scale of the oracle's feature ``(value - neutral) / spread``, so that training tasks lie within ±1.
         unit: For error messages and tables.
-        bounds: The range of possible values.
-        closed: Whether the bounds themselves are possible.
+        bounds: The range of valid values.
+        closed: Whether the bounds themselves are valid.
         log: Whether the oracle's feature is ``log(value / neutral) / spread``; for ratios. All values must be > 0.
     """
 
@@ -164,8 +153,17 @@ class VectorFactor(Factor):
         return tuple(map(self._feature, value, self.neutral_value))  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
 class DirectionFactor(VectorFactor):
     """A direction in the plane: a vector of length one, continuous where an angle would jump."""
+
+    name: str = "direction"
+    neutral: FactorValue = (1.0, 0.0)
+    spread: float = 1.0
+    unit: str = "a direction other than (0, 0)"
+    bounds: tuple[float, float] = (-1.0, 1.0)
+    closed: bool = True
+    components: tuple[str, ...] = ("x", "y")
 
     def parse(self, value: Any) -> FactorValue:
         """Returns the vector, scaled to length one; raises ValueError for one without a direction."""

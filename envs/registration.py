@@ -1,63 +1,47 @@
 """The environments by name: one table for Gymnasium's registry, RLlib's and ``make``."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
 import gymnasium
 
+from . import classic, mujoco, panda
 from .base import MetaTaskEnv
-from .classic import CartPole, Pendulum, PointGoal
-from .factors import suggest
-from .mujoco import (
-    Ant,
-    AntDir,
-    AntGoal,
-    CrippledAnt,
-    CrippledHalfCheetah,
-    CrippledHopper,
-    CrippledWalker,
-    HalfCheetah,
-    HalfCheetahDir,
-    HalfCheetahFlipped,
-    HalfCheetahVel,
-    Hopper,
-    HopperRandParams,
-    HumanoidStandup,
-    SlimHumanoid,
-    Walker,
-    WalkerRandParams,
-)
-from .panda import PandaPickAndPlace, PandaPush
+from .checks import suggest
+
+CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
+    "SaMI": (
+        *(mujoco.Ant, mujoco.CrippledAnt, mujoco.HalfCheetah, mujoco.CrippledHalfCheetah),
+        *(mujoco.Hopper, mujoco.CrippledHopper, mujoco.Walker, mujoco.CrippledWalker),
+        *(mujoco.SlimHumanoid, mujoco.HumanoidStandup),
+        *(mujoco.HalfCheetahDir, mujoco.HalfCheetahVel, mujoco.AntDir, mujoco.AntGoal),
+        *(mujoco.HopperRandParams, mujoco.WalkerRandParams, mujoco.HalfCheetahFlipped),
+        *(classic.CartPole, classic.Pendulum, classic.PointGoal),
+        *(panda.PandaPush, panda.PandaPickAndPlace),
+    ),
+}
+"""Environment classes by the namespace of their ids. A new environment needs its class here and nothing else."""
 
 ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
-    f"SaMI/{cls.__name__}-v0": cls
-    for cls in (
-        *(Ant, CrippledAnt, HalfCheetah, CrippledHalfCheetah, Hopper, CrippledHopper, Walker, CrippledWalker),
-        *(SlimHumanoid, HumanoidStandup),
-        *(HalfCheetahDir, HalfCheetahVel, AntDir, AntGoal, HopperRandParams, WalkerRandParams, HalfCheetahFlipped),
-        *(CartPole, Pendulum, PointGoal),
-        *(PandaPush, PandaPickAndPlace),
-    )
+    f"{namespace}/{cls.__name__}-v0": cls for namespace, classes in CLASSES.items() for cls in classes
 }
-"""Environment class by id. A new environment needs its class here and nothing else."""
+"""Environment class by id, such as ``"SaMI/Ant-v0"``."""
 
 
 def register() -> None:
-    """Registers all environments with Gymnasium; again is harmless."""
+    """Registers all environments with Gymnasium; calling it again is harmless."""
     for env_id, cls in ENVIRONMENTS.items():
         if env_id not in gymnasium.registry:
-            # No max_episode_steps, which `max_steps` could not exceed: the environments cap themselves.
+            # Without max_episode_steps, which `max_steps` could not exceed: the environments truncate themselves.
             gymnasium.register(
                 env_id,
                 entry_point=f"{cls.__module__}:{cls.__qualname__}",
-                vector_entry_point=f"{__package__}.vector:{cls.__qualname__}",
+                vector_entry_point=f"{__package__}.vector:{env_id}",
             )
 
 
 def make(env_id: str, **kwargs: Any) -> MetaTaskEnv:
-    """Builds an environment without Gymnasium's wrappers, the form that samples fastest.
+    """Builds an environment without Gymnasium's wrappers, which samples fastest.
 
     Args:
         env_id: E.g. ``"SaMI/Ant-v0"``; a module prefix as in ``"rllib_sami:SaMI/Ant-v0"`` is dropped.

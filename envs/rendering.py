@@ -1,6 +1,4 @@
-"""Pictures of MuJoCo models: off screen, with or without a display, and in a window."""
-
-from __future__ import annotations
+"""Images of MuJoCo models: off screen, with or without a display, and in a window."""
 
 import atexit
 import functools
@@ -20,11 +18,11 @@ HEADLESS = (
     "Rendering without a display needs EGL or OSMesa; on Debian and Ubuntu: `apt-get install libegl1 libgl1` (EGL, "
     "which uses the GPU where there is one) or `apt-get install libosmesa6` (OSMesa)."
 )
-"""The one sentence on what headless rendering needs; the documentation has it too."""
+"""What headless rendering needs; the documentation has the same sentence."""
 
 NO_DISPLAY = 'render_mode="human" opens a window, which needs a display; take "rgb_array" where there is none.'
 
-# What rendering needs from a backend, in a process of its own: PyOpenGL takes one platform per process, for good.
+# Tries a backend, in a process of its own: PyOpenGL keeps the first platform of a process until the process ends.
 _PROBE = """
 import importlib, os, sys, mujoco
 context = importlib.import_module(f"mujoco.{sys.argv[1]}").GLContext(8, 8)
@@ -72,13 +70,13 @@ def _works(name: str) -> bool:
 class OffScreen:
     """Draws images of a model's state; one OpenGL context, freed by ``close`` or with the object."""
 
-    _open: ClassVar[weakref.WeakSet[OffScreen]] = weakref.WeakSet()
+    _open: ClassVar["weakref.WeakSet[OffScreen]"] = weakref.WeakSet()
 
     def __init__(self, model: mujoco.MjModel, camera: Mapping[str, float], width: int, height: int):
         """Opens the context.
 
         Args:
-            model: Any of the models that will be drawn; its textures and meshes are theirs too.
+            model: Any of the models that will be drawn; they all have its textures and meshes.
             camera: Attributes of the camera, which follows the first body.
             width: Of the images, in pixels.
             height: Of the images, in pixels.
@@ -89,7 +87,7 @@ class OffScreen:
         self._context = importlib.import_module(f"mujoco.{opengl_backend()}").GLContext(width, height)
         self._context.make_current()
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-        # Finer shadows do not show at such sizes, and double the time where no GPU draws them.
+        # Finer shadows are not visible at such sizes, and double the time without a GPU.
         model.vis.quality.shadowsize = min(model.vis.quality.shadowsize, 1024)
         self._buffers = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._buffers)
@@ -97,7 +95,7 @@ class OffScreen:
         self._option = mujoco.MjvOption()
         self._camera = follow(mujoco.MjvCamera(), camera)
         self._viewport = mujoco.MjrRect(0, 0, width, height)
-        # At the end of the process before the backend's own clean-up, which a context must not outlive.
+        # At exit, close contexts before the backend cleans up, which they must not outlive.
         OffScreen._open.add(self)
         atexit.unregister(_close_all)
         atexit.register(_close_all)

@@ -2,12 +2,10 @@
 
 Three nouns, each a small frozen class:
 
-* ``Factor``: one quantity that may differ (a mass scale, a set of dead joints).
+* ``Factor``: one quantity that differs between tasks (a mass scale, a set of dead joints).
 * ``MetaTask``: a set of allowed values per factor; its index in its split is the ``task_id``.
 * ``Task``: one value per factor, drawn from a meta-task at reset.
 """
-
-from __future__ import annotations
 
 import itertools
 import math
@@ -17,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .factors import Factor, FactorValue, PartsFactor, is_sequence, suggest
+from .checks import suggest
+from .factors import Factor, FactorValue, PartsFactor, is_sequence
 
 Splits = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -27,7 +26,7 @@ class Task(Mapping[str, FactorValue]):
     """One value per factor: an immutable mapping from factor name to value.
 
     Attributes:
-        factors: What varies, in the environment's order.
+        factors: The environment's factors, in order.
         assignment: One value per factor.
     """
 
@@ -35,10 +34,7 @@ class Task(Mapping[str, FactorValue]):
     assignment: tuple[FactorValue, ...]
 
     def __getitem__(self, name: str) -> FactorValue:
-        for factor, value in zip(self.factors, self.assignment, strict=True):
-            if factor.name == name:
-                return value
-        raise KeyError(name)
+        return dict(zip(self, self.assignment, strict=True))[name]
 
     def __iter__(self) -> Iterator[str]:
         return (factor.name for factor in self.factors)
@@ -64,7 +60,7 @@ class MetaTask(Mapping[str, tuple[FactorValue, ...]]):
     """The allowed values per factor: an immutable mapping from factor name to a tuple of values.
 
     Attributes:
-        factors: What varies, in the environment's order.
+        factors: The environment's factors, in order.
         allowed: One tuple of allowed values per factor.
     """
 
@@ -72,10 +68,7 @@ class MetaTask(Mapping[str, tuple[FactorValue, ...]]):
     allowed: tuple[tuple[FactorValue, ...], ...]
 
     def __getitem__(self, name: str) -> tuple[FactorValue, ...]:
-        for factor, values in zip(self.factors, self.allowed, strict=True):
-            if factor.name == name:
-                return values
-        raise KeyError(name)
+        return dict(zip(self, self.allowed, strict=True))[name]
 
     def __iter__(self) -> Iterator[str]:
         return (factor.name for factor in self.factors)
@@ -99,11 +92,11 @@ def parse_task(factors: tuple[Factor, ...], values: Mapping[str, Any]) -> Task:
     """Reads a task from a mapping of factor names to one value each.
 
     Args:
-        factors: What can vary.
+        factors: The environment's factors.
         values: A value per factor, or the floats of ``info["task"]``; factors left out are neutral.
 
     Raises:
-        ValueError: A name is unknown or a value impossible.
+        ValueError: A name is unknown or a value invalid.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"task={values!r}: expected a dict such as {{{factors[0].name!r}: {factors[0].neutral!r}}}.")
@@ -125,12 +118,12 @@ def parse_meta_task(factors: tuple[Factor, ...], values: Mapping[str, Any], wher
     """Reads a meta-task from a mapping of factor names to one value or a sequence of allowed values.
 
     Args:
-        factors: What can vary.
+        factors: The environment's factors.
         values: Allowed values per factor; factors left out are neutral.
-        where: Place of the meta-task, for error messages.
+        where: Name of the meta-task in error messages.
 
     Raises:
-        ValueError: A name is unknown or a value impossible.
+        ValueError: A name is unknown or a value invalid.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{where}={values!r}: expected a dict such as {{{factors[0].name!r}: (0.75, 0.85)}}.")

@@ -1,6 +1,4 @@
-"""Tasks in words: for pictures, tables and pages."""
-
-from __future__ import annotations
+"""Tasks as text: for images, tables and pages."""
 
 from collections.abc import Sequence
 
@@ -10,17 +8,17 @@ from PIL import Image, ImageDraw, ImageFont
 from .factors import Factor, FactorValue, PartsFactor, VectorFactor
 from .tasks import MetaTask, Task
 
-MOST_COMPONENTS = 3  # of a vector, to be written out
-LONGEST_UNIT = 4  # in characters, to stand in a column's title
+MAX_COMPONENTS = 3  # longer vectors are summarised
+MAX_UNIT_LENGTH = 4  # in characters; longer units are left out of column titles
 
 
 def describe(factor: Factor, value: FactorValue) -> str:
     """Returns one value in a few characters: ``0.85``, ``1 bshin + 4 fshin``, ``none``, ``7 numbers 0.31…3.2``."""
     if isinstance(factor, PartsFactor):
-        return " + ".join(f"{part} {factor.parts[int(part)]}" for part in _numbers(value)) or "none"
+        return " + ".join(f"{part} {factor.parts[part]}" for part in value) or "none"  # type: ignore[union-attr,index]
     if isinstance(factor, VectorFactor):
-        numbers = _numbers(value)
-        if len(numbers) <= MOST_COMPONENTS:
+        numbers = factor.floats(value)
+        if len(numbers) <= MAX_COMPONENTS:
             return f"({', '.join(f'{number:.3g}' for number in numbers)})"
         if len(set(numbers)) == 1:
             return f"{len(numbers)} × {numbers[0]:.3g}"
@@ -41,8 +39,8 @@ def describe_meta_tasks(meta_tasks: Sequence[MetaTask]) -> tuple[list[str], list
         meta_tasks: One or more, of one environment.
 
     Returns:
-        One column title per factor that is anywhere not neutral, with its unit where that is a short one, and one row
-        per meta-task, each cell the allowed values.
+        One column title per factor that is not neutral everywhere, with its unit if that is short, and one row per
+        meta-task, whose cells are the allowed values.
     """
     varied = [
         factor
@@ -58,7 +56,7 @@ def describe_meta_tasks(meta_tasks: Sequence[MetaTask]) -> tuple[list[str], list
 
 def _title(factor: Factor) -> str:
     unit = factor.unit.partition(",")[0]
-    return f"{factor.name} ({unit})" if len(unit) <= LONGEST_UNIT else factor.name
+    return f"{factor.name} ({unit})" if len(unit) <= MAX_UNIT_LENGTH else factor.name
 
 
 def write_lines(image: np.ndarray, lines: list[str]) -> np.ndarray:
@@ -66,7 +64,7 @@ def write_lines(image: np.ndarray, lines: list[str]) -> np.ndarray:
 
     Args:
         image: ``[height, width, 3]`` uint8.
-        lines: The text; its size follows the image's height, and shrinks where a line would not fit.
+        lines: The text; its size follows the image's height, and shrinks if a line would not fit.
     """
     if not lines:
         return image.copy()
@@ -81,7 +79,3 @@ def write_lines(image: np.ndarray, lines: list[str]) -> np.ndarray:
     draw.rectangle((box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), fill=(0, 0, 0, 150))
     draw.multiline_text((size, size), text, font=font, fill=(255, 255, 255, 255))
     return np.array(picture)
-
-
-def _numbers(value: FactorValue) -> tuple[float, ...]:
-    return value if isinstance(value, tuple) else (value,)

@@ -1,6 +1,4 @@
-"""The cap on an episode's length, which Gymnasium keeps in a wrapper that the environment does not know of."""
-
-from __future__ import annotations
+"""The limit on an episode's length, which Gymnasium keeps in a wrapper that the environment does not know."""
 
 import copy
 import sys
@@ -10,11 +8,12 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
 
 
-def limit_outside(env: gymnasium.Env) -> int | None:
-    """Returns the limit of the ``TimeLimit`` around an environment, None without one; to be called in its ``reset``.
+def outer_time_limit(env: gymnasium.Env) -> int | None:
+    """Returns the limit of the ``TimeLimit`` around an environment, None without one; call it in its ``reset``.
 
-    ``gymnasium.make`` keeps ``max_episode_steps`` to itself. But the wrappers of an environment wait for its reset, so
-    they are among its callers; the search ends at the first caller that is neither a wrapper nor of Gymnasium.
+    ``gymnasium.make`` passes ``max_episode_steps`` to the wrapper alone: the environment's spec has None in its place.
+    During a reset, though, the wrappers of an environment are among its callers. The search ends at the first caller
+    that is neither a wrapper nor part of Gymnasium.
     """
     frame = sys._getframe(2)
     limit = None
@@ -29,7 +28,7 @@ def limit_outside(env: gymnasium.Env) -> int | None:
 
 
 def spec_with_limit(spec: EnvSpec | None, max_steps: int) -> EnvSpec | None:
-    """Returns a spec that says how long episodes are, where it does not yet."""
+    """Returns a spec with the length of episodes, if it has none yet."""
     if spec is not None and spec.max_episode_steps is None:
         spec = copy.copy(spec)
         spec.max_episode_steps = max_steps

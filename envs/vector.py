@@ -1,7 +1,5 @@
 """Vectorised stepping: several environments whose observations are the rows of one array."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math
@@ -20,12 +18,12 @@ from .time_limit import spec_with_limit
 class EnvBatch:
     """Steps ``n`` environments of one kind, each straight into its row of the observations.
 
-    What ``env.step`` gives, to the last bit, without its copies and dicts. Physics that releases the interpreter's
-    lock (MuJoCo) runs in several threads on request.
+    The results are those of ``env.step``, bit for bit, without its copies and dicts. Physics that releases the
+    interpreter's lock (MuJoCo) can run in several threads.
 
     Attributes:
         envs: The environments; ``replace`` changes one.
-        rows: ``[n, O]`` float32, the present observations.
+        rows: ``[n, O]`` float32, the current observations.
     """
 
     def __init__(self, envs: Sequence[MetaTaskEnv], num_threads: int = 1):
@@ -33,7 +31,7 @@ class EnvBatch:
 
         Args:
             envs: Environments with equal observation spaces.
-            num_threads: Number of threads that step; each has a fixed, contiguous share of the environments.
+            num_threads: Number of threads; each steps a fixed, contiguous share of the environments.
 
         Raises:
             ValueError: ``num_threads`` is not an integer from 1 to ``n``, or these environments cannot be stepped in
@@ -54,62 +52,50 @@ class EnvBatch:
     def step(
         self, actions: np.ndarray, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray
     ) -> dict[int, Exception]:
-        """Steps all environments; the new observations are in ``rows``, nothing is reset.
+        """Steps all environments without resetting any; the new observations are in ``rows``.
 
         Args:
             actions: ``[n, A]``.
-            rewards: ``[n]``, written; likewise:
-            terminated: ``[n]``.
-            truncated: ``[n]``.
+            rewards: ``[n]``, written in place.
+            terminated: ``[n]``, written in place.
+            truncated: ``[n]``, written in place.
 
         Returns:
-            The environments that failed, with what they raised, or FloatingPointError where an observation or reward
-            is not finite. What was written for them means nothing.
+            The exception of each environment that failed, by its index: what it raised, or a FloatingPointError if an
+            observation or reward is not finite. Nothing that was written for these environments is valid.
 
         Raises:
             ValueError: There is not one action for each environment.
         """
-        # MuJoCo converts anything else at every assignment, which is dearer one by one.
+        # MuJoCo would convert anything else at each assignment, which is slower.
         actions = np.asarray(actions, np.float64)
         if actions.ndim != 2 or len(actions) != len(self.envs):
             raise ValueError(f"actions have shape {actions.shape}; expected ({len(self.envs)}, action_dim).")
         failed: dict[int, Exception] = {}
-        work = (actions, rewards, terminated, truncated, failed)
-        if self._pool is None:
-            self._step_share(self._shares[0], *work)
-        else:
-            others = [self._pool.submit(self._step_share, share, *work) for share in self._shares[1:]]
-            self._step_share(self._shares[0], *work)
-            for other in others:
-                other.result()
+
+        def step_share(share: range) -> None:
+            for index in share:
+                try:
+                    rewards[index], terminated[index], truncated[index] = self.envs[index].advance(actions[index])
+                except Exception as error:
+                    failed[index] = error
+
+        others = self._pool.map(step_share, self._shares[1:]) if self._pool else ()
+        step_share(self._shares[0])
+        list(others)  # waits for them
         if not math.isfinite(self.rows.sum() + rewards.sum()):
             finite = np.isfinite(self.rows).all(axis=1) & np.isfinite(rewards)
             for index in np.flatnonzero(~finite).tolist():
                 failed.setdefault(index, FloatingPointError("The observation or reward is not finite."))
         return failed
 
-    def _step_share(
-        self,
-        share: range,
-        actions: np.ndarray,
-        rewards: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
-        failed: dict[int, Exception],
-    ) -> None:
-        for index in share:
-            try:
-                rewards[index], terminated[index], truncated[index] = self.envs[index].advance(actions[index])
-            except Exception as error:
-                failed[index] = error
-
     def replace(self, index: int, env: MetaTaskEnv) -> None:
-        """Puts another environment in the place of one."""
+        """Replaces one environment by another."""
         env.bind_observation(self.rows[index])
         self.envs[index] = env
 
     def close(self) -> None:
-        """Ends the threads; the environments stay open."""
+        """Stops the threads; the environments stay open."""
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -117,10 +103,10 @@ class EnvBatch:
 class MetaTaskVectorEnv(SyncVectorEnv):
     """The ``VectorEnv`` of our environments: ``gymnasium.make_vec("SaMI/Ant-v0", num_envs=16)``.
 
-    Environment ``j`` begins with meta-task ``j`` (modulo their number), or what ``set_attr("next_task_id", [...])``
-    says, and walks on from there. One that is over is reset in the same step: its last observation and info are in
-    ``infos["final_obs"]`` and ``infos["final_info"]``. Trajectories are those of the single environments, to the last
-    bit.
+    Environment ``j`` starts with meta-task ``j`` (modulo their number), or what ``set_attr("next_task_id", [...])``
+    sets, and walks on from there. An episode that ends is followed by a reset in the same step: its last observation
+    and info are in ``infos["final_obs"]`` and ``infos["final_info"]``. Trajectories are those of the single
+    environments, bit for bit.
     """
 
     _spec: EnvSpec | None = None
@@ -129,10 +115,10 @@ class MetaTaskVectorEnv(SyncVectorEnv):
         """Makes the environments.
 
         Args:
-            env_class: Their class.
-            num_envs: How many.
-            num_threads: Threads that step them. More than one pays where cores would else be idle: on two cores, Ant
-                is stepped 1.8 times as fast, HalfCheetah 1.2 to 1.6 times (16 to 64 environments).
+            env_class: Class of the environments.
+            num_envs: Number of environments.
+            num_threads: Threads that step them. More than one pays off if cores would otherwise be idle: on two cores,
+                Ant steps 1.8 times as fast, HalfCheetah 1.2 to 1.6 times (16 to 64 environments).
             **kwargs: Arguments of ``env_class``.
         """
         super().__init__(
@@ -144,7 +130,7 @@ class MetaTaskVectorEnv(SyncVectorEnv):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """What ``make_vec`` made it from, with the length of its episodes."""
+        """The spec from which ``make_vec`` built it, with the length of its episodes."""
         return self._spec
 
     @spec.setter
@@ -153,27 +139,30 @@ class MetaTaskVectorEnv(SyncVectorEnv):
 
     @property
     def task_ids(self) -> np.ndarray:
-        """Meta-task of each environment's present episode, ``[n]``."""
+        """Meta-task of each environment's current episode, ``[n]``."""
         return np.array([env.task_id for env in self._batch.envs])
 
     def reset(  # type: ignore[override]  # of arrays, which the base class leaves open
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begins new episodes everywhere.
+        """Starts a new episode in every environment.
 
         Args:
-            seed: None, one for each environment, or the first one's (the next has one more, and so on). Seeded resets
-                start the walk over the meta-tasks again.
-            options: Given to every environment's reset, but for ``reset_mask``, ``[n]`` bool: which environments are
-                reset; the others go on.
+            seed: None, one seed per environment, or the seed of the first one (the next has one more, and so on).
+                Seeded resets restart the walk over the meta-tasks.
+            options: Passed to every environment's reset, except ``reset_mask``, ``[n]`` bool: which environments are
+                reset, while the others continue.
 
         Returns:
             Observations ``[n, O]``, and infos with ``task_id`` and ``task`` as arrays.
 
         Raises:
-            ValueError: The number of seeds or the length of the mask is not that of the environments.
+            ValueError: The number of seeds or the length of the mask is not the number of environments.
         """
-        seeds = [None if seed is None else seed + j for j in range(self.num_envs)] if _is_one(seed) else list(seed)  # type: ignore[arg-type,operator]
+        if isinstance(seed, (int, np.integer)):
+            seeds: Sequence[int | None] = range(seed, seed + self.num_envs)
+        else:
+            seeds = [None] * self.num_envs if seed is None else list(seed)
         options = dict(options or {})
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, bool)), bool)
         if not len(seeds) == mask.size == self.num_envs:
@@ -193,8 +182,8 @@ class MetaTaskVectorEnv(SyncVectorEnv):
             actions: ``[n, A]``.
 
         Returns:
-            Observations ``[n, O]`` float32 (of the next episode where one is over), rewards ``[n]``, terminated,
-            truncated, infos with ``task_id`` of the episode that the observation belongs to.
+            Observations ``[n, O]`` float32 (of the next episode if one ended), rewards ``[n]``, terminated, truncated,
+            and infos with the ``task_id`` of the episode that the observation belongs to.
         """
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), bool)
@@ -212,21 +201,16 @@ class MetaTaskVectorEnv(SyncVectorEnv):
         return self._batch.rows.copy(), rewards, terminated, truncated, infos
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends the threads and closes the environments."""
+        """Stops the threads and closes the environments."""
         if hasattr(self, "_batch"):  # else the constructor failed
             self._batch.close()
         super().close_extras(**kwargs)
 
 
-def _is_one(seed: Any) -> bool:
-    return seed is None or isinstance(seed, (int, np.integer))
-
-
 def __getattr__(name: str) -> Any:
-    """A vector environment's constructor by the name of its class, for the strings in Gymnasium's registry."""
+    """Returns the constructor of a vector environment by its id, for the strings in Gymnasium's registry."""
     from .registration import ENVIRONMENTS
 
-    env_id = f"SaMI/{name}-v0"
-    if env_id not in ENVIRONMENTS:
+    if name not in ENVIRONMENTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return functools.partial(MetaTaskVectorEnv, ENVIRONMENTS[env_id])
+    return functools.partial(MetaTaskVectorEnv, ENVIRONMENTS[name])

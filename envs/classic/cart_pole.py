@@ -1,9 +1,6 @@
 """CartPole with a continuous force, and varying force magnitude and pole length."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -28,7 +25,7 @@ LENGTHS = ((0.4, 0.45), (0.5, 0.55, 0.6))
 class CartPole(MetaTaskEnv):
     """Keeps the pole up: reward 1 per step, 0 while out of bounds (±2.4 m, ±12°) after the first failure.
 
-    The episode goes on after a failure, so that returns of all tasks compare over the same number of steps.
+    The episode continues after a failure, so that the returns of all tasks cover the same number of steps.
 
     Observation ``[4]``: x, ẋ, θ, θ̇ in m, m/s, rad, rad/s. Action ``[1]`` in ±1: share of the task's force.
     dt = 0.02 s.
@@ -49,21 +46,12 @@ class CartPole(MetaTaskEnv):
     default_max_steps = 200
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 50}  # type: ignore[misc]
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        max_steps: int | None = None,
-        observe_task: bool = False,
-        render_mode: str | None = None,
-        **factors: Any,
-    ):
+    def __init__(self, *args: Any, **kwargs: Any):
         """Builds the environment; see ``MetaTaskEnv`` for the arguments."""
-        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
+        super().__init__(*args, **kwargs)
         self.state = (0.0, 0.0, 0.0, 0.0)
         self._length = 0.5
-        bound = np.full(4, np.inf)
-        self._build_spaces(-bound, bound, gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32))
+        self._build_spaces([np.inf] * 4, gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32))
 
     def _begin_episode(self, task: Task) -> None:
         self._force = float(task["force"])  # type: ignore[arg-type]
@@ -94,7 +82,7 @@ class CartPole(MetaTaskEnv):
 
     def _draw(self) -> np.ndarray:
         x, _, theta, _ = self.state
-        x = (x + 3.0) % 6.0 - 3.0  # a cart far out comes back in on the other side
+        x = (x + 3.0) % 6.0 - 3.0  # a cart that leaves the image reappears on the other side
         canvas = Canvas(3.0)
         canvas.rod((-3.0, 0.0), (3.0, 0.0), 0.01, (0, 0, 0))
         canvas.rod((x - 0.2, 0.0), (x + 0.2, 0.0), 0.12, (60, 60, 60))

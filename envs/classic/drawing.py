@@ -1,6 +1,4 @@
-"""A few lines of numpy that draw rods and carts, so that videos need no graphics library."""
-
-from __future__ import annotations
+"""Drawing of rods and carts with numpy, so that videos need no graphics library."""
 
 import numpy as np
 

@@ -1,9 +1,6 @@
 """Pendulum with varying mass and length."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -45,32 +42,18 @@ class Pendulum(MetaTaskEnv):
     default_max_steps = 200
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # type: ignore[misc]
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        max_steps: int | None = None,
-        observe_task: bool = False,
-        render_mode: str | None = None,
-        reference_physics: bool = False,
-        **factors: Any,
-    ):
+    def __init__(self, *args: Any, reference_physics: bool = False, **kwargs: Any):
         """Builds the environment.
 
         Args:
-            split: See ``MetaTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
-            max_steps: Cap on the episode's length.
-            observe_task: Appends the task to the observation.
-            render_mode: None or ``"rgb_array"``.
+            *args: As for ``MetaTaskEnv``.
             reference_physics: Moves the angle with the speed before it is clipped, as the authors do.
-            **factors: Factors as keywords.
+            **kwargs: As for ``MetaTaskEnv``.
         """
-        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
+        super().__init__(*args, **kwargs)
         self.reference_physics = check_switch("reference_physics", reference_physics)
         self.theta = self.theta_dot = 0.0
-        high = np.array([1.0, 1.0, MAX_SPEED])
-        self._build_spaces(-high, high, gymnasium.spaces.Box(-MAX_TORQUE, MAX_TORQUE, (1,), np.float32))
+        self._build_spaces([1.0, 1.0, MAX_SPEED], gymnasium.spaces.Box(-MAX_TORQUE, MAX_TORQUE, (1,), np.float32))
 
     def _begin_episode(self, task: Task) -> None:
         mass, length = task["mass"], task["length"]

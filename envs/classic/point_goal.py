@@ -1,9 +1,6 @@
-"""A point in the plane that only the reward tells where to go."""
-
-from __future__ import annotations
+"""A point in the plane that learns only from the reward where to go."""
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -22,22 +19,12 @@ SPEED, START, GOAL_RADIUS = 0.2, 0.2, 0.2
 class PointGoal(MetaTaskEnv):
     """Finds a goal on the unit circle and stays there: reward minus the distance to it after the step.
 
-    Observation ``[2]``: x and y of the point. Action ``[2]`` in ±1: 0.2 times it is the way along x and y.
+    Observation ``[2]``: x and y of the point. Action ``[2]`` in ±1: displacement along x and y, in units of 0.2.
     The info of an episode's last step has ``is_success``: whether the point is within 0.2 of the goal.
     """
 
     reward_tells_task = True
-    factors: ClassVar[tuple[Factor, ...]] = (
-        DirectionFactor(
-            "direction",
-            neutral=(0.0, 1.0),
-            spread=1.0,
-            unit="a direction other than (0, 0)",
-            bounds=(-1.0, 1.0),
-            closed=True,
-            components=("x", "y"),
-        ),
-    )
+    factors: ClassVar[tuple[Factor, ...]] = (DirectionFactor(neutral=(0.0, 1.0)),)
     splits: ClassVar[Splits] = {
         "train": tuple({"direction": polar(1.0, degrees)} for degrees in range(0, 181, 30)),  # P; seven of them is N
         "moderate": tuple({"direction": polar(1.0, degrees)} for degrees in range(15, 180, 30)),  # N: between
@@ -46,20 +33,11 @@ class PointGoal(MetaTaskEnv):
     default_max_steps = 25
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}  # type: ignore[misc]
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        max_steps: int | None = None,
-        observe_task: bool = False,
-        render_mode: str | None = None,
-        **factors: Any,
-    ):
+    def __init__(self, *args: Any, **kwargs: Any):
         """Builds the environment; see ``MetaTaskEnv`` for the arguments."""
-        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
+        super().__init__(*args, **kwargs)
         self.position, self.goal = (0.0, 0.0), (0.0, 1.0)
-        bound = np.full(2, np.inf)
-        self._build_spaces(-bound, bound, gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32))
+        self._build_spaces([np.inf] * 2, gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32))
 
     def _begin_episode(self, task: Task) -> None:
         self.goal = task["direction"]  # type: ignore[assignment]
@@ -75,7 +53,7 @@ class PointGoal(MetaTaskEnv):
         self._buffer[:2] = self.position
 
     def episode_info(self) -> dict[str, Any]:
-        """Returns what ``info`` says at the first and last step of an episode; at the last, whether it succeeded."""
+        """Returns the ``info`` of reset and of the last step, which also has ``is_success``."""
         info = super().episode_info()
         return info if self._steps_left > 0 else info | {"is_success": self._at_goal()}
 
@@ -85,6 +63,6 @@ class PointGoal(MetaTaskEnv):
     def _draw(self) -> np.ndarray:
         canvas = Canvas(1.6)
         canvas.rod(self.goal, self.goal, GOAL_RADIUS, (150, 210, 150))
-        x, y = (min(max(part, -1.5), 1.5) for part in self.position)  # far out, it is shown at the edge
+        x, y = (min(max(part, -1.5), 1.5) for part in self.position)  # outside, it is shown at the edge
         canvas.rod((x, y), (x, y), 0.06, (204, 77, 77))
         return canvas.image

@@ -1,16 +1,15 @@
 """Ant with varying mass and damping of its legs, and with dead legs."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
 
+from ..checks import check_weight
 from ..factors import Factor, PartsFactor
 from ..tasks import Splits, grid
-from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
+from .base import MujocoTaskEnv
 from .crippling import CrippledEnv
 from .half_cheetah import EXTREME, HIGH, LOW, MODERATE, TRAIN
 
@@ -20,7 +19,7 @@ LEGS = ("front left", "front right", "back left", "back right")
 class Ant(MujocoTaskEnv):
     """Walks forward: reward ``v - 0.01 |a|^2 + 1 - contact_cost_weight * sum(clip(cfrc_ext, ±1)^2)``.
 
-    A scale multiplies the two front legs and divides the two back legs; the torso stays.
+    A scale multiplies the two front legs and divides the two back legs; the torso does not change.
 
     Observation ``[28]``: the torso's Δx/dt over the environment step in m/s (0 at reset), qpos without x and y (13),
     qvel (14). Action ``[8]`` in ±1: hip and ankle of back right, front left, front right, back left. dt = 0.05 s.
@@ -28,7 +27,6 @@ class Ant(MujocoTaskEnv):
 
     xml = "ant.xml"
     frame_skip = 5
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE)
     # Bodies: world, torso, then three each of front left, front right, back left, back right. Dofs: six of the root,
     # then hip and ankle of the same legs.
     mass_exponents: ClassVar[Sequence[int] | None] = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
@@ -43,9 +41,7 @@ class Ant(MujocoTaskEnv):
 
     def __init__(
         self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        *,
+        *args: Any,
         ctrl_cost_weight: float = 0.01,
         healthy_reward: float = 1.0,
         contact_cost_weight: float = 0.0,
@@ -54,18 +50,17 @@ class Ant(MujocoTaskEnv):
         """Builds the environment.
 
         Args:
-            split: See ``MujocoTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
+            *args: As for ``MetaTaskEnv``.
             ctrl_cost_weight: Cost of the squared action. The paper's Table 6 needs 0.005.
-            healthy_reward: Reward per step for being there. The paper's Table 6 needs 0.05.
-            contact_cost_weight: Cost of the squared, clipped external forces. In the authors' setup these forces read
-                0, hence the default; Gymnasium's Ant has 5e-4.
-            **kwargs: Further arguments of ``MujocoTaskEnv``, and factors.
+            healthy_reward: Constant reward per step. The paper's Table 6 needs 0.05.
+            contact_cost_weight: Cost of the squared, clipped external forces. These forces are always 0 in the
+                authors' setup, hence the default; Gymnasium's Ant has 5e-4.
+            **kwargs: As for ``MujocoTaskEnv``.
         """
         self.ctrl_cost_weight = check_weight("ctrl_cost_weight", ctrl_cost_weight)
         self.healthy_reward = check_weight("healthy_reward", healthy_reward)
         self.contact_cost_weight = check_weight("contact_cost_weight", contact_cost_weight)
-        super().__init__(split, tasks, **kwargs)
+        super().__init__(*args, **kwargs)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self._velocity, self.qpos[2:], self.qvel
@@ -91,10 +86,10 @@ class CrippledAnt(CrippledEnv, Ant):
 
     Observation ``[36]``: qpos without x and y (13), qvel (14), the torso's rotation matrix by rows (9). With
     ``reference_physics`` ``[41]``: qpos with x and y (15), qvel (14), that matrix (9) and the torso's position (3),
-    both from the body frame, as the integrator's last stage left it. Action and reward as Ant's.
+    both from the body frame, which dates from the integrator's last stage. Action and reward are Ant's.
     """
 
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=LEGS, unit="dead legs"))
+    factors: ClassVar[tuple[Factor, ...]] = (*MujocoTaskEnv.factors, PartsFactor(parts=LEGS, unit="dead legs"))
     default_max_steps = 2000
     default_cripple_mode = "shrink"
     mass_exponents = damping_exponents = reference_damping_exponents = None

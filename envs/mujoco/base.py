@@ -4,11 +4,8 @@ A family is a small subclass: the XML, the frame skip, the factors and splits, w
 noise of the initial state.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,9 +22,6 @@ from ..tasks import Task
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 
-MASS_SCALE = Factor("mass_scale")
-DAMPING_SCALE = Factor("damping_scale")
-
 
 @functools.cache
 def _load_model(path: str) -> mujoco.MjModel:
@@ -38,20 +32,21 @@ def _load_model(path: str) -> mujoco.MjModel:
 class MujocoTaskEnv(MetaTaskEnv):
     """A robot whose masses and dampings depend on the task.
 
-    At each reset the model's arrays are restored from pristine copies, then masses **and** inertias are scaled,
-    dampings are scaled, and ``mj_setConst`` refreshes what MuJoCo derives from them (it would overwrite the state, so
-    the state comes after). No episode terminates; each is truncated at ``max_steps``.
+    Each reset restores the model's arrays from pristine copies, scales masses **and** inertias and dampings, and lets
+    ``mj_setConst`` refresh what MuJoCo derives from them (it overwrites the state, so the state is set afterwards).
+    Episodes never terminate; each is truncated at ``max_steps``.
 
     Attributes:
         xml: File in gymnasium's assets folder.
         frame_skip: Simulation steps per environment step.
         mass_exponents: Power of the mass scale per body, ``[nbody]``; None is 1 for all. -1 divides, 0 leaves alone.
         damping_exponents: Power of the damping scale per degree of freedom, ``[nv]``; None is 1 for all.
-        reference_damping_exponents: The same as the authors have it, for ``reference_physics``; None is as above.
-        task_arrays: Model arrays that tasks may change, restored at each reset.
+        reference_damping_exponents: The authors' exponents, for ``reference_physics``; None is as above.
+        task_arrays: Model arrays that tasks may change; each reset restores them.
         camera: Distance in m, azimuth and elevation in degrees of the camera that follows the first body.
     """
 
+    factors: ClassVar[tuple[Factor, ...]] = (Factor("mass_scale"), Factor("damping_scale"))
     xml: ClassVar[str]
     frame_skip: ClassVar[int] = 5
     mass_exponents: ClassVar[Sequence[int] | None] = None
@@ -61,35 +56,20 @@ class MujocoTaskEnv(MetaTaskEnv):
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.5, "azimuth": 90.0, "elevation": -15.0}
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 20}  # type: ignore[misc]
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        max_steps: int | None = None,
-        observe_task: bool = False,
-        render_mode: str | None = None,
-        reference_physics: bool = False,
-        width: int = 480,
-        height: int = 480,
-        **factors: Any,
-    ):
+    def __init__(self, *args: Any, reference_physics: bool = False, width: int = 480, height: int = 480, **kwargs: Any):
         """Checks the arguments, then loads the model.
 
         Args:
-            split: See ``MetaTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
-            max_steps: Cap on the episode's length.
-            observe_task: Appends the task to the observation.
-            render_mode: None, ``"rgb_array"``, or ``"human"`` where there is a display.
+            *args: As for ``MetaTaskEnv``.
             reference_physics: Reproduces the quirks of the authors' code, for comparison with their numbers: the mass
-                scale leaves inertias and derived constants alone, and a free body's velocity comes from its frame,
-                as the integrator's last stage left it. What else differs, the family says. (Their MuJoCo 2.1.0 also
-                took capsules to be a few percent lighter; that is not reproduced.)
+                scale does not change inertias and derived constants, and a free body's velocity is computed from its
+                frame, which dates from the integrator's last stage. The families' docstrings list further differences.
+                (Capsules were also a few percent lighter in their MuJoCo 2.1.0; this is not reproduced.)
             width: Width of rendered images in pixels.
             height: Height of rendered images in pixels.
-            **factors: Factors as keywords.
+            **kwargs: As for ``MetaTaskEnv``.
         """
-        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
+        super().__init__(*args, **kwargs)
         self.reference_physics = check_switch("reference_physics", reference_physics)
         self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self._renderer: Any = None
@@ -108,26 +88,24 @@ class MujocoTaskEnv(MetaTaskEnv):
         self._bind_simulator()
         size = sum(part.size for part in self._observed())
         low, high = self.model.actuator_ctrlrange.astype(np.float32).T
-        self._build_spaces(
-            np.full(size, -np.inf), np.full(size, np.inf), gymnasium.spaces.Box(low, high, dtype=np.float32)
-        )
+        self._build_spaces([np.inf] * size, gymnasium.spaces.Box(low, high, dtype=np.float32))
 
-    # What a family says.
+    # What a family implements.
 
     def _observed(self) -> tuple[np.ndarray, ...]:
-        """Returns the live views (into ``self.data`` and the like) that make the observation, in order."""
+        """Returns the live views (into ``self.data``, for example) that make up the observation, in order."""
         raise NotImplementedError
 
     def _reward(self) -> float:
-        """Returns the reward of the step just taken, from ``self.x_velocity``, ``self.ctrl`` and ``self.data``."""
+        """Returns the reward of the last step, from ``self.x_velocity``, ``self.ctrl`` and ``self.data``."""
         raise NotImplementedError
 
     def _add_reset_noise(self) -> None:
-        """Perturbs ``self.qpos`` and ``self.qvel`` in place; they hold the model's initial state."""
+        """Perturbs ``self.qpos`` and ``self.qvel``, which hold the model's initial state, in place."""
         raise NotImplementedError
 
     def _model_arrays(self, task: Task) -> Mapping[str, np.ndarray]:
-        """Returns the arrays ``task_arrays`` from which the model is set to ``task``; by default the pristine ones."""
+        """Returns the values of ``task_arrays`` before scaling to ``task``; by default the pristine ones."""
         return self._pristine
 
     # What all share.
@@ -173,7 +151,7 @@ class MujocoTaskEnv(MetaTaskEnv):
         """Takes the views into the simulator's arrays; they stay valid as long as ``self.data`` lives."""
         data = self.data
         self.qpos, self.qvel, self.ctrl = data.qpos, data.qvel, data.ctrl
-        # The root's x. In the authors' code a free body's comes from its frame; a slide joint's from qpos.
+        # The root's x. The authors take a free body's from its frame, a slide joint's from qpos.
         free = self.model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
         self._x = data.xpos[1, :1] if self.reference_physics and free else data.qpos[:1]
 
@@ -201,13 +179,6 @@ class MujocoTaskEnv(MetaTaskEnv):
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
-
-
-def check_weight(name: str, weight: float) -> float:
-    """Returns a reward weight as a float; raises ValueError unless it is a finite number >= 0."""
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0.0 <= weight < math.inf:
-        raise ValueError(f"{name}={weight!r}: expected a finite number >= 0.")
-    return float(weight)
 
 
 def _exponents(exponents: Sequence[int] | None, size: int) -> np.ndarray:

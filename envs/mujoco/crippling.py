@@ -1,6 +1,4 @@
-"""Crippled robots: parts whose actuators are dead, and which may be shrunk or amputated."""
-
-from __future__ import annotations
+"""Crippled robots: parts with dead actuators, which may also be shrunk or amputated."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -9,13 +7,13 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from ..factors import suggest
+from ..checks import check_choice
 from ..tasks import Task
 from .base import ASSETS, MujocoTaskEnv
 
 MODES = ("torque", "shrink", "amputate")
 CRIPPLED_COLOUR = (0.8, 0.1, 0.1, 1.0)
-# What compiling a smaller part changes and mj_setConst does not refresh.
+# What changes if a smaller part is compiled, and what mj_setConst does not refresh.
 GEOMETRY = ("geom_size", "geom_pos", "geom_sameframe", "geom_rbound", "geom_aabb", "bvh_aabb")
 INERTIA = ("body_mass", "body_inertia", "body_ipos", "body_sameframe")
 
@@ -23,16 +21,16 @@ INERTIA = ("body_mass", "body_inertia", "body_ipos", "body_sameframe")
 class CrippledEnv(MujocoTaskEnv):
     """A robot with the factor ``cripple``: a set of parts, each a part of the body behind one or more actuators.
 
-    A crippled part's actuators never give torque and their actions cost nothing; springs and dampings of its joints
-    stay. ``cripple_mode`` says what else happens to it:
+    The actuators of a crippled part exert no torque and their actions cost nothing; its joints keep their springs and
+    dampings. ``cripple_mode`` sets what else happens to it:
 
-    * ``"torque"``: nothing, it only changes its colour.
+    * ``"torque"``: nothing, except that it changes colour.
     * ``"shrink"``: its geoms are half as long and thick and stay attached to their joint. Masses, inertias, joints and
-      the other parts remain what and where they are.
-    * ``"amputate"``: as shrink, and masses and inertias are those of the smaller geoms.
+      the other parts do not change.
+    * ``"amputate"``: as shrink, but masses and inertias are those of the smaller geoms.
 
     With ``reference_physics`` the mode is the authors', and shrunk geoms float: each is halved about its own centre.
-    (Their code also copies local positions between geoms. MuJoCo does not read these, since the geoms sit exactly at
+    (Their code also copies local positions between geoms. MuJoCo does not read these, since the geoms lie exactly in
     their body's or inertia's frame.)
 
     Attributes:
@@ -44,42 +42,33 @@ class CrippledEnv(MujocoTaskEnv):
     part_actuators: ClassVar[Sequence[Sequence[int]] | None] = None
     task_arrays = ("dof_damping", *INERTIA, *GEOMETRY, "geom_rgba")
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        cripple_mode: str | None = None,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, cripple_mode: str | None = None, **kwargs: Any):
         """Builds the environment.
 
         Args:
-            split: See ``MujocoTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
+            *args: As for ``MetaTaskEnv``.
             cripple_mode: ``"torque"``, ``"shrink"`` or ``"amputate"``; None is the mode of the authors' environment.
-            **kwargs: Further arguments of ``MujocoTaskEnv`` and of the family, and factors.
+            **kwargs: As for the robot that is not crippled.
 
         Raises:
-            ValueError: The mode is unknown, or not the authors' while ``reference_physics`` is wanted.
+            ValueError: The mode is unknown, or with ``reference_physics`` not the authors'.
         """
         mode = self.default_cripple_mode if cripple_mode is None else cripple_mode
-        if mode not in MODES:
-            raise ValueError(f"cripple_mode={cripple_mode!r} is unknown. {suggest(cripple_mode, MODES)}")
+        check_choice("cripple_mode", mode, MODES)
         if kwargs.get("reference_physics") and mode != self.default_cripple_mode:
             raise ValueError(
                 f"cripple_mode={cripple_mode!r}: with reference_physics it is {self.default_cripple_mode!r}, "
                 f"as in the authors' code of {type(self).__name__}."
             )
         self.cripple_mode = mode
-        super().__init__(split, tasks, **kwargs)
+        super().__init__(*args, **kwargs)
         model = self.model
         self._part_actuators = self.part_actuators or [(actuator,) for actuator in range(model.nu)]
         bodies = [model.jnt_bodyid[model.actuator_trnid[list(part), 0]] for part in self._part_actuators]
         self._part_geoms = [np.flatnonzero(np.isin(model.geom_bodyid, part)).tolist() for part in bodies]
 
     def _dead_actuators(self, parts: Sequence[int]) -> list[int]:
-        """Returns the actuators without torque while ``parts`` are crippled."""
+        """Returns the actuators that exert no torque if ``parts`` are crippled."""
         return [actuator for part in parts for actuator in self._part_actuators[part]]
 
     def _geoms(self, parts: Sequence[int]) -> tuple[int, ...]:
@@ -103,17 +92,17 @@ class CrippledEnv(MujocoTaskEnv):
                 self.model.geom_size[geoms] *= 0.5
 
 
-# Editing sizes and positions in place leaves stale the bounds that collisions rely on, and the flags that say which
-# geoms sit exactly at their body's or inertia's frame (their positions are not read). Compiling gets all of it right
-# in some milliseconds; hence once per process, and a reset copies the arrays, so that views into the model stay valid.
+# Editing sizes and positions in place would leave two things out of date: the bounds that collisions rely on, and the
+# flags of geoms that lie exactly in their body's or inertia's frame (whose positions are not read). Compiling takes
+# some milliseconds, so it is done once per process. Resets copy the arrays, so that views into the model stay valid.
 @functools.cache
 def compile_crippled(path: str, geoms: tuple[int, ...], keep_inertia: bool) -> Mapping[str, np.ndarray]:
     """Compiles a robot with some geoms at half their size.
 
     Args:
         path: The robot's XML.
-        geoms: Indices of the geoms, which belong to bodies with a joint. They are halved about that joint.
-        keep_inertia: Whether masses and inertias stay those of the whole robot.
+        geoms: Indices of the geoms to halve about the joint of their body.
+        keep_inertia: Whether to keep the masses and inertias of the whole robot.
 
     Returns:
         The arrays of the compiled model named in ``GEOMETRY`` and ``INERTIA``.

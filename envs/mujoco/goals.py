@@ -1,10 +1,8 @@
-"""Robots that are told by the reward alone where to go: a direction, a speed, a place.
+"""Robots that learn only from the reward where to go: a direction, a speed, a place.
 
-After the environments of PEARL (Rakelly et al., 2019). Where the physics of such a task is unseen too, the values are
-those of the robot's own splits.
+After the environments of PEARL (Rakelly et al., 2019). If a split varies the physics too, its values are those of the
+robot's own splits.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable
@@ -15,7 +13,6 @@ import numpy as np
 from ..factors import DirectionFactor, Factor, VectorFactor
 from ..tasks import Splits, Task, polar
 from .ant import Ant
-from .base import DAMPING_SCALE, MASS_SCALE
 from .half_cheetah import EXTREME, MODERATE, HalfCheetah
 
 ANYTHING = (-math.inf, math.inf)
@@ -39,8 +36,7 @@ class HalfCheetahDir(HalfCheetah):
     default_max_steps = 200
     reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (
-        MASS_SCALE,
-        DAMPING_SCALE,
+        *HalfCheetah.factors,
         Factor("direction", spread=2.0, unit="1 forward, -1 backward", bounds=(-1.0, 1.0), closed=True),
     )
     splits: ClassVar[Splits] = {
@@ -50,13 +46,9 @@ class HalfCheetahDir(HalfCheetah):
         "extreme": _cross("direction", (1.0, -1.0), EXTREME),  # N
     }
 
-    def _set_task(self, task: Task) -> None:
-        super()._set_task(task)
-        self._direction: float = task["direction"]  # type: ignore[assignment]
-
     def _reward(self) -> float:
         ctrl = self.ctrl
-        return self._direction * self.x_velocity - 0.05 * ctrl.dot(ctrl).item()
+        return self._task_floats["direction"] * self.x_velocity - 0.05 * ctrl.dot(ctrl).item()
 
 
 class HalfCheetahVel(HalfCheetah):
@@ -68,8 +60,7 @@ class HalfCheetahVel(HalfCheetah):
     default_max_steps = 200
     reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (
-        MASS_SCALE,
-        DAMPING_SCALE,
+        *HalfCheetah.factors,
         Factor("velocity", neutral=1.5, spread=1.5, unit="m/s, negative is backward", bounds=ANYTHING),
     )
     splits: ClassVar[Splits] = {
@@ -79,13 +70,9 @@ class HalfCheetahVel(HalfCheetah):
         "extreme": tuple({"velocity": tenths / 10} for tenths in range(32, 41, 2)),  # N: faster than any of them
     }
 
-    def _set_task(self, task: Task) -> None:
-        super()._set_task(task)
-        self._target: float = task["velocity"]  # type: ignore[assignment]
-
     def _reward(self) -> float:
         ctrl = self.ctrl
-        return -abs(self.x_velocity - self._target) - 0.05 * ctrl.dot(ctrl).item()
+        return -abs(self.x_velocity - self._task_floats["velocity"]) - 0.05 * ctrl.dot(ctrl).item()
 
 
 class AntDir(Ant):
@@ -97,19 +84,7 @@ class AntDir(Ant):
 
     default_max_steps = 200
     reward_tells_task = True
-    factors: ClassVar[tuple[Factor, ...]] = (
-        MASS_SCALE,
-        DAMPING_SCALE,
-        DirectionFactor(
-            "direction",
-            neutral=(1.0, 0.0),
-            spread=1.0,
-            unit="a direction other than (0, 0)",
-            bounds=(-1.0, 1.0),
-            closed=True,
-            components=("x", "y"),
-        ),
-    )
+    factors: ClassVar[tuple[Factor, ...]] = (*Ant.factors, DirectionFactor())
     splits: ClassVar[Splits] = {
         # P draws angles from the whole circle (and has a variant with forward and backward alone); a grid over it is N.
         "train": tuple({"direction": polar(1.0, degrees)} for degrees in range(0, 360, 45)),
@@ -118,16 +93,16 @@ class AntDir(Ant):
         "extreme": _cross("direction", [polar(1.0, degrees + 22.5) for degrees in range(0, 360, 90)], EXTREME),
     }
 
-    def __init__(self, split: str | None = None, *, ctrl_cost_weight: float = 0.5, **kwargs: Any):
+    def __init__(self, *args: Any, ctrl_cost_weight: float = 0.5, **kwargs: Any):
         """Builds the environment.
 
         Args:
-            split: See ``Ant``, as for all arguments not listed here.
+            *args: As for ``MetaTaskEnv``.
             ctrl_cost_weight: Cost of the squared action.
-            **kwargs: Further arguments of ``Ant``, and factors.
+            **kwargs: As for ``Ant``.
         """
         self._y_velocity = np.zeros(1)
-        super().__init__(split, ctrl_cost_weight=ctrl_cost_weight, **kwargs)
+        super().__init__(*args, ctrl_cost_weight=ctrl_cost_weight, **kwargs)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self._velocity, self._y_velocity, self.qpos[2:], self.qvel
@@ -138,7 +113,6 @@ class AntDir(Ant):
 
     def _begin_episode(self, task: Task) -> None:
         super()._begin_episode(task)
-        self._direction: tuple[float, float] = task["direction"]  # type: ignore[assignment]
         self._y_velocity[0] = 0.0
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
@@ -146,7 +120,7 @@ class AntDir(Ant):
         return super()._advance(action)
 
     def _reward(self) -> float:
-        x, y = self._direction
+        x, y = self._task_floats["direction_x"], self._task_floats["direction_y"]
         y_velocity = self._y_velocity[0] = (self._y.item() - self._y_before) / self.dt
         return super()._reward() - self.x_velocity + x * self.x_velocity + y * y_velocity
 
@@ -161,8 +135,7 @@ class AntGoal(Ant):
     default_max_steps = 200
     reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (
-        MASS_SCALE,
-        DAMPING_SCALE,
+        *Ant.factors,
         VectorFactor("goal", neutral=0.0, spread=3.0, unit="m", bounds=ANYTHING, components=("x", "y")),
     )
     splits: ClassVar[Splits] = {
@@ -175,31 +148,20 @@ class AntGoal(Ant):
         "extreme": tuple({"goal": polar(4, degrees)} for degrees in range(0, 360, 45)),  # N: farther than any of them
     }
 
-    def __init__(
-        self,
-        split: str | None = None,
-        *,
-        ctrl_cost_weight: float = 0.1,
-        healthy_reward: float = 0.0,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, ctrl_cost_weight: float = 0.1, healthy_reward: float = 0.0, **kwargs: Any):
         """Builds the environment.
 
         Args:
-            split: See ``Ant``, as for all arguments not listed here.
+            *args: As for ``MetaTaskEnv``.
             ctrl_cost_weight: Cost of the squared action.
-            healthy_reward: Reward per step for being there.
-            **kwargs: Further arguments of ``Ant``, and factors.
+            healthy_reward: Constant reward per step.
+            **kwargs: As for ``Ant``.
         """
-        super().__init__(split, ctrl_cost_weight=ctrl_cost_weight, healthy_reward=healthy_reward, **kwargs)
+        super().__init__(*args, ctrl_cost_weight=ctrl_cost_weight, healthy_reward=healthy_reward, **kwargs)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self.qpos, self.qvel
 
-    def _set_task(self, task: Task) -> None:
-        super()._set_task(task)
-        self._goal: tuple[float, float] = task["goal"]  # type: ignore[assignment]
-
     def _reward(self) -> float:
-        (x, y), (goal_x, goal_y) = self.qpos[:2].tolist(), self._goal
-        return super()._reward() - self.x_velocity - abs(x - goal_x) - abs(y - goal_y)
+        (x, y), goal = self.qpos[:2].tolist(), self._task_floats
+        return super()._reward() - self.x_velocity - abs(x - goal["goal_x"]) - abs(y - goal["goal_y"])

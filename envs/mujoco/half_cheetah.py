@@ -1,14 +1,12 @@
 """HalfCheetah with varying mass and damping, and with dead joints."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np
 
 from ..factors import Factor, PartsFactor
 from ..tasks import Splits, grid
-from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv
+from .base import MujocoTaskEnv
 from .crippling import CrippledEnv
 
 JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")  # in the order of the actuators
@@ -29,7 +27,6 @@ class HalfCheetah(MujocoTaskEnv):
 
     xml = "half_cheetah.xml"
     frame_skip = 5
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE)
     splits: ClassVar[Splits] = {
         "train": TRAIN,
         "moderate": MODERATE,
@@ -56,7 +53,7 @@ class CrippledHalfCheetah(CrippledEnv, HalfCheetah):
     joint's action costs nothing. The published splits vary no damping; the factor is there for own tasks.
     """
 
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=JOINTS))
+    factors: ClassVar[tuple[Factor, ...]] = (*MujocoTaskEnv.factors, PartsFactor(parts=JOINTS))
     splits: ClassVar[Splits] = {
         # The paper's Table 3: one dead joint. A (launch scripts; the fourth meta-task repeats the first).
         "train": tuple({"cripple": joint, "mass_scale": HIGH} for joint in (3, 4, 5, 3)),

@@ -1,15 +1,13 @@
 """Hopper with varying mass and damping, and with dead joints."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_weight
 from ..factors import Factor, PartsFactor
 from ..tasks import Splits, grid
-from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
+from .base import MujocoTaskEnv
 from .crippling import CrippledEnv
 
 # Confidence: A authors' own file for this environment, B authors' prose, C a parent paper's code, N our proposal.
@@ -22,7 +20,7 @@ DOMINO = grid(mass_scale=[(0.25, 0.375), (1.75, 2.0)], damping_scale=[(0.25, 0.3
 
 
 class PlanarEnv(MujocoTaskEnv):
-    """What Hopper and Walker share: reward ``v + 1 - ctrl_cost_weight * |a|^2``, paid lying down as well.
+    """What Hopper and Walker have in common: reward ``v + 1 - ctrl_cost_weight * |a|^2``, even when lying down.
 
     Observation: qpos without x, then qvel clipped to ±10. dt = 0.008 s.
 
@@ -31,29 +29,20 @@ class PlanarEnv(MujocoTaskEnv):
     """
 
     frame_skip = 4
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE)
     default_ctrl_cost_weight: ClassVar[float] = 1e-3
     metadata: ClassVar[dict[str, Any]] = {**MujocoTaskEnv.metadata, "render_fps": 125}  # type: ignore[misc]
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        ctrl_cost_weight: float | None = None,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, ctrl_cost_weight: float | None = None, **kwargs: Any):
         """Builds the environment.
 
         Args:
-            split: See ``MujocoTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
-            ctrl_cost_weight: Cost of the squared action; None is the family's usual one.
-            **kwargs: Further arguments of ``MujocoTaskEnv``, and factors.
+            *args: As for ``MetaTaskEnv``.
+            ctrl_cost_weight: Cost of the squared action; None is the family's default.
+            **kwargs: As for ``MujocoTaskEnv``.
         """
         weight = self.default_ctrl_cost_weight if ctrl_cost_weight is None else ctrl_cost_weight
         self.ctrl_cost_weight = check_weight("ctrl_cost_weight", weight)
-        super().__init__(split, tasks, **kwargs)
+        super().__init__(*args, **kwargs)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self.qpos[1:], self.qvel
@@ -76,7 +65,7 @@ class PlanarEnv(MujocoTaskEnv):
 
 
 class Hopper(PlanarEnv):
-    """Hops forward: reward ``v + 1 - 0.1 |a|^2``, paid lying down as well.
+    """Hops forward: reward ``v + 1 - 0.1 |a|^2``, even when lying down.
 
     The authors' cost of the squared action was 1e-3 until August 2024; ``ctrl_cost_weight`` sets it. Their code caps
     the episode at 2000 steps, but the numbers of the paper fit 500.
@@ -105,7 +94,7 @@ class CrippledHopper(CrippledEnv, PlanarEnv):
     """
 
     xml = "hopper.xml"
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=("thigh", "leg", "foot")))
+    factors: ClassVar[tuple[Factor, ...]] = (*MujocoTaskEnv.factors, PartsFactor(parts=("thigh", "leg", "foot")))
     splits: ClassVar[Splits] = {
         "train": ({},) * 4,  # A (launch scripts: four times the whole robot)
         "moderate": ({"mass_scale": (0.4, 0.5)}, {"mass_scale": (1.5, 1.6)}),  # A that masses differ (README), values N

@@ -1,16 +1,14 @@
 """Humanoids with varying mass and damping."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
 
-from ..factors import Factor, suggest
+from ..checks import check_choice, check_weight
 from ..tasks import Splits, grid
-from .base import DAMPING_SCALE, MASS_SCALE, MujocoTaskEnv, check_weight
+from .base import MujocoTaskEnv
 
 # Confidence: A authors' own file for this environment, B authors' prose, C a parent paper's code, N our proposal.
 LOW, HIGH = (0.8, 0.9), (1.0, 1.15, 1.25)
@@ -27,7 +25,6 @@ class HumanoidEnv(MujocoTaskEnv):
     """
 
     frame_skip = 5
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE)
     metadata: ClassVar[dict[str, Any]] = {**MujocoTaskEnv.metadata, "render_fps": 67}  # type: ignore[misc]
 
     def _observed(self) -> tuple[np.ndarray, ...]:
@@ -56,28 +53,18 @@ class SlimHumanoid(HumanoidEnv):
         "extreme": EXTREME,  # C (CaDM, RIA)
     }
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        model: str = "humanoid",
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, model: str = "humanoid", **kwargs: Any):
         """Builds the environment.
 
         Args:
-            split: See ``MujocoTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
+            *args: As for ``MetaTaskEnv``.
             model: ``"humanoid"`` stands at the start; ``"humanoidstandup"`` lies on its back, as in the authors' code
                 since July 2024 (their published numbers are older).
-            **kwargs: Further arguments of ``MujocoTaskEnv``, and factors.
+            **kwargs: As for ``MujocoTaskEnv``.
         """
-        if model not in self.models:
-            raise ValueError(f"model={model!r} is unknown. {suggest(model, self.models)}")
-        self.xml = self.models[model]  # type: ignore[misc]
+        self.xml = self.models[check_choice("model", model, self.models)]  # type: ignore[misc]
         self._speed_before = 0.0
-        super().__init__(split, tasks, **kwargs)
+        super().__init__(*args, **kwargs)
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
         self._speed_before = self.qvel.item(0)
@@ -103,25 +90,17 @@ class HumanoidStandup(HumanoidEnv):
         "extreme": EXTREME,  # C (RIA, as SlimHumanoid)
     }
 
-    def __init__(
-        self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        impact_cost_weight: float = 0.0,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, impact_cost_weight: float = 0.0, **kwargs: Any):
         """Builds the environment.
 
         Args:
-            split: See ``MujocoTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
-            impact_cost_weight: Cost of the squared external forces, 10 per step at most. In the authors' setup these
-                forces read 0, hence the default; Gymnasium's HumanoidStandup has 5e-7.
-            **kwargs: Further arguments of ``MujocoTaskEnv``, and factors.
+            *args: As for ``MetaTaskEnv``.
+            impact_cost_weight: Cost of the squared external forces, at most 10 per step. These forces are always 0 in
+                the authors' setup, hence the default; Gymnasium's HumanoidStandup has 5e-7.
+            **kwargs: As for ``MujocoTaskEnv``.
         """
         self.impact_cost_weight = check_weight("impact_cost_weight", impact_cost_weight)
-        super().__init__(split, tasks, **kwargs)
+        super().__init__(*args, **kwargs)
 
     def _reward(self) -> float:
         reward = self.qpos.item(2) / self.model.opt.timestep - self._ctrl_cost() + 1.0

@@ -1,10 +1,8 @@
-"""Hopper and Walker whose every part has masses, damping and friction of its own.
+"""Hopper and Walker with a separate mass, damping and friction for every part.
 
-After PEARL (Rakelly et al., 2019) and rand_param_envs, whose law of the tasks is theirs; what a task is has fewer
-numbers: a part's inertia goes with its mass, and a geom's friction is scaled as a whole.
+After PEARL (Rakelly et al., 2019) and rand_param_envs, with the same distribution of scales. A task has fewer numbers
+than theirs: a part's inertia is scaled with its mass, and a geom's friction is scaled as a whole.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Mapping
@@ -21,21 +19,19 @@ from .walker import JOINTS
 def scale_factors(parts: tuple[str, ...]) -> tuple[VectorFactor, ...]:
     """Returns one factor of scales each for masses, dampings and frictions.
 
-    Their spreads are the training law's, which is ``base ** U(-3, 3)`` per component.
+    Their spreads are those of the training distribution, which is ``base ** U(-3, 3)`` per component.
 
     Args:
-        parts: The bodies that a joint moves, in the model's order. The torso comes before them, and before all of them
-            the floor, which has friction alone.
+        parts: The bodies moved by a joint, in the model's order. The torso comes before them, and the floor, which has
+            friction only, comes first.
     """
-    components = {
-        "mass_scales": ("torso", *parts),
-        "damping_scales": parts,
-        "friction_scales": ("floor", "torso", *parts),
-    }
-    bases = {"mass_scales": 1.5, "damping_scales": 1.3, "friction_scales": 1.5}
     return tuple(
-        VectorFactor(name, spread=3.0 * math.log(bases[name]), log=True, components=names)
-        for name, names in components.items()
+        VectorFactor(name, spread=3.0 * math.log(base), log=True, components=components)
+        for name, base, components in (
+            ("mass_scales", 1.5, ("torso", *parts)),
+            ("damping_scales", 1.3, parts),
+            ("friction_scales", 1.5, ("floor", "torso", *parts)),
+        )
     )
 
 
@@ -45,9 +41,9 @@ def draw_tasks(
     """Draws meta-tasks of one task each.
 
     Args:
-        rng: Where the numbers come from.
-        factors: What is drawn.
-        count: How many meta-tasks.
+        rng: Random generator.
+        factors: The factors to draw.
+        count: Number of meta-tasks.
         low: Least distance of a component from 1, in spreads on the logarithmic scale.
         high: Largest distance.
 
@@ -64,17 +60,17 @@ def draw_tasks(
 
 
 def draw_splits(factors: tuple[VectorFactor, ...]) -> Splits:
-    """Returns the published splits: always the same draws. Confidence: P PEARL's code, N our proposal."""
+    """Returns the published splits, which are always the same draws. Confidence: P PEARL's code, N our proposal."""
     rng = np.random.default_rng(0)
     return {
-        "train": draw_tasks(rng, factors, 40, 0.0, 1.0),  # P: their law and their number
-        "moderate": draw_tasks(rng, factors, 10, 0.0, 1.0),  # P: unseen tasks of the same law
-        "extreme": draw_tasks(rng, factors, 10, 1.0, 4.0 / 3.0),  # N: every scale beyond the law, base ** ±U(3, 4)
+        "train": draw_tasks(rng, factors, 40, 0.0, 1.0),  # P: their distribution and number
+        "moderate": draw_tasks(rng, factors, 10, 0.0, 1.0),  # P: unseen tasks of the same distribution
+        "extreme": draw_tasks(rng, factors, 10, 1.0, 4.0 / 3.0),  # N: every scale outside it, base ** ±U(3, 4)
     }
 
 
 class RandParamsEnv(PlanarEnv):
-    """What the two families share: the scales of masses, dampings and frictions, and shorter episodes."""
+    """What the two families have in common: scales of masses, dampings and frictions, and shorter episodes."""
 
     default_max_steps = 200
     task_arrays = (*PlanarEnv.task_arrays, "geom_friction")
@@ -91,7 +87,7 @@ class RandParamsEnv(PlanarEnv):
 
 
 class HopperRandParams(RandParamsEnv):
-    """Hops forward: reward ``v + 1 - 1e-3 |a|^2``, paid lying down as well.
+    """Hops forward: reward ``v + 1 - 1e-3 |a|^2``, even when lying down.
 
     Observation and action are Hopper's. ``mass_scales`` has a scale per body (torso, thigh, leg, foot),
     ``damping_scales`` one per joint (thigh, leg, foot), ``friction_scales`` one per geom (floor, torso, thigh, leg,
@@ -104,7 +100,7 @@ class HopperRandParams(RandParamsEnv):
 
 
 class WalkerRandParams(RandParamsEnv):
-    """Walks forward: reward ``v + 1 - 1e-3 |a|^2``, paid lying down as well.
+    """Walks forward: reward ``v + 1 - 1e-3 |a|^2``, even when lying down.
 
     Observation and action are Walker's. The scales are as in ``HopperRandParams``, for torso, right thigh, leg and
     foot, left thigh, leg and foot.

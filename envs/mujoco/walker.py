@@ -1,13 +1,11 @@
 """Walker with varying mass and damping, and with dead, shrunk joints."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 
 from ..factors import Factor, PartsFactor
 from ..tasks import Splits
-from .base import DAMPING_SCALE, MASS_SCALE
+from .base import MujocoTaskEnv
 from .crippling import CrippledEnv
 from .hopper import DOMINO, EXTREME, MODERATE, SUPER_EXTREME, TRAIN, PlanarEnv
 
@@ -15,7 +13,7 @@ JOINTS = ("thigh", "leg", "foot", "thigh_left", "leg_left", "foot_left")  # in t
 
 
 class Walker(PlanarEnv):
-    """Walks forward: reward ``v + 1 - 1e-3 |a|^2``, paid lying down as well.
+    """Walks forward: reward ``v + 1 - 1e-3 |a|^2``, even when lying down.
 
     The right foot is more slippery than the left one (friction 0.9 and 1.9), as in the authors' model.
 
@@ -45,7 +43,7 @@ class CrippledWalker(CrippledEnv, Walker):
     the authors' code.
     """
 
-    factors: ClassVar[tuple[Factor, ...]] = (MASS_SCALE, DAMPING_SCALE, PartsFactor(parts=JOINTS))
+    factors: ClassVar[tuple[Factor, ...]] = (*MujocoTaskEnv.factors, PartsFactor(parts=JOINTS))
     default_cripple_mode = "shrink"
     splits: ClassVar[Splits] = {
         "train": ({"cripple": [(0, 1, 2)]}, {}) * 2,  # A (README)

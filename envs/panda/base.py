@@ -1,7 +1,5 @@
 """A Panda arm moves a cube to a goal; the cube's mass and the table's friction differ."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +9,8 @@ import gymnasium
 import numpy as np
 
 from ..base import MetaTaskEnv
-from ..checks import check_count, check_switch
-from ..factors import Factor, suggest
+from ..checks import check_choice, check_count, check_switch
+from ..factors import Factor
 from ..tasks import Splits, Task, grid
 from .simulation import EDGE, PandaSimulation
 from .skills import REFERENCE_OFF_TABLE, CubeTrack, episode_skill, reference_episode_skill
@@ -45,7 +43,7 @@ def is_success(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
 
 
 def compute_reward(achieved: np.ndarray, desired: np.ndarray, reward_type: str = "dense") -> np.ndarray:
-    """Returns the rewards ``[...]`` of cubes at ``achieved`` if the goals were ``desired``, e.g. to relabel goals.
+    """Returns the rewards ``[...]`` of cubes at ``achieved`` with goals at ``desired``, e.g. to relabel goals.
 
     Args:
         achieved: Positions of the cube ``[..., 3]``, m.
@@ -56,14 +54,8 @@ def compute_reward(achieved: np.ndarray, desired: np.ndarray, reward_type: str =
         ValueError: The type is unknown.
     """
     distance = np.linalg.norm(np.subtract(achieved, desired), axis=-1)
-    return -distance if check_reward_type(reward_type) == "dense" else np.where(distance > SUCCESS_DISTANCE, -1.0, 0.0)
-
-
-def check_reward_type(reward_type: str) -> str:
-    """Returns the type of reward; raises ValueError if it is unknown."""
-    if reward_type not in REWARD_TYPES:
-        raise ValueError(f"reward_type={reward_type!r} is unknown. {suggest(reward_type, REWARD_TYPES)}")
-    return reward_type
+    check_choice("reward_type", reward_type, REWARD_TYPES)
+    return -distance if reward_type == "dense" else np.where(distance > SUCCESS_DISTANCE, -1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -109,46 +101,38 @@ class PandaTaskEnv(MetaTaskEnv):
 
     def __init__(
         self,
-        split: str | None = None,
-        tasks: Sequence[Mapping[str, Any]] | None = None,
-        max_steps: int | None = None,
-        observe_task: bool = False,
-        render_mode: str | None = None,
+        *args: Any,
         reward_type: str = "dense",
         reject_solved_starts: bool = True,
         width: int = 480,
         height: int = 480,
-        **factors: Any,
+        **kwargs: Any,
     ):
         """Checks the arguments, then loads the scene.
 
         Args:
-            split: See ``MetaTaskEnv``, as for all arguments not listed here.
-            tasks: Own meta-tasks.
-            max_steps: Cap on the episode's length.
-            observe_task: Appends the task to the observation.
-            render_mode: None or ``"rgb_array"``.
+            *args: As for ``MetaTaskEnv``.
             reward_type: ``"dense"``, minus the distance of cube and goal in m, or ``"sparse"``, -1 for a distance
                 above 0.05 m, else 0.
-            reject_solved_starts: Draws cube and goal again where the start would be a success; False keeps these
+            reject_solved_starts: Draws cube and goal again if the start is already a success; False keeps these
                 episodes (7.5 % of PandaPush's, over after one step) as the authors do.
             width: Width of rendered images in pixels.
             height: Height of rendered images in pixels.
-            **factors: Factors as keywords.
+            **kwargs: As for ``MetaTaskEnv``.
 
         Raises:
             ImportError: PyBullet is not installed.
         """
-        super().__init__(split, tasks, max_steps, observe_task, render_mode, **factors)
-        self.reward_type = check_reward_type(reward_type)
+        super().__init__(*args, **kwargs)
+        self.reward_type = check_choice("reward_type", reward_type, REWARD_TYPES)
         self.reject_solved_starts = check_switch("reject_solved_starts", reject_solved_starts)
         self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self.goal: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._solved = self._solved_start = False
         self._past: list[tuple[Sequence[float], Sequence[float], bool]] = []
-        self.simulation = PandaSimulation(visible=render_mode is not None)
-        low = np.full(OBSERVATION["desired_goal"].stop, -np.inf)
-        self._build_spaces(low, -low, gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32))
+        self.simulation = PandaSimulation(visible=self.render_mode is not None)
+        size = OBSERVATION["desired_goal"].stop
+        self._build_spaces([np.inf] * size, gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32))
 
     def _draw_goal(self) -> tuple[float, ...]:
         """Draws the goal ``[3]``, m, from ``self.np_random``."""
@@ -156,7 +140,7 @@ class PandaTaskEnv(MetaTaskEnv):
 
     @property
     def track(self) -> CubeTrack:
-        """The cube in this episode so far, to tell the skill of each step from (``skills.step_skills``)."""
+        """The cube in this episode so far, from which ``skills.step_skills`` infers the skill of each step."""
         positions, rotations, carried = zip(*self._past, strict=True)
         return CubeTrack(np.array(positions), np.array(rotations), np.array(carried), EDGE)
 
@@ -184,7 +168,7 @@ class PandaTaskEnv(MetaTaskEnv):
 
     def _remember(self) -> None:
         simulation = self.simulation
-        # Contacts are asked for only where a skill may depend on them.
+        # Contacts are computed only if a skill may depend on them.
         carried = simulation.cube[2] > REFERENCE_OFF_TABLE and simulation.carries()
         self._past.append((simulation.cube, simulation.cube_rotation, carried))
 
@@ -203,7 +187,7 @@ class PandaTaskEnv(MetaTaskEnv):
         )
 
     def episode_info(self) -> dict[str, Any]:
-        """Returns what ``info`` says at the first and last step of an episode; at the last, what became of the cube."""
+        """Returns the ``info`` of reset and of the last step, which also has the outcome of the episode."""
         info = super().episode_info()
         if self._steps_left > 0:
             return info
@@ -219,7 +203,7 @@ class PandaTaskEnv(MetaTaskEnv):
         return self.simulation.image(*self._image_size)
 
     def close(self) -> None:
-        """Ends the simulation; the next reset begins a new one."""
+        """Ends the simulation; the next reset starts a new one."""
         self.simulation.close()
         self._steps_left = 0
 
@@ -227,7 +211,7 @@ class PandaTaskEnv(MetaTaskEnv):
 class PandaPush(PandaTaskEnv):
     """A Panda arm pushes a cube to a goal on the table: reward minus the distance between the two in m.
 
-    All else as in ``PandaTaskEnv``. The gripper is free, so that the cube may be carried as well.
+    Everything else is as in ``PandaTaskEnv``. The gripper is free, so that the cube may be carried as well.
     """
 
     def _draw_goal(self) -> tuple[float, ...]:
@@ -237,7 +221,7 @@ class PandaPush(PandaTaskEnv):
 class PandaPickAndPlace(PandaTaskEnv):
     """A Panda arm lifts a cube to a goal in the air: reward minus the distance between the two in m.
 
-    All else as in ``PandaTaskEnv``. Goals are 5 to 16 cm above a cube that lies on the table.
+    Everything else is as in ``PandaTaskEnv``. Goals are 5 to 16 cm above a cube that lies on the table.
     """
 
     def _draw_goal(self) -> tuple[float, ...]:

@@ -1,11 +1,11 @@
 """The Panda arm, a table and a cube in PyBullet: scene and controller of panda-gym 3, without its layers.
 
-One simulation is one client of PyBullet, and shares nothing with others in the same process.
+Each simulation is a PyBullet client of its own and shares nothing with others in the same process.
 """
 
-from __future__ import annotations
-
 import contextlib
+import functools
+import inspect
 import os
 import weakref
 from collections.abc import Sequence
@@ -33,20 +33,31 @@ FINGER_FRICTION = 1.0
 
 CAMERA_TARGET = (-0.17, 0.0, 0.2)
 CAMERA = {"distance": 1.2, "yaw": 60.0, "pitch": -25.0, "roll": 0.0, "upAxisIndex": 2}
-OVERSAMPLING = 2  # of pictures, against jagged edges
+OVERSAMPLING = 2  # of images, against jagged edges
 
 
-def load_pybullet() -> Any:
-    """Returns the module ``pybullet``; raises ImportError with the line that installs it."""
-    try:
-        import pybullet
-    except ImportError as error:
-        raise ImportError("The Panda environments need PyBullet: pip install 'rllib-sami[panda]'") from error
-    return pybullet
+class BulletClient:
+    """A connection to PyBullet: the module's functions without ``physicsClientId``.
+
+    ``pybullet_utils.bullet_client`` does the same, but prints a line for each connection.
+    """
+
+    def __init__(self) -> None:
+        """Connects; raises ImportError, with the command that installs PyBullet, if it is missing."""
+        try:
+            import pybullet
+        except ImportError as error:
+            raise ImportError("The Panda environments need PyBullet: pip install 'rllib-sami[panda]'") from error
+        self._module, self.client_id = pybullet, pybullet.connect(pybullet.DIRECT)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._module, name)
+        is_function = inspect.isbuiltin(attribute)
+        return functools.partial(attribute, physicsClientId=self.client_id) if is_function else attribute
 
 
 class PandaSimulation:
-    """Arm, table and cube; episodes are exact repetitions of each other, whatever came before.
+    """Arm, table and cube; the same start and actions give exactly the same episode, whatever came before.
 
     A copy (pickle, deepcopy) is a new simulation that repeats the episode so far.
 
@@ -72,19 +83,18 @@ class PandaSimulation:
         """Loads the scene.
 
         Args:
-            visible: Whether pictures are wanted; the physics is the same.
+            visible: Whether images are needed; the physics is the same.
 
         Raises:
             ImportError: PyBullet is not installed.
         """
-        self._bullet = bullet = load_pybullet()
+        self._bullet = bullet = BulletClient()
+        self._disconnect = weakref.finalize(self, _disconnect, bullet)
         self._visible = visible
         self._start: tuple[Any, ...] | None = None
         self._actions: list[list[float]] = []
-        self._client = client = bullet.connect(bullet.DIRECT)
-        self._disconnect = weakref.finalize(self, _disconnect, bullet, client)
-        bullet.setTimeStep(TIME_STEP, physicsClientId=client)
-        bullet.setGravity(0.0, 0.0, -9.81, physicsClientId=client)
+        bullet.setTimeStep(TIME_STEP)
+        bullet.setGravity(0.0, 0.0, -9.81)
 
         import pybullet_data
 
@@ -93,7 +103,6 @@ class PandaSimulation:
             basePosition=ROBOT_BASE,
             useFixedBase=True,
             flags=0 if visible else bullet.URDF_IGNORE_VISUAL_SHAPES,
-            physicsClientId=client,
         )
         for finger in FINGERS:
             self._set_friction(self._robot, finger, FINGER_FRICTION)
@@ -101,31 +110,31 @@ class PandaSimulation:
         self._table = self._create_body(self._shapes((1.1, 0.7, 0.4), (0.95, 0.95, 0.95, 1.0)), (-0.3, 0.0, -0.2))
         self._cube_shapes = self._shapes((EDGE,) * 3, (0.1, 0.9, 0.1, 1.0))
         self._cube = self._create_body(self._cube_shapes, (0.0, 0.0, EDGE / 2))
-        if visible:  # the goal is a red ball that touches nothing
+        if visible:  # the goal is a red ball without contacts
             colour = {"rgbaColor": (0.9, 0.1, 0.1, 1.0), "specularColor": (0.0,) * 3}
-            ball = bullet.createVisualShape(bullet.GEOM_SPHERE, radius=0.012, **colour, physicsClientId=client)
+            ball = bullet.createVisualShape(bullet.GEOM_SPHERE, radius=0.012, **colour)
             self._goal = self._create_body((-1, ball), (0.0, 0.0, 0.0))
 
     def begin(
         self, cube_mass: float, table_friction: float, cube: Sequence[float], goal: Sequence[float] | None = None
     ) -> None:
-        """Begins an episode: the arm in its neutral pose, everything at rest.
+        """Starts an episode: the arm in its neutral pose, everything at rest.
 
         Args:
             cube_mass: kg.
-            table_friction: Coefficient of the table; that of a contact is the product of both bodies'.
+            table_friction: Coefficient of the table; a contact's is the product of those of both bodies.
             cube: Position of the cube's centre ``[3]``, m.
-            goal: Position of the goal ``[3]``, m, for pictures.
+            goal: Position of the goal ``[3]``, m, for images.
         """
-        bullet, client = self._bullet, self._client
+        bullet = self._bullet
         for joint, angle in zip(JOINTS, NEUTRAL_JOINTS, strict=True):
-            bullet.resetJointState(self._robot, joint, angle, physicsClientId=client)
+            bullet.resetJointState(self._robot, joint, angle)
         self._set_friction(self._table, -1, table_friction)
-        # A new cube, since contacts remember: Bullet starts its solver from their last forces, at their old friction.
-        bullet.removeBody(self._cube, physicsClientId=client)
+        # A new cube, since Bullet starts its solver from the last forces of a body's contacts, at their old friction.
+        bullet.removeBody(self._cube)
         self._cube = self._create_body(self._cube_shapes, cube, cube_mass)
         if self._visible and goal is not None:
-            bullet.resetBasePositionAndOrientation(self._goal, goal, UPRIGHT, physicsClientId=client)
+            bullet.resetBasePositionAndOrientation(self._goal, goal, UPRIGHT)
         self._start = (cube_mass, table_friction, cube, goal)
         self._actions = []
         self._read()
@@ -139,11 +148,11 @@ class PandaSimulation:
         self._apply((np.clip(action, -1.0, 1.0).astype(np.float32, copy=False) * ACTION_SCALE).tolist())
 
     def _apply(self, move: list[float]) -> None:
-        bullet, client, robot = self._bullet, self._client, self._robot
+        bullet, robot = self._bullet, self._robot
         self._actions.append(move)
         (x, y, z), (dx, dy, dz, opening) = self.end_effector, move
         target = (x + dx, y + dy, max(0.0, z + dz))
-        angles = bullet.calculateInverseKinematics(robot, END_EFFECTOR, target, DOWNWARDS, physicsClientId=client)
+        angles = bullet.calculateInverseKinematics(robot, END_EFFECTOR, target, DOWNWARDS)
         finger = (self.finger_width + opening) / 2
         bullet.setJointMotorControlArray(
             robot,
@@ -151,21 +160,20 @@ class PandaSimulation:
             bullet.POSITION_CONTROL,
             targetPositions=(*angles[:7], finger, finger),
             forces=MAX_FORCES,
-            physicsClientId=client,
         )
         step = bullet.stepSimulation
         for _ in range(SUBSTEPS):
-            step(client)
+            step()
         self._read()
 
     def _read(self) -> None:
-        bullet, client, robot = self._bullet, self._client, self._robot
-        link = bullet.getLinkState(robot, END_EFFECTOR, computeLinkVelocity=True, physicsClientId=client)
+        bullet, robot = self._bullet, self._robot
+        link = bullet.getLinkState(robot, END_EFFECTOR, computeLinkVelocity=True)
         self.end_effector, self.end_effector_velocity = link[0], link[6]
-        fingers = bullet.getJointStates(robot, FINGERS, physicsClientId=client)
+        fingers = bullet.getJointStates(robot, FINGERS)
         self.finger_width = fingers[0][0] + fingers[1][0]
-        self.cube, self.cube_rotation = bullet.getBasePositionAndOrientation(self._cube, physicsClientId=client)
-        self.cube_velocity, self.cube_angular_velocity = bullet.getBaseVelocity(self._cube, physicsClientId=client)
+        self.cube, self.cube_rotation = bullet.getBasePositionAndOrientation(self._cube)
+        self.cube_velocity, self.cube_angular_velocity = bullet.getBaseVelocity(self._cube)
 
     @property
     def cube_euler(self) -> Sequence[float]:
@@ -174,28 +182,27 @@ class PandaSimulation:
 
     def carries(self) -> bool:
         """Returns whether both fingers touch the cube and the table does not."""
-        touching, client = self._bullet.getContactPoints, self._client
-        return not touching(self._cube, self._table, physicsClientId=client) and all(
-            touching(self._cube, self._robot, -1, finger, physicsClientId=client) for finger in FINGERS
+        touching = self._bullet.getContactPoints
+        return not touching(self._cube, self._table) and all(
+            touching(self._cube, self._robot, -1, finger) for finger in FINGERS
         )
 
     def image(self, width: int, height: int) -> np.ndarray:
-        """Returns a picture ``[height, width, 3]`` uint8, drawn without a graphics card."""
-        bullet, client = self._bullet, self._client
-        view = bullet.computeViewMatrixFromYawPitchRoll(CAMERA_TARGET, **CAMERA, physicsClientId=client)
-        projection = bullet.computeProjectionMatrixFOV(45.0, width / height, 0.1, 10.0, physicsClientId=client)
+        """Returns an image ``[height, width, 3]`` uint8, drawn without a graphics card."""
+        bullet = self._bullet
+        view = bullet.computeViewMatrixFromYawPitchRoll(CAMERA_TARGET, **CAMERA)
+        projection = bullet.computeProjectionMatrixFOV(45.0, width / height, 0.1, 10.0)
         n = OVERSAMPLING
         _, _, pixels, *_ = bullet.getCameraImage(
             *(n * width, n * height, view, projection),
             shadow=False,
             renderer=bullet.ER_TINY_RENDERER,
-            physicsClientId=client,
         )
         samples = np.asarray(pixels, dtype=np.uint8).reshape(height, n, width, n, 4)[..., :3]
         return samples.mean(axis=(1, 3)).round().astype(np.uint8)
 
     def close(self) -> None:
-        """Ends the simulation; again is harmless."""
+        """Ends the simulation; closing again is harmless."""
         self._disconnect()
 
     @property
@@ -207,31 +214,29 @@ class PandaSimulation:
         return _repeat, (self._visible, self._start, self._actions)
 
     def _set_friction(self, body: int, link: int, friction: float) -> None:
-        self._bullet.changeDynamics(
-            body, link, lateralFriction=friction, spinningFriction=SPINNING_FRICTION, physicsClientId=self._client
-        )
+        self._bullet.changeDynamics(body, link, lateralFriction=friction, spinningFriction=SPINNING_FRICTION)
 
     def _shapes(self, size: Sequence[float], colour: Sequence[float]) -> tuple[int, int]:
-        """Makes a box's shapes for contact and for pictures."""
-        bullet, client, half = self._bullet, self._client, [length / 2 for length in size]
-        contact = bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=half, physicsClientId=client)
+        """Creates a box's shapes for contacts and for images."""
+        bullet, half = self._bullet, [length / 2 for length in size]
+        contact = bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=half)
         if not self._visible:
             return contact, -1
         return contact, bullet.createVisualShape(
-            bullet.GEOM_BOX, halfExtents=half, rgbaColor=colour, specularColor=(0.0,) * 3, physicsClientId=client
+            bullet.GEOM_BOX, halfExtents=half, rgbaColor=colour, specularColor=(0.0,) * 3
         )
 
     def _create_body(self, shapes: tuple[int, int], position: Sequence[float], mass: float = 0.0) -> int:
-        return self._bullet.createMultiBody(mass, *shapes, basePosition=position, physicsClientId=self._client)
+        return self._bullet.createMultiBody(mass, *shapes, basePosition=position)
 
 
-def _disconnect(bullet: Any, client: int) -> None:
+def _disconnect(bullet: BulletClient) -> None:
     with contextlib.suppress(bullet.error):  # at the end of the process PyBullet may be gone first
-        bullet.disconnect(client)
+        bullet.disconnect()
 
 
 def _repeat(visible: bool, start: tuple[Any, ...] | None, actions: list[list[float]]) -> PandaSimulation:
-    """Returns a simulation in which the same has happened."""
+    """Returns a new simulation after the same episode so far."""
     simulation = PandaSimulation(visible)
     if start is not None:
         simulation.begin(*start)

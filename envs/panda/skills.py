@@ -1,6 +1,4 @@
-"""Which skill moved the cube: push, roll, or pick and place, told from where it was and what held it."""
-
-from __future__ import annotations
+"""Which skill moved the cube (push, roll, or pick and place), inferred from its poses and contacts."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ REFERENCE_ON_TABLE = 0.019
 
 @dataclass(frozen=True)
 class CubeTrack:
-    """Where the cube was, at the start and after each of ``T`` steps. The table's top is at height 0.
+    """Poses of the cube at the start and after each of ``T`` steps. The table's top is at height 0.
 
     Attributes:
         position: ``[T + 1, 3]``, its centre, m.
@@ -38,7 +36,7 @@ class CubeTrack:
 
 
 def step_skills(track: CubeTrack) -> np.ndarray:
-    """Tells the skill of each step.
+    """Returns the skill of each step.
 
     * ``"dropped"``: the centre is below the table's top, so the cube fell off;
     * ``"pick_and_place"``: it moves, carried, its lowest corner above the table by more than a tenth of its edge;
@@ -75,10 +73,10 @@ def step_skills(track: CubeTrack) -> np.ndarray:
 
 
 def episode_skill(track: CubeTrack) -> str:
-    """Tells the skill of an episode: the one of most steps in which the cube moves.
+    """Returns the skill of an episode: the most frequent one of the steps in which the cube moves.
 
-    ``"dropped"`` if it ever fell off the table; ``"none"`` if it never moved, or was pushed no further than half an
-    edge from its start. Of skills with equally many steps it is the more demanding one.
+    It is ``"dropped"`` if the cube ever fell off the table, and ``"none"`` if the cube never moved, or was pushed no
+    further than half an edge from its start. Ties go to the more demanding skill.
     """
     count = Counter(step_skills(track).tolist())
     if count["dropped"]:
@@ -91,7 +89,7 @@ def episode_skill(track: CubeTrack) -> str:
 
 
 def reference_step_skills(track: CubeTrack) -> np.ndarray:
-    """Tells the skill of each step as the authors do, by the height of a cube of 4 cm.
+    """Returns the skill of each step by the authors' rule, from the height of a cube of 4 cm.
 
     A tilt of 3° raises the centre to 0.021 m, so most of their rolls are cubes that tip a little.
 
@@ -107,10 +105,10 @@ def reference_step_skills(track: CubeTrack) -> np.ndarray:
 
 
 def reference_episode_skill(track: CubeTrack) -> str:
-    """Tells the skill of an episode as the authors do.
+    """Returns the skill of an episode by the authors' rule.
 
-    One step of picking and placing decides; else one of rolling; all else is a push, also the cube that was never
-    touched or fell off. The last step of an episode is not looked at.
+    One step of picking and placing decides, then one of rolling. Everything else is a push, even if the cube was never
+    touched or fell off. The last step of an episode is ignored.
     """
     steps = reference_step_skills(track)[:-1]
     return next((skill for skill in ("pick_and_place", "roll") if skill in steps), "push")
@@ -131,6 +129,6 @@ def _rolls(tilt: np.ndarray, face: np.ndarray) -> np.ndarray:
     """
     turns = (tilt[1:] > ROLLED) | (face[1:] != face[:-1])
     tilted = (tilt[1:] > TILTED) | (tilt[:-1] > TILTED)
-    # Neighbouring tilted steps have the same number: the roll is all of them, if the cube turns in one.
+    # Consecutive tilted steps get the same number: all of them are the roll if the cube turns in one.
     stretch = np.cumsum(np.diff(tilted, prepend=False))
     return turns | (tilted & np.isin(stretch, stretch[turns]))

@@ -125,9 +125,10 @@ def test_info_speaks_of_the_episode_at_its_end_only():
 
 
 def test_closing_frees_the_client_and_a_reset_begins_anew():
+    bullet = pytest.importorskip("pybullet")
     env = envs.PandaPush()
     first, _, _ = play(env, push, seed=0)
-    bullet, client = env.simulation._bullet, env.simulation._client
+    client = env.simulation._bullet.client_id
     env.reset(seed=0)
     env.close()
     env.close()
@@ -142,7 +143,7 @@ def test_environments_that_are_forgotten_free_their_clients():
     clients = []
     for _ in range(3):
         env = envs.PandaPush()
-        clients.append(env.simulation._client)
+        clients.append(env.simulation._bullet.client_id)
         del env
     assert not any(bullet.getConnectionInfo(client)["isConnected"] for client in clients)
 

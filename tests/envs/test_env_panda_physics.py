@@ -85,7 +85,7 @@ def test_mass_and_inertia_of_a_cube(mass):
         env.reset()
     env.reset(options={"task_id": 1})
     simulation = env.simulation
-    dynamics = simulation._bullet.getDynamicsInfo(simulation._cube, -1, physicsClientId=simulation._client)
+    dynamics = simulation._bullet.getDynamicsInfo(simulation._cube, -1)
     assert dynamics[0] == mass
     np.testing.assert_allclose(dynamics[2], mass * 0.04**2 / 6)
 
@@ -96,13 +96,13 @@ def test_a_sliding_cube_is_slowed_by_the_product_of_both_frictions(friction, mas
     simulation = PandaSimulation()
     simulation.begin(1.0, 30.0, (0.0, 0.0, 0.02))  # leaves nothing behind
     simulation.begin(mass, friction, (-0.1, 0.1, 0.02))
-    bullet, client = simulation._bullet, simulation._client
+    bullet = simulation._bullet
     for _ in range(20):
-        bullet.stepSimulation(client)
-    bullet.resetBaseVelocity(simulation._cube, [0.5, 0.0, 0.0], physicsClientId=client)
+        bullet.stepSimulation()
+    bullet.resetBaseVelocity(simulation._cube, [0.5, 0.0, 0.0])
     for _ in range(25):  # 0.05 s
-        bullet.stepSimulation(client)
-    (speed, *_), _ = bullet.getBaseVelocity(simulation._cube, physicsClientId=client)
+        bullet.stepSimulation()
+    (speed, *_), _ = bullet.getBaseVelocity(simulation._cube)
     damping = 0.04 * 0.5 * (1.0 + 0.5)  # Bullet's own, of every body: 0.04 v (1 + v)
     assert (0.5 - speed) / 0.05 == pytest.approx(0.5 * friction * 9.81 + damping, rel=0.02)
 

@@ -55,7 +55,7 @@ def env_task_features(cell):
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_loaded(kwargs, words, monkeypatch):
-    monkeypatch.setattr("rllib_sami.envs.panda.simulation.load_pybullet", lambda: pytest.fail("loaded PyBullet first"))
+    monkeypatch.setattr("rllib_sami.envs.panda.simulation.BulletClient", lambda: pytest.fail("loaded PyBullet first"))
     with pytest.raises(ValueError) as error:  # noqa: PT011
         envs.PandaPush(**kwargs)
     assert all(word in str(error.value) for word in words), str(error.value)
