@@ -29,10 +29,10 @@ class Ant(MujocoTaskEnv):
     frame_skip = 5
     # Bodies: world, torso, then three each of front left, front right, back left, back right. Dofs: six of the root,
     # then hip and ankle of the same legs.
-    mass_exponents: ClassVar[Sequence[int] | None] = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
-    damping_exponents: ClassVar[Sequence[int] | None] = (0, 0, 0, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1, -1)
+    mass_exponents: ClassVar[int | Sequence[int]] = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
+    damping_exponents: ClassVar[int | Sequence[int]] = (0, 0, 0, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1, -1)
     # The authors index the dofs by body, so that front right gets the back legs' factor.
-    reference_damping_exponents: ClassVar[Sequence[int] | None] = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
+    reference_damping_exponents: ClassVar[int | Sequence[int] | None] = (0, 0, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1)
     splits: ClassVar[Splits] = {
         "train": TRAIN,  # A (launch scripts)
         "moderate": MODERATE,  # A (launch scripts)
@@ -66,8 +66,7 @@ class Ant(MujocoTaskEnv):
         return self._velocity, self.qpos[2:], self.qvel
 
     def _reward(self) -> float:
-        ctrl = self.ctrl
-        reward = self.x_velocity - self.ctrl_cost_weight * ctrl.dot(ctrl).item() + self.healthy_reward
+        reward = self.x_velocity - self.ctrl_cost_weight * self._squared_action() + self.healthy_reward
         if self.contact_cost_weight:
             mujoco.mj_rnePostConstraint(self.model, self.data)  # mj_step alone leaves cfrc_ext at 0
             reward -= self.contact_cost_weight * np.square(self.data.cfrc_ext.clip(-1.0, 1.0)).sum().item()
@@ -92,7 +91,7 @@ class CrippledAnt(CrippledEnv, Ant):
     factors: ClassVar[tuple[Factor, ...]] = (*MujocoTaskEnv.factors, PartsFactor(parts=LEGS, unit="dead legs"))
     default_max_steps = 2000
     default_cripple_mode = "shrink"
-    mass_exponents = damping_exponents = reference_damping_exponents = None
+    mass_exponents = damping_exponents = reference_damping_exponents = 1
     part_actuators = ((2, 3), (4, 5), (6, 7), (0, 1))
     splits: ClassVar[Splits] = {
         # The paper's Table 3: no dead leg, and each one alone. A (launch scripts; one variant has leg 0 alone).

@@ -39,9 +39,10 @@ class MujocoTaskEnv(MetaTaskEnv):
     Attributes:
         xml: File in gymnasium's assets folder.
         frame_skip: Simulation steps per environment step.
-        mass_exponents: Power of the mass scale per body, ``[nbody]``; None is 1 for all. -1 divides, 0 leaves alone.
-        damping_exponents: Power of the damping scale per degree of freedom, ``[nv]``; None is 1 for all.
-        reference_damping_exponents: The authors' exponents, for ``reference_physics``; None is as above.
+        mass_exponents: Power of the mass scale, one for all bodies or ``[nbody]``. -1 divides, 0 ignores the scale.
+        damping_exponents: Power of the damping scale, one for all degrees of freedom or ``[nv]``.
+        reference_damping_exponents: The authors' exponents, for ``reference_physics``; None is ``damping_exponents``.
+        reset_noise: Largest uniform noise of each initial position and velocity.
         task_arrays: Model arrays that tasks may change; each reset restores them.
         camera: Distance in m, azimuth and elevation in degrees of the camera that follows the first body.
     """
@@ -49,9 +50,10 @@ class MujocoTaskEnv(MetaTaskEnv):
     factors: ClassVar[tuple[Factor, ...]] = (Factor("mass_scale"), Factor("damping_scale"))
     xml: ClassVar[str]
     frame_skip: ClassVar[int] = 5
-    mass_exponents: ClassVar[Sequence[int] | None] = None
-    damping_exponents: ClassVar[Sequence[int] | None] = None
-    reference_damping_exponents: ClassVar[Sequence[int] | None] = None
+    mass_exponents: ClassVar[int | Sequence[int]] = 1
+    damping_exponents: ClassVar[int | Sequence[int]] = 1
+    reference_damping_exponents: ClassVar[int | Sequence[int] | None] = None
+    reset_noise: ClassVar[float] = 0.01
     task_arrays: ClassVar[tuple[str, ...]] = ("body_mass", "body_inertia", "dof_damping")
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.5, "azimuth": 90.0, "elevation": -15.0}
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 20}  # type: ignore[misc]
@@ -79,8 +81,8 @@ class MujocoTaskEnv(MetaTaskEnv):
         self.dt = self.model.opt.timestep * self.frame_skip
         self._pristine = {name: getattr(self.model, name).copy() for name in self.task_arrays}
         damping = (self.reference_damping_exponents if self.reference_physics else None) or self.damping_exponents
-        self._mass_exponents = _exponents(self.mass_exponents, self.model.nbody)
-        self._damping_exponents = _exponents(damping, self.model.nv)
+        self._mass_exponents = np.full(self.model.nbody, self.mass_exponents, float)
+        self._damping_exponents = np.full(self.model.nv, damping, float)
         self._crippled = np.zeros(0, dtype=np.intp)  # actuators without torque
         self._velocity = np.zeros(1)
         self.x_velocity = 0.0  # m/s, over the last step
@@ -102,13 +104,18 @@ class MujocoTaskEnv(MetaTaskEnv):
 
     def _add_reset_noise(self) -> None:
         """Perturbs ``self.qpos`` and ``self.qvel``, which hold the model's initial state, in place."""
-        raise NotImplementedError
+        self.qpos += self.np_random.uniform(-self.reset_noise, self.reset_noise, self.qpos.size)
+        self.qvel += self.np_random.uniform(-self.reset_noise, self.reset_noise, self.qvel.size)
 
     def _model_arrays(self, task: Task) -> Mapping[str, np.ndarray]:
         """Returns the values of ``task_arrays`` before scaling to ``task``; by default the pristine ones."""
         return self._pristine
 
-    # What all share.
+    # What all families share.
+
+    def _squared_action(self) -> float:
+        """Returns ``|a|^2`` of the last action, without that of dead actuators."""
+        return self.ctrl.dot(self.ctrl).item()
 
     def _set_task(self, task: Task) -> None:
         """Sets the model to ``task``, from the pristine arrays."""
@@ -179,12 +186,3 @@ class MujocoTaskEnv(MetaTaskEnv):
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
-
-
-def _exponents(exponents: Sequence[int] | None, size: int) -> np.ndarray:
-    """Returns exponents ``[size]`` as floats, ones for None."""
-    if exponents is None:
-        return np.ones(size)
-    if len(exponents) != size:
-        raise ValueError(f"{len(exponents)} exponents for {size} entries of the model.")
-    return np.asarray(exponents, dtype=float)

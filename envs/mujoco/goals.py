@@ -47,8 +47,7 @@ class HalfCheetahDir(HalfCheetah):
     }
 
     def _reward(self) -> float:
-        ctrl = self.ctrl
-        return self._task_floats["direction"] * self.x_velocity - 0.05 * ctrl.dot(ctrl).item()
+        return self._task_floats["direction"] * self.x_velocity - 0.05 * self._squared_action()
 
 
 class HalfCheetahVel(HalfCheetah):
@@ -71,8 +70,7 @@ class HalfCheetahVel(HalfCheetah):
     }
 
     def _reward(self) -> float:
-        ctrl = self.ctrl
-        return -abs(self.x_velocity - self._task_floats["velocity"]) - 0.05 * ctrl.dot(ctrl).item()
+        return -abs(self.x_velocity - self._task_floats["velocity"]) - 0.05 * self._squared_action()
 
 
 class AntDir(Ant):

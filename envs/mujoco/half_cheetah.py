@@ -38,8 +38,7 @@ class HalfCheetah(MujocoTaskEnv):
         return self._velocity, self.qpos[1:], self.qvel
 
     def _reward(self) -> float:
-        ctrl = self.ctrl
-        return self.x_velocity - 0.1 * ctrl.dot(ctrl).item()
+        return self.x_velocity - 0.1 * self._squared_action()
 
     def _add_reset_noise(self) -> None:
         self.qpos += self.np_random.normal(0.0, 0.001, self.qpos.size)

@@ -29,6 +29,7 @@ class PlanarEnv(MujocoTaskEnv):
     """
 
     frame_skip = 4
+    reset_noise = 0.005
     default_ctrl_cost_weight: ClassVar[float] = 1e-3
     metadata: ClassVar[dict[str, Any]] = {**MujocoTaskEnv.metadata, "render_fps": 125}  # type: ignore[misc]
 
@@ -56,12 +57,7 @@ class PlanarEnv(MujocoTaskEnv):
         self._observed_qvel.clip(-10.0, 10.0, out=self._observed_qvel)
 
     def _reward(self) -> float:
-        ctrl = self.ctrl
-        return self.x_velocity + 1.0 - self.ctrl_cost_weight * ctrl.dot(ctrl).item()
-
-    def _add_reset_noise(self) -> None:
-        self.qpos += self.np_random.uniform(-0.005, 0.005, self.qpos.size)
-        self.qvel += self.np_random.uniform(-0.005, 0.005, self.qvel.size)
+        return self.x_velocity + 1.0 - self.ctrl_cost_weight * self._squared_action()
 
 
 class Hopper(PlanarEnv):

@@ -30,14 +30,6 @@ class HumanoidEnv(MujocoTaskEnv):
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self.qpos[2:], self.qvel
 
-    def _ctrl_cost(self) -> float:
-        ctrl = self.ctrl
-        return 0.1 * ctrl.dot(ctrl).item()
-
-    def _add_reset_noise(self) -> None:
-        self.qpos += self.np_random.uniform(-0.01, 0.01, self.qpos.size)
-        self.qvel += self.np_random.uniform(-0.01, 0.01, self.qvel.size)
-
 
 class SlimHumanoid(HumanoidEnv):
     """Runs forward: reward ``(0.25 / 0.015) v - 0.1 |a|^2 + 5`` while the torso's height is within 1 to 2 m.
@@ -73,7 +65,7 @@ class SlimHumanoid(HumanoidEnv):
     def _reward(self) -> float:
         velocity = self._speed_before if self.reference_physics else self.x_velocity
         upright = 1.0 <= self.qpos.item(2) <= 2.0
-        return 0.25 / 0.015 * velocity - self._ctrl_cost() + (5.0 if upright else 0.0)
+        return 0.25 / 0.015 * velocity - 0.1 * self._squared_action() + (5.0 if upright else 0.0)
 
 
 class HumanoidStandup(HumanoidEnv):
@@ -103,7 +95,7 @@ class HumanoidStandup(HumanoidEnv):
         super().__init__(*args, **kwargs)
 
     def _reward(self) -> float:
-        reward = self.qpos.item(2) / self.model.opt.timestep - self._ctrl_cost() + 1.0
+        reward = self.qpos.item(2) / self.model.opt.timestep - 0.1 * self._squared_action() + 1.0
         if self.impact_cost_weight:
             mujoco.mj_rnePostConstraint(self.model, self.data)  # mj_step alone leaves cfrc_ext at 0
             reward -= min(self.impact_cost_weight * np.square(self.data.cfrc_ext).sum().item(), 10.0)

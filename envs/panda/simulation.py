@@ -71,14 +71,6 @@ class PandaSimulation:
         cube_angular_velocity: Its angular velocity, rad/s.
     """
 
-    end_effector: Sequence[float]
-    end_effector_velocity: Sequence[float]
-    finger_width: float
-    cube: Sequence[float]
-    cube_rotation: Sequence[float]
-    cube_velocity: Sequence[float]
-    cube_angular_velocity: Sequence[float]
-
     def __init__(self, visible: bool = False):
         """Loads the scene.
 
