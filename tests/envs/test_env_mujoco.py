@@ -1,11 +1,11 @@
 """The MuJoCo families against raw MuJoCo: formulas, task physics, restoration of the model."""
 
-import hashlib
 import xml.etree.ElementTree as ElementTree
 
 import mujoco
 import numpy as np
 import pytest
+from mujoco_models import assert_same_accelerations, assert_same_arrays, model_digest, xml_model
 
 from rllib_sami import envs
 from rllib_sami.envs.mujoco.base import ASSETS
@@ -20,20 +20,9 @@ COMPILED_ARRAYS = (
 FRONT, BACK = ("front_left_leg", "front_right_leg"), ("back_leg", "right_back_leg")
 
 
-def model_hash(model):
-    buffer = np.empty(mujoco.mj_sizeModel(model), dtype=np.uint8)
-    mujoco.mj_saveModel(model, None, buffer)
-    return hashlib.sha256(buffer).hexdigest()
-
-
-def compiled(env):
-    """The family's model as its XML has it."""
-    return mujoco.MjModel.from_xml_path(str(ASSETS / env.xml))
-
-
 def raw_task_model(env, mass, damping):
     """The task's model by hand: leg by leg for Ant, all bodies else."""
-    model = compiled(env)
+    model = xml_model(env)
     if type(env) is envs.Ant:
         body_scale = np.array([1, 1] + [mass] * 6 + [1 / mass] * 6)
         dof_scale = np.array([1] * 6 + [damping] * 4 + [1 / damping] * 4)
@@ -167,40 +156,59 @@ def test_initial_states_have_the_published_noise():
             np.testing.assert_allclose(part.std(axis=0), spread / np.sqrt(3), rtol=0.15)
 
 
+SCALES = [{"mass_scale": mass, "damping_scale": damping} for mass in (0.25, 1.7, 4.0) for damping in (0.3, 1.75)]
+
+
+def crippling_tasks(family):
+    """Each part alone, each with the first one, and none: two tasks per part."""
+    parts = range(len(family.factors[-1].parts))
+    alone = [{"mass_scale": 0.25, "cripple": part} for part in parts]
+    return alone + [{"damping_scale": 1.75, "cripple": [(0, part)]} for part in parts[1:]] + [{"mass_scale": 4.0}]
+
+
 @pytest.mark.parametrize(
-    ("family", "mode"),
-    [(family, None) for family in WHOLE]
-    + [(family, mode) for family in CRIPPLED for mode in ("torque", "shrink", "amputate")],
+    ("family", "arguments", "models"),
+    [
+        *((family, {"tasks": SCALES}, len(SCALES)) for family in WHOLE),
+        *(
+            (family, {"tasks": crippling_tasks(family), "cripple_mode": mode}, len(crippling_tasks(family)))
+            for family in CRIPPLED
+            for mode in ("torque", "shrink", "amputate")
+        ),
+        (envs.HalfCheetahDir, {"split": "extreme"}, 4),
+        (envs.HalfCheetahVel, {"split": "extreme"}, 1),
+        (envs.AntDir, {"split": "extreme"}, 4),
+        (envs.AntGoal, {"split": "extreme"}, 1),
+        (envs.HopperRandParams, {"split": "extreme"}, 10),
+        (envs.WalkerRandParams, {"split": "extreme"}, 10),
+        (envs.HalfCheetahFlipped, {"split": "extreme"}, 8),
+    ],
 )
-def test_the_model_is_pristine_after_hundreds_of_task_changes(family, mode):
-    tasks = [{"mass_scale": m, "damping_scale": d} for m in (0.25, 1.7, 4.0) for d in (0.3, 1.75)]
-    if mode:
-        parts = len(family.factors[2].parts)
-        tasks = [{"mass_scale": 0.25, "cripple": part} for part in range(parts)]
-        tasks += [{"damping_scale": 1.75, "cripple": [(0, part)]} for part in range(1, parts)] + [{"mass_scale": 4.0}]
-    env = family(tasks=tasks, **({"cripple_mode": mode} if mode else {}))
+def test_the_model_is_pristine_after_hundreds_of_task_changes(family, arguments, models):
+    env = family(**arguments)
     neutral = {"task": {}}
     env.reset(seed=0, options=neutral)
-    before, fresh = model_hash(env.model), compiled(env)
+    before, fresh = model_digest(env.model), xml_model(env)
     for name in env.task_arrays:
         np.testing.assert_array_equal(getattr(env.model, name), getattr(fresh, name))
-    for name in ("body_invweight0", "dof_invweight0", "body_subtreemass", "dof_M0", "actuator_acc0"):
-        np.testing.assert_allclose(getattr(env.model, name), getattr(fresh, name), rtol=1e-12, atol=1e-15)
+    derived = ("body_invweight0", "dof_invweight0", "body_subtreemass", "dof_M0", "actuator_acc0")
+    assert_same_arrays(env.model, fresh, derived, rtol=1e-12, atol=1e-15)
 
-    hashes = {}
+    digests = {}
     for index in np.random.default_rng(0).integers(env.num_tasks, size=300).tolist():
         env.reset(options={"task_id": index})
-        if len(hashes) < env.num_tasks or index == 0:
-            assert hashes.setdefault(index, model_hash(env.model)) == model_hash(env.model)
-    assert before not in hashes.values()
-    assert len(set(hashes.values())) == env.num_tasks
+        if len(digests) < env.num_tasks or index == 0:
+            assert digests.setdefault(index, model_digest(env.model)) == model_digest(env.model)
+    assert len(digests) == env.num_tasks
+    assert len(set(digests.values())) == models
+    assert (before in digests.values()) == (models == 1)  # a goal alone leaves the model as it is
     env.reset(options=neutral)
-    assert model_hash(env.model) == before
+    assert model_digest(env.model) == before
 
 
 def test_the_same_task_twice_is_not_scaled_twice():
     env = envs.HalfCheetah()
-    fresh = compiled(env)
+    fresh = xml_model(env)
     for _ in range(3):
         env.reset(options={"task": {"mass_scale": 4.0, "damping_scale": 0.5}})
         np.testing.assert_array_equal(env.model.body_mass, 4.0 * fresh.body_mass)
@@ -245,18 +253,10 @@ def test_scaling_equals_a_recompiled_model(family, mass):
     env = family()
     env.reset(seed=0, options={"task": {"mass_scale": mass, "damping_scale": 1.6}})
     other = recompiled(env, mass, 1.6)
-    for name in COMPILED_ARRAYS:
-        ours, theirs = getattr(env.model, name), getattr(other, name)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12, err_msg=name)
-    # And it moves alike: the same forces give the same accelerations. (The mean inertia only scales the solver's
-    # tolerance, and setting the task leaves it alone.)
+    assert_same_arrays(env.model, other, COMPILED_ARRAYS)
+    # The mean inertia only scales the solver's tolerance, and setting the task does not change it.
     other.stat.meaninertia = env.model.stat.meaninertia
-    data = mujoco.MjData(other)
-    data.qpos[:], data.qvel[:] = env.data.qpos, env.data.qvel
-    env.data.ctrl[:] = data.ctrl[:] = 0.3
-    mujoco.mj_forward(other, data)
-    mujoco.mj_forward(env.model, env.data)
-    np.testing.assert_allclose(env.data.qacc, data.qacc, rtol=1e-6, atol=1e-6)
+    assert_same_accelerations(env, other, 0.3)
 
 
 @pytest.mark.parametrize("dead", [(), (3,), (0, 3), (4, 5)])
@@ -269,7 +269,7 @@ def test_dead_joints_have_no_torque_cost_nothing_and_keep_their_spring(dead):
     assert (env.data.actuator_force[list(dead)] == 0.0).all()
     np.testing.assert_allclose(env.data.actuator_force[alive], action[alive])
     assert reward == pytest.approx(env.x_velocity - 0.1 * float(np.sum(action[alive].astype(float) ** 2)))
-    fresh = compiled(env)
+    fresh = xml_model(env)
     np.testing.assert_array_equal(env.model.jnt_stiffness, fresh.jnt_stiffness)
     np.testing.assert_array_equal(env.model.dof_damping, fresh.dof_damping)
     # Seen in videos: exactly the parts behind the dead joints change colour.
@@ -289,7 +289,7 @@ def test_published_splits_never_scale_a_crippled_robots_damping():
 def test_reference_physics_scales_mass_alone():
     env = envs.HalfCheetah(reference_physics=True)
     env.reset(seed=0, options={"task": {"mass_scale": 0.25, "damping_scale": 1.5}})
-    fresh = compiled(env)
+    fresh = xml_model(env)
     np.testing.assert_array_equal(env.model.body_mass, 0.25 * fresh.body_mass)
     np.testing.assert_array_equal(env.model.dof_damping, 1.5 * fresh.dof_damping)
     for name in ("body_inertia", "body_invweight0", "dof_invweight0", "body_subtreemass"):

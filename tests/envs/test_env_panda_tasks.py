@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from rllib_sami import envs
-from rllib_sami.envs.panda import compute_reward
 from rllib_sami.envs.tasks import parse_task
 
 FAMILIES = [envs.PandaPush, envs.PandaPickAndPlace]
@@ -42,33 +41,10 @@ def env_task_features(cell):
     return parse_task(envs.PandaPush.factors, cell).features()
 
 
-@pytest.mark.parametrize(
-    ("kwargs", "words"),
-    [
-        ({"cube_mass": 0}, ["cube_mass=0", "> 0", "kg"]),
-        ({"table_friction": -0.1}, ["table_friction=-0.1", ">= 0"]),
-        ({"table_friction": []}, ["table_friction=[]", "empty"]),
-        ({"cube_friction": 1.0}, ["cube_friction=1.0", "Did you mean 'table_friction'?"]),
-        ({"split": "super_extreme"}, ["split='super_extreme'", "train, moderate, extreme, grid"]),
-        ({"reward_type": "spares"}, ["reward_type='spares'", "Did you mean 'sparse'?"]),
-        ({"render_mode": "human"}, ["render_mode='human'", "rgb_array"]),
-    ],
-)
-def test_bad_arguments_are_named_before_anything_is_loaded(kwargs, words, monkeypatch):
-    monkeypatch.setattr("rllib_sami.envs.panda.simulation.BulletClient", lambda: pytest.fail("loaded PyBullet first"))
-    with pytest.raises(ValueError) as error:  # noqa: PT011
-        envs.PandaPush(**kwargs)
-    assert all(word in str(error.value) for word in words), str(error.value)
-
-
-def test_a_bad_reward_type_is_named():
-    with pytest.raises(ValueError, match="reward_type='none'"):
-        compute_reward(np.zeros(3), np.zeros(3), "none")
-
-
 def test_without_pybullet_everything_but_building_works(fresh_python):
     printed = fresh_python(
         "import sys\n"
+        "sys.modules['ray'] = None\n"  # the environments alone load much faster
         "import gymnasium\n"
         "from rllib_sami import envs\n"
         "print('pybullet' in sys.modules)\n"

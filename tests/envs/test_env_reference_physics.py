@@ -3,20 +3,16 @@
 import mujoco
 import numpy as np
 import pytest
+from mujoco_models import xml_model
 
 from rllib_sami import envs
-from rllib_sami.envs.mujoco.base import ASSETS
 
 SHRUNK = {"body_mass", "dof_damping", "geom_rgba", "geom_size"}
 
 
-def fresh(env):
-    return mujoco.MjModel.from_xml_path(str(ASSETS / env.xml))
-
-
 def changed(env):
     """Names of the model's arrays that are not as in the XML."""
-    ours, whole = env.model, fresh(env)
+    ours, whole = env.model, xml_model(env)
     names = [name for name in dir(whole) if isinstance(getattr(whole, name), np.ndarray)]
     return {name for name in names if not np.array_equal(getattr(ours, name), getattr(whole, name))}
 
@@ -40,8 +36,8 @@ def test_masses_are_scaled_alone_and_shrunk_geoms_keep_their_bounds(family, expe
     for _ in range(2):
         env.reset(seed=0, options={"task": task})
         assert changed(env) == expected
-        np.testing.assert_array_equal(env.model.body_mass, 0.25 * fresh(env).body_mass)
-        np.testing.assert_array_equal(env.model.dof_damping, 1.5 * fresh(env).dof_damping)
+        np.testing.assert_array_equal(env.model.body_mass, 0.25 * xml_model(env).body_mass)
+        np.testing.assert_array_equal(env.model.dof_damping, 1.5 * xml_model(env).dof_damping)
     env.reset(options={"task": {}})
     assert not changed(env)
 
@@ -58,7 +54,7 @@ def test_masses_are_scaled_alone_and_shrunk_geoms_keep_their_bounds(family, expe
 )
 def test_shrunk_geoms_are_halved_about_their_own_centres(family, parts, geoms):
     env, usual = family(reference_physics=True), family()
-    whole = fresh(env)
+    whole = xml_model(env)
     for one in (env, usual):
         one.reset(seed=0, options={"task": {"cripple": parts}})
         one.data.qpos[:] = whole.qpos0

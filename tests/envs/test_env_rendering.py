@@ -190,6 +190,8 @@ def test_backends_are_tried_in_order_and_the_users_wins(variables, tried, monkey
 
 
 RENDER = """
+import sys
+sys.modules["ray"] = None  # the environments alone load much faster
 from rllib_sami import envs
 env = envs.make("SaMI/Hopper-v0", render_mode="rgb_array", width=64, height=64)
 env.reset(seed=0)
@@ -229,6 +231,8 @@ def test_a_window_needs_a_display(monkeypatch):
 
 
 WINDOW = """
+import sys
+sys.modules["ray"] = None
 import glfw, numpy as np, mujoco
 from rllib_sami import envs
 env = envs.make("SaMI/CrippledHalfCheetah-v0", render_mode="human", render_task=True, width=320, height=240)

@@ -119,9 +119,3 @@ def test_gymnasiums_own_vector_environments_play_as_long(mode):
     ended = [bool(many.step(np.zeros((2, 1), np.float32))[3].all()) for _ in range(205)]
     many.close()
     assert ended == [False] * 204 + [True]
-
-
-@pytest.mark.parametrize("name", ["max_steps", "max_episode_steps"])
-def test_an_impossible_cap_is_refused_by_its_name(name):
-    with pytest.raises(ValueError, match=rf"^{name}=0: expected an integer >= 1 \(default 200\)"):
-        envs.make(PENDULUM, **{name: 0})
