@@ -100,9 +100,10 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         else:
             raise ValueError(f"split={split!r}: {type(self).__name__} has no such split. {suggest(split, self.splits)}")
 
-        caps = {"max_steps": max_steps, "max_episode_steps": max_episode_steps}
-        given = [check_count(name, cap, self.default_max_steps) for name, cap in caps.items() if cap is not None]
-        self.max_steps, self._is_cap_given = min(given, default=self.default_max_steps), bool(given)
+        default = self.default_max_steps
+        limits = {"max_steps": max_steps, "max_episode_steps": max_episode_steps}
+        given = [check_count(name, limit, default) for name, limit in limits.items() if limit is not None]
+        self.max_steps, self._is_limit_given = min(given, default=default), bool(given)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = self.metadata["render_modes"]
             raise ValueError(f"render_mode={render_mode!r}: expected None or one of {', '.join(map(repr, modes))}.")
@@ -199,7 +200,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._task_floats = task.as_floats()
         self._steps_left = self.max_steps
         if limit := outer_time_limit(self):
-            self._steps_left = min(limit, self.max_steps) if self._is_cap_given else limit
+            self._steps_left = min(limit, self.max_steps) if self._is_limit_given else limit
         if self.observe_task:
             self._task_features[:] = task.features()
         self._begin_episode(task)

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,22 +19,14 @@ from .checks import suggest
 from .factors import Factor, FactorValue, PartsFactor, is_sequence
 
 Splits = Mapping[str, Sequence[Mapping[str, Any]]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, repr=False)
-class Task(Mapping[str, FactorValue]):
-    """One value per factor: an immutable mapping from factor name to value.
-
-    Attributes:
-        factors: The environment's factors, in order.
-        assignment: One value per factor.
-    """
+class _FactorMapping(Mapping[str, T]):
+    """An immutable mapping from the names of ``self.factors``, in their order."""
 
     factors: tuple[Factor, ...]
-    assignment: tuple[FactorValue, ...]
-
-    def __getitem__(self, name: str) -> FactorValue:
-        return dict(zip(self, self.assignment, strict=True))[name]
 
     def __iter__(self) -> Iterator[str]:
         return (factor.name for factor in self.factors)
@@ -43,7 +35,22 @@ class Task(Mapping[str, FactorValue]):
         return len(self.factors)
 
     def __repr__(self) -> str:
-        return f"Task({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+
+
+@dataclass(frozen=True, repr=False)
+class Task(_FactorMapping[FactorValue]):
+    """One value per factor, by name.
+
+    Attributes:
+        factors: The environment's factors, in order.
+        assignment: One value per factor.
+    """
+
+    assignment: tuple[FactorValue, ...]
+
+    def __getitem__(self, name: str) -> FactorValue:
+        return dict(zip(self, self.assignment, strict=True))[name]
 
     def as_floats(self) -> dict[str, float]:
         """Returns the task as a dict of floats, the form of ``info["task"]``; ``parse_task`` reads it back."""
@@ -56,28 +63,18 @@ class Task(Mapping[str, FactorValue]):
 
 
 @dataclass(frozen=True, repr=False)
-class MetaTask(Mapping[str, tuple[FactorValue, ...]]):
-    """The allowed values per factor: an immutable mapping from factor name to a tuple of values.
+class MetaTask(_FactorMapping[tuple[FactorValue, ...]]):
+    """A tuple of allowed values per factor, by name.
 
     Attributes:
         factors: The environment's factors, in order.
         allowed: One tuple of allowed values per factor.
     """
 
-    factors: tuple[Factor, ...]
     allowed: tuple[tuple[FactorValue, ...], ...]
 
     def __getitem__(self, name: str) -> tuple[FactorValue, ...]:
         return dict(zip(self, self.allowed, strict=True))[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (factor.name for factor in self.factors)
-
-    def __len__(self) -> int:
-        return len(self.factors)
-
-    def __repr__(self) -> str:
-        return f"MetaTask({', '.join(f'{name}={values!r}' for name, values in self.items())})"
 
     def sample(self, rng: np.random.Generator) -> Task:
         """Draws one value per factor, each uniformly and independently."""

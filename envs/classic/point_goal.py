@@ -55,10 +55,9 @@ class PointGoal(MetaTaskEnv):
     def episode_info(self) -> dict[str, Any]:
         """Returns the ``info`` of reset and of the last step, which also has ``is_success``."""
         info = super().episode_info()
-        return info if self._steps_left > 0 else info | {"is_success": self._at_goal()}
-
-    def _at_goal(self) -> bool:
-        return math.dist(self.position, self.goal) <= GOAL_RADIUS
+        if self._steps_left > 0:
+            return info
+        return info | {"is_success": math.dist(self.position, self.goal) <= GOAL_RADIUS}
 
     def _draw(self) -> np.ndarray:
         canvas = Canvas(1.6)

@@ -63,8 +63,8 @@ class PlanarEnv(MujocoTaskEnv):
 class Hopper(PlanarEnv):
     """Hops forward: reward ``v + 1 - 0.1 |a|^2``, even when lying down.
 
-    The authors' cost of the squared action was 1e-3 until August 2024; ``ctrl_cost_weight`` sets it. Their code caps
-    the episode at 2000 steps, but the numbers of the paper fit 500.
+    The authors' cost of the squared action was 1e-3 until August 2024; ``ctrl_cost_weight`` sets it. Their code
+    truncates the episode after 2000 steps, but the numbers of the paper fit 500.
 
     Observation ``[11]``: qpos without x (5), qvel clipped to ±10 (6). Action ``[3]`` in ±1: torques of thigh, leg,
     foot. dt = 0.008 s.

@@ -35,37 +35,23 @@ def scale_factors(parts: tuple[str, ...]) -> tuple[VectorFactor, ...]:
     )
 
 
-def draw_tasks(
-    rng: np.random.Generator, factors: tuple[VectorFactor, ...], count: int, low: float, high: float
-) -> tuple[dict[str, tuple[float, ...]], ...]:
-    """Draws meta-tasks of one task each.
+def draw_splits(factors: tuple[VectorFactor, ...]) -> Splits:
+    """Returns the published splits, which are always the same draws. Confidence: P PEARL's code, N our proposal."""
+    rng = np.random.default_rng(0)
 
-    Args:
-        rng: Random generator.
-        factors: The factors to draw.
-        count: Number of meta-tasks.
-        low: Least distance of a component from 1, in spreads on the logarithmic scale.
-        high: Largest distance.
-
-    Returns:
-        A tuple of scales per factor, each ``exp(±U(low, high) * spread)``, to three decimals.
-    """
-
-    def scales(factor: VectorFactor) -> tuple[float, ...]:
+    def scales(factor: VectorFactor, low: float, high: float) -> tuple[float, ...]:
         size = len(factor.components)
         exponents = rng.choice((-1.0, 1.0), size) * rng.uniform(low, high, size) * factor.spread
         return tuple(np.exp(exponents).round(3).tolist())
 
-    return tuple({factor.name: scales(factor) for factor in factors} for _ in range(count))
+    def tasks(count: int, low: float, high: float) -> tuple[dict[str, tuple[float, ...]], ...]:
+        """Draws single tasks, with scales ``exp(±U(low, high) * spread)`` to three decimals."""
+        return tuple({factor.name: scales(factor, low, high) for factor in factors} for _ in range(count))
 
-
-def draw_splits(factors: tuple[VectorFactor, ...]) -> Splits:
-    """Returns the published splits, which are always the same draws. Confidence: P PEARL's code, N our proposal."""
-    rng = np.random.default_rng(0)
     return {
-        "train": draw_tasks(rng, factors, 40, 0.0, 1.0),  # P: their distribution and number
-        "moderate": draw_tasks(rng, factors, 10, 0.0, 1.0),  # P: unseen tasks of the same distribution
-        "extreme": draw_tasks(rng, factors, 10, 1.0, 4.0 / 3.0),  # N: every scale outside it, base ** ±U(3, 4)
+        "train": tasks(40, 0.0, 1.0),  # P: their distribution and number
+        "moderate": tasks(10, 0.0, 1.0),  # P: unseen tasks of the same distribution
+        "extreme": tasks(10, 1.0, 4.0 / 3.0),  # N: every scale outside it, base ** ±U(3, 4)
     }
 
 

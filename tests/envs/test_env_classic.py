@@ -213,11 +213,11 @@ def point_goal_returns(split, target_of):
 
 
 @pytest.mark.parametrize(("split", "knows"), [("train", -1.8), ("moderate", -1.7), ("extreme", -1.7)])
-def test_what_who_knows_the_goal_of_point_goal_gets(split, knows):
+def test_returns_of_an_agent_that_knows_the_goal_of_point_goal(split, knows):
     assert np.mean(point_goal_returns(split, lambda goal: goal)) == pytest.approx(knows, abs=0.1)
 
 
-def test_what_the_best_who_reads_no_rewards_gets_on_point_goal():
+def test_best_return_on_point_goal_without_using_rewards():
     goals = np.array([task["direction"][0] for task in envs.PointGoal().tasks])
     # Goals lie symmetrically about the y axis, so on it lies the point with the least mean distance from them.
     heights = np.linspace(0, 1, 101)

@@ -134,7 +134,7 @@ def test_geometry_equals_an_edited_and_compiled_model(family, parts, mode):
         contacts += env.data.ncon
         assert env.data.ncon == data.ncon
         np.testing.assert_allclose(env.data.qpos, data.qpos, rtol=1e-6, atol=1e-6)
-        data.qpos[:], data.qvel[:] = env.data.qpos, env.data.qvel  # chaos shall not add up
+        data.qpos[:], data.qvel[:] = env.data.qpos, env.data.qvel  # so that differences do not grow
         data.qacc_warmstart[:] = env.data.qacc_warmstart
     assert contacts > 0
 

@@ -86,7 +86,7 @@ def test_splits(split):
     assert [task.allowed for task in tasks] == [((1.0,), (1.0,), (pattern,)) for pattern in PATTERNS[split]]
 
 
-def test_trained_patterns_show_every_sign_and_every_pair_of_signs_equally_and_leave_combinations_new():
+def test_trained_patterns_balance_signs_and_pairs_of_signs():
     bits = {
         split: np.array([[joint in pattern for joint in range(6)] for pattern in patterns], dtype=int)
         for split, patterns in PATTERNS.items()

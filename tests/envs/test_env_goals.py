@@ -75,7 +75,7 @@ def test_observation_and_reward_follow_the_formulas_on_raw_mujoco(family, formul
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_physics_is_the_robots_own_and_does_not_hear_of_the_goal(family):
+def test_the_physics_does_not_depend_on_the_goal(family):
     plain = (envs.Ant if issubclass(family, envs.Ant) else envs.HalfCheetah)()
     physics = {"mass_scale": 1.75, "damping_scale": 0.25}
     env = family(split="extreme")

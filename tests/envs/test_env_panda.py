@@ -36,7 +36,7 @@ def test_starts_and_goals():
     np.testing.assert_allclose(goal_heights[1].std(), 0.11 / math.sqrt(12), rtol=0.1)
 
 
-def test_starts_at_the_goal_are_as_frequent_as_the_geometry_says_or_rejected():
+def test_starts_at_the_goal_are_as_frequent_as_geometry_predicts_or_rejected():
     # Distance of two points drawn uniformly from a square of side 1: P(d < r) = r² (π - 8r/3 + r²/2) for r <= 1.
     r = 0.05 / 0.3
     floor = r**2 * (math.pi - 8 * r / 3 + r**2 / 2)
@@ -51,7 +51,7 @@ def test_starts_at_the_goal_are_as_frequent_as_the_geometry_says_or_rejected():
     assert starts[False].mean() == pytest.approx(floor, abs=0.015)  # three standard errors
 
 
-def test_a_start_at_the_goal_ends_at_once_and_says_so():
+def test_a_start_at_the_goal_ends_at_once_and_info_says_so():
     env = envs.PandaPush(reject_solved_starts=False, max_steps=4)
     counts = {False: 0, True: 0}
     env.reset(seed=0)
@@ -114,7 +114,7 @@ def test_a_pushed_cube_rolls_where_friction_is_high_and_slides_where_it_is_low()
     assert skills[10.0].count("roll") > 0.5 * skills[10.0].count("push")
 
 
-def test_info_speaks_of_the_episode_at_its_end_only():
+def test_info_describes_an_episode_only_at_its_end():
     env = envs.PandaPush(max_steps=2)
     _, info = env.reset(seed=0)
     assert set(info) == {"task_id", "task"}
@@ -124,7 +124,7 @@ def test_info_speaks_of_the_episode_at_its_end_only():
     }
 
 
-def test_closing_frees_the_client_and_a_reset_begins_anew():
+def test_closing_frees_the_client_and_a_reset_starts_a_new_one():
     bullet = pytest.importorskip("pybullet")
     env = envs.PandaPush()
     first, _, _ = play(env, push, seed=0)

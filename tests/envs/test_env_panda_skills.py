@@ -99,7 +99,7 @@ def test_lifting_needs_a_lowest_corner_above_a_tenth_of_the_edge_and_both_finger
     assert step_skills(track(x, z=diagonal + 0.0039, tilt=45.0, carried=True)).tolist() == ["roll"] * 5
 
 
-def test_a_cube_held_still_in_the_air_has_no_vote():
+def test_steps_at_rest_in_the_air_do_not_count():
     z = np.concatenate([np.full(8, EDGE / 2), line(0.06, 3)[1:] + EDGE / 2, np.full(20, EDGE / 2 + 0.06)])
     x = np.concatenate([line(0.03, 7), np.full(23, 0.03)])
     held = track(x, z=z, carried=z > 0.021)
@@ -109,7 +109,7 @@ def test_a_cube_held_still_in_the_air_has_no_vote():
     assert reference_episode_skill(held) == "pick_and_place"
 
 
-def test_equal_votes_go_to_the_more_demanding_skill():
+def test_ties_go_to_the_more_demanding_skill():
     x = line(0.06, 6)
     z = np.where(np.arange(7) > 3, EDGE / 2 + 0.05, EDGE / 2)
     assert step_skills(track(x, z=z, carried=z > 0.021)).tolist() == ["push"] * 3 + ["pick_and_place"] * 3
@@ -133,7 +133,7 @@ def test_the_label_depends_on_proportions_only():
         assert steps == ["none"] * 4 + ["roll"] * 12 + ["none"] * 8
 
 
-def test_the_upper_face_is_told_for_all_orientations():
+def test_the_upper_face_is_recognised_in_all_orientations():
     # Turning about the vertical axis, on whichever face, is no roll.
     half = np.sqrt(0.5)
     lying = {  # x, y, z, w: the turns that put each face on top
@@ -166,7 +166,7 @@ def test_the_reference_label_by_height_and_contact():
     assert steps.tolist() == ["push", "down", "push", "roll", "pick_and_place", "pick_and_place"]
 
 
-def test_the_reference_label_leaves_out_the_last_step():
+def test_the_reference_label_ignores_the_last_step():
     z = np.array([0.02, 0.02, 0.02, 0.1])
     assert reference_episode_skill(track(np.zeros(4), z=z, carried=z > 0.03)) == "push"
     z = np.append(z, 0.1)

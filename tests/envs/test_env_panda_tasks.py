@@ -26,7 +26,7 @@ def test_splits_are_the_cells_of_the_grid():
         assert len(set(cells["grid"])) == 20
 
 
-def test_the_oracles_features_are_of_order_one_and_tell_frictions_apart():
+def test_the_oracles_features_are_of_order_one_and_distinguish_frictions():
     features = np.array([env_task_features(cell) for cell in envs.PandaPush.splits["grid"]])
     train = np.array([env_task_features(cell) for cell in envs.PandaPush.splits["train"]])
     assert np.abs(train).max() <= 1.0

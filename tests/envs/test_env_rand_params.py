@@ -1,4 +1,4 @@
-"""Scales per part against models scaled by hand and recompiled ones, and the law they are drawn from."""
+"""Scales per part against models scaled by hand and recompiled ones, and the distribution they are drawn from."""
 
 import hashlib
 

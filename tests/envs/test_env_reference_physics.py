@@ -133,14 +133,14 @@ def test_slim_humanoid_is_paid_for_the_speed_before_the_step():
 
 
 @pytest.mark.parametrize("family", [envs.Ant, envs.CrippledAnt])
-def test_ants_still_have_all_their_steps(family):
+def test_reference_physics_keeps_the_episode_length_of_ants(family):
     env = family(reference_physics=True, max_steps=30)
     env.reset(seed=0)
     ends = [env.step(np.zeros(8))[3] for _ in range(30)]
     assert ends == [False] * 29 + [True]
 
 
-def test_what_the_reference_leaves_alone():
+def test_what_reference_physics_does_not_change():
     for family in (envs.Hopper, envs.Walker, envs.HumanoidStandup):
         env, usual = family(reference_physics=True), family()
         rng = np.random.default_rng(0)

@@ -32,7 +32,7 @@ def test_all_environments_are_there():
 
 @pytest.mark.parametrize("env_id", IDS)
 @pytest.mark.parametrize("bare", [True, False])
-def test_gymnasiums_checker_is_content(env_id, bare):
+def test_gymnasiums_checker_warns_of_nothing(env_id, bare):
     env = envs.make(env_id) if bare else gymnasium.make(env_id)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -66,6 +66,24 @@ def test_registering_again_changes_nothing():
         warnings.simplefilter("error")
         envs.register()
     assert gymnasium.registry == before
+
+
+class Pendulum(envs.Pendulum):
+    """Another environment with the name of one of ours, in a namespace of its own."""
+
+    default_max_steps = 7
+
+
+def test_a_class_in_another_namespace_needs_one_entry_and_may_have_the_same_name(monkeypatch):
+    monkeypatch.setitem(envs.ENVIRONMENTS, "Toy/Pendulum-v0", Pendulum)
+    envs.register()
+    try:
+        for env_id, cls in (("Toy/Pendulum-v0", Pendulum), ("SaMI/Pendulum-v0", envs.Pendulum)):
+            made = [envs.make(env_id), gymnasium.make(env_id).unwrapped, *gymnasium.make_vec(env_id, num_envs=2).envs]
+            assert {type(env) for env in made} == {cls}
+            assert made[0].spec.max_episode_steps == cls.default_max_steps
+    finally:
+        del gymnasium.registry["Toy/Pendulum-v0"]
 
 
 def test_make_builds_the_bare_environment():

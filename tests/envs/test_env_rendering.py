@@ -199,7 +199,7 @@ print(env.render().std() > 5)
 """
 
 
-def test_a_missing_library_is_told_in_one_sentence():
+def test_a_missing_library_is_reported_in_one_sentence():
     # As if nothing but GLX were there: MuJoCo's EGL and OSMesa then refuse.
     finished = run_python(RENDER, PYOPENGL_PLATFORM="glx")
     assert finished.returncode == 1

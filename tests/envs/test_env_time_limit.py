@@ -32,7 +32,7 @@ def lengths(env, episodes=1, at_most=3000):
 
 
 @pytest.mark.parametrize("env_id", IDS)
-def test_a_limit_beyond_the_usual_length_is_played_and_the_spec_says_so(env_id):
+def test_a_limit_above_the_default_length_applies_and_is_in_the_spec(env_id):
     usual = envs.ENVIRONMENTS[env_id].default_max_steps
     env = gymnasium.make(env_id, max_episode_steps=usual + 3)
     assert env.spec.max_episode_steps == usual + 3
@@ -57,10 +57,10 @@ def test_a_limit_beyond_the_usual_length_is_played_and_the_spec_says_so(env_id):
         ({"max_steps": 210}, 210),
         ({"max_steps": 9, "max_episode_steps": 210}, 9),
         ({"max_steps": 210, "max_episode_steps": 9}, 9),
-        ({"max_episode_steps": -1}, 200),  # Gymnasium's word for: no TimeLimit
+        ({"max_episode_steps": -1}, 200),  # in Gymnasium: no TimeLimit
     ],
 )
-def test_one_length_by_every_way_of_making(arguments, steps):
+def test_every_way_of_making_gives_the_same_length(arguments, steps):
     limit = arguments.get("max_episode_steps")
     made = gymnasium.make(PENDULUM, **arguments)
     assert lengths(made, 2) == [steps, steps]
@@ -88,7 +88,7 @@ def test_one_length_by_every_way_of_making(arguments, steps):
         assert gymnasium.make_vec(many.spec).envs[0].max_steps == steps
 
 
-def test_a_time_limit_put_around_by_hand_counts_and_one_that_is_taken_off_does_not():
+def test_a_manual_time_limit_applies_only_while_it_wraps_the_environment():
     env = envs.make(PENDULUM)
     assert lengths(RecordEpisodeStatistics(TimeLimit(PassiveEnvChecker(env), 230))) == [230]
     assert lengths(TimeLimit(TimeLimit(env, 230), 220)) == lengths(TimeLimit(TimeLimit(env, 220), 230)) == [220]

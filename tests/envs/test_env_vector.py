@@ -148,7 +148,7 @@ def test_environments_that_need_one_thread_say_so(monkeypatch):
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-def test_failures_are_told_per_environment(num_threads):
+def test_failures_are_reported_per_environment(num_threads):
     members = [envs.Pendulum() for _ in range(4)]
     batch = EnvBatch(members, num_threads)
     for env in members:
