@@ -218,9 +218,9 @@ class PartsFactor(Factor):
         return tuple(sorted(indices))
 
     def floats(self, value: FactorValue) -> tuple[float, ...]:
-        """Returns one float per part: 1 where it is in the set."""
+        """Returns one float per part: 1 if it is in the set."""
         return tuple(float(part in value) for part in range(len(self.parts)))  # type: ignore[operator]
 
     def features(self, value: FactorValue) -> tuple[float, ...]:
-        """Returns one feature per part: 1 where it is in the set."""
+        """Returns one feature per part: 1 if it is in the set."""
         return self.floats(value)

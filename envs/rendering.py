@@ -20,7 +20,7 @@ HEADLESS = (
 )
 """What headless rendering needs; the documentation has the same sentence."""
 
-NO_DISPLAY = 'render_mode="human" opens a window, which needs a display; take "rgb_array" where there is none.'
+NO_DISPLAY = 'render_mode="human" opens a window, which needs a display; use "rgb_array" without one.'
 
 # Tries a backend, in a process of its own: PyOpenGL keeps the first platform of a process until the process ends.
 _PROBE = """
@@ -33,7 +33,7 @@ os._exit(0)
 
 
 def has_display() -> bool:
-    """Returns whether windows can be opened, as far as the environment variables tell."""
+    """Returns whether windows can be opened, judging by the environment variables."""
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
@@ -158,7 +158,7 @@ class Window:
 
 
 def follow(camera: Any, settings: Mapping[str, float]) -> Any:
-    """Makes a camera follow the first body, from where ``settings`` (distance, azimuth, elevation) says."""
+    """Makes a camera follow the first body, with the ``settings`` distance, azimuth and elevation."""
     camera.type, camera.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, 1
     for name, value in settings.items():
         setattr(camera, name, value)

@@ -11,7 +11,7 @@ from gymnasium.wrappers import TimeLimit
 def outer_time_limit(env: gymnasium.Env) -> int | None:
     """Returns the limit of the ``TimeLimit`` around an environment, None without one; call it in its ``reset``.
 
-    ``gymnasium.make`` passes ``max_episode_steps`` to the wrapper alone: the environment's spec has None in its place.
+    ``gymnasium.make`` passes ``max_episode_steps`` only to the wrapper; the environment's own spec has None instead.
     During a reset, though, the wrappers of an environment are among its callers. The search ends at the first caller
     that is neither a wrapper nor part of Gymnasium.
     """

@@ -68,7 +68,7 @@ class Ant(MujocoTaskEnv):
     def _reward(self) -> float:
         reward = self.x_velocity - self.ctrl_cost_weight * self._squared_action() + self.healthy_reward
         if self.contact_cost_weight:
-            mujoco.mj_rnePostConstraint(self.model, self.data)  # mj_step alone leaves cfrc_ext at 0
+            mujoco.mj_rnePostConstraint(self.model, self.data)  # mj_step leaves cfrc_ext at 0
             reward -= self.contact_cost_weight * np.square(self.data.cfrc_ext.clip(-1.0, 1.0)).sum().item()
         return reward
 

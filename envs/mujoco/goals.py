@@ -84,7 +84,7 @@ class AntDir(Ant):
     reward_tells_task = True
     factors: ClassVar[tuple[Factor, ...]] = (*Ant.factors, DirectionFactor())
     splits: ClassVar[Splits] = {
-        # P draws angles from the whole circle (and has a variant with forward and backward alone); a grid over it is N.
+        # P draws angles from the whole circle (and has a variant with only forward and backward); a grid over it is N.
         "train": tuple({"direction": polar(1.0, degrees)} for degrees in range(0, 360, 45)),
         "moderate": tuple({"direction": polar(1.0, degrees + 22.5)} for degrees in range(0, 360, 45)),  # N: between
         # N: between the trained directions, and the legs' masses and dampings are unseen too.

@@ -97,6 +97,6 @@ class HumanoidStandup(HumanoidEnv):
     def _reward(self) -> float:
         reward = self.qpos.item(2) / self.model.opt.timestep - 0.1 * self._squared_action() + 1.0
         if self.impact_cost_weight:
-            mujoco.mj_rnePostConstraint(self.model, self.data)  # mj_step alone leaves cfrc_ext at 0
+            mujoco.mj_rnePostConstraint(self.model, self.data)  # mj_step leaves cfrc_ext at 0
             reward -= min(self.impact_cost_weight * np.square(self.data.cfrc_ext).sum().item(), 10.0)
         return reward
