@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rllib_sami import SaCCM
-from rllib_sami.config import checks as config_checks
+from rllib_sami.algorithms.off_policy import config as off_policy_config
 
 from .tiny import refusal, tiny, weights_of
 
@@ -28,14 +28,14 @@ def test_without_a_compiler_the_setting_is_refused(monkeypatch):
         tried.append(device)
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
 
-    monkeypatch.setattr(config_checks, "check_compilation", fails)
+    monkeypatch.setattr(off_policy_config, "check_compilation", fails)
     message = refusal(tiny(compile_update=True))
     assert message.startswith("`compile_update` is True, but torch.compile does not work here (InvalidCxxCompiler: No")
     assert message.endswith("or set `compile_update` to False.")
     tiny().build_algo().stop()  # nothing is tried
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(ValueError, match="does not work here"):
-        config_checks.check_machine(tiny(compile_update=True).learners(num_gpus_per_learner=1))
+        tiny(compile_update=True).learners(num_gpus_per_learner=1).check_machine()
     assert tried == ["cpu", "cuda"]
 
 

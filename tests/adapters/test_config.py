@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from rllib_sami import CCMConfig, ContextConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, SaTESACConfig, TESACConfig
-from rllib_sami.config.checks import rllib_values
+from rllib_sami import CCMConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, SaTESACConfig, TESACConfig
+from rllib_sami.config.rllib_ranges import rllib_values
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
@@ -63,7 +63,7 @@ MISTAKES = [
         for key in (
             "encoder_reward",
             "normalize_context",
-            "encoder_critic_gradient",
+            "normalize_inputs",
             "return_gap_weight",
             "store_buffer_in_checkpoints",
             "compile_update",
@@ -80,6 +80,9 @@ MISTAKES = [
     ("objective", "infonce", r"one of \['sance', 'binary_nce'\]"),
     ("similarity", "cosin", "did you mean 'cosine'?"),
     ("pairing", "skil", "did you mean 'skill'?"),
+    ("encoder_loss", "critics", "did you mean 'critic'?"),
+    ("acting_encoder", "averaged", "did you mean 'average'?"),
+    ("acting_encoder", None, r"one of \['online', 'average'\]"),
     ("pairing", 3, r"one of \['task', 'skill', 'skill_task', None\]\."),
     ("lr", 1e-3, "`actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr`"),
     ("replay_buffer_config", 5, "a dict such as"),
@@ -174,35 +177,39 @@ OTHER_MISTAKES = {
     ),
     "old stack": (lambda c: c.api_stack(False, False), "old API stack"),
     "no environment": (lambda c: c.environment(env=None), "`env` is not set.*SaMI/Ant-v0"),
-    "context width": (lambda c: c.training(context_dim=-1), "`context_dim` is -1, but must be an integer >= 0"),
-    "contrast without context": (lambda c: c.training(context_dim=0), "`context_dim` is 0.*Set `pairing` to None"),
+    "context width": (lambda c: c.training(context_dim=-1), "`context_dim` is -1, but must be an integer >= 1"),
+    "no context": (lambda c: c.training(context_dim=0), "`context_dim` is 0, but must be an integer >= 1"),
     "contrast interval": (
         lambda c: c.training(updates_per_batch=4, contrast_interval=3),
         "`contrast_interval` is 3, but must divide `updates_per_batch`, which is 4.*or `contrast_interval` to 1",
     ),
     "batches with critics": (
-        lambda c: c.training(updates_per_batch=2, encoder_critic_gradient=True),
-        "`updates_per_batch` is 2, but `encoder_critic_gradient` is True.*Set",
+        lambda c: c.training(updates_per_batch=2, encoder_loss="both"),
+        "`updates_per_batch` is 2, but `encoder_loss` is 'both'.*Set",
     ),
     "contrast interval with critics": (
-        lambda c: c.training(updates_per_batch=1, contrast_interval=4, encoder_critic_gradient=True),
-        "`contrast_interval` is 4, but `encoder_critic_gradient` is True.*Set `updates_per_batch` and",
+        lambda c: c.training(updates_per_batch=1, contrast_interval=4, encoder_loss="both"),
+        "`contrast_interval` is 4, but `encoder_loss` is 'both'.*Set `updates_per_batch` and",
     ),
     "batches of all steps": (
-        lambda c: c.training(updates_per_batch=2, encoder_critic_gradient=False, loss_timesteps=None),
+        lambda c: c.training(updates_per_batch=2, loss_timesteps=None),
         "`updates_per_batch` is 2, but `loss_timesteps` is None.*Set",
     ),
     "nothing trains the encoder": (
-        lambda c: c.training(encoder_critic_gradient=False, contrast_coeff=0),
-        "`encoder_critic_gradient` is False.*nothing would train the context encoder",
+        lambda c: c.training(contrast_coeff=0),
+        "`encoder_loss` is 'contrast' and there is no contrast.*nothing would train the context encoder.*to 'critic'",
     ),
     "average of an encoder that the critics train": (
-        lambda c: c.training(averaged_context=True, encoder_critic_gradient=True, pairing="skill"),
-        "`averaged_context` is True, but the contrast alone.*`encoder_critic_gradient` True. Set `averaged_context` to",
+        lambda c: c.training(acting_encoder="average", encoder_loss="both", pairing="skill"),
+        "`acting_encoder` is 'average', but the contrast alone.*`encoder_loss` is 'both'. Set `acting_encoder` to",
     ),
     "average of an encoder without contrast": (
-        lambda c: c.training(averaged_context=True, encoder_critic_gradient=True, pairing=None),
-        "`averaged_context` is True, but the contrast alone.*`pairing` is None.*Set `averaged_context` to False",
+        lambda c: c.training(acting_encoder="average", encoder_loss=None, pairing=None),
+        "`acting_encoder` is 'average', but the contrast alone.*`encoder_loss` is None.*Set `acting_encoder` to 'online'",
+    ),
+    "both losses without a contrast": (
+        lambda c: c.training(acting_encoder="online", encoder_loss="both", pairing=None),
+        "`encoder_loss` is 'both', but there is no contrast: `pairing` is None",
     ),
 }
 
@@ -225,8 +232,8 @@ def test_defaults_are_valid_and_good_values_pass(config_class):
         "contrast_coeff": np.float32(0.5),
         "context_dim": np.int64(2),
         "gamma": 1,
-        "encoder_critic_gradient": True,
-        "averaged_context": False,
+        "encoder_loss": "both" if config_class().pairing else "critic",
+        "acting_encoder": "online",
         "normalize_inputs": False,
         "encoder_obs_delta": False,
         "updates_per_env_step": [[0, 1.0], [1_000, 0.1]],
@@ -258,10 +265,13 @@ def test_training_sets_what_it_is_given_returns_the_config_and_refuses_the_unkno
 def test_help_names_every_setting_with_where_it_is_described(config_class):
     text = inspect.getdoc(config_class.training)
     assert "docs/settings.md" in text
-    assert "help(ContextConfig.training)" in text
-    for key in inspect.signature(ContextConfig.training).parameters.keys() - {"self", "kwargs"}:
-        assert f"``{key}``" in text
-        assert f"\n    {key}: " in inspect.getdoc(ContextConfig.training)
+    assert {"contrast_coeff", "num_torch_threads"} < config_class.settings.keys()
+    assert inspect.signature(config_class.training).parameters.keys() == config_class.settings_of("training").keys() | {
+        "self",
+        "kwargs",
+    }
+    for key in config_class.settings_of("training"):
+        assert f"\n    {key}: " in text
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -276,8 +286,7 @@ def test_every_field_reaches_the_algorithm(as_state):
         assert getattr(algo.config, key) == TRAINING[key]
     assert algo.config.replay_buffer_config == {"type": TaskEpisodeReplayBuffer, "capacity": 5_000}
     assert algo.replay_buffer.store.capacity == 5_000
-    update_config = algo.learner_group._learner._update_config
-    assert update_config.target_entropy == -1.0
+    assert algo.config.get_update_config(action_dim=2).target_entropy == -1.0
     assert tiny(target_entropy="auto").get_update_config(action_dim=2).target_entropy == -2.0
     module = algo.get_module()
     assert module.acting.encoder.hidden_dim == module.network_config.encoder_hidden_dim == 16

@@ -8,7 +8,7 @@ import pytest
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
-from rllib_sami import SaCCMConfig
+from rllib_sami import PlainSACConfig, SaCCMConfig
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.replay_buffers.episode_store import EpisodeStore
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
@@ -35,11 +35,16 @@ TRAINING = {
 
 def tiny(config_class=SaCCMConfig, env="SaMI/Pendulum-v0", env_config=None, seed=0, **training) -> AlgorithmConfig:
     """A config with tiny networks: 3 slots, fragments of 7 steps, episodes of 20, 100 steps to an iteration."""
+    if config_class is PlainSACConfig:  # whose batches are single transitions
+        training = {"train_batch_size_per_learner": training.pop("loss_timesteps", 32)} | training
+        training = {key: value for key, value in TRAINING.items() if key in config_class.settings} | training
+    else:
+        training = TRAINING | training
     return (
         config_class()
         .environment(env, env_config={"max_steps": 20} | (env_config or {}))
         .env_runners(num_envs_per_env_runner=3, rollout_fragment_length=7)
-        .training(**TRAINING | training)
+        .training(**training)
         .reporting(min_sample_timesteps_per_iteration=100)
         .debugging(seed=seed, log_level="ERROR")
     )
@@ -72,7 +77,7 @@ def store_of(runner, fragments) -> EpisodeStore:
     """The store of a replay buffer that was given a runner's fragments."""
     obs_space, action_space = runner.get_spaces()["default_policy"]
     buffer = TaskEpisodeReplayBuffer(
-        obs_space.shape[0], action_space.shape[0], runner.config.get_sampling_config(), capacity=5_000
+        obs_space.shape[0], action_space.shape[0], runner.config.make_sampler(), capacity=5_000
     )
     for fragment in fragments:
         buffer.add(fragment)

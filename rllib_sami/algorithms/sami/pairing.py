@@ -5,15 +5,14 @@
 | of skills | same task, same skill | same task, the other skill | SaTESAC (``skill``), SaCCM (``skill_task``) |
 | of tasks | same task, any skill | other tasks | CCM (``task``), SaCCM (``skill_task``) |
 
-The skills of a task are its episodes of high and of low return. Each set has a bound of its own: in one softmax the
-task's own episodes, hard to tell apart as long as all skills are poor, would leave nothing to learn of the others.
+The skills of a task are its episodes of high and of low return. Each set has a bound of its own. In a single softmax,
+episodes of the same task, which are hard to tell apart as long as all skills are poor, would dominate the others.
 
-High and low are ranks *within* a task, so a task that is hard for everybody still has its good skills. Equal returns
-are ranked at random, again at each draw, so that they carry no lesson.
+High and low are ranks *within* a task, so even a hard task has its good skills. Equal returns are ranked at random,
+again at each draw, so that nothing is learned from their order.
 
-Every episode gives queries, of either skill. Only queries train the encoder, so it would never learn what to make of
-episodes that give keys alone: away from their keys and towards those of its own, its contexts would drift as one, the
-keys after them, until all are equal.
+Every episode gives queries, of either skill. Only queries receive gradients. Episodes used only as keys would never
+train the encoder, and all contexts would collapse together.
 """
 
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PairingStrategy:
-    """Which rows of the module's table are contrasted.
+    """Which sets of keys are contrasted, see the module's table.
 
     Attributes:
-        by_skill: Whether skills are contrasted: the table's first row.
-        other_tasks: Whether tasks are contrasted: the table's second row.
+        by_skill: Whether skills are contrasted.
+        other_tasks: Whether tasks are contrasted.
     """
 
     by_skill: bool
@@ -83,10 +82,10 @@ def draw_pairs(
     num_negatives: int,
     positive_fraction: float = 0.5,
 ) -> Pairs | None:
-    """Draws the contrastive pairs of several updates.
+    """Draws the contrastive pairs of several updates: chooses tasks, splits them by return, draws keys.
 
     Args:
-        table: Finished episodes (``task_store.EPISODE_DTYPE``).
+        table: Finished episodes (``episode_store.EPISODE_DTYPE``).
         strategy: Which episodes may pair.
         rng: Source of randomness.
         num_updates: ``U``.
@@ -100,86 +99,156 @@ def draw_pairs(
         The pairs; or None as long as no task has what the strategy needs: two episodes for the skill strategies, and
         for ``task`` two tasks with an episode each. ``skill_task`` with a single task works as ``skill``.
     """
-    # Sort by task, then return, then at random.
+    num_skills = 2 if strategy.by_skill else 1
+    tasks = _choose_tasks(table, strategy, rng, num_updates, num_episodes // (MIN_GROUP * num_skills))
+    if tasks is None:
+        return None
+    size = max(MIN_GROUP, num_episodes // (num_skills * tasks.number))  # P
+    episodes = _split_by_return(tasks, rng, num_skills, positive_fraction, size)  # [U, skills, tasks, P]
+    groups = _Groups(table, episodes, rng)
+    skill, task = np.divmod(np.arange(groups.number), tasks.number)  # of each group
+    key_shape = (num_updates, groups.number, num_negatives)
+
+    positives, negatives = [], []
+    if strategy.by_skill:  # same task: the same skill against the other one
+        positives.append(groups.another_episode(_group(skill, task, tasks.number)[:, None], queries_per_episode))
+        negatives.append(groups.any_episode(_group(1 - skill, task, tasks.number)[:, None], key_shape))
+    if strategy.other_tasks and tasks.number > 1:  # any skill: the same task against the other ones
+        of_task = _group(np.arange(num_skills), task[:, None], tasks.number)
+        positives.append(groups.another_episode(of_task, queries_per_episode))
+        other_task = (task[:, None] + 1 + rng.integers(tasks.number - 1, size=key_shape)) % tasks.number
+        any_skill = rng.integers(num_skills, size=key_shape)
+        negatives.append(groups.any_episode(_group(any_skill, other_task, tasks.number), key_shape))
+
+    query = np.repeat(np.arange(groups.number * size).reshape(groups.number, size), queries_per_episode, axis=1)
+    query_episode = np.broadcast_to(query, (num_updates, *query.shape))
+    positive_episode, negative_episode = np.stack(positives, axis=2), np.stack(negatives, axis=2)
+    return Pairs(
+        episodes=groups.episodes,
+        query_episode=query_episode,
+        query_step=groups.any_step(query_episode),
+        positive_episode=positive_episode,
+        positive_step=groups.any_step(positive_episode),
+        negative_episode=negative_episode,
+        negative_step=groups.any_step(negative_episode),
+        return_gap=_return_gap(table, episodes) if strategy.by_skill else np.ones(num_updates),
+    )
+
+
+MIN_GROUP = 2  # episodes of each task and skill: a query and its positive key
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """The tasks of each update, by where their episodes stand in an order by return.
+
+    Attributes:
+        order: Indices into the episode table, by task and then by return.
+        first: Where each task's episodes begin in ``order``, ``[U, tasks]``.
+        count: How many there are, ``[U, tasks]``.
+    """
+
+    order: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+
+    @property
+    def number(self) -> int:
+        return self.first.shape[1]
+
+
+def _choose_tasks(
+    table: np.ndarray, strategy: PairingStrategy, rng: np.random.Generator, num_updates: int, most: int
+) -> _Tasks | None:
+    """Draws up to ``most`` different tasks for each update; None if there are not enough."""
     order = np.lexsort((rng.random(len(table)), table["episode_return"], table["task_id"]))
     _, first, count = np.unique(table["task_id"][order], return_index=True, return_counts=True)
-    if strategy.by_skill:
+    if strategy.by_skill:  # a task needs an episode of each skill
         able = count >= 2
         first, count = first[able], count[able]
     if len(first) < (1 if strategy.by_skill else 2):
         return None
+    number = min(len(first), max(2 if strategy.other_tasks else 1, most))
+    chosen = np.argsort(rng.random((num_updates, len(first))), axis=1)[:, :number]
+    return _Tasks(order, first[chosen], count[chosen])
 
-    num_skills = 2 if strategy.by_skill else 1
-    at_least = 2  # episodes of each task and skill: a query and its positive key
-    num_tasks = min(len(first), max(2 if strategy.other_tasks else 1, num_episodes // (at_least * num_skills)))
-    num_groups = num_skills * num_tasks
-    size = max(at_least, num_episodes // num_groups)  # P
-    chosen = np.argsort(rng.random((num_updates, len(first))), axis=1)[:, :num_tasks]  # distinct tasks
-    first, count = first[chosen], count[chosen]
 
-    # Where each group begins in `order`, and how many episodes it may draw from.
-    begins, counts = [first], [count]
-    if strategy.by_skill:
-        high = np.clip(np.round(positive_fraction * count), 1, count - 1).astype(np.int64)
-        begins, counts = [first + count - high, first], [high, count - high]
-    spans = np.stack([np.stack(begins, axis=1), np.stack(counts, axis=1)])  # [2, U, skills, tasks]
-    drawn = order[_spread(rng, spans, size)]  # [U, skills, tasks, P]
-    episodes = drawn.reshape(num_updates, -1)
-    gap = np.ones(num_updates)
-    if strategy.by_skill:
-        mean_reward = _mean_reward(table, drawn)  # [U, skills, tasks]
-        gap = (mean_reward[:, 0] - mean_reward[:, 1]).mean(axis=-1)
+def _split_by_return(
+    tasks: _Tasks, rng: np.random.Generator, num_skills: int, positive_fraction: float, size: int
+) -> np.ndarray:
+    """Draws ``size`` episodes of each skill and task, ``[U, skills, tasks, size]``; high returns come first."""
+    first, count = tasks.first[:, None], tasks.count[:, None]
+    if num_skills == 2:
+        high = np.clip(np.round(positive_fraction * tasks.count), 1, tasks.count - 1).astype(np.int64)
+        low = tasks.count - high
+        first = np.stack([tasks.first + low, tasks.first], axis=1)
+        count = np.stack([high, low], axis=1)
+    return tasks.order[_spread(rng, first, count, size)]
 
-    own = np.repeat(np.arange(size), queries_per_episode)  # [N]
-    skill, task = np.divmod(np.arange(num_groups), num_tasks)  # [G]
-    query_episode = np.broadcast_to(np.arange(num_groups)[:, None] * size + own, (num_updates, num_groups, len(own)))
-    key_shape = (num_updates, num_groups, num_negatives)
 
-    def another_of(groups: np.ndarray) -> np.ndarray:
-        """For each query a random place of the groups ``[G, M]`` whose episode is not its own, if there is one."""
-        places = (groups[..., None] * size + np.arange(size)).reshape(num_groups, -1)
-        each = episodes.reshape(num_updates, num_groups, size, 1)
-        differs = episodes[:, places][:, :, None] != each  # [U, G, P, M P]
-        number = differs.sum(axis=-1, keepdims=True)  # [U, G, P, 1]
+def _return_gap(table: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+    """By how much the mean reward of high-return episodes exceeds that of the others, ``[U]``."""
+    lines = table[episodes]
+    mean_reward = (lines["episode_return"] / np.maximum(lines["length"], 1)).mean(axis=-1)  # [U, skills, tasks]
+    return (mean_reward[:, 0] - mean_reward[:, 1]).mean(axis=-1)
+
+
+def _group(skill: np.ndarray, task: np.ndarray, num_tasks: int) -> np.ndarray:
+    """Number of the group of a skill and a task."""
+    return skill * num_tasks + task
+
+
+class _Groups:
+    """The episodes of each update in groups of ``P``, one for each skill and task.
+
+    An episode is named by its *place*, ``group * P + number`` in the group.
+
+    Args:
+        table: Finished episodes.
+        episodes: Indices into it, ``[U, skills, tasks, P]``.
+        rng: Source of randomness.
+    """
+
+    def __init__(self, table: np.ndarray, episodes: np.ndarray, rng: np.random.Generator):
+        num_updates, num_skills, num_tasks, self.size = episodes.shape
+        self.number = num_skills * num_tasks
+        self.episodes = episodes.reshape(num_updates, -1)  # [U, E], by place
+        self._lengths = table["length"][self.episodes]
+        self._rng = rng
+
+    def any_episode(self, groups: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """A random place of each group, of ``shape``, to which ``groups`` is broadcast."""
+        return groups * self.size + self._rng.integers(self.size, size=shape)
+
+    def another_episode(self, groups: np.ndarray, queries_per_episode: int) -> np.ndarray:
+        """For each query a random place in ``groups`` whose episode is not its own, if there is one.
+
+        Args:
+            groups: Where to look for the queries of each group, ``[G, M]``.
+            queries_per_episode: Queries ``n`` from each episode.
+
+        Returns:
+            ``[U, G, P n]``; the queries of an episode stand together.
+        """
+        num_updates = len(self.episodes)
+        places = (groups[..., None] * self.size + np.arange(self.size)).reshape(self.number, -1)  # [G, M P]
+        own = self.episodes.reshape(num_updates, self.number, self.size, 1)
+        differs = self.episodes[:, places][:, :, None] != own  # [U, G, P, M P]
+        number = differs.sum(axis=-1, keepdims=True)
         number = np.where(number, number, places.shape[1])  # of all, if none differs
-        # A random one of those that differ, which the sort puts first; an episode's queries stand together.
-        rank = (rng.random((*number.shape[:-1], queries_per_episode)) * number).astype(np.int64)
-        pick = np.take_along_axis(np.argsort(~differs, axis=-1, kind="stable"), rank, axis=-1)
-        pick = pick.reshape(num_updates, num_groups, -1)  # [U, G, N], index into a group's M P places
-        return places[np.arange(num_groups)[:, None], pick]  # [G, 1] and [U, G, N] give [U, G, N]
+        rank = (self._rng.random((*number.shape[:-1], queries_per_episode)) * number).astype(np.int64)
+        those_that_differ_first = np.argsort(~differs, axis=-1, kind="stable")
+        pick = np.take_along_axis(those_that_differ_first, rank, axis=-1).reshape(num_updates, self.number, -1)
+        return places[np.arange(self.number)[:, None], pick]
 
-    def any_of(groups: np.ndarray) -> np.ndarray:
-        return groups * size + rng.integers(size, size=key_shape)
-
-    positives, negatives = [], []
-    if strategy.by_skill:
-        positives.append(another_of(np.arange(num_groups)[:, None]))
-        negatives.append(any_of(((1 - skill) * num_tasks + task)[:, None]))
-    if strategy.other_tasks and num_tasks > 1:
-        positives.append(another_of(task[:, None] + num_tasks * np.arange(num_skills)))
-        other = (task[:, None] + 1 + rng.integers(num_tasks - 1, size=key_shape)) % num_tasks
-        negatives.append(any_of(rng.integers(num_skills, size=key_shape) * num_tasks + other))
-    positive_episode, negative_episode = np.stack(positives, axis=2), np.stack(negatives, axis=2)
-    length = table["length"][episodes]
-
-    def steps(episode: np.ndarray) -> np.ndarray:
-        lengths = np.take_along_axis(length, episode.reshape(num_updates, -1), axis=1).reshape(episode.shape)
-        return (rng.random(episode.shape) * lengths).astype(np.int64)
-
-    return Pairs(
-        episodes=episodes,
-        query_episode=query_episode,
-        query_step=steps(query_episode),
-        positive_episode=positive_episode,
-        positive_step=steps(positive_episode),
-        negative_episode=negative_episode,
-        negative_step=steps(negative_episode),
-        return_gap=gap,
-    )
+    def any_step(self, places: np.ndarray) -> np.ndarray:
+        """A random time step of each episode."""
+        lengths = np.take_along_axis(self._lengths, places.reshape(len(places), -1), axis=1).reshape(places.shape)
+        return (self._rng.random(places.shape) * lengths).astype(np.int64)
 
 
-def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray:
-    """Draws from spans of numbers, one of each of as many stretches of (nearly) equal length: distinct if possible.
+def _spread(rng: np.random.Generator, first: np.ndarray, count: np.ndarray, size: int) -> np.ndarray:
+    """Draws from spans of numbers, one from each of ``size`` stretches of (nearly) equal length: distinct if possible.
 
     The numbers are places in an order by return, so what is drawn is spread over a group's returns. The first stretch
     begins at a random number and the last ones wrap around, so that any two numbers may come together, neighbours (and
@@ -187,19 +256,15 @@ def _spread(rng: np.random.Generator, span: np.ndarray, size: int) -> np.ndarray
 
     Args:
         rng: Source of randomness.
-        span: First number and count, ``[2, ...]``.
+        first: First number of each span, ``[...]``.
+        count: Numbers in each span, ``[...]``.
         size: How many to draw from each span.
 
     Returns:
         ``[..., size]``; for each draw alone all numbers of the span are equally likely.
     """
-    first, count = span[..., None]
+    first, count = first[..., None], count[..., None]
     edges = np.arange(size + 1) * count // size
     begin, length = edges[..., :-1], np.maximum(np.diff(edges), 1)
     inside = begin + (rng.random(begin.shape) * length).astype(np.int64)
     return first + (inside + (rng.random(first.shape) * count).astype(np.int64)) % count
-
-
-def _mean_reward(table: np.ndarray, episodes: np.ndarray) -> np.ndarray:
-    lines = table[episodes]
-    return (lines["episode_return"] / np.maximum(lines["length"], 1)).mean(axis=-1)
