@@ -1,4 +1,4 @@
-"""Fills the tables of the page of settings, from the configs, their docstrings and their checks.
+"""Fills the tables of the page of settings, from the settings of the configs.
 
     python docs/settings.py
 
@@ -7,7 +7,6 @@ RLlib's defaults is another one there, or ``<!-- rllib: settings -->`` (or ``mod
 settings, and ``<!-- end -->``; what stands between them is replaced.
 """
 
-import inspect
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from ray.rllib.algorithms.ppo import PPOConfig
 import rllib_sami
 from rllib_sami.config.rllib_settings import IDLE, MAPPED, MODEL, REFUSED, RENAMED, TABLE, USED, Row
 from rllib_sami.config.unused_settings import without_effect
+from rllib_sami.core.settings import Setting
 
 PAGE = Path(__file__).with_suffix(".md")
 PLACE = re.compile(
@@ -29,10 +29,6 @@ ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "S
 PUBLIC = ("env_to_module_connector", "module_to_env_connector", "learner_connector", "train_batch_size_per_learner",
           "model_config", "rl_module_spec", "learner_class")  # fmt: skip
 CONFIGS = {name: getattr(rllib_sami, f"{name}Config") for name in ALGORITHMS}
-
-
-class _Nothing:
-    """A value that no setting takes."""
 
 
 def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -48,35 +44,10 @@ def code(value: Any) -> str:
     return f"`{value}`" if isinstance(value, str) and value.isidentifier() else f"`{value!r}`"
 
 
-def own_methods(config_class: type) -> list[Any]:
-    """Returns the methods by which this package's settings are set."""
-    ours = [cls for cls in config_class.__mro__ if cls.__module__.startswith("rllib_sami.")]
-    return [vars(cls)[name] for cls in ours for name in ("training", "evaluation") if name in vars(cls)]
-
-
-def descriptions(config_class: type) -> dict[str, str]:
-    """Returns what docstrings say of the settings, by name."""
-    found = {}
-    for method in own_methods(config_class):
-        arguments = re.search(r"^Args:\n(.*?)^\w", inspect.getdoc(method) or "", re.MULTILINE | re.DOTALL)
-        for name, text in re.findall(r"^    (\w+): (.*?)(?=^    \S|\Z)", arguments[1], re.MULTILINE | re.DOTALL):
-            found[name] = " ".join(text.split()).replace("``", "`")
-    return found
-
-
-DESCRIPTIONS = {name: descriptions(config) for name, config in CONFIGS.items()}
-
-
-def allowed(algorithm: str, key: str) -> str:
-    """Returns what a setting must be, as the check says that refuses something else."""
-    config = CONFIGS[algorithm]()
-    setattr(config, key, _Nothing())
-    for mistake in config.mistakes():
-        message = re.fullmatch(rf"`{key}` is <.*?>, but must be (.*)\.", mistake)
-        if message:
-            text = re.sub(r",? such as (\{.*\}|\[\[.*\]\]|\[256, 256\])", "", message[1])  # as the default is already
-            return re.sub(r"'\w+'|None", r"`\g<0>`", re.sub(r"^one of \[(.*)\]", r"\1", text))
-    raise ValueError(f"No check says what `{key}` must be.")
+def allowed(one: Setting) -> str:
+    """Returns the values that a setting takes."""
+    words = re.sub(r"^one of \[(.*)\]", r"\1", one.allowed.words)
+    return re.sub(r"'\w+'|None", r"`\g<0>`", words)
 
 
 def by_algorithm(values: dict[str, str]) -> str:
@@ -93,13 +64,13 @@ def settings(keys: str) -> str:
     configs = {algorithm: config_class() for algorithm, config_class in CONFIGS.items()}
     rows, lacking, unused = [], {}, {}
     for key in keys.split():
-        having = [algorithm for algorithm in ALGORITHMS if key in DESCRIPTIONS[algorithm]]
+        having = [algorithm for algorithm in ALGORITHMS if key in CONFIGS[algorithm].settings]
         if not having:
             raise ValueError(f"No algorithm has `{key}`.")
         idle = [algorithm for algorithm in having if key in without_effect(configs[algorithm])]
         defaults = {a: f"`{getattr(configs[a], key)!r}`" for a in having if a not in idle}
-        text = DESCRIPTIONS[having[0]][key]
-        rows.append([f"`{key}`", by_algorithm(defaults), by_algorithm({a: allowed(a, key) for a in having}), text])
+        one = CONFIGS[having[0]].settings[key]
+        rows.append([f"`{key}`", by_algorithm(defaults), allowed(one), one.meaning])
         for found, algorithms in ((lacking, [a for a in ALGORITHMS if a not in having]), (unused, idle)):
             if algorithms:
                 found.setdefault(tuple(algorithms), []).append(key)

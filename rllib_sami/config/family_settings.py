@@ -16,7 +16,8 @@ _CONTRAST = (
 
 # fmt: off
 FAMILY = (
-    Row(REFUSED, PLAIN_SAC, "pairing encoder_loss acting_encoder", _NO_ENCODER, as_here=(None,)),
+    Row(REFUSED, PLAIN_SAC, "pairing encoder_loss", _NO_ENCODER, as_here=(None,)),
+    Row(REFUSED, PLAIN_SAC, "acting_encoder", _NO_ENCODER, as_here=(None, "online")),
     Row(REFUSED, PLAIN_SAC, "context_dim", _NO_ENCODER, as_here=(0,)),
     Row(REFUSED, PLAIN_SAC, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
         "averaged_context", _NO_ENCODER, as_here=(False,)),

@@ -166,9 +166,10 @@ class PlainSACConfig(SoftActorCriticConfig):
 
     @override(BaseConfig)
     def in_todays_terms(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        if given.get("loss_timesteps") is None:  # all steps of some episodes, for algorithms that read whole ones
+            return {key: value for key, value in given.items() if key != "loss_timesteps"}
         given = dict(given)
-        if "loss_timesteps" in given:
-            given["train_batch_size_per_learner"] = given.pop("loss_timesteps")
+        given.setdefault("train_batch_size_per_learner", given.pop("loss_timesteps"))
         return given
 
     @classmethod
@@ -176,7 +177,7 @@ class PlainSACConfig(SoftActorCriticConfig):
     def migrated(cls, state: dict[str, Any]) -> dict[str, Any]:
         state = super().migrated(state)
         if "loss_timesteps" in state:  # of a version in which a plain SAC had all settings of SaMI
-            state["_train_batch_size_per_learner"] = state["loss_timesteps"]
+            state["_train_batch_size_per_learner"] = state["loss_timesteps"] or 256
         return {key: value for key, value in state.items() if key not in former_settings(PLAIN_SAC)}
 
 
