@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami import compat
-from rllib_sami.core.networks import FORMER_NETWORK, NetworkConfig
+from rllib_sami.core.networks import FORMER_NETWORK, ActorCriticConfig, NetworkConfig
 
 
 def check_checkpoint(algorithm: Any, path: Path) -> None:
@@ -30,7 +30,10 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
     saved = saved["ctor_args_and_kwargs"][1]
     then = {key: saved[key].shape for key in ("observation_space", "action_space")}
     now = {key: getattr(module, key).shape for key in then}
-    networks = [key for key in NetworkConfig.__dataclass_fields__ if key in module.model_config]
+    of_networks: Any = NetworkConfig.__dataclass_fields__
+    if module.model_config.get("context_dim") == 0:  # without an encoder its settings mean nothing
+        of_networks = {"context_dim": None, **ActorCriticConfig.__dataclass_fields__}
+    networks = [key for key in of_networks if key in module.model_config]
     then |= {key: (FORMER_NETWORK | saved["model_config"]).get(key) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():
