@@ -5,13 +5,18 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CONFIG ?= tuned_examples/quickstart.yaml
 
-.PHONY: train test benchmark test-ray lint docs install clean
+.PHONY: train test test-all benchmark test-ray lint docs install clean
 
 train: install
 	$(BIN)/rllib train file $(CONFIG) --evaluate $(ARGS)
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# What trains for minutes and what needs a browser or a GPU as well; what is not there is skipped with the reason.
+test-all: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,report,search,onnx,browser,dev]'
+	$(BIN)/python -m pytest -m '' $(ARGS)
 
 # `make benchmark SUITE=quick`: trains, evaluates and reports; again, it goes on where it was interrupted.
 SUITE         ?= quick
@@ -35,6 +40,7 @@ test-ray:
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy rllib_sami rllib_sami_cli && $(BIN)/mypy envs
+	PYTHON=$(abspath $(BIN))/python .ci/lint-imports
 
 docs: install
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'

@@ -18,7 +18,15 @@ EXTRAS = {
     # Modules as ONNX; their test runs where these are installed.
     "onnx": [f"{name}; python_version>='3.11'" for name in ("onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20")],
     "docs": ["mkdocs-material>=9.5"],
-    "dev": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "msgpack-numpy>=0.4.8"],
+    "dev": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "ruff>=0.6",
+        "mypy>=1.11",
+        "import-linter>=2.5",
+        "types-PyYAML",
+        "msgpack-numpy>=0.4.8",
+    ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
