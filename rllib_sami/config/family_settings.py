@@ -5,7 +5,7 @@ mistake where it asks for nothing else than what happens; what it asks for in va
 and warned of where it would not.
 """
 
-from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, Row
+from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, SAPPO, Row
 
 _NO_ENCODER = "PlainSAC has no context encoder: take RecurrentSAC for a memory, TESAC or SaCCM for contexts of tasks"
 _NO_CONTRAST = "RecurrentSAC has no contrast: take SaCCM, SaTESAC or CCM"
@@ -32,6 +32,8 @@ FAMILY = (
     Row(REFUSED, RECURRENT_SAC, "key_encoder averaged_context", "RecurrentSAC has no key encoder: take TESAC",
         as_here=(False,)),
     Row(IDLE, RECURRENT_SAC, _CONTRAST, "RecurrentSAC has no contrast"),
+    Row(REFUSED, SAPPO, "encoder_reward", "RLlib's own env runners, on which SaPPO samples, hand no rewards on: put "
+        "the previous reward into the observation", as_here=(False,)),
     Row(MAPPED, SAMI, "encoder_critic_gradient", "`encoder_loss`"),
     Row(MAPPED, SAMI, "averaged_context key_encoder", "`acting_encoder`"),
 )

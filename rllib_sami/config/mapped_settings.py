@@ -7,7 +7,7 @@ from rllib_sami import compat
 from rllib_sami.config.family_settings import FAMILY
 from rllib_sami.config.names import WrongSettings, nearest
 from rllib_sami.config.rllib_settings import IDLE, MAPPED, MODEL, TABLE, USED, no_effect, refusal, rows
-from rllib_sami.config.unused_settings import readers, warn_once
+from rllib_sami.config.unused_settings import readers, warn_of, warn_once
 
 _RATES = {"actor_learning_rate": "actor_lr", "critic_learning_rate": "critic_lr", "entropy_learning_rate": "alpha_lr"}
 _OF_ONE_NETWORK = {
@@ -30,7 +30,7 @@ def in_our_terms(config: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any],
     mapped: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     mistakes: list[str] = []
-    idle: dict[str, list[str]] = {}
+    idle: dict[str, dict[str, Any]] = {}
     table, family = rows(TABLE, readers(config)), rows(FAMILY, readers(config))
     for name, value in given.items():
         row = table.get(name) or family.get(name)
@@ -41,7 +41,7 @@ def in_our_terms(config: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any],
         ):
             rest[name] = value
         elif row.fate == IDLE:  # a setting of other algorithms of this package
-            idle.setdefault(row.text, []).append(f"`{name}`")
+            idle.setdefault(row.text, {})[name] = value
         elif row.fate != MAPPED:
             message = refusal(row, name, value, compat.default_of(name))
             mistakes += [message] if message else []
@@ -56,10 +56,7 @@ def in_our_terms(config: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any],
             mistakes += [f"`{name}` has the key {key!r}, but takes {[*_RATES]}." for key in value if key not in _RATES]
     if mistakes:
         raise WrongSettings(*mistakes)
-    for reason, names in idle.items():
-        have = "has" if len(names) == 1 else "have"
-        message = f"{', '.join(names)} {have} no effect here. {reason}."
-        warn_once(type(config).__name__, message, message)
+    warn_of(config, idle)
     return mapped, rest
 
 
@@ -136,7 +133,7 @@ def _of_model(config: Any, name: str, given: Mapping[str, Any]) -> tuple[dict[st
         else:
             key = "use_lstm" if given.get("use_lstm") else "lstm_cell_size"
             why = "No loss of actor and critics trains a memory: take RecurrentSAC"
-            if config.context_dim:
+            if "context_dim" in config.settings:
                 why += ", or set `encoder_hidden_dim` and `encoder_type` of the context encoder, which is recurrent"
             mistakes.append(no_effect(f"{name}.{key}", given[key], why))
     if given.get("lstm_use_prev_reward"):

@@ -12,6 +12,7 @@ _RANGES = {
     ),
     "sample_timeout_s evaluation_sample_timeout_s grad_clip": ABOVE_0.or_none(),
     "gamma": number("a number in [0, 1]", lambda x: 0 <= x <= 1),
+    "_train_batch_size_per_learner": integer(1).or_none(),
     "num_envs_per_env_runner metrics_num_episodes_for_smoothing": integer(1),
     "rollout_fragment_length": integer(1).or_auto(),
     "num_env_runners evaluation_num_env_runners num_learners": integer(0),
@@ -28,5 +29,5 @@ def rllib_values(config: AlgorithmConfig) -> Iterator[str]:
     for place, settings in (("", vars(config)), ("evaluation_config.", overrides)):
         for keys, allowed in _RANGES.items():
             for key in keys.split():
-                if key in settings and (message := allowed.refusal(f"{place}{key}", settings[key])):
+                if key in settings and (message := allowed.refusal(f"{place}{key.lstrip('_')}", settings[key])):
                     yield message

@@ -54,7 +54,12 @@ def warn_of_unused(config: Any) -> None:
     for key, reason in without_effect(config).items():
         if getattr(config, key) != defaults.get(key):
             changed.setdefault(reason, {})[key] = getattr(config, key)
-    for reason, settings in changed.items():
+    warn_of(config, changed)
+
+
+def warn_of(config: Any, without_effect: dict[str, dict[str, Any]]) -> None:
+    """Warns once of settings without effect, by the reason that they share."""
+    for reason, settings in without_effect.items():
         listed = ", ".join(f"`{key.lstrip('_')}` is {value!r}" for key, value in settings.items())
         have = "has" if len(settings) == 1 else "have"
         about = f"{', '.join(settings)}: {reason}"

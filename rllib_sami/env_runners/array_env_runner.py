@@ -61,8 +61,8 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
         set_num_threads(self.config.num_torch_threads)
         if not hasattr(self.module, "acting"):
             raise ValueError(
-                "ArrayEnvRunner acts with an OffPolicyTorchRLModule or a subclass, but the config's `rl_module` makes a "
-                f"{type(self.module).__name__}. Use `env_runners(env_runner_cls=SingleAgentEnvRunner)` with others."
+                "ArrayEnvRunner acts with an OffPolicyTorchRLModule or a subclass, but the config's `rl_module` makes "
+                f"a {type(self.module).__name__}. Use `env_runners(env_runner_cls=SingleAgentEnvRunner)` with others."
             )
         if self._entropy is None:
             seed = self.config.seed

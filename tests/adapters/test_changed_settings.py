@@ -78,7 +78,7 @@ def test_each_rate_reaches_its_own_optimiser(checkpoint):
 def test_other_settings_are_those_of_the_config(checkpoint):
     path, _, _ = checkpoint
     algo = restored(path, gamma=0.5, contrast_coeff=0.7, temperature=0.3, updates_per_env_step=0.2)
-    constants = algo.learner_group._learner._update_config
+    constants = algo.learner_group._learner.config.get_update_config(action_dim=1)
     assert (constants.gamma, constants.contrast_coeff, constants.temperature) == (0.5, 0.7, 0.3)
     assert algo.config.updates_per_env_step == 0.2
     algo.stop()

@@ -205,7 +205,7 @@ OTHER_MISTAKES = {
     ),
     "average of an encoder without contrast": (
         lambda c: c.training(acting_encoder="average", encoder_loss=None, pairing=None),
-        "`acting_encoder` is 'average', but the contrast alone.*`encoder_loss` is None.*Set `acting_encoder` to 'online'",
+        "`acting_encoder` is 'average', but the contrast alone.*`encoder_loss` is None.*`acting_encoder` to 'online'",
     ),
     "both losses without a contrast": (
         lambda c: c.training(acting_encoder="online", encoder_loss="both", pairing=None),

@@ -145,14 +145,21 @@ def test_batches_of_four_updates_and_two_contrasts(learners):
 
 
 def test_settings_of_earlier_versions_stay_as_they_were():
-    state = SaCCMConfig().training(train_episodes=6, encoder_critic_gradient=True, loss_timesteps=None).get_state()
-    new = {*BATCHES, "normalize_inputs", "encoder_obs_delta", "averaged_context", "skill_weight"}
-    older = {key: value for key, value in state.items() if key not in new}
+    state = SaCCMConfig().training(train_episodes=6, loss_timesteps=None).get_state()
+    new = {*BATCHES, "normalize_inputs", "encoder_obs_delta", "skill_weight", "encoder_loss", "acting_encoder"}
+    older = {key: value for key, value in state.items() if key not in new} | {"encoder_critic_gradient": True}
     config = SaCCMConfig.from_state(older).environment("SaMI/Pendulum-v0")
     config.validate()
     assert (config.updates_per_batch, config.contrast_interval) == (1, 1)
-    assert (config.normalize_inputs, config.averaged_context, config.skill_weight) == (False, False, 1.0)
-    assert not config.encoder_obs_delta
+    assert (config.normalize_inputs, config.acting_encoder, config.skill_weight) == (False, "online", 1.0)
+    assert config.encoder_loss == "both"
+    with_average = older | {"averaged_context": True, "encoder_critic_gradient": False, "key_encoder": True}
+    config = SaCCMConfig.from_state(with_average)
+    assert (config.encoder_loss, config.acting_encoder) == ("contrast", "average")
+    config = TESACConfig.from_state(
+        {key: value for key, value in older.items() if key != "pairing"} | {"pairing": None}
+    )
+    assert (config.encoder_loss, config.acting_encoder) == ("critic", "online")
     sappo = {key: value for key, value in SaPPOConfig().get_state().items() if key not in new}
     assert SaPPOConfig.from_state(sappo).skill_weight == 1.0
     assert SaCCMConfig.from_state(SaCCMConfig().get_state()).updates_per_batch == 32
@@ -164,7 +171,7 @@ def test_amsgrad_goes_on_only_where_it_was_and_still_is_wanted(tmp_path, had, wa
     """Adam's state lacks AMSGrad's maxima; and where the critics train the encoder, the contrast's would bind it."""
 
     def build(amsgrad):
-        return tiny(averaged_context=False, encoder_critic_gradient=not amsgrad).build_algo()
+        return tiny(acting_encoder="online", encoder_loss="contrast" if amsgrad else "both").build_algo()
 
     algo = build(had)
     assert optimizer_of(algo, "encoder").defaults["amsgrad"] is had
@@ -282,9 +289,8 @@ def test_the_runner_acts_with_what_was_just_learned():
 @pytest.mark.parametrize("config_class", [SaCCMConfig, TESACConfig, PlainSACConfig])
 def test_episodes_that_never_end_are_told_where_whole_ones_are_read(config_class, monkeypatch, caplog):
     monkeypatch.setattr(debug, "_logged", set())  # as in a new process
-    monkeypatch.setattr("rllib_sami.algorithms.sami.algorithm.LONG_EPISODE", 40)
-    sizes = {"context_dim": 0} if config_class is PlainSACConfig else {}
-    algo = tiny(config_class, env="test/Point", env_config={"max_steps": 10_000}, **sizes).build_algo()
+    monkeypatch.setattr("rllib_sami.algorithms.sac.sac.LONG_EPISODE", 40)
+    algo = tiny(config_class, env="test/Point", env_config={"max_steps": 10_000}).build_algo()
     with caplog.at_level(logging.WARNING, logger="rllib_sami"):
         for _ in range(3):
             algo.train()

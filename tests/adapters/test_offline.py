@@ -16,7 +16,7 @@ from .tiny import runner_of, tiny
 @pytest.fixture
 def buffer() -> TaskEpisodeReplayBuffer:
     runner = runner_of(tiny(env="test/Walker", env_config={"end_probability": 0.1}))
-    buffer = TaskEpisodeReplayBuffer(5, 2, runner.config.get_sampling_config(), capacity=300)
+    buffer = TaskEpisodeReplayBuffer(5, 2, runner.config.make_sampler(), capacity=300)
     for _ in range(20):  # more than the ring holds
         buffer.add(runner.sample(random_actions=True))
     return buffer
@@ -44,7 +44,7 @@ def test_every_finished_episode_is_written_step_by_step(buffer, tmp_path):
 
 
 def test_nothing_to_write_and_a_used_folder_are_errors(buffer, tmp_path):
-    empty = TaskEpisodeReplayBuffer(5, 2, buffer.sampling)
+    empty = TaskEpisodeReplayBuffer(5, 2, buffer._sampler)
     with pytest.raises(ValueError, match="no finished episode"):
         write_episodes(empty, tmp_path)
     write_episodes(buffer, tmp_path)

@@ -39,7 +39,7 @@ def test_an_environment_of_gymnasiums_trains():
 def test_there_is_no_key_encoder_and_the_critics_train_the_encoder():
     algo = tiny(RecurrentSACConfig, num_steps_sampled_before_learning_starts=60).build_algo()
     module = algo.learner_group._learner.module["default_policy"]
-    assert module.learning.key_encoder is None
+    assert not hasattr(module.learning, "key_encoder")
     before = [parameter.detach().clone() for parameter in module.acting.encoder.parameters()]
     algo.train()
     after = list(module.acting.encoder.parameters())
@@ -59,11 +59,12 @@ def test_two_restores_go_on_alike(tmp_path):
 
 
 def test_a_contrast_without_its_keys_is_refused():
-    message = refusal(tiny(RecurrentSACConfig, pairing="skill"))
-    assert "`pairing` is 'skill', but `key_encoder` is False" in message
-    assert "`key_encoder` to True" in message
-    assert "`key_encoder` is False" in refusal(tiny(SaCCMConfig, key_encoder=False))
-    assert "`key_encoder` is 0, but must be True or False" in refusal(tiny(SaCCMConfig, key_encoder=0))
+    with pytest.raises(ValueError, match=r"`pairing` is 'skill', but has no effect here.*take SaCCM"):
+        RecurrentSACConfig().training(pairing="skill")
+    with pytest.raises(ValueError, match="`key_encoder` is False, but every SaMI agent has a key encoder now"):
+        SaCCMConfig().training(key_encoder=False)
+    with pytest.raises(ValueError, match="`key_encoder` is 0, but must be True or False"):
+        SaCCMConfig().training(key_encoder=0)
 
 
 def test_spaces_that_it_cannot_use_are_named():

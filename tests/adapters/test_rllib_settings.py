@@ -119,7 +119,7 @@ def test_what_stock_code_says_of_networks_and_batches_is_done(stock):
     again.validate()
     for one in (config, again):
         assert (one.actor_hidden, one.critic_hidden) == ([32, 16], [8])
-        assert (one.loss_timesteps, one.actor_lr) == (128, 2e-4)
+        assert (one.train_batch_size_per_learner, one.actor_lr) == (128, 2e-4)
 
 
 def taken(config, **model_config):
@@ -146,7 +146,8 @@ def test_keys_of_a_model_set_what_they_mean_here():
 def test_keys_of_an_lstm_count_only_where_there_is_one():
     for config_class in (SaCCMConfig, RecurrentSACConfig, PlainSACConfig):
         config = taken(config_class(), use_lstm=False, lstm_cell_size=16, lstm_use_prev_reward=True)
-        assert (config.encoder_hidden_dim, config.encoder_reward) == (config_class().encoder_hidden_dim, False)
+        names = {"encoder_hidden_dim", "encoder_reward"} & config.settings.keys()
+        assert [getattr(config, name) for name in names] == [getattr(config_class(), name) for name in names]
 
 
 WITHOUT_MEANING = [
@@ -166,7 +167,7 @@ def test_keys_of_a_model_that_mean_nothing_here_are_refused(config_class, keys, 
 
 
 def test_two_values_for_one_field_are_refused_at_every_check():
-    config = PlainSACConfig().environment("SaMI/Pendulum-v0").training(actor_hidden=[64], loss_timesteps=512)
+    config = SaCCMConfig().environment("SaMI/Pendulum-v0").training(actor_hidden=[64], loss_timesteps=512)
     config.training(train_batch_size_per_learner=128).rl_module(model_config={"fcnet_hiddens": [32]})
     for _ in range(2):
         with pytest.raises(ValueError) as error:  # noqa: PT011 (two messages)
@@ -178,13 +179,13 @@ def test_two_values_for_one_field_are_refused_at_every_check():
 
 
 def test_a_validated_config_may_be_changed_in_rllibs_terms():
-    first = PlainSACConfig().training(train_batch_size_per_learner=512)
+    first = SaCCMConfig().training(train_batch_size_per_learner=512)
     taken(first, fcnet_hiddens=[32], head_fcnet_hiddens=[8])
-    for config in (first.copy(copy_frozen=False), PlainSACConfig.from_state(first.get_state())):
+    for config in (first.copy(copy_frozen=False), SaCCMConfig.from_state(first.get_state())):
         taken(config.training(train_batch_size_per_learner=128), fcnet_hiddens=[16])
         assert (config.loss_timesteps, config.actor_hidden, config.critic_hidden) == (128, [16], [16])
         assert taken(config, head_fcnet_hiddens=[4]).actor_hidden == [256, 256, 4]
-    for config, own in ((first.copy(copy_frozen=False), 64), (PlainSACConfig(), None)):  # which the user has set
+    for config, own in ((first.copy(copy_frozen=False), 64), (SaCCMConfig(), 32)):  # which the user has set
         config.environment("SaMI/Pendulum-v0").training(loss_timesteps=own, train_batch_size_per_learner=128)
         with pytest.raises(ValueError, match=f"asks for 128, but `loss_timesteps` is {own}"):
             config.validate()

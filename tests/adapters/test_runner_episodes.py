@@ -158,7 +158,7 @@ def test_numbers_that_are_not_finite_are_named_or_cost_an_episode(bad_in, bad):
     fragments = sample_fragments(runner)
     episodes = stored_episodes(store_of(runner, fragments))
     assert all(np.isfinite(episode.rows).all() for episode in episodes)
-    for carried in (runner._state, runner._previous_action, runner._previous_reward):
+    for carried in (runner._policy._state, runner._policy._action, runner._policy._reward):
         assert np.isfinite(carried).all()
     assert worst_mismatch(runner.module.acting, episodes) < TOLERANCE
     ended = [piece.custom_data["slot"][1] for fragment in fragments for piece in fragment if piece.is_done]
@@ -338,5 +338,7 @@ def test_another_rl_module_gets_an_error_that_names_the_way_out(ray_cluster):
             model_config={"twin_q": True, "fcnet_hiddens": [8], "head_fcnet_hiddens": [8], "fcnet_activation": "relu"},
         )
     )
-    with pytest.raises(ValueError, match=r"ArrayEnvRunner acts with a SaMITorchRLModule.*DefaultSAC.*env_runner_cls"):
+    with pytest.raises(
+        ValueError, match=r"ArrayEnvRunner acts with an OffPolicyTorchRLModule.*DefaultSAC.*env_runner_cls"
+    ):
         runner_of(config)

@@ -81,19 +81,19 @@ class CarriesStateOverEpisodeEnds(ArrayEnvRunner):
 
 
 def forget_state(runner):
-    runner._state = np.zeros_like(runner._state)
+    runner._policy._state = np.zeros_like(runner._policy._state)
 
 
 def swap_state_of_slots(runner):
-    runner._state = np.roll(runner._state, 1, axis=0)
+    runner._policy._state = np.roll(runner._policy._state, 1, axis=0)
 
 
 def forget_previous_action(runner):
-    runner._previous_action = np.zeros_like(runner._previous_action)
+    runner._policy._action = np.zeros_like(runner._policy._action)
 
 
 def forget_previous_reward(runner):
-    runner._previous_reward = np.zeros_like(runner._previous_reward)
+    runner._policy._reward = np.zeros_like(runner._policy._reward)
 
 
 @pytest.mark.parametrize("encoder_type", ["lstm", "gru"])

@@ -98,7 +98,7 @@ def test_the_encoder_is_trained_by_the_contrast_or_by_ppo(coefficient):
 
 def test_ppo_alone_leaves_the_encoder_alone(monkeypatch):
     algo = config_of().build_algo()
-    monkeypatch.setattr(learner_of(algo).recent_episodes, "sample_contrast", lambda num_updates: None)
+    monkeypatch.setattr(learner_of(algo).recent_episodes, "sample", lambda num_updates: None)
     before = encoder_weights(algo)
     algo.train()
     assert torch.equal(before, encoder_weights(algo))
@@ -114,7 +114,7 @@ def test_the_contrast_learns_to_tell_tasks_apart_that_can_be_seen():
     optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-2)
     bounds = []
     for _ in range(500):
-        arrays = learner.recent_episodes.sample_contrast(1)
+        arrays = learner.recent_episodes.sample(1)
         loss, metrics = contrast(encoder, {key: torch.as_tensor(value[0]) for key, value in arrays.items()})
         optimizer.zero_grad()
         loss.backward()
@@ -217,7 +217,7 @@ def test_other_wrong_input_is_named():
     assert "`model_config` has the key 'context_dim', which is a setting of its own" in refusal(model_config)
     with pytest.raises(ValueError, match="no setting 'contrast_coef'; did you mean 'contrast_coeff'"):
         SaPPOConfig().update_from_dict({"contrast_coef": 0.1})
-    with pytest.raises(ValueError, match="`encoder_reward` is True, but RLlib's own env runners"):
+    with pytest.raises(ValueError, match=r"`encoder_reward` is True, but has no effect here. RLlib's own env runners"):
         SaPPOConfig().update_from_dict({"encoder_reward": True}).validate()
     with pytest.raises(ValueError, match="no setting 'reads_task_ids'"):
         SaPPOConfig().update_from_dict({"reads_task_ids": False})

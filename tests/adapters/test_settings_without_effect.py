@@ -95,8 +95,9 @@ def warnings_of(monkeypatch, caplog):
     """What the check of a config warns of, as if for the first time."""
     monkeypatch.setattr("rllib_sami.config.unused_settings.log_once", lambda key: True)
 
-    def messages(config):
+    def messages(config_class, **training):
         caplog.clear()
+        config = config_class().training(**training) if isinstance(config_class, type) else config_class
         config.environment("SaMI/Pendulum-v0").validate()
         return [record.getMessage() for record in caplog.records if record.name == "rllib_sami.config.unused_settings"]
 
@@ -123,7 +124,7 @@ IN_VAIN = [
 
 @pytest.mark.parametrize(("config_class", "training", "expected"), IN_VAIN, ids=lambda value: str(value)[:40])
 def test_settings_of_ours_that_have_no_effect_are_taken_with_a_warning(config_class, training, expected, warnings_of):
-    [message] = warnings_of(config_class().training(**training))
+    [message] = warnings_of(config_class, **training)
     assert message.startswith(f"{config_class.__name__}: ")
     assert re.search(expected, message)
 
@@ -139,7 +140,7 @@ TAKEN = [
 
 @pytest.mark.parametrize(("config_class", "training"), TAKEN, ids=lambda value: str(value)[:40])
 def test_defaults_and_settings_that_have_an_effect_warn_of_nothing(config_class, training, warnings_of):
-    assert warnings_of(config_class().training(**training)) == []
+    assert warnings_of(config_class, **training) == []
 
 
 def test_a_fragment_length_that_rllib_chooses_depends_on_the_batch_size(warnings_of):
@@ -255,8 +256,8 @@ class Passing(TaskEpisodeReplayBuffer):
 
 
 class Naming(TaskEpisodeReplayBuffer):
-    def __init__(self, obs_dim, action_dim, sampling, *, bonus=0.0, capacity=10, seed=None):
-        super().__init__(obs_dim, action_dim, sampling, capacity=capacity, seed=seed)
+    def __init__(self, obs_dim, action_dim, sampler, *, bonus=0.0, capacity=10, seed=None):
+        super().__init__(obs_dim, action_dim, sampler, capacity=capacity, seed=seed)
         self.bonus = bonus
 
 

@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import Any, ClassVar
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
@@ -212,22 +213,17 @@ def _documented_training(cls: type[BaseConfig]) -> Any:
     def training(self, **kwargs):
         return super(cls, self).training(**kwargs)
 
-    own = vars(cls).get("training", training)
-    parameters = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=NotProvided, annotation=one.type | None)
-        for one in cls.settings_of("training").values()
-    ]
-    own.__signature__ = inspect.Signature(
-        [
-            inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
-            *parameters,
-            inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
-        ]
-    )
-    listed = "\n".join(
-        f"    {one.name}: {one.meaning} Must be {one.allowed.words}." for one in cls.settings_of("training").values()
-    )
-    own.__doc__ = (
+    method = vars(cls).get("training", training)  # a user's own may have arguments of its own
+    arguments = dict(inspect.signature(method).parameters)
+    kwargs = arguments.pop("kwargs", Parameter("kwargs", Parameter.VAR_KEYWORD))
+    settings = cls.settings_of("training").values()
+    for one in settings:
+        annotated = Parameter(one.name, Parameter.KEYWORD_ONLY, default=NotProvided, annotation=one.type | None)
+        arguments.setdefault(one.name, annotated)
+    method.__signature__ = inspect.Signature([*arguments.values(), kwargs])
+    method.__qualname__ = f"{cls.__qualname__}.training"
+    listed = "\n".join(f"    {one.name}: {one.meaning} Must be {one.allowed.words}." for one in settings)
+    method.__doc__ = method.__doc__ or (
         "Sets the training related configuration; what is not given stays as it is.\n\n"
         "docs/settings.md lists all settings by theme, with the default of each algorithm. An attribute of the config\n"
         f"has the present value: ``{cls.__name__}().num_torch_threads``.\n\n"
@@ -236,5 +232,4 @@ def _documented_training(cls: type[BaseConfig]) -> Any:
         "        docs/settings.md.\n\n"
         "Returns:\n    This config.\n"
     )
-    own.__qualname__ = f"{cls.__qualname__}.training"
-    return own
+    return method

@@ -77,9 +77,9 @@ class EvaluationSettings:
         ),
         'Names of splits of the environment; `"own"` stands for the meta-tasks that its `env_config` asks for. None '
         "is all of train, moderate and extreme that an environment of this package has, or the tasks that its "
-        "`env_config` lists; with others, with a `custom_evaluation_function` and with another `env_runner_cls`, it is RLlib's own "
-        "evaluation, as [] always is: `evaluation_duration` episodes of whatever the environment gives, under "
-        "`evaluation/env_runners`.",
+        "`env_config` lists; with others, with a `custom_evaluation_function` and with another `env_runner_cls`, it is "
+        "RLlib's own evaluation, as [] always is: `evaluation_duration` episodes of whatever the environment gives, "
+        "under `evaluation/env_runners`.",
         method="evaluation",
     )
 

@@ -13,6 +13,7 @@ from rllib_sami.algorithms.sami.pairing import PAIRINGS
 from rllib_sami.algorithms.sami.sampling import ContrastSampling
 from rllib_sami.core.context_encoder import EncoderConfig
 from rllib_sami.core.networks import ActorCriticConfig
+from rllib_sami.core.settings import settings_of
 
 
 class ContextConfig(BaseConfig):
@@ -57,11 +58,10 @@ class ContextConfig(BaseConfig):
         reasons = super().without_effect()
         if not self.has_contrast:
             why = self.why_no_contrast()
-            of_contrast = {**ContrastConfig.__dataclass_fields__, **ContrastSampling.__dataclass_fields__}
-            idle = dict.fromkeys(of_contrast.keys() - {"pairing", "key_encoder_tau"}, f"There is no contrast: {why}")
-            if self.contrast_coeff == 0:
-                del idle["contrast_coeff"]  # it is the reason
-            return reasons | idle
+            still_read = {"pairing", "key_encoder_tau"} | ({"contrast_coeff"} if self.contrast_coeff == 0 else set())
+            of_contrast = settings_of(ContrastConfig, ContrastSampling)
+            idle = [name for name in of_contrast if name not in still_read]
+            return reasons | dict.fromkeys(idle, f"There is no contrast: {why}")
         if not PAIRINGS[self.pairing].by_skill:
             why = f"`pairing` is {self.pairing!r}, which does not look at returns"
             reasons |= dict.fromkeys(("positive_fraction", "return_gap_weight"), why)

@@ -43,8 +43,8 @@ class ContrastConfig:
         1.0,
         AT_LEAST_0,
         'Weight of the contrast between skills, where that between tasks has 1; for `"skill_task"`, which has both, '
-        "and whose `sance_bound` is the weighted mean of `skill_bound` and `task_bound`. What is a high return changes as "
-        "the policy learns, and contexts change with it: a large weight disturbs actor and critics. 0.05 to 1.",
+        "and whose `sance_bound` is the weighted mean of `skill_bound` and `task_bound`. What is a high return changes "
+        "as the policy learns, and contexts change with it: a large weight disturbs actor and critics. 0.05 to 1.",
     )
     return_gap_weight: bool = setting(
         False,

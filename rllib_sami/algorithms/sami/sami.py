@@ -167,6 +167,9 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
         former = {key: given[key] for key in FORMER_SETTINGS if key in given}
         if not former:
             return dict(given)
+        for key, value in former.items():
+            if not isinstance(value, bool):
+                raise WrongSettings(f"`{key}` is {value!r}, but must be True or False.")
         if former.get("key_encoder") is False:
             raise WrongSettings(
                 "`key_encoder` is False, but every SaMI agent has a key encoder now. For a memory without one take "
@@ -184,8 +187,10 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
     @override(BaseConfig)
     def migrated(cls, state: dict[str, Any]) -> dict[str, Any]:
         state = super().migrated(state)
-        former = {key: state.pop(key) for key in FORMER_SETTINGS if key in state}
-        return _todays(former, state["pairing"] is not None and state["contrast_coeff"] > 0) | state
+        if "acting_encoder" in state:
+            return state
+        former = {"averaged_context": False} | {key: state.pop(key) for key in FORMER_SETTINGS if key in state}
+        return state | _todays(former, state["pairing"] is not None and state["contrast_coeff"] > 0)
 
     # --- What other parts ask of a config ---------------------------------------------------------------------------
 

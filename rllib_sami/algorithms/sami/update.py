@@ -37,8 +37,8 @@ class EncoderTrainingConfig:
         "online",
         one_of(ACTING_ENCODERS),
         'Which encoder actor and critics read: `"online"`, the trained one, or `"average"`, the key encoder, its '
-        "moving average (at the rate `key_encoder_tau`). A trained encoder drifts faster than they can follow where the "
-        "contrast alone trains it, so the average is for that case.",
+        "moving average (at the rate `key_encoder_tau`). A trained encoder drifts faster than they can follow where "
+        "the contrast alone trains it, so the average is for that case.",
     )
 
 
