@@ -63,11 +63,12 @@ class TrainedAgent:
     Attributes:
         observation_space: What its network reads, for this package's agents a flat Box.
         action_space: That of the actions it returns.
+        module: The RLModule that it acts with.
     """
 
     def __init__(self, checkpoint: Checkpoint | ExportedAgent, observation_space: gymnasium.Space | None = None):
         self._checkpoint, self._given_space = checkpoint, observation_space
-        module = checkpoint.module()
+        self.module = module = checkpoint.module()
         self._agent: Agent = make_agent(module, checkpoint.path, explore=False, env_steps=checkpoint.env_steps())
         self.observation_space, self.action_space = self._agent.spaces
         is_ours = isinstance(self._agent, ContextAgent)

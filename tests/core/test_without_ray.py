@@ -11,6 +11,7 @@ PACKAGE = Path(rllib_sami.__file__).parent
 MATHEMATICS = (
     "algorithms/sac/update",
     "algorithms/sami/contrast",
+    "hierarchy/latent_action_env",
     "replay_buffers/samplers",
     "algorithms/sami/update",
     "algorithms/sami/sampling",
