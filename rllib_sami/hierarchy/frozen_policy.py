@@ -9,7 +9,7 @@ import numpy as np
 
 from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.action_scale import ActionScale
-from rllib_sami.core.networks import ActorNetworks
+from rllib_sami.core.networks import Actor, ActorNetworks
 
 
 class FrozenPolicy:
@@ -47,11 +47,12 @@ class FrozenPolicy:
     def __init__(self, networks: ActorNetworks, action_space: gym.spaces.Box, latent_dim: int | None = None):
         context_dim, width = networks.config.context_dim, networks.obs_dim
         if networks.action_dim != math.prod(action_space.shape):
-            raise ValueError(f"The policy has {networks.action_dim} actions, which {action_space} has not.")
-        if latent_dim is None and context_dim == 0:
+            raise ValueError(f"The policy has {networks.action_dim} actions, but the action space is {action_space}.")
+        has_context = context_dim > 0 and type(networks) is ActorNetworks and type(networks.actor) is Actor
+        if latent_dim is None and not has_context:
             raise ValueError(
-                "The policy has no context whose place the latent could take. If it was trained on observations that "
-                "end with the latent, give its width: latent_dim=..."
+                "The policy has no context whose place the latent could take, or networks of its own kind. If it was "
+                "trained on observations that end with the latent, give its width: latent_dim=..."
             )
         if latent_dim is not None and not 1 <= latent_dim < width:
             raise ValueError(f"latent_dim={latent_dim}: expected 1 to {width - 1}, as the policy observes {width}.")

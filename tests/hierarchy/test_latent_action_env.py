@@ -157,8 +157,7 @@ class OwnNetworks(ActorNetworks):
     """Acts in torch."""
 
 
-@pytest.mark.parametrize("kind", [ActorNetworks, OwnNetworks])
-@pytest.mark.parametrize("latent_dim", [None, 1])
+@pytest.mark.parametrize(("kind", "latent_dim"), [(ActorNetworks, None), (ActorNetworks, 1), (OwnNetworks, 1)])
 def test_training_the_networks_leaves_the_policy_as_it_is(kind, latent_dim):
     networks = networks_of(kind=kind, **MEMORY)
     policy = FrozenPolicy(networks, MOVES, latent_dim)
@@ -214,6 +213,7 @@ def test_meta_tasks_success_and_pictures_are_passed_on():
     np.testing.assert_array_equal(env.render(), inner.render())
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # that it is a wrapper, and of wide observation spaces
 def test_gymnasium_finds_nothing_wrong():
     check_env(LatentActionEnv(Point(max_steps=5, spread=1.0), mover(), steps=2))
     # Of an environment with a spec it makes others, wrapped likewise.
@@ -233,6 +233,10 @@ def test_it_can_be_pickled_in_the_middle_of_an_episode():
 
 REFUSED = {
     "no context": (lambda: FrozenPolicy(networks_of(), MOVES), "no context whose place"),
+    "networks of its own": (
+        lambda: FrozenPolicy(networks_of(kind=OwnNetworks, **MEMORY), MOVES),
+        "networks of its own",
+    ),
     "no room": (lambda: FrozenPolicy(networks_of(2), MOVES, 2), "expected 1 to 1, as the policy observes 2"),
     "no latent": (lambda: FrozenPolicy(networks_of(2), MOVES, 0), "latent_dim=0: expected 1 to 1"),
     "other actions": (lambda: FrozenPolicy(networks_of(action_dim=2), MOVES, 1), "has 2 actions"),
