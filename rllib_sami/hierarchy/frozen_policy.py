@@ -17,8 +17,10 @@ class FrozenPolicy:
 
     .. code-block:: python
 
-        module = rllib_sami.load("~/ray_results/skills").module  # or RLModule.from_checkpoint(...)
+        module = rllib_sami.load("~/ray_results/skills").module  # a checkpoint's or an exported agent's
         policy = FrozenPolicy(module.acting, module.action_space)
+
+    ``RLModule.from_checkpoint`` returns such a module too.
 
     The latent z takes the place of the context: the actor reads z instead, and the encoder is dropped. For a policy
     that was trained on observations that end with z, such as a goal, give ``latent_dim``; its encoder, if it has one,

@@ -99,12 +99,19 @@ def test_it_needs_a_reset_first():
 
 def test_latents_may_depend_on_the_observation_and_observations_be_cut():
     """The point goes back home, whatever it is told, with a policy that reads positions only."""
+    seen = []
+
+    def to_obs(obs):
+        seen.append(float(obs[0]))
+        return obs[:1]
+
     env = LatentActionEnv(
-        Point(), mover(obs_dim=1), steps=2, to_latent=lambda action, obs: -np.sign(obs[:1]), to_obs=lambda obs: obs[:1]
+        Point(), mover(obs_dim=1), steps=2, to_latent=lambda action, obs: -np.sign(obs[:1]), to_obs=to_obs
     )
     env.reset()
     env.unwrapped.obs[0] = 5.0
     assert [reward for _, reward, *_ in steps_of(env, [0], [0])] == pytest.approx([4 + 3, 2 + 1])
+    assert seen == pytest.approx([5, 4, 3, 2])
 
 
 def test_actions_on_the_unit_sphere():
@@ -154,7 +161,9 @@ def test_the_latent_takes_the_place_of_the_context():
 
 
 class OwnNetworks(ActorNetworks):
-    """Acts in torch."""
+    """Acts in torch, with gradients unless the weights want none."""
+
+    act = ActorNetworks.act.__wrapped__
 
 
 @pytest.mark.parametrize(("kind", "latent_dim"), [(ActorNetworks, None), (ActorNetworks, 1), (OwnNetworks, 1)])
@@ -216,9 +225,15 @@ def test_meta_tasks_success_and_pictures_are_passed_on():
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # that it is a wrapper, and of wide observation spaces
 def test_gymnasium_finds_nothing_wrong():
     check_env(LatentActionEnv(Point(max_steps=5, spread=1.0), mover(), steps=2))
-    # Of an environment with a spec it makes others, wrapped likewise.
     inner = gym.make("SaMI/PointGoal-v0", render_mode="rgb_array")
-    check_env(LatentActionEnv(inner, FrozenPolicy(networks_of(**MEMORY, action_dim=2), inner.action_space), steps=2))
+    policy = FrozenPolicy(networks_of(**MEMORY, action_dim=2), inner.action_space)
+    env = LatentActionEnv(inner, policy, steps=2, to_latent=unit_sphere, store_steps=True)
+    check_env(env)
+    same = gym.make(env.spec)
+    for each in (env, same):
+        each.reset(seed=0)
+    (*_, info), (*_, same_info) = (each.step(np.float32([0.1, 0, 0])) for each in (env, same))
+    np.testing.assert_array_equal(info["inner"]["obs"], same_info["inner"]["obs"])
 
 
 def test_it_can_be_pickled_in_the_middle_of_an_episode():
@@ -245,7 +260,7 @@ REFUSED = {
         "encoder reads the rewards",
     ),
     "zero steps": (lambda: LatentActionEnv(Point(), mover(), steps=0), "steps=0: expected an integer >= 1"),
-    "half a step": (lambda: LatentActionEnv(Point(), mover(), steps=0.5), "steps=0.5: expected"),
+    "half a step": (lambda: LatentActionEnv(Point(), mover(), steps=1.5), "steps=1.5: expected"),
     "a switch": (lambda: LatentActionEnv(Point(), mover(), steps=True), "steps=True: expected"),
     "other observations": (lambda: LatentActionEnv(Point(), mover(1), steps=2), "of 1 numbers, .* gives 2. .*to_obs"),
     "other bounds": (
