@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from rllib_sami import CCMConfig, PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaPPOConfig, TESACConfig
 from rllib_sami.algorithms.base import health
-from rllib_sami.algorithms.base.health import Health
 
 LOG_K = math.log(128)
 
@@ -41,7 +41,7 @@ def bounds(skill, task, std=0.4):
 
 
 def test_updates_in_a_row_are_counted_each_by_itself():
-    watched = Health("skill_task", 6, on_sphere=True, tells_std=True)
+    watched = SaCCMConfig().make_health()
     assert watched.look({}, 0) == {"skills_at_chance": 0, "tasks_at_chance": 0, "contexts_equal": 0}
     watched.look(bounds(0.0, 0.0, std=0.01), 100)
     assert [*watched.look(bounds(0.0, 0.0, std=0.01), 300).values()] == [200, 200, 200]
@@ -53,16 +53,17 @@ def test_updates_in_a_row_are_counted_each_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("pairing", "width", "tells_std", "names"),
+    ("config_class", "names"),
     [
-        ("task", 6, True, ["contrast_at_chance", "contexts_equal"]),
-        ("skill_task", 6, False, ["skills_at_chance", "tasks_at_chance"]),
-        (None, 32, True, ["contexts_equal"]),
-        (None, 0, True, []),
+        (CCMConfig, ["contrast_at_chance", "contexts_equal"]),
+        (SaPPOConfig, ["skills_at_chance", "tasks_at_chance"]),
+        (RecurrentSACConfig, ["contexts_equal"]),
+        (TESACConfig, ["contexts_equal"]),
+        (PlainSACConfig, []),
     ],
 )
-def test_what_is_watched(pairing, width, tells_std, names):
-    assert [*Health(pairing, width, True, tells_std).look({}, 0)] == names
+def test_what_is_watched(config_class, names):
+    assert [*config_class().make_health().look({}, 0)] == names
 
 
 def test_symptoms_and_what_is_told_of_them():
