@@ -15,10 +15,11 @@ from rllib_sami.algorithms.base import environment_checks
 from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm
 from rllib_sami.config.names import WrongSettings
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, reason_of
+from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 from rllib_sami_cli import spaces
-from rllib_sami_cli.errors import UserError, did_you_mean, nearest, one_line
+from rllib_sami_cli.errors import UserError, one_line
 
 # Set before Ray starts. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
 # keeps CUDA_VISIBLE_DEVICES of CPU-only workers as it is, which is Ray's coming default (without, it warns).
@@ -226,7 +227,7 @@ def _environment_hint(env: str) -> str:
     import gymnasium
 
     ours = list(our_environments())
-    close = nearest(env, ours) or nearest(f"SaMI/{env}", ours, 0.8) or nearest(env, gymnasium.registry)
+    close = nearest_name(env, ours) or nearest_name(f"SaMI/{env}", ours, 0.8) or nearest_name(env, gymnasium.registry)
     return " ".join(
         part
         for part in (

@@ -22,8 +22,9 @@ from rllib_sami.config.rllib_settings import (
     rows,
 )
 from rllib_sami.config.unused_settings import readers, warn_once
+from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami_cli import spaces, typecheck
-from rllib_sami_cli.errors import Mistakes, UserError, did_you_mean, nearest
+from rllib_sami_cli.errors import Mistakes, UserError
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS
 
 # Not attributes of a config, yet `update_from_dict` or we understand them.
@@ -160,7 +161,7 @@ class ConfigSchema:
             # A custom module may read any key, so only what looks like a slip of a known one is refused.
             known = _model_keys()
             for name in value:
-                if name not in known and nearest(name, known, 0.8):
+                if name not in known and nearest_name(name, known, 0.8):
                     raise UserError(f"{place}: unknown key '{name}'. {did_you_mean(name, known)}")
 
 

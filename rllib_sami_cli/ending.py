@@ -17,7 +17,7 @@ from ray.tune.stopper import Stopper
 
 from rllib_sami import compat
 from rllib_sami.checkpoints.files import is_intact
-from rllib_sami_cli.folders import Run
+from rllib_sami_cli.folders import Run, own_checkpoint
 from rllib_sami_cli.stop import EPISODES, has, is_due, lookup, reached, similar
 
 ONE_REQUEST_S = 1.0  # signals within so long are one: `timeout` sends SIGTERM to its command and to the group it is in
@@ -112,12 +112,12 @@ class CheckpointNotes(Callback):
             for known_result in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
                 # One that was deleted before the kill, unknown to Tune's older state: Tune fails to delete it again.
                 Path(known_result.checkpoint.path).mkdir(parents=True, exist_ok=True)
-            known = Path(trial.checkpoint.path).name if trial.checkpoint else None
-            if newest is None or metrics is None or newest.name == known:
+            known = own_checkpoint(trial)
+            if newest is None or metrics is None or (known and newest.name == known.name):
                 continue
-            if trial.checkpoint and Path(trial.checkpoint.path).parent.name != newest.parent.name:
-                continue  # it has just taken over another's, which counts, however old its own are
-            if known is not None and newest.name < known:
+            if known and known.parent.name != newest.parent.name:
+                continue  # it has just taken over another trial's, which counts, however old its own are
+            if known and newest.name < known.name:
                 _set_aside_damaged(trial, newest)
             trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(newest)), metrics=metrics))
             # Tune counts checkpoints by one; the next one must not overwrite those that it never heard of.

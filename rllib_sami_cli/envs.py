@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rllib_sami_cli.errors import UserError, did_you_mean
+from rllib_sami_cli.errors import UserError
 
 
 @click.command()
@@ -14,6 +14,7 @@ from rllib_sami_cli.errors import UserError, did_you_mean
 @click.option("--split", metavar="SPLIT", help="Only this split.")
 def envs(env_id: str | None, split: str | None) -> None:
     """List the environments, or the meta-tasks of ENV_ID."""
+    from rllib_sami.core.text import did_you_mean
     from rllib_sami_cli.catalog import our_environments
 
     known = our_environments()

@@ -1,8 +1,7 @@
-"""What the user hears when something is wrong: one message on stderr, exit code 2, no traceback."""
+"""Messages for the user: one on stderr, exit code 2, no traceback."""
 
 from __future__ import annotations
 
-import difflib
 import re
 import traceback
 from collections.abc import Iterable, Iterator
@@ -12,10 +11,11 @@ from typing import IO, Any
 import click
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+NOTHING_TRAINED = "nothing was trained, no results were written."
 
 
 class UserError(click.ClickException):
-    """A mistake the user can fix: the message says what is wrong, where, and what to do."""
+    """A mistake that the user can fix: the message says what is wrong, where, and what to do."""
 
     exit_code = 2
     show_cause = False  # set by -vv
@@ -29,14 +29,14 @@ class UserError(click.ClickException):
 
 
 class Mistakes:
-    """Collects the mistakes of a file, so that all of them are told at once."""
+    """Collects the mistakes of a file, so that all of them are reported at once."""
 
     def __init__(self) -> None:
         self.found: list[UserError] = []
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Notes a UserError of its block, and goes on."""
+        """Notes a UserError of its block and goes on."""
         try:
             yield
         except UserError as error:
@@ -50,10 +50,10 @@ class Mistakes:
             self.found.append(error)
 
     def tell(self, order: Any = ()) -> None:
-        """Raises what was found, once each, as one UserError; does nothing if that is nothing.
+        """Raises everything that was found as one UserError, without repetitions.
 
         Args:
-            order: What the user wrote, nested: mistakes come in the order in which it has what they name first.
+            order: What the user wrote, nested. Mistakes are sorted by where it has the first word that they quote.
         """
         words = list(dict.fromkeys(_words(order)))
         found = list({error.message: error for error in self.found}.values())
@@ -67,13 +67,13 @@ class Mistakes:
 
 
 def _quoted(message: str) -> list[str]:
-    """The keys and values that a message names, after the place."""
+    """Returns the keys and values that a message quotes after the place."""
     quoted = re.findall(r"['`]([\w/.:-]+)['`]", message.partition(": ")[2])
     return [part for word in quoted for part in (word, word.rpartition(".")[2])]
 
 
 def _words(value: Any) -> Iterator[str]:
-    """Keys and texts of nested mappings and lists, in their order."""
+    """Yields the keys and texts of nested mappings and lists, in their order."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield str(key)
@@ -85,18 +85,8 @@ def _words(value: Any) -> Iterator[str]:
         yield value
 
 
-@contextmanager
-def starting() -> Iterator[None]:
-    """Says, on a Ctrl-C in its block, that nothing has been done yet, and ends the command."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("\nStopped while starting: nothing was trained, no results were written.", err=True)
-        raise SystemExit(INTERRUPTED) from None
-
-
 class Stopped(UserError):
-    """A Ctrl-C, told in one line; the message says what came of the command."""
+    """A Ctrl-C, reported in one line; the message says what the command has done."""
 
     exit_code = INTERRUPTED
 
@@ -106,37 +96,12 @@ class Stopped(UserError):
 
 
 @contextmanager
-def stoppable(came_of_it: str) -> Iterator[None]:
+def stoppable(outcome: str) -> Iterator[None]:
     """Turns a Ctrl-C in its block into a :class:`Stopped`."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped(came_of_it) from None
-
-
-def nearest(name: object, options: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Returns the option most like ``name`` (case ignored), or None if nothing comes close."""
-    by_lower = {str(option).lower(): str(option) for option in options}
-    found = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=cutoff)
-    return by_lower[found[0]] if found else None
-
-
-def did_you_mean(name: object, options: Iterable[str], list_up_to: int = 12, cutoff: float = 0.6) -> str:
-    """Returns the half-sentence that ends a message about an unknown name.
-
-    Args:
-        name: What the user wrote.
-        options: The valid names.
-        list_up_to: All valid names are listed if there are no more than this.
-        cutoff: How alike (0 to 1) the nearest name must be to be named.
-    """
-    options = sorted({str(option) for option in options})
-    parts = []
-    if close := nearest(name, options, cutoff):
-        parts.append(f"Did you mean '{close}'?")
-    if options and len(options) <= list_up_to:
-        parts.append(f"Valid: {', '.join(options)}.")
-    return " ".join(parts)
+        raise Stopped(outcome) from None
 
 
 def one_line(error: BaseException | str) -> str:

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,32 +24,34 @@ if TYPE_CHECKING:
 
 _MOST_FACTORS = 3  # that fit into a table
 _NUMBERS = ("seed", "task_id", "episodes", "return", "std", "length", "success", "tasks", "runs")
+_FORMATS = {"return": "{:,.2f}", "std": "{:,.2f}", "length": "{:,.0f}", "success": "{:.2f}"}
+_HEADINGS = {"task_id": "task_id", "std": "± std", "length": "steps"}  # a task may have a length, too
 
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT…")
-@click.option("--split", "splits", metavar="SPLIT", multiple=True, help="Split of meta-tasks; may be given again.  "
-              "[default: train, moderate, extreme, super_extreme, as far as the environment has them]")  # fmt: skip
+@click.option("--split", "splits", metavar="SPLIT", multiple=True, help="Split of meta-tasks. Repeatable.  "
+              "[default: those of train, moderate, extreme and super_extreme that the environment has]")  # fmt: skip
 @click.option("--episodes", type=click.IntRange(1), default=5, show_default=True, help="Episodes per meta-task "
-              "(or in all, where the environment chooses them or has none).")  # fmt: skip
+              "(or in total, if the environment chooses its tasks or has none).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the episodes.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that play; 0 plays in "
-              "this one. Results do not depend on it.")  # fmt: skip
+              "this one. The results are the same.")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-              help="Write the results there, for `rllib report`.")  # fmt: skip
+              help="Folder for the results, for `rllib report`.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the results of another command in FOLDER.")
-@click.option("--video", is_flag=True, help="Film the best, median and worst episode of each task, into "
+@click.option("--video", is_flag=True, help="Record the best, median and worst episode of each task in "
               "FOLDER/videos.")  # fmt: skip
 @click.option("--stochastic/--deterministic", "--explore/--no-explore", "explore", default=False,
-              help="Act as in training, with noise, or without.  [default: deterministic]")  # fmt: skip
-@click.option("--context", default="learned", show_default=True, metavar="KIND", help="What the actor sees of the "
-              "context: learned, zero, shuffled (of another episode) or frozen-after=N (that of step N).")  # fmt: skip
-@click.option("--env", "-e", metavar="ID", help="Another environment than the checkpoints'.")
-@click.option("--sample-timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="After this "
-              "long without an episode's end there is a warning. What hangs or never ends is stopped later.  [default: "
-              "evaluation_sample_timeout_s of the checkpoint]")  # fmt: skip
+              help="Act with noise, as in training, or without.  [default: deterministic]")  # fmt: skip
+@click.option("--context", default="learned", show_default=True, metavar="KIND", help="Context that the actor sees: "
+              "learned, zero, shuffled (from another episode) or frozen-after=N (the one of step N).")  # fmt: skip
+@click.option("--env", "-e", metavar="ID", help="Environment, instead of the checkpoints'.")
+@click.option("--sample-timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Warn "
+              "if no episode ends for so long. What hangs or never ends is stopped later.  [default: the checkpoint's "
+              "evaluation_sample_timeout_s]")  # fmt: skip
 @click.option("--compare-zero/--no-compare-zero", "compare", default=True, help="Play the first split again with zeros "
-              "in place of the contexts, to see whether they are of use.  [default: yes]")  # fmt: skip
+              "instead of contexts, to see whether they help.  [default: yes]")  # fmt: skip
 @click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings; -vv tracebacks too.")
 @quiet_option
 @click.pass_obj
@@ -73,9 +75,9 @@ def evaluate(
 ) -> None:
     """Play every task with trained agents and print their returns.
 
-    CHECKPOINT is a checkpoint's folder, a trial's (its newest checkpoint) or an experiment's (the newest of each
-    trial); plain files are passed over. Agents act deterministically and learn nothing; all of them play the same
-    episodes. In the table, ± std is over the episodes of a row, and steps are theirs on average.
+    CHECKPOINT is the folder of a checkpoint, a trial (its newest checkpoint) or an experiment (the newest one of each
+    trial); plain files are skipped. Agents act deterministically and learn nothing; all of them play the same
+    episodes. In the table, ± std is over the episodes of a row, and steps are their mean.
     """
     loading()
     from rllib_sami_cli import catalog
@@ -130,53 +132,49 @@ def evaluate(
 
 
 def _without_files(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns what is no plain file, if anything: `models/*` names the README.md there, too."""
+    """Returns the given paths without plain files, unless all are files: `models/*` matches its README.md, too."""
     files = [one for one in given if Path(one).expanduser().is_file()]
     if 0 < len(files) < len(given):
-        click.echo(f"Passed over, no folder: {', '.join(files)}", err=True)
+        click.echo(f"Skipped, not a folder: {', '.join(files)}", err=True)
         return tuple(one for one in given if one not in files)
     return given
 
 
 def summarise(episodes: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row per split and meta-task, and one per split of several: ``task_id`` "all", each weighs the same.
+    """Returns one row per split and meta-task, and one per split with several, in which each task has the same weight.
 
     Columns ``split, task_id, episodes, return, std`` (of the returns of the row's episodes), ``length`` and
-    ``success``, missing where a task has none.
+    ``success``, missing where a task has none. ``task_id`` is "all" in the rows of splits.
     """
     import pandas as pd
 
     rows = []
     for split, of_split in episodes.groupby("split", sort=False):
-        tasks = []
-        for task_id, mine in of_split.groupby("task_id"):
-            success = mine["success"].dropna()
-            tasks.append(
-                {
-                    "split": split,
-                    "task_id": task_id,
-                    "episodes": len(mine),
-                    "return": mine["return"].mean(),
-                    "std": _std(mine),
-                    "length": mine["length"].mean(),
-                    "success": float(success.mean()) if len(success) else float("nan"),
-                }
-            )
+        tasks = [_summary(split, task_id, of_task) for task_id, of_task in of_split.groupby("task_id")]
         rows += tasks
         if len(tasks) > 1:
             means = pd.DataFrame(tasks)[["return", "length", "success"]].mean(skipna=False)
-            rows.append({"split": split, "task_id": "all", "episodes": len(of_split), "std": _std(of_split), **means})
+            rows.append({**_summary(split, "all", of_split), **means})
     return pd.DataFrame(rows)
 
 
-def _std(episodes: pd.DataFrame) -> float:
-    return episodes["return"].std(ddof=0) if len(episodes) > 1 else float("nan")
+def _summary(split: Any, task_id: Any, episodes: pd.DataFrame) -> dict[str, Any]:
+    success = episodes["success"].dropna()
+    return {
+        "split": split,
+        "task_id": task_id,
+        "episodes": len(episodes),
+        "return": episodes["return"].mean(),
+        "std": episodes["return"].std(ddof=0) if len(episodes) > 1 else math.nan,
+        "length": episodes["length"].mean(),
+        "success": float(success.mean()) if len(success) else math.nan,
+    }
 
 
 def _with_factors(table: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """Returns a table of ``summarise`` with what each task is, ``task_<factor>``, if there are not too many factors.
+    """Returns a table of ``summarise`` with columns ``task_<factor>`` that describe the tasks, if they are few enough.
 
-    Those of this package's splits have all values that may be drawn, as `rllib envs` shows them; others what was drawn.
+    For this package's splits they have all values that may be drawn, as `rllib envs` shows them; else those drawn.
     """
     from rllib_sami.evaluation.task_words import meta_tasks_of
 
@@ -202,7 +200,7 @@ def _drawn(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, int], lis
 
 
 def _say(results: Results) -> None:
-    """Prints a table for each run, and one of the splits where there are several runs."""
+    """Prints a table for each run, and one of the splits if there are several runs."""
     episodes, provenance = results.episodes, results.provenance
     for checkpoint in provenance["checkpoints"]:
         mine = episodes[episodes["run"] == checkpoint["run"]]
@@ -227,7 +225,7 @@ def _say(results: Results) -> None:
 
 
 def _say_gains(results: Results, play: Callable[..., Results]) -> None:
-    """Plays the first split of each run with contexts again, with zeros in their place, and says what difference it is.
+    """Plays the first split of each run with contexts again, with zeros instead, and prints the difference.
 
     Args:
         results: With the learned contexts.
@@ -250,7 +248,7 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
         learned = mine[mine["split"] == split]["return"]
         gain, error = gain_of_contexts(learned, zeroed)
         if not math.isfinite(error):
-            continue  # one episode says nothing
+            continue  # of a single episode
         text = (
             f"{checkpoint['algorithm']}, {split}, mean over episodes: return {learned.mean():,.2f} with its contexts, "
             f"{zeroed.mean():,.2f} with zeros in their place ({gain:+,.2f} ± {error:,.2f})"
@@ -261,8 +259,8 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
             click.echo(f"{text}: no clear difference. More `--episodes` may show one.")
         else:
             click.echo(
-                f"Warning: {text}. The contexts are of no use: the encoder has not learned what they are for, or the "
-                "actor does without. Look at `health/` and the contrast's bounds in its results, or train for longer.",
+                f"Warning: {text}. The contexts are of no use: the encoder has not learned to tell tasks apart, or the "
+                "actor ignores it. Look at `health/` and the contrastive bounds in the results, or train longer.",
                 err=True,
             )
 
@@ -279,30 +277,27 @@ def _print(frame: pd.DataFrame) -> None:
 
     if frame["success"].isna().all():
         frame = frame.drop(columns="success")
-    formats = {"return": "{:,.2f}", "std": "{:,.2f}", "length": "{:,.0f}", "success": "{:.2f}"}
-    headings = {"task_id": "task_id", "std": "± std", "length": "steps"}  # a task may have a length, too
     table = Table(box=None, pad_edge=False)
     for name in frame:
         is_number = name in _NUMBERS
         table.add_column(
-            headings.get(name, name.removeprefix("task_")),
+            _HEADINGS.get(name, name.removeprefix("task_")),
             justify="right" if is_number else "left",
             no_wrap=is_number,
             overflow="fold",
         )
     for row in frame.to_dict("records"):
-        cells = ["-" if value != value else formats.get(name, "{}").format(value) for name, value in row.items()]
+        cells = ["-" if value != value else _FORMATS.get(name, "{}").format(value) for name, value in row.items()]
         table.add_row(*cells)
-    is_terminal = sys.stdout.isatty()
-    Console(highlight=False, width=None if is_terminal else 120).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _check_folder(folder: Path, words: list[str] | None) -> None:
-    """Refuses, before anything is played, a folder that cannot be written to or holds another command's results.
+    """Raises a UserError for a folder that cannot be written to or has the results of another command.
 
     Args:
         folder: The folder.
-        words: The command, whose results may be replaced; None: anybody's may.
+        words: The command, whose own results may be replaced; None if any may.
     """
     from rllib_sami.evaluation.results import EPISODES_FILE, PROVENANCE_FILE
     from rllib_sami_cli.folders import check_writable
@@ -315,6 +310,6 @@ def _check_folder(folder: Path, words: list[str] | None) -> None:
         command = json.loads((folder / PROVENANCE_FILE).read_text("utf-8")).get("command")
     if command is None or shlex.split(command)[1:] != words[1:]:
         raise UserError(
-            f"--out {folder}: it holds the results of another command ({command or 'not known which'}). Give another "
+            f"--out {folder}: it has the results of another command ({command or 'unknown'}). Give another "
             "folder, or --overwrite to replace them."
         )

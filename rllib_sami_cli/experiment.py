@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from rllib_sami_cli.errors import Mistakes, UserError, did_you_mean, one_line
+from rllib_sami_cli.errors import Mistakes, UserError, one_line
 from rllib_sami_cli.spaces import is_space
 
 # What an experiment of a file may contain, as in RLlib's historic form.
@@ -52,6 +52,7 @@ class Experiment:
         source: The file (or "command line"), for messages.
         config_object: An `AlgorithmConfig`, if a Python file gave one; then `body["config"]` holds overrides only.
         given: What the command line says of the body, to lay over it.
+        stage: The name in the file, by which later experiments refer to this one; `name` may become another.
     """
 
     name: str
@@ -59,6 +60,10 @@ class Experiment:
     source: str = "command line"
     config_object: Any = None
     given: dict[str, Any] = field(default_factory=dict)
+    stage: str = ""
+
+    def __post_init__(self) -> None:
+        self.stage = self.stage or self.name
 
     @property
     def place(self) -> str:
@@ -230,6 +235,8 @@ def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> 
         if not wanted and len(named) == 1:
             wanted = next(iter(named))
         if wanted not in named:
+            from rllib_sami.core.text import did_you_mean  # not above: it would load Ray for every file
+
             hint = f"write {path.name}#NAME. {did_you_mean(wanted, named)}" if named else "it has no experiment."
             raise UserError(f"{place} '{path.name}': which experiment of it? {hint}")
         content = named[wanted]
@@ -295,6 +302,8 @@ def _require_file(path: Path, place: str = "") -> None:
     if path.is_file():
         return
     folder = path.parent if path.parent.is_dir() else Path()
+    from rllib_sami.core.text import did_you_mean  # not above: it would load Ray just to find a file
+
     others = [file.name for file in folder.iterdir() if file.suffix in {".yaml", ".yml", ".json", ".py"}]
     hint = did_you_mean(path.name, others, list_up_to=0, cutoff=0.75)
     what = "is a folder, not a file" if path.is_dir() else "no such file"

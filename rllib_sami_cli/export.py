@@ -16,8 +16,8 @@ from rllib_sami_cli.steps import doing, loading, quiet_option
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Folder to write.")  # fmt: skip
-@click.option("--episodes", type=click.IntRange(1), metavar="N", help="Play N episodes of every task of every split, "
-              "for a table of returns on the model card.  [default: none are played]")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1), metavar="N", help="Play N episodes of each task of each split "
+              "for a table of returns on the model card.  [default: none]")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the exported agent in DIR.")
 @quiet_option
 @click.pass_obj
@@ -25,8 +25,8 @@ from rllib_sami_cli.steps import doing, loading, quiet_option
 def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | None, overwrite: bool) -> None:
     """Write a trained agent as data: weights, settings, a model card.
 
-    CHECKPOINT is a checkpoint's folder; of an experiment's folder the newest checkpoint is taken. It is read with
-    pickle, which can run code: export only checkpoints that you trust. What is written can be loaded by anyone.
+    CHECKPOINT is the folder of a checkpoint, or of an experiment, of which the newest checkpoint is taken. It is read
+    with pickle, which can run code: export only checkpoints that you trust. Anyone can load the exported agent safely.
     """
     loading()
     from rllib_sami_cli import catalog
@@ -43,7 +43,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
     if is_exported(out):
         if not overwrite:
             raise UserError(
-                f"--out {out}: it holds an exported agent. Give another folder, or --overwrite to replace it."
+                f"--out {out}: it has an exported agent. Give another folder, or --overwrite to replace it."
             )
     elif out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: there is something else in this folder. Give a new one.")

@@ -116,7 +116,7 @@ class Run:
 
         Of those with a manifest every good one counts; of others those that Tune knows or we noted.
         """
-        names = {Path(trial.checkpoint.path).name} if trial.checkpoint else set()
+        names = {known.name} if (known := own_checkpoint(trial)) else set()
         if noted := self.noted(trial):
             names.add(noted["name"])
         newest_first = sorted((self.path / str(trial.relative_logdir)).glob("checkpoint_*"), reverse=True)
@@ -141,6 +141,15 @@ class Run:
     def noted(self, trial: Any) -> dict[str, Any] | None:
         """Returns what was noted of a trial's newest checkpoint."""
         return self.record.get("checkpoints", {}).get(trial.trial_id)
+
+
+def own_checkpoint(trial: Any) -> Path | None:
+    """Returns the newest checkpoint that Tune knows a trial to have saved, or taken over from another trial.
+
+    Unlike ``trial.checkpoint`` it is never the one that the trial started from (``restore``).
+    """
+    newest = trial.run_metadata.checkpoint_manager.latest_checkpoint_result
+    return Path(newest.checkpoint.path) if newest else None
 
 
 def storage_folder(given: str | None) -> Path:

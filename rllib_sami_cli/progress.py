@@ -1,4 +1,4 @@
-"""The live table: one line per trial and iteration, at most every few seconds."""
+"""What a run prints while it trains: the live table, with a line per trial and iteration at most every few seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from rich.console import Console
 from rllib_sami.algorithms.base.health import HEALTH, symptoms
 from rllib_sami.algorithms.base.split_episodes import ENV_STEPS
 from rllib_sami.evaluation.results import split_order
-from rllib_sami_cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, lookup
+from rllib_sami_cli.steps import doing
+from rllib_sami_cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, flatten, lookup
 
 EVALUATED_STEPS = f"evaluation/{ENV_STEPS}"
-_MOST_OF_TAG = 60  # characters of what tells trials apart
+_LONGEST_TAG = 60  # characters of what tells trials apart
+_MOST_TASKS = 12  # in a line
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
     ("iter", 6),
@@ -27,12 +29,43 @@ _COLUMNS = (
     ("elapsed", 8),
     ("left", 8),
 )
-# Metrics that grow evenly, so that the time left can be told from them.
+# Metrics that grow evenly, so that they tell the time left.
 _COUNTERS = ("training_iteration", "time_total_s", "lifetime", "num_episodes")
 
 
+class Announcements(Callback):
+    """Prints, once for all trials, what keeps the live table waiting.
+
+    Args:
+        settings: The run's, over the defaults.
+    """
+
+    def __init__(self, settings: dict[str, Any]):
+        self._compiles = bool(settings.get("compile_update"))
+        self._interval = settings.get("evaluation_interval")
+        self._announced: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Everything is built: training begins."""
+        self._announce("Training" + (" (compiling the first update takes up to a minute)" if self._compiles else ""))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Looks ahead to the first evaluation."""
+        every = self._interval
+        if isinstance(every, int) and every > 0 and (result.get("training_iteration", 0) + 1) % every == 0:
+            when = f" (every {every} iterations)" if every > 1 else ""
+            self._announce(f"The next iteration ends with an evaluation{when}")
+
+    def _announce(self, what: str) -> None:
+        if what not in self._announced:
+            self._announced.add(what)
+            doing(what)
+
+
 class Progress(Callback):
-    """Prints what the user wants to know of a run while it runs.
+    """Prints the live table.
 
     Args:
         stop: The run's stop criteria, for the time left.
@@ -44,6 +77,8 @@ class Progress(Callback):
         self._stop = stop
         self._interval = interval
         self._console = console or Console(highlight=False, soft_wrap=True)
+        # By trial: when it began and its counters after the first iteration; when its last line was printed and of
+        # which result; the result that is held back; the last known returns.
         self._begin: dict[str, tuple[float, dict[str, Any]]] = {}
         self._last: dict[str, tuple[float, dict[str, Any]]] = {}
         self._held: dict[str, dict[str, Any]] = {}
@@ -55,11 +90,11 @@ class Progress(Callback):
     ) -> None:
         """Prints a line, unless the trial's last line is younger than the interval."""
         now, key = time.monotonic(), trial.trial_id
-        # An iteration in which no episode ended has no return: the last one known stands.
+        # An iteration in which no episode ended has no return: the last known one stands.
         # A resumed trial still has its last result.
         self._returns.setdefault(key, returns(trial.last_result)).update(returns(result))
         if key not in self._begin:
-            # The first iteration's own duration is the best guess of when it began.
+            # The best guess of when the first iteration began is its own duration.
             seconds = lookup(result, "time_this_iter_s") or 0.0
             self._begin[key] = (now - seconds, {})
         elif now - self._last[key][0] < self._interval:
@@ -85,18 +120,12 @@ class Progress(Callback):
         key = trial.trial_id
         begun, first = self._begin[key]
         if not first:
-            first.update(_counters(result))
+            first.update({name: lookup(result, name) for name in flatten(result) if _grows_evenly(name)}, __time__=now)
         last_time, last = self._last.get(key, (begun, {}))
         self._last[key] = (now, result)
         self._held.pop(key, None)
-        if self._lines % 20 == 0:
-            header = "  ".join(name.rjust(width) for name, width in _COLUMNS)
-            header += f"  {'bound/most':>10}" if _has_contrast(result) else ""
-            header += "  health" if HEALTH in result else ""
-            self._console.print(header + ("  trial" if trials > 1 else ""), style="bold")
-        self._lines += 1
         seconds = now - last_time
-        cells = (
+        values = (
             _count(lookup(result, "training_iteration")),
             _count(_steps(result)),
             _number(self._returns[key].get(RETURN)),
@@ -105,24 +134,31 @@ class Progress(Callback):
             duration(lookup(result, "time_total_s")),
             duration(self._time_left(now, begun, first, result)),
         )
-        line = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
-        if _has_contrast(result):
-            line += f"  {_bound(result):>10}"
+        header = [name.rjust(width) for name, width in _COLUMNS]
+        cells = [value.rjust(width) for value, (_, width) in zip(values, _COLUMNS, strict=True)]
+        if "log_k" in ((result.get("learners") or {}).get("default_policy") or {}):
+            header.append("bound/most")
+            cells.append(f"{_bound(result):>10}")
         if HEALTH in result:
-            line += f"  {_health(result[HEALTH]):6}"
+            header.append("health")
+            cells.append(f"{', '.join(name.replace('_', ' ') for name in symptoms(result[HEALTH])) or 'ok':6}")
         if trials > 1:
             tag = trial.experiment_tag
-            line += f"  {trial.trial_id} {tag if len(tag) <= _MOST_OF_TAG else tag[: _MOST_OF_TAG - 3] + '...'}"
-        self._console.print(line.rstrip())
+            header.append("trial")
+            cells += [trial.trial_id, tag if len(tag) <= _LONGEST_TAG else f"{tag[: _LONGEST_TAG - 3]}..."]
+        if self._lines % 20 == 0:
+            self._console.print("  ".join(header), style="bold")
+        self._lines += 1
+        self._console.print("  ".join(cells).rstrip())
         for detail in _details(self._returns[key]):
             self._console.print(f"{'':8}{detail}", style="dim")
 
     def _time_left(self, now: float, begun: float, first: dict[str, Any], result: dict[str, Any]) -> float | None:
-        """Returns seconds until the first even-growing criterion is met, at the pace since this process began."""
+        """Returns seconds until the first criterion that grows evenly is met, at the pace since this process began."""
         estimates = []
         for metric, threshold in self._stop.items():
             value = lookup(result, metric)
-            if value is None or not any(word in metric for word in _COUNTERS):
+            if value is None or not _grows_evenly(metric):
                 continue
             if metric == "time_total_s":
                 estimates.append(threshold - value)
@@ -132,11 +168,8 @@ class Progress(Callback):
         return max(0.0, min(estimates)) if estimates else None
 
 
-def _counters(result: dict[str, Any]) -> dict[str, Any]:
-    from rllib_sami_cli.stop import flatten
-
-    counters = {key: lookup(result, key) for key in flatten(result) if any(word in key for word in _COUNTERS)}
-    return {**counters, "__time__": time.monotonic()}
+def _grows_evenly(metric: str) -> bool:
+    return any(word in metric for word in _COUNTERS)
 
 
 def _steps(result: dict[str, Any]) -> float | None:
@@ -161,7 +194,7 @@ def _rate(before: float | None, after: float | None, seconds: float) -> float | 
 
 
 def returns(result: dict[str, Any]) -> dict[str, float]:
-    """Returns all mean returns that a result has: over all, by task, in evaluation (and when that was)."""
+    """Returns all mean returns of a result: over all, by task, in evaluation (and after how many steps that was)."""
     names = [RETURN, EVALUATION_RETURN, EVALUATED_STEPS]
     by_task = (result.get("env_runners") or {}).get("return_by_task")
     names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
@@ -173,41 +206,31 @@ def returns(result: dict[str, Any]) -> dict[str, float]:
 
 def _details(known: dict[str, float]) -> list[str]:
     """Returns the lines under a row: returns by task and in evaluation, where there are any."""
-    tasks = sorted((name.removeprefix(_BY_TASK) for name in known if name.startswith(_BY_TASK)), key=_natural)
-    cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
-    cells = cells if len(cells) > 1 else []  # episodes of environments without tasks are all of task 0
-    more = f"  ... {len(cells) - 12} more" if len(cells) > 12 else ""
-    lines = ["by task   " + "  ".join(cells[:12]) + more] if cells else []
+    lines = []
+    tasks = [name.removeprefix(_BY_TASK) for name in known if name.startswith(_BY_TASK)]
+    if len(tasks) > 1:  # episodes of environments without tasks are all of task 0
+        tasks.sort(key=lambda task: (len(task), task))  # 2 before 10
+        cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
+        more = f"  ... {len(cells) - _MOST_TASKS} more" if len(cells) > _MOST_TASKS else ""
+        lines.append("by task   " + "  ".join(cells[:_MOST_TASKS]) + more)
     suffix = f"/{RETURN_MEAN}"
     splits = [name.split("/")[1] for name in known if name.startswith("evaluation/") and name.endswith(suffix)]
     if splits:
-        splits.sort(key=split_order)
-        cells = [f"{split}: {_number(known[f'evaluation/{split}{suffix}'])}" for split in splits]
+        cells = [
+            f"{split}: {_number(known[f'evaluation/{split}{suffix}'])}" for split in sorted(splits, key=split_order)
+        ]
         lines.append(f"evaluated at {_count(known.get(EVALUATED_STEPS))} steps   " + "  ".join(cells))
     elif EVALUATION_RETURN in known:
         lines.append(f"evaluation  {_number(known[EVALUATION_RETURN])}")
     return lines
 
 
-def _has_contrast(result: dict[str, Any]) -> bool:
-    return "log_k" in ((result.get("learners") or {}).get("default_policy") or {})
-
-
 def _bound(result: dict[str, Any]) -> str:
-    """Returns the contrastive bound, that between tasks where there are two, and the most it can be, in nats."""
+    """Returns the contrastive bound (the one between tasks if there are two) and its maximum, in nats."""
     found = [lookup(result, f"learners/default_policy/{name}") for name in ("task_bound", "sance_bound", "log_k")]
     task_bound, bound, most = (math.nan if value is None else value for value in found)
     bound = bound if math.isnan(task_bound) else task_bound
     return "-" if math.isnan(bound) else f"{bound:.2f}/{most:.2f}"
-
-
-def _health(counts: dict[str, int]) -> str:
-    """Returns what has been wrong with contrast and contexts for long."""
-    return ", ".join(name.replace("_", " ") for name in symptoms(counts)) or "ok"
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return len(name), name
 
 
 def _number(value: float | None) -> str:

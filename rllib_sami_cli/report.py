@@ -13,16 +13,16 @@ from rllib_sami_cli.steps import doing, quiet_option
 @click.command()
 @click.argument("results", nargs=-1, metavar="RESULTS…", type=click.Path(path_type=Path))
 @click.option("--out", default="report", show_default=True, type=click.Path(file_okay=False, path_type=Path),
-              help="Folder of the report: empty, new, or of a former report, which is replaced.")  # fmt: skip
+              help="Folder of the report: new, empty, or with an older report, which is replaced.")  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Heading of the page.")
-@click.option("--paper", is_flag=True, help="The paper's published numbers, without RESULTS.")
+@click.option("--paper", is_flag=True, help="Report the paper's published numbers, without RESULTS.")
 @quiet_option
 @stoppable("no complete report was written.")
 def report(results: tuple[Path, ...], out: Path, title: str | None, paper: bool) -> None:
     """Write a report: one page (index.html), report.md and the figures.
 
     RESULTS are folders that `rllib evaluate --out` has written; all agents in one report must have played the same
-    tasks. What the results lack is left out, and named at the end of the page.
+    tasks. Sections without data are left out and listed at the end of the page.
     """
     if paper == bool(results):
         raise UserError(

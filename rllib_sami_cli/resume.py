@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
-from rllib_sami_cli.schema import Plan, with_config
+from rllib_sami_cli.schema import Plan, with_checkpoints, with_config
 from rllib_sami_cli.stop import reached
 
 # What a resumed run keeps: only stop criteria may change.
@@ -25,6 +27,7 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "checkpoint_config": dict(plan.checkpoint_config),
         "num_samples": plan.num_samples,
         "search": plain(asdict(plan.search)),
+        "checkpoints_used": dict(plan.checkpoints),
         "given": {key: value for key, value in plan.given.items() if key not in _FORGOTTEN},
     }
 
@@ -45,24 +48,37 @@ def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[st
 
 
 def as_started(plan: Plan, run: Run) -> Plan:
-    """Returns the plan with what the machine that a run was started on gave for settings left to the machine."""
+    """Returns the plan with what a run was started with: checkpoints of earlier experiments, and the settings that the
+    file left to the machine.
+    """
     recorded = run.record.get("config")
     if recorded is None:
         return plan  # not begun
+    if plan.awaits and is_open(plan, run):
+        plan = with_checkpoints(plan, run.record.get("checkpoints_used", {}))
     given = {key: value for key, value in plan.config.items() if key not in plan.auto}
     config = given | {key: recorded[key] for key in plan.auto if key in recorded}
     return plan if config == plan.config else with_config(plan, config)
 
 
-def choose_run(plan: Plan, storage: str | None, resume: bool, alone: bool = True) -> Run:
+def choose_run(
+    plan: Plan, storage: str | None, resume: bool, alone: bool = True, earlier: Mapping[str, Run] | None = None
+) -> Run:
     """Returns the run to continue, or a new one.
 
-    To continue, the newest run is taken that has a checkpoint and is not at its end. Where there is none, the newest
-    run of all is returned, for the message; or, of several experiments, one without a checkpoint starts over.
+    The run to continue is the newest one that is open and has a checkpoint. Without one, the newest run of all is
+    returned, for the message; of several experiments, one without a checkpoint starts over.
+
+    Args:
+        plan: The experiment.
+        storage: `--local-dir`.
+        resume: Whether to continue a run.
+        alone: Whether it is the only experiment of the command.
+        earlier: The runs chosen for earlier experiments; a run that used a checkpoint of other ones does not count.
     """
     folder = storage_folder(storage or plan.storage_path)
-    runs = find_runs(folder, plan.name) if resume else []
-    open_runs = [run for run in runs if not run.finished or goes_further(plan, run)]
+    runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
+    open_runs = [run for run in runs if is_open(plan, run)]
     with_checkpoint = [run for run in open_runs if has_checkpoint(run)]
     if open_runs and not with_checkpoint and not alone:
         return new_run(folder, plan.name)
@@ -82,7 +98,7 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
             f"--resume: no run of '{names}' in {where}. "
             "Start one without --resume, or say where it is with --local-dir."
         )
-    unfinished = [(plan, run) for plan, run in found if not run.finished or goes_further(plan, run)]
+    unfinished = [(plan, run) for plan, run in found if is_open(plan, run)]
     if not unfinished and len(found) == len(jobs):
         plan, run = found[0]
         raise UserError(
@@ -107,8 +123,19 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
             raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start over, without --resume.")
 
 
-def goes_further(plan: Plan, run: Run) -> bool:
-    """Returns whether the stop criteria changed such that a finished run has not met them."""
+def _follows(run: Run, earlier: Mapping[str, Run]) -> bool:
+    used = run.record.get("checkpoints_used", {})
+    return all(
+        Path(path).parent.parent.name == earlier[stage].path.name  # <run>/<trial>/<checkpoint>
+        for stage, path in used.items()
+        if stage in earlier
+    )
+
+
+def is_open(plan: Plan, run: Run) -> bool:
+    """Returns whether a run has not finished, or has not met the stop criteria as they are now."""
+    if not run.finished:
+        return True
     if plain(plan.stop) == run.record.get("stop"):
         return False
     return any(not reached(trial["result"], plan.stop) for trial in run.trials())

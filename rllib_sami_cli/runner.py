@@ -17,11 +17,12 @@ from typing import Any
 import click
 
 from rllib_sami_cli import catalog
-from rllib_sami_cli.errors import INTERRUPTED, UserError, one_line, starting
+from rllib_sami_cli.errors import INTERRUPTED, NOTHING_TRAINED, UserError, one_line, stoppable
 from rllib_sami_cli.folders import Run, check_writable, new_run, plain
-from rllib_sami_cli.resume import as_started, check_resumable, choose_run, goes_further, record_of
-from rllib_sami_cli.schema import Plan
+from rllib_sami_cli.resume import as_started, check_resumable, choose_run, is_open, record_of
+from rllib_sami_cli.schema import Plan, with_checkpoints
 from rllib_sami_cli.search import PBT, create_algorithm, create_scheduler
+from rllib_sami_cli.stages import last_checkpoint
 from rllib_sami_cli.steps import doing
 
 # So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
@@ -53,8 +54,12 @@ class Session:
 
 def run_all(plans: list[Plan], session: Session) -> int:
     """Runs the experiments; returns the exit code."""
-    with starting():
-        jobs = [(plan, choose_run(plan, session.storage, session.resume, alone=len(plans) == 1)) for plan in plans]
+    with stoppable(NOTHING_TRAINED):
+        jobs: list[tuple[Plan, Run]] = []
+        for plan in plans:
+            earlier = {each.stage: run for each, run in jobs}
+            run = choose_run(plan, session.storage, session.resume, len(plans) == 1, earlier)
+            jobs.append((plan, run))
         if session.resume:
             jobs = [(as_started(plan, run), run) for plan, run in jobs]
             check_resumable(jobs)
@@ -65,14 +70,25 @@ def run_all(plans: list[Plan], session: Session) -> int:
     import ray
 
     code = 0
+    checkpoints: dict[str, str] = {}  # of the finished experiments
     try:
         for plan, run in jobs:
-            if run.finished and not goes_further(plan, run):
+            if is_open(plan, run):
+                if missing := [stage for stage in plan.awaits if stage not in checkpoints]:
+                    what = f"'{missing[0]}' did not finish with a checkpoint"
+                    click.echo(f"{plan.name}: not started, because {what}.", err=True)
+                    continue
+                if plan.awaits:
+                    plan = with_checkpoints(plan, {stage: checkpoints[stage] for stage in plan.awaits})
+                if not run.record:
+                    run = new_run(run.path.parent, plan.name)  # another command may have taken the folder since
+                code = max(code, _run_one(plan, run, session))
+                if code == INTERRUPTED:
+                    break
+            else:
                 click.echo(f"{plan.name}: finished already, in {run.path}")
-                continue
-            code = max(code, _run_one(plan, run, session))
-            if code == INTERRUPTED:
-                break
+            if run.finished and (newest := last_checkpoint(run, plan.search)):
+                checkpoints[plan.stage] = newest
     finally:
         doing("Stopping Ray")
         ray.shutdown()
@@ -155,15 +171,12 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     from ray import tune
     from ray.tune.experiment import Experiment as TuneExperiment
 
-    from rllib_sami_cli.announcements import Announcements
     from rllib_sami_cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
     from rllib_sami_cli.logs import CsvLog, JsonLog
-    from rllib_sami_cli.progress import Progress
+    from rllib_sami_cli.progress import Announcements, Progress
     from rllib_sami_cli.smoke import MOST_ITERATIONS
 
     resumed = bool(run.record)
-    if not resumed:
-        run = new_run(run.path.parent, plan.name)  # another command may have taken the folder since
     check_resources(plan.bundles, ray.cluster_resources(), plan.name, resumed)
     if not run.lock():
         raise UserError(f"{run.path} is in use by another process.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rllib_sami.exports import checkpoints
-from rllib_sami_cli import catalog, spaces, typecheck
+from rllib_sami_cli import catalog, spaces, stages, typecheck
 from rllib_sami_cli.config_schema import ConfigSchema, check_keys, check_type
 from rllib_sami_cli.errors import Mistakes, UserError, one_line
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment
@@ -59,6 +59,8 @@ class Plan:
         bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
         auto: Names of the settings that the file left to the machine; ``config`` has their numbers.
         given: What the command line said beside the file, as a part of an experiment.
+        stage: Name in the file, by which later experiments refer to this one.
+        checkpoints: Earlier experiment -> the checkpoint of it that this one uses.
     """
 
     name: str
@@ -75,6 +77,13 @@ class Plan:
     bundles: list[dict[str, float]] = field(default_factory=list)
     auto: tuple[str, ...] = ()
     given: dict[str, Any] = field(default_factory=dict)
+    stage: str = ""
+    checkpoints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def awaits(self) -> list[str]:
+        """Names of the earlier experiments whose checkpoints are still to be filled in."""
+        return stages.references([self.config, self.restore])
 
 
 def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
@@ -98,7 +107,8 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         with mistakes.noted():
             for env in spaces.alternatives(config.get("env")):
                 catalog.check_environment(env, place)
-                catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
+                if not stages.references(config.get("env_config")):
+                    catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
     algorithm: Any = None
     with mistakes.noted():
         algorithm = catalog.algorithm_class(body.get("run"), place)
@@ -113,6 +123,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         checked = {**of_base, **checked}
         settings = settings | checked
     plan = Plan(experiment.name, algorithm, checked, {}, {}, auto=auto_settings(given), given=experiment.given)
+    plan.stage = experiment.stage
     for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore"):
         if body.get(key) is not None:
             value = typecheck.cast(body[key], EXPERIMENT_TYPES[key])
@@ -128,7 +139,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         plan.search = check_search(body.get("search"), checked, plan.stop, settings, f"{place}, search")
     with mistakes.noted():
         plan.bundles = _validate(plan, place, complete=not mistakes.found)
-    if plan.restore is not None:
+    if plan.restore is not None and not stages.references(plan.restore):
         with mistakes.noted():
             plan.restore = _check_restore(plan.restore, algorithm, f"{place}, restore")
     mistakes.tell(experiment.body)
@@ -140,7 +151,10 @@ def check_all(experiments: Sequence[Experiment], limits: Limits = NO_LIMITS) -> 
     mistakes, plans = Mistakes(), []
     for experiment in experiments:
         with mistakes.noted():
+            stages.check_references(experiment, experiments)
+        with mistakes.noted():
             plans.append(check(experiment, limits))
+            _check_stage_algorithm(plans[-1], plans, f"{experiment.place}, restore")
     mistakes.tell()
     return plans
 
@@ -149,6 +163,16 @@ def with_config(plan: Plan, config: dict[str, Any]) -> Plan:
     """Returns the plan with another (checked) config, and the resources that this needs."""
     changed = replace(plan, config=config)
     changed.bundles = _validate(changed, plan.name)
+    return changed
+
+
+def with_checkpoints(plan: Plan, checkpoints: dict[str, str]) -> Plan:
+    """Returns the plan with the checkpoints of earlier experiments filled in, and checked again."""
+    changed = with_config(plan, stages.fill(plan.config, checkpoints))
+    if plan.restore is not None:
+        path = stages.fill(plan.restore, checkpoints)
+        changed.restore = _check_restore(path, plan.algorithm, f"{plan.name}, restore")
+    changed.checkpoints = checkpoints
     return changed
 
 
@@ -170,6 +194,13 @@ def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
     if checked.get("num_to_keep") is not None and checked["num_to_keep"] < 1:
         raise UserError(f"{place}: 'num_to_keep' must be at least 1, or null to keep all.")
     return checked
+
+
+def _check_stage_algorithm(plan: Plan, plans: list[Plan], place: str) -> None:
+    for other in plans:
+        if other.stage in stages.references(plan.restore) and other.algorithm is not plan.algorithm:
+            theirs, ours = other.algorithm.__name__, plan.algorithm.__name__
+            raise UserError(f"{place}: '{other.stage}' trains {theirs}, and {ours} cannot start from its checkpoint.")
 
 
 def _check_restore(path: str, algorithm: type, place: str) -> str:
@@ -215,7 +246,8 @@ def _validate(plan: Plan, place: str, complete: bool = True) -> list[dict[str, f
             mistakes.note(error, [refuses + text for text in catalog.messages(error)])
             continue
         try:
-            catalog.check_trainable(plan.algorithm, point)
+            if not stages.references(point.get("env_config")):  # else the environment cannot be made yet
+                catalog.check_trainable(plan.algorithm, point)
         except Exception as error:
             # Making the environment runs the user's code, which may raise anything.
             mistakes.note(error, [f"{place}: {text}" for text in catalog.messages(error)])

@@ -11,8 +11,9 @@ from typing import Any
 
 from rllib_sami.algorithms.base.split_episodes import RETURN_MEAN
 from rllib_sami.core.networks import NetworkConfig
+from rllib_sami.core.text import did_you_mean
 from rllib_sami_cli import spaces
-from rllib_sami_cli.errors import UserError, did_you_mean, one_line
+from rllib_sami_cli.errors import UserError, one_line
 from rllib_sami_cli.stop import RETURN, STEPS, check_stop
 
 MODERATE = f"evaluation/moderate/{RETURN_MEAN}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rllib_sami_cli.errors import UserError, nearest
+from rllib_sami_cli.errors import UserError
 
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
@@ -17,8 +17,8 @@ SPACES = {
     "choice": "a list of alternatives",
     "uniform": "[lowest, highest], two numbers",
     "loguniform": "[lowest, highest], two numbers above 0",
-    "randint": "[lowest, highest + 1], two whole numbers",
-    "lograndint": "[lowest, highest + 1], two whole numbers above 0",
+    "randint": "[lowest, highest + 1], two integers",
+    "lograndint": "[lowest, highest + 1], two integers above 0",
 }
 
 
@@ -72,9 +72,11 @@ def refuse_misspelt(value: Any, place: str) -> None:
     Raises:
         UserError: Naming the space that is nearest.
     """
+    from rllib_sami.core.text import nearest_name
+
     if isinstance(value, dict) and len(value) == 1:
         [name] = value
-        close = nearest(name, (GRID, *SPACES))
+        close = nearest_name(name, (GRID, *SPACES))
         hint = f"Did you mean '{close}'? " if close else ""
         raise UserError(f"{place}: unknown search space '{name}'. {hint}Valid: {', '.join((*SPACES, GRID))}.")
 

@@ -8,8 +8,9 @@ from numbers import Real
 from typing import Any
 
 from rllib_sami.algorithms.base.split_episodes import RETURN_BY_TASK, RETURN_MEAN, SUCCESS_RATE, USUAL_SPLITS
+from rllib_sami.core.text import nearest_name
 from rllib_sami.evaluation.stages import OWN_SPLIT
-from rllib_sami_cli.errors import Mistakes, UserError, nearest
+from rllib_sami_cli.errors import Mistakes, UserError
 
 RETURN = "env_runners/episode_return_mean"
 STEPS = "num_env_steps_sampled_lifetime"
@@ -126,10 +127,10 @@ def check_metric(key: str, place: str) -> None:
     group, _, rest = key.partition("/")
     if group in _GROUPS and rest:
         # Metrics of callbacks and modules live here under any name: refuse only what looks like a slip.
-        if close := nearest(key, known, 0.92):
+        if close := nearest_name(key, known, 0.92):
             raise UserError(f"{place}: unknown metric '{key}'. Did you mean '{close}'?")
         return
-    close = nearest(key, known) or nearest(f"env_runners/{key}", known)
+    close = nearest_name(key, known) or nearest_name(f"env_runners/{key}", known)
     hint = f"Did you mean '{close}'?" if close else f"Often used: training_iteration, {STEPS}, {RETURN}."
     raise UserError(f"{place}: unknown metric '{key}'. {hint}")
 
@@ -145,7 +146,7 @@ def _check_evaluation(key: str, place: str, settings: dict[str, Any]) -> None:
     _, split, *metric = key.split("/")
     if split in splits and metric and (metric[0] == RETURN_BY_TASK if metric[1:] else metric[0] in OF_SPLIT):
         return
-    example = nearest(split, splits) or (splits[0] if splits else "")
+    example = nearest_name(split, splits) or (splits[0] if splits else "")
     of_splits = f", on a split '{f'evaluation/{example}/{RETURN_MEAN}'}'" if splits else ""
     evaluated = f" (evaluated: {', '.join(splits)})" if splits else ""
     raise UserError(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from rllib_sami_cli.errors import UserError, starting
+from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, stoppable
 from rllib_sami_cli.steps import doing, loading, quiet_option
 
 
@@ -120,7 +120,7 @@ def file(
     if list(arguments) != own:
         extra = " ".join(arguments[: len(arguments) - len(own)])
         raise UserError(f"rllib train file: '{extra}' is too much. What is for a Python file itself stands after '--'.")
-    with starting():
+    with stoppable(NOTHING_TRAINED):
         loading()
         experiments = load(path, arguments)
     _execute(ctx, experiments, algo, env, options)
@@ -154,7 +154,7 @@ def _execute(
     ctx: click.Context, experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
 ) -> None:
     """Applies the options to the experiments, checks them, runs them."""
-    with starting():
+    with stoppable(NOTHING_TRAINED):
         from rllib_sami_cli.runner import run_all
 
         plans, session = _checked(list(ctx.obj or ["rllib", "train"]), experiments, algo, env, options)

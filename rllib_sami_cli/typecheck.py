@@ -5,100 +5,84 @@ from __future__ import annotations
 import collections.abc
 import types
 import typing
+from types import NoneType
 from typing import Any, Literal, Union
 
-_NAMES = {
+_WORDS = {
     bool: "true or false",
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     str: "text",
     dict: "a mapping",
     list: "a list",
+    NoneType: "null",
 }
-_SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Collection)
+_SAME = {
+    None: NoneType,
+    types.UnionType: Union,
+    collections.abc.Mapping: dict,
+    tuple: list,
+    collections.abc.Sequence: list,
+    collections.abc.Collection: list,
+}
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Returns whether ``value``, as YAML gives it, fits the type ``hint``; hints not understood fit everything."""
-    if hint is None or hint is type(None):
-        return value is None
-    if hint is Any:
-        return True
-    if hint is bool:
-        return isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is str:
-        return isinstance(value, str)
-    if hint is dict:
-        return isinstance(value, dict)
-    if hint in (list, tuple):
-        return isinstance(value, list | tuple)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return value in args
-    if origin in (Union, types.UnionType):
+    """Returns whether ``value``, as YAML gives it, fits the type ``hint``; unknown hints fit every value."""
+    kind, args = _kind(hint), typing.get_args(hint)
+    if kind is Union:
         return any(fits(value, arg) for arg in args)
-    if origin in (dict, collections.abc.Mapping):
-        return isinstance(value, dict)
-    if origin is tuple and args and Ellipsis not in args:
-        return (
-            isinstance(value, list | tuple)
-            and len(value) == len(args)
-            and all(fits(item, arg) for item, arg in zip(value, args, strict=True))
-        )
-    if origin in _SEQUENCES:
-        return isinstance(value, list | tuple) and all(fits(item, args[0]) for item in value if args)
+    if kind is Literal:
+        return value in args
+    if kind in (int, float):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and (kind is float or float(value).is_integer())
+    if kind is list and isinstance(value, list | tuple) and args:
+        if typing.get_origin(hint) is tuple and Ellipsis not in args:
+            return len(value) == len(args) and all(map(fits, value, args))
+        return all(fits(item, args[0]) for item in value)
+    if kind is list:
+        return isinstance(value, list | tuple)
+    if kind in _WORDS:
+        return isinstance(value, kind)
     # A class, a function, an object: from YAML they come as a class path, from Python as themselves.
-    return not isinstance(value, bool | int | float) if _is_code(hint, origin) else True
-
-
-def _is_code(hint: Any, origin: Any) -> bool:
-    return hint is type or origin in (type, collections.abc.Callable) or isinstance(hint, type)
+    return not (_is_code(kind) and isinstance(value, bool | int | float))
 
 
 def cast(value: Any, hint: Any) -> Any:
-    """Returns ``value`` with 1e6 made a whole number where only a whole number fits."""
-    if isinstance(value, float) and value.is_integer():
-        options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
-        if int in options and float not in options:
-            return int(value)
-    return value
+    """Returns ``value``, with a float such as 1e6 made an int where only an int fits."""
+    kinds = typing.get_args(hint) if _kind(hint) is Union else (hint,)
+    is_int = isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds
+    return int(value) if is_int else value
 
 
 def without_none(hint: Any) -> Any:
     """Returns the type without its None."""
-    if typing.get_origin(hint) not in (Union, types.UnionType):
+    if _kind(hint) is not Union:
         return hint
-    return Union[tuple(arg for arg in typing.get_args(hint) if arg is not type(None))]  # noqa: UP007 - a value
+    return Union[tuple(arg for arg in typing.get_args(hint) if arg is not NoneType)]  # noqa: UP007 - a value
 
 
 def describe(hint: Any) -> str:
     """Returns the type in words, for messages."""
-    if hint in _NAMES:
-        return _NAMES[hint]
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        words = dict.fromkeys(describe(arg) for arg in args if arg is not type(None))
-        if type(None) in args:
-            words["null"] = None
-        return " or ".join(words)
-    if origin is Literal:
+    kind, args = _kind(hint), typing.get_args(hint)
+    if kind is Union:
+        return " or ".join(dict.fromkeys(describe(arg) for arg in sorted(args, key=lambda arg: arg is NoneType)))
+    if kind is Literal:
         return " or ".join(repr(arg) for arg in args)
-    if origin in _SEQUENCES or hint is tuple:
-        return "a list"
-    if origin in (dict, collections.abc.Mapping):
-        return "a mapping"
-    return "a class path" if _is_code(hint, origin) else str(hint).replace("typing.", "")
+    return _WORDS.get(kind) or ("a class path" if _is_code(kind) else str(hint).replace("typing.", ""))
 
 
 def type_of_default(value: Any) -> Any:
     """Returns the type that a default value stands for; None stands for anything."""
-    if value is None:
-        return Any
-    for kind in (bool, int, float, str, dict, list):
-        if isinstance(value, kind):
-            return kind
-    return list if isinstance(value, tuple) else Any
+    return next((kind for kind in (bool, int, float, str, dict, list, tuple) if isinstance(value, kind)), Any)
+
+
+def _kind(hint: Any) -> Any:
+    """Returns a hint's kind: dict for ``Mapping[str, int]``, list for all sequences, Union for ``int | None``."""
+    origin = typing.get_origin(hint) or hint
+    return _SAME.get(origin, origin)
+
+
+def _is_code(kind: Any) -> bool:
+    return kind is not Any and (kind is collections.abc.Callable or isinstance(kind, type))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from rllib_sami.core.text import did_you_mean
 from rllib_sami.evaluation.results import split_order
-from rllib_sami_cli.errors import UserError, did_you_mean
+from rllib_sami_cli.errors import UserError
 
 from .contexts import CHANGED, LEARNED, context_table
 from .tables import comparisons, difference, iqms, markdown, span, spans

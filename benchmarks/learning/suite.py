@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import rllib_sami  # noqa: F401 - registers algorithms and environments
+from rllib_sami.core.text import did_you_mean
 from rllib_sami_cli import schema
-from rllib_sami_cli.errors import UserError, did_you_mean
+from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment, inherit, merge, read_mapping
 from rllib_sami_cli.folders import plain
 

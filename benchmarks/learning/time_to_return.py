@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rllib_sami.core.text import did_you_mean
 from rllib_sami.evaluation.results import PROVENANCE_FILE
-from rllib_sami_cli.errors import UserError, did_you_mean
+from rllib_sami_cli.errors import UserError
 
 from .files import EPISODES, read_json
 from .reporting import curves, finished

@@ -1,6 +1,5 @@
 """Names of settings: an unknown one is refused, and the nearest that there is named."""
 
-import difflib
 import inspect
 from collections.abc import Collection
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import compat
+from rllib_sami.core.text import nearest_name
 
 
 class WrongSettings(ValueError):
@@ -66,5 +66,5 @@ def arguments(cls: type, method: str = "__init__") -> set[str]:
 
 def nearest(value: Any, choices: Collection[Any]) -> str:
     """The end of a sentence about an unknown name: the choice most like it, if any is."""
-    close = difflib.get_close_matches(str(value), [choice for choice in choices if isinstance(choice, str)], n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
+    close = nearest_name(value, [choice for choice in choices if isinstance(choice, str)])
+    return f"; did you mean {close!r}?" if close else "."

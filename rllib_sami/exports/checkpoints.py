@@ -145,7 +145,7 @@ def check_restore(given: str, algorithm: type) -> str:
         ValueError: ``algorithm`` cannot start from it.
     """
     checkpoint = load(given)
-    # By name: inside a trial the class is a copy that Ray made of it, and that copy is what was saved.
+    # By name (the qualified one is Ray's): a trial runs, and saves, a copy of the class that Ray made.
     if _full_name(checkpoint.algorithm) != _full_name(algorithm):
         theirs = checkpoint.algorithm.__name__
         raise ValueError(
@@ -156,7 +156,7 @@ def check_restore(given: str, algorithm: type) -> str:
 
 
 def _full_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return f"{cls.__module__}.{cls.__name__}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import click
 from click.testing import CliRunner
 
-from rllib_sami_cli.announcements import Announcements
+from rllib_sami_cli.progress import Announcements
 from rllib_sami_cli.steps import doing, quiet_option
 
 TRIAL = SimpleNamespace(trial_id="t")
@@ -30,7 +30,7 @@ def told(settings, results, *words):
 def test_lines_before_silences():
     assert told({}, 2) == ["Training ...", "1 ...", "2 ..."]
     [first, *lines] = told({"compile_update": True, "evaluation_interval": 3}, 6)
-    assert "the first update compiles" in first
+    assert "compiling the first update" in first
     told_of_evaluation = [index for index, line in enumerate(lines) if "evaluation" in line]
     assert told_of_evaluation == [1], lines  # after iteration 1, once
     assert told({"evaluation_interval": 1}, 4, "-q") == []

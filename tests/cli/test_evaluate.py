@@ -60,11 +60,11 @@ def test_a_deviation_is_always_of_the_episodes_of_its_row():
     assert [(row["task_id"], row["return"], row["std"]) for row in rows] == [(0, 2, 1), (1, 6, 1), ("all", 4, 5**0.5)]
 
 
-def test_files_among_the_folders_are_passed_over(rllib, refused):
+def test_files_among_the_folders_are_skipped(rllib, refused):
     given = [MODELS / "README.md", MODELS / "saccm_point_goal"]
     done = rllib("evaluate", *given, "--split", "train", "--episodes", "1")
     assert done.exit_code == 0, done.output
-    assert f"Passed over, no folder: {given[0]}" in done.stderr
+    assert f"Skipped, not a folder: {given[0]}" in done.stderr
     assert "SaCCM on SaMI/PointGoal-v0" in done.stdout
     assert "README.md is no checkpoint" in refused("evaluate", given[0])
 

@@ -104,23 +104,30 @@ def test_smoke_of_a_file_then_evaluate(start, rllib, refused, write, tmp_path):
 
 
 def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path, monkeypatch):
-    """A run goes on from its last checkpoint, in its folder, with its counters, its buffer and its rows."""
+    """A second stage goes on from its last checkpoint, in its folder, with its counters, its buffer and its rows."""
     # Tune writes its own state, and copies its files, at every twentieth checkpoint only; the kill comes in between.
     monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1000")
-    text = {"run": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"training_iteration": 2000}, "config": TINY}}
-    path = write("run.yaml", yaml.safe_dump(text))
+    config = {**TINY, "num_steps_sampled_before_learning_starts": 600}
+    body = {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "config": config}
+    first = {**body, "stop": {"num_env_steps_sampled_lifetime": 200}}
+    second = {**body, "restore": "${first.checkpoint}", "stop": {"training_iteration": 2000}}
+    path = write("run.yaml", yaml.safe_dump({"first": first, "run": second}, sort_keys=False))
     words = ("train", "file", path, "--local-dir", "results", "--checkpoint-freq", "2", "--keep-checkpoints-num", "20")
     folder = tmp_path / "results" / "run"
 
     command = start(*words)
-    command.wait_for_row()
-    assert "is still running in another process" in refused(*words, "--resume")
+    assert (command.wait_for_row(), command.wait_for_row()) == (1, 2)
     deadline = time.monotonic() + 240
+    while not _saved_iteration(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "is still running in another process" in refused(*words, "--resume")
     while (_saved_iteration(folder) or 0) % 40 not in range(10, 30) and time.monotonic() < deadline:
         time.sleep(0.05)
     command.kill()
     saved = _saved_iteration(folder)
     assert saved
+    [checkpoint] = (tmp_path / "results" / "first").glob("*/checkpoint_*")
+    assert yaml.safe_load((folder / "experiment.yaml").read_text())["checkpoints_used"] == {"first": str(checkpoint)}
 
     message = refused(*words, "--resume", "--set", "gamma=0.5")
     assert "was started with other settings (config/gamma: (not set) -> 0.5)" in message
@@ -134,6 +141,7 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path, monkey
         assert command.finish() == 130, command.output
         output = command.output
         assert "Stopping after this iteration, with a checkpoint" in output
+        assert "first: finished already" in output
         assert "Traceback" not in output
         stopped = max(int(row["training_iteration"]) for row in rows(folder))
         assert _saved_iteration(folder) == stopped
@@ -144,7 +152,7 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path, monkey
     assert command.finish() == 0, command.output
     table = rows(folder)
     iterations = [int(row["training_iteration"]) for row in table]
-    assert iterations == list(range(1, stopped + 3))
+    assert iterations == list(range(2, stopped + 3))
     [path] = folder.glob("*/result.json")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["training_iteration"] for line in lines] == iterations
@@ -156,7 +164,8 @@ def test_a_kill_then_ctrl_c_then_the_end(start, refused, write, tmp_path, monkey
     # Losses are there, though learning began after the first row was written.
     assert table[0]["learners/default_policy/critic_loss"] == "nan"  # nothing is learned yet
     assert float(table[-1]["learners/default_policy/critic_loss"]) > 0
-    assert [entry.name for entry in (tmp_path / "results").iterdir()] == ["run"]
+    assert {entry.name for entry in (tmp_path / "results").iterdir()} == {"first", "run"}
+    assert [row["training_iteration"] for row in rows(tmp_path / "results" / "first")] == ["1"]
 
 
 def _saved_iteration(folder: Path) -> int | None:

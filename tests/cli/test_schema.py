@@ -261,5 +261,5 @@ def test_types(value, hint, expected):
 
 
 def test_types_in_words():
-    assert describe(int | None) == "a whole number or null"
+    assert describe(int | None) == "an integer or null"
     assert describe(float | list[list[float]]) == "a number or a list"

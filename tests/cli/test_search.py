@@ -60,7 +60,7 @@ def test_whole_numbers_stay_whole():
         ({"temperature": {"uniform": [2, 1]}}, ["[lowest, highest]", "[2, 1]"]),
         ({"temperature": {"choice": []}}, ["a list of alternatives"]),
         ({"temperature": {"choice": [0.1, "warm"]}}, ["'warm'", "a number"]),
-        ({"context_dim": {"uniform": [2, 8]}}, ["'context_dim' must be a whole number"]),
+        ({"context_dim": {"uniform": [2, 8]}}, ["'context_dim' must be an integer"]),
         ({"temprature": {"uniform": [0.1, 1]}}, ["no setting 'temprature'", "Did you mean 'temperature'"]),
         ({"gamma": {"uniform": [0.9, 1.5]}}, ["gamma", "1.5"]),  # the ends are tried
     ],

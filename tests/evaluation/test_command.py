@@ -85,7 +85,7 @@ def test_an_agent_is_exported_with_its_returns_and_replaced_on_request_only(chec
     assert str(tmp_path).encode() not in card + (tmp_path / "it/config.json").read_bytes()
     done = run("experiment/second")
     assert done.exit_code == 2
-    assert "it holds an exported agent. Give another folder, or --overwrite" in done.stderr
+    assert "it has an exported agent. Give another folder, or --overwrite" in done.stderr
     assert (tmp_path / "it/model.safetensors").read_bytes() == weights
     assert run("experiment/second", "--overwrite").exit_code == 0
     assert "# TESAC on SaMI/Pendulum-v0" in (tmp_path / "it/README.md").read_text()

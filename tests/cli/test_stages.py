@@ -1,0 +1,99 @@
+"""Stages: an experiment that starts from the checkpoint of an earlier one of its file."""
+
+# ruff: noqa: E501 - one mistake per line reads best
+import pytest
+import yaml
+
+from rllib_sami_cli import runner
+from rllib_sami_cli.folders import Run
+
+FIRST = {"run": "PlainSAC", "env": "SaMI/Pendulum-v0", "stop": {"training_iteration": 2}, "config": {}}
+
+
+def two_stages(first=None, **second):
+    """A file of two experiments, of which the second refers to the first."""
+    return yaml.safe_dump({"first": FIRST | (first or {}), "second": {**FIRST, **second}}, sort_keys=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (two_stages(restore="${frist.checkpoint}"), ["'second', restore: '${frist.checkpoint}'", "Did you mean 'first'?"]),
+        (two_stages(config={"env_config": {"policy": ["${second.checkpoint}"]}}), ["config:", "from its own checkpoint"]),
+        (two_stages({"restore": "${second.checkpoint}"}), ["'first', restore", "'second' comes later", "before 'first'"]),
+        (two_stages(restore="${first.weights}"), ["no 'weights' to refer to. Write ${first.checkpoint}."]),
+        (two_stages({"checkpoint_config": {"checkpoint_at_end": False}}, restore="${first.checkpoint}"),
+         ["'first' has checkpoint_at_end: false and no checkpoint_frequency"]),
+        (two_stages(storage_path="${first.checkpoint}"), ["storage_path:", "replaced in config and restore only"]),
+        (two_stages(run="TESAC", restore="${first.checkpoint}"), ["'first' trains PlainSAC, and TESAC cannot start"]),
+        (two_stages(restore="${first.checkpoint}", config={"gama": 1}), ["no setting 'gama'"]),
+    ],
+)  # fmt: skip
+def test_refused_before_any_training(refused, write, text, parts):
+    message = refused("train", "file", write("exp.yaml", text))
+    for part in parts:
+        assert part in message
+
+
+@pytest.fixture
+def trained(rllib, write, tmp_path, monkeypatch):
+    """Runs a file without Ray: returns the plans that would have been trained, by name; some fail."""
+    monkeypatch.setattr(runner, "_start_ray", lambda session: None)
+    monkeypatch.setattr(Run, "trials", lambda run: run.record["trials"])
+    monkeypatch.setattr("rllib_sami_cli.schema.checkpoints.check_restore", lambda path, algorithm: path)
+
+    def train(text, *words, fails=()):
+        plans = {}
+
+        def run_one(plan, run, session):
+            plans[plan.name] = plan
+            trials = [
+                {"result": {"env_runners": {"episode_return_mean": value}}, "checkpoint": run.path / f"t{value}" / "c"}
+                for value in (1, 3, 2)
+            ]
+            finished = plan.name not in fails
+            run.write(**runner.record_of(plan), finished=finished, started=f"{len(plans)}")
+            run.record["trials"] = trials
+            Run.write(run, trials=[{**trial, "checkpoint": str(trial["checkpoint"])} for trial in trials])
+            return int(not finished)
+
+        monkeypatch.setattr(runner, "_run_one", run_one)
+        result = rllib("train", "file", write("exp.yaml", text), "--local-dir", "results", *words)
+        assert isinstance(result.exception, SystemExit | None), result.exception
+        return plans, result
+
+    return train
+
+
+def test_references_become_the_best_trials_checkpoint(trained, tmp_path):
+    config = {"env_config": {"max_steps": 50}, "callbacks": {"grid_search": [None]}}
+    text = two_stages(restore="${first.checkpoint}", config=config)
+    plans, result = trained(text)
+    assert result.exit_code == 0, result.output
+    assert plans["second"].restore == str(tmp_path / "results/first/t3/c")
+
+
+def test_after_a_failure_only_what_needs_no_checkpoint_of_it_is_started(trained):
+    text = yaml.safe_load(two_stages(restore="${first.checkpoint}"))
+    text = {**text, "third": FIRST | {"restore": "${second.checkpoint}"}, "fourth": FIRST}
+    plans, result = trained(yaml.safe_dump(text, sort_keys=False), fails=["first"])
+    assert [*plans] == ["first", "fourth"]
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-3:-1] == [
+        f"{name}: not started, because '{other}' did not finish with a checkpoint."
+        for name, other in (("second", "first"), ("third", "second"))
+    ]
+
+
+def test_a_resumed_stage_keeps_its_checkpoint_and_belongs_to_its_first_stage(trained, tmp_path):
+    text = two_stages(restore="${first.checkpoint}")
+    trained(text, fails=["second"])
+    plans, result = trained(text, "--resume")
+    assert [*plans] == ["second"]
+    assert "first: finished already" in result.output
+    assert plans["second"].restore == str(tmp_path / "results/first/t3/c")
+    trained(text, fails=["first"])  # a new run of the first stage only
+    plans, _ = trained(text, "--resume")
+    assert [*plans] == ["first", "second"]
+    [path] = (tmp_path / "results").glob("first_*")
+    assert plans["second"].restore == str(path / "t3/c")
