@@ -1,4 +1,4 @@
-"""What a search has found: a table of its trials, who took over whose networks, the best."""
+"""What a search has found: a table of its trials, which took over another's networks, the best one."""
 
 from __future__ import annotations
 
@@ -8,84 +8,77 @@ from typing import Any
 
 import click
 
-from rllib_sami_cli import spaces
 from rllib_sami_cli.search import Search
+from rllib_sami_cli.spaces import searched
 from rllib_sami_cli.stop import STEPS, lookup
 
 _MOST_ROWS = 50
 
 
-def ranking(trials: list[Any], search: Search) -> list[Any]:
-    """Returns the trials that have a number to be compared by, best first: that of each trial's last result."""
+def ranking(results: list[dict[str, Any] | None], search: Search) -> list[int]:
+    """Returns the positions of the (last) results that have a number to compare by, best first."""
     sign = -1 if search.mode == "max" else 1
-    scored = [(lookup(trial.last_result or {}, search.metric), trial) for trial in trials]
-    known = [(score, trial) for score, trial in scored if score is not None]
-    return [trial for _, trial in sorted(known, key=lambda pair: (sign * pair[0], pair[1].trial_id))]
+    scores = [lookup(result or {}, search.metric) for result in results]
+    known = [(sign * score, position) for position, score in enumerate(scores) if score is not None]
+    return [position for _, position in sorted(known)]
 
 
 def print_table(trials: list[Any], search: Search, config: dict[str, Any]) -> None:
     """Prints the trials of a search, best first, with the settings in which they differ.
 
     Args:
-        trials: Tune's trials.
-        search: By which number they are compared.
+        trials: Tune's trials, best first; those without a number to compare by come last.
+        search: The number by which they are compared.
         config: The experiment's settings, with search spaces.
     """
-    searched = [key for key, value in config.items() if spaces.is_searched(value)]
-    ranked = ranking(trials, search)
-    rows = [["", "trial", search.metric.rpartition("evaluation/")[2], "env steps", "iter", *searched]]
-    for number, trial in enumerate([*ranked, *(trial for trial in trials if trial not in ranked)], 1):
-        score, *counts = (
-            lookup(trial.last_result or {}, name) for name in (search.metric, STEPS, "training_iteration")
-        )
+    keys = searched(config)
+    rows = [["", "trial", search.metric.rpartition("evaluation/")[2], "env steps", "iter", *keys]]
+    for number, trial in enumerate(trials[:_MOST_ROWS], 1):
+        result = trial.last_result or {}
+        score, *counts = (lookup(result, name) for name in (search.metric, STEPS, "training_iteration"))
         rows.append(
             [
-                str(number) if score is not None else "-",
+                "-" if score is None else str(number),
                 trial.trial_id,
                 "-" if score is None else f"{score:,.5g}",
                 *("-" if count is None else f"{count:,.0f}" for count in counts),
-                *(_short(trial.config.get(key)) for key in searched),
+                *(_short(trial.config.get(key)) for key in keys),
             ]
         )
-    rows, left_out = rows[: _MOST_ROWS + 1], len(rows) - 1 - _MOST_ROWS
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
-    if left_out > 0:
-        click.echo(f"... and {left_out} more")
+    if len(trials) > _MOST_ROWS:
+        click.echo(f"... and {len(trials) - _MOST_ROWS} more")
 
 
-def settings_of(trial: Any, config: dict[str, Any]) -> str:
-    """Returns the settings in which a trial differs from others, as text."""
-    searched = [key for key, value in config.items() if spaces.is_searched(value)]
-    return ", ".join(f"{key}={_short(trial.config.get(key))}" for key in searched) or "same settings"
+def searched_settings(trial: Any, config: dict[str, Any]) -> str:
+    """Returns a trial's values of the settings that are searched, as text."""
+    return ", ".join(f"{key}={_short(trial.config.get(key))}" for key in searched(config)) or "same settings"
 
 
 def takeovers(folder: Path, config: dict[str, Any]) -> list[str]:
     """Returns a line for each time that population-based training gave a trial another's networks.
 
     Args:
-        folder: Of the run, where Tune notes them.
+        folder: The run's, where Tune notes them.
         config: The experiment's settings, with search spaces.
     """
     file = folder / "pbt_global.txt"
-    if not file.is_file():
-        return []
     lines = []
-    for note in file.read_text(encoding="utf-8").splitlines():
+    for note in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:
             target, source, _, iteration, before, after = json.loads(note)
         except ValueError:  # cut off by a kill
             continue
         changed = [
             f"{key} {_short(before.get(key))} -> {_short(after[key])}"
-            for key, value in config.items()
-            if spaces.is_searched(value) and before.get(key) != after.get(key)
+            for key in searched(config)
+            if before.get(key) != after.get(key)
         ]
-        number = [tag.partition("_")[0] for tag in (target, source)]
         lines.append(
-            f"trial {number[0]} went on from trial {number[1]} at its iteration {iteration}: "
-            f"{', '.join(changed) or 'same settings'}"
+            f"trial {target.partition('_')[0]} went on from trial {source.partition('_')[0]} at its iteration "
+            f"{iteration}: {', '.join(changed) or 'same settings'}"
         )
     return lines
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import logging
 import os
 import sys
 import warnings
 from typing import Any
+
+import gymnasium
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.registry import ALGORITHMS as RLLIB_ALGORITHMS
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base import environment_checks
@@ -21,8 +26,8 @@ from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 from rllib_sami_cli import spaces
 from rllib_sami_cli.errors import UserError, one_line
 
-# Set before Ray starts. The first two: our own live lines and our own Ctrl-C take over from Tune's; the third
-# keeps CUDA_VISIBLE_DEVICES of CPU-only workers as it is, which is Ray's coming default (without, it warns).
+# Set before Ray starts. The first two replace Tune's live lines and Ctrl-C by our own; the third leaves
+# CUDA_VISIBLE_DEVICES of CPU-only workers alone, which is Ray's future default (otherwise it warns).
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -33,51 +38,48 @@ _ENVIRONMENT = {
 
 
 def prepare_imports(*folders: str | os.PathLike) -> None:
-    """Sets up the process before Ray starts and before a user's own code, which may be in ``folders``, is imported."""
+    """Sets up the process before Ray starts and before the user's own code, perhaps in ``folders``, is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for folder in (os.getcwd(), *map(os.path.abspath, folders)):
         if folder not in sys.path:
-            # A console script lacks the current folder, where a user's own classes are.
+            # A console script lacks the current folder, where the user's own classes are.
             sys.path.append(folder)
 
 
 def prepare(verbosity: int = 0) -> None:
-    """Imports Ray, with few words; our algorithms and environments are known as soon as this package is imported."""
+    """Sets up the process and silences Ray, depending on the number of -v."""
     prepare_imports()
     UserError.show_cause = verbosity > 1
     if not verbosity:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Consider boosting PBT")  # by reusing processes: RLlib cannot
-        warnings.filterwarnings("ignore", message=r".*WARN: ")  # Gymnasium's, seen by RLlib's own example environments
-    importlib.import_module("ray.rllib")
-    quiet(verbosity)  # only now: that import sets levels of its own
+        warnings.filterwarnings("ignore", message=r".*WARN: ")  # Gymnasium's, for RLlib's own example environments
+    quiet(verbosity)
+
+
+def log_level(verbosity: int) -> int:
+    """Returns Ray's log level: errors only, warnings with -v, everything with -vv."""
+    return {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
 
 
 def quiet(verbosity: int) -> None:
-    """Sets the log level of Ray's Python loggers: errors only, warnings with -v, everything with -vv."""
-    import logging
-
-    level = {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
+    """Sets the log level of Ray's Python loggers."""
     for name in ("ray", "ray.rllib", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel(log_level(verbosity))
     if not verbosity:
-        # A failed trial is told in one message of ours, not in Tune's traceback.
+        # We report a failed trial in one message, instead of Tune's traceback.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def algorithm_names() -> list[str]:
     """Names that ``run:`` and ``--algo`` accept: ours first, then RLlib's."""
-    from ray.rllib.algorithms.registry import ALGORITHMS
-
-    return [*OUR_ALGORITHMS, *sorted(name for name in set(ALGORITHMS) - set(OUR_ALGORITHMS) if name[0] != "_")]
+    others = set(RLLIB_ALGORITHMS) - set(OUR_ALGORITHMS)
+    return [*OUR_ALGORITHMS, *sorted(name for name in others if name[0] != "_")]
 
 
 def algorithm_class(name: Any, place: str) -> type:
     """Returns the Algorithm class of a registered name, a class path, or a class."""
-    from ray.rllib.algorithms.algorithm import Algorithm
-    from ray.rllib.algorithms.registry import ALGORITHMS
-
     if isinstance(name, type) and issubclass(name, Algorithm):
         return name
     if not isinstance(name, str) or not name:
@@ -85,24 +87,19 @@ def algorithm_class(name: Any, place: str) -> type:
     candidate: Any = None
     if name in OUR_ALGORITHMS:
         candidate = OUR_ALGORITHMS[name]
-    elif name in ALGORITHMS:
-        candidate = ALGORITHMS[name]()[0]
+    elif name in RLLIB_ALGORITHMS:
+        candidate = RLLIB_ALGORITHMS[name]()[0]
     elif "." in name:
         candidate = _import(name, place, "algorithm")
-    if not (isinstance(candidate, type) and issubclass(candidate, Algorithm)):
-        if candidate is not None:
-            raise UserError(f"{place}: '{name}' is not an RLlib Algorithm class.")
+    else:
         raise UserError(f"{place}: unknown algorithm '{name}'. {did_you_mean(name, algorithm_names(), 20)}")
+    if not (isinstance(candidate, type) and issubclass(candidate, Algorithm)):
+        raise UserError(f"{place}: '{name}' is not an RLlib Algorithm class.")
     return candidate
 
 
-def our_environments() -> dict[str, Any]:
-    """Environment id -> class, of this package."""
-    return dict(ENVIRONMENTS)
-
-
 def as_class_path(env: Any) -> Any:
-    """Returns ``env`` with each `module:Name`, in a search space too, as the dotted path that RLlib imports."""
+    """Returns ``env`` with each `module:Name` (also in a search space) as the dotted path that RLlib imports."""
     if isinstance(env, dict):
         return {key: as_class_path(value) for key, value in env.items()}
     if isinstance(env, list):
@@ -116,8 +113,6 @@ def check_environment(env: Any, place: str) -> None:
         return
     if not isinstance(env, str):
         raise UserError(f"{place}: which environment? Give 'env: ID'. {_environment_hint('')}")
-    import gymnasium
-
     if compat.is_registered(env):
         return
     if ":" in env:
@@ -131,9 +126,11 @@ def check_environment(env: Any, place: str) -> None:
             ) from error
         if inner in gymnasium.registry:
             return
+        members = vars(sys.modules[module]).items()
+        there = [name for name, value in members if isinstance(value, type) and issubclass(value, gymnasium.Env)]
         raise UserError(
             f"{place}: environment '{env}': module '{module}' has no '{inner}', and registers no such Gymnasium id. "
-            f"{did_you_mean(inner, _environments_in(module), 30)}".strip()
+            f"{did_you_mean(inner, there, 30)}".strip()
         )
     if "." in env and "/" not in env:
         _check_maker(_import(env, place, "environment"), env, place)
@@ -142,17 +139,8 @@ def check_environment(env: Any, place: str) -> None:
     raise UserError(f"{place}: unknown environment '{env}'. {_environment_hint(env)}")
 
 
-def _environments_in(module: str) -> list[str]:
-    import gymnasium
-
-    members = vars(importlib.import_module(module)).items()
-    return [name for name, value in members if isinstance(value, type) and issubclass(value, gymnasium.Env)]
-
-
 def _check_maker(maker: Any, env: str, place: str) -> None:
-    """Refuses what makes no environment, as far as that can be told without calling it."""
-    import gymnasium
-
+    """Raises a UserError for what cannot make an environment, as far as that is known without calling it."""
     if isinstance(maker, type) and not issubclass(maker, gymnasium.Env | gymnasium.vector.VectorEnv):
         raise UserError(
             f"{place}: environment '{env}' is a class that does not derive from gymnasium.Env: write "
@@ -176,24 +164,22 @@ def _check_maker(maker: Any, env: str, place: str) -> None:
 
 
 def try_environment(env: Any, env_config: Any, place: str) -> None:
-    """Builds one of our environments once, so that a wrong split or factor is told before anything starts."""
-    cls = our_environments().get(env) if isinstance(env, str) else None
-    if cls is None or not isinstance(env_config or {}, dict):
+    """Builds one of our environments, so that a wrong split or factor is reported before anything starts."""
+    cls = ENVIRONMENTS.get(env) if isinstance(env, str) else None
+    env_config = env_config or {}
+    if cls is None or not isinstance(env_config, dict):
         return
-    names, alternatives = (
-        list(env_config or {}),
-        [list(spaces.alternatives(item)) for item in (env_config or {}).values()],
-    )
+    alternatives = [list(spaces.alternatives(item)) for item in env_config.values()]
     for values in itertools.islice(itertools.product(*alternatives), 20):
         try:
-            cls(**dict(zip(names, values, strict=True)))
+            cls(**dict(zip(env_config, values, strict=True)))
         except (TypeError, ValueError) as error:
             raise UserError(f"{place}: {one_line(error)}") from error
 
 
 def environment_settings(env: Any) -> set[str]:
-    """Returns what ``env_config`` may contain, if ``env`` is one of our environments."""
-    cls = our_environments().get(env) if isinstance(env, str) else None
+    """Returns the keys that ``env_config`` may have; none unless ``env`` is one of our environments."""
+    cls = ENVIRONMENTS.get(env) if isinstance(env, str) else None
     if cls is None:
         return set()
     arguments = {name for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters}
@@ -201,7 +187,7 @@ def environment_settings(env: Any) -> set[str]:
 
 
 def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:
-    """Has our algorithms look at the environment itself: spaces, ``task_id``; they raise a ValueError."""
+    """Has our algorithms check the environment itself (spaces, ``task_id``); they raise a ValueError."""
     if issubclass(algorithm, CheckedAlgorithm):
         config = algorithm.get_default_config().update_from_dict(settings)
         config.validate()
@@ -209,12 +195,12 @@ def check_trainable(algorithm: type, settings: dict[str, Any]) -> None:
 
 
 def messages(error: BaseException) -> list[str]:
-    """Returns what an exception says, one line for each mistake."""
+    """Returns an exception's messages, one line per mistake."""
     return [one_line(text) for text in (error.args if isinstance(error, WrongSettings) else [error])]
 
 
 def wrong_settings(algorithm: type, settings: dict[str, Any]) -> list[str]:
-    """Returns messages about single settings that our algorithms refuse, whatever the others are."""
+    """Returns messages about single settings that our algorithms refuse whatever the others are."""
     if not issubclass(algorithm, CheckedAlgorithm):
         return []
     try:
@@ -224,18 +210,12 @@ def wrong_settings(algorithm: type, settings: dict[str, Any]) -> list[str]:
 
 
 def _environment_hint(env: str) -> str:
-    import gymnasium
-
-    ours = list(our_environments())
+    ours = list(ENVIRONMENTS)
     close = nearest_name(env, ours) or nearest_name(f"SaMI/{env}", ours, 0.8) or nearest_name(env, gymnasium.registry)
-    return " ".join(
-        part
-        for part in (
-            f"Did you mean '{close}'?" if close else "",
-            f"Ours: {', '.join(ours)}.",
-            "Gymnasium's ids and classes of your own (my_package.envs:MyEnv) work too; `rllib envs` shows ours.",
-        )
-        if part
+    hint = f"Did you mean '{close}'? " if close else ""
+    return (
+        f"{hint}Ours: {', '.join(ours)}. Gymnasium's ids and classes of your own (my_package.envs:MyEnv) work too; "
+        "`rllib envs` shows ours."
     )
 
 

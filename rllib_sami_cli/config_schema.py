@@ -1,12 +1,19 @@
-"""The settings that an algorithm knows, and what they may be: names, types and defaults of its config class."""
+"""The settings that an algorithm knows: names, types and defaults, taken from its config class."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Container
 from functools import cache
 from typing import Any, Union
 
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.utils import replay_buffers
+from ray.rllib.utils.from_config import NotProvided
+from ray.tune.search.sample import Categorical, Float
+
+import rllib_sami
 from rllib_sami import compat
 from rllib_sami.config.rllib_settings import (
     ARRAY_RUNNER,
@@ -32,7 +39,16 @@ _EXTRA_KEYS = {"model_config", "multiagent", "train_batch_size_per_learner", "ca
 
 
 class ConfigSchema:
-    """The settings an algorithm knows: names, types and defaults, taken from its config class."""
+    """The settings of one algorithm.
+
+    Attributes:
+        name: Name of the algorithm.
+        defaults: Setting -> default.
+        hints: Setting -> declared type.
+        keys: All names that a config may have.
+        public_keys: Those of them that messages suggest.
+        evaluation_defaults: Defaults of the settings that decide which evaluation results there are.
+    """
 
     def __init__(self, algorithm: type):
         default = algorithm.get_default_config()  # type: ignore[attr-defined]
@@ -65,13 +81,13 @@ class ConfigSchema:
         of_environment: Container[str] = (),
         mistakes: Mistakes | None = None,
     ) -> dict[str, Any]:
-        """Returns what is right of ``config``, with numbers cast.
+        """Returns the valid part of ``config``, with numbers cast.
 
         Args:
             config: Setting to value.
             place: Where it stands, for messages.
             of_environment: Names that belong into ``env_config``.
-            mistakes: Where to note what is wrong; None to raise it, as one UserError.
+            mistakes: Collects what is wrong; None raises it, as one UserError.
         """
         checked = {}
         found = mistakes or Mistakes()
@@ -82,13 +98,13 @@ class ConfigSchema:
                     self._unknown(key, place, of_environment)
                 taken = self._check_value(key, value, place, table)
                 if key in self.defaults or key not in table or table[key].fate != RENAMED:
-                    checked[key] = taken  # an old name that asks for nothing is left out: RLlib refuses it all the same
+                    checked[key] = taken  # an old name without effect is left out, since RLlib would refuse it
         if mistakes is None:
             found.tell(config)
         return checked
 
     def _table(self, config: dict[str, Any]) -> dict[str, Row]:
-        """Returns what becomes of RLlib's settings, with other env runners or RLlib's old API stack if asked for."""
+        """Returns what becomes of RLlib's settings with the env runners and the API stack that ``config`` chooses."""
         if config.get("enable_rl_module_and_learner") is False:
             return {}
         return rows(TABLE, self.readers - {ARRAY_RUNNER} if "env_runner_cls" in config else self.readers)
@@ -96,11 +112,12 @@ class ConfigSchema:
     def hint(self, key: str) -> Any:
         """Returns the type of a setting: the declared one, or else that of its default."""
         if key == "num_cpus_per_env_runner":
-            return float  # RLlib declares an int, but hands it to Ray, which shares CPUs out in fractions
+            return float  # RLlib declares an int, but Ray takes fractions of CPUs
         from_default = typecheck.type_of_default(self.defaults.get(key))
         declared = self.hints.get(key, from_default)
         # RLlib declares some wrongly (a bool as Optional[str]); the default itself is always right.
-        return declared if typecheck.fits(self.defaults.get(key), declared) else Union[declared, from_default]  # noqa: UP007 - values, not an annotation
+        is_right = typecheck.fits(self.defaults.get(key), declared)
+        return declared if is_right else Union[declared, from_default]  # noqa: UP007 - values, not an annotation
 
     def _unknown(self, key: Any, place: str, of_environment: Container[str]) -> None:
         hint = did_you_mean(key, self.public_keys) or "No setting has a similar name."
@@ -117,17 +134,13 @@ class ConfigSchema:
         default, row = self.defaults.get(key, compat.default_of(key)), table.get(key)
         if message := refusal(row, key, value, default):
             raise UserError(f"{place}: {message}".replace("`", "'"))
-        if (
-            row is not None and row.fate == IDLE and value != default and OURS not in self.readers
-        ):  # which warn themselves
-            warn_once(self.name, no_effect(key, value, row.text), key)
+        if row is not None and row.fate == IDLE and value != default and OURS not in self.readers:
+            warn_once(self.name, no_effect(key, value, row.text), key)  # our own algorithms do it themselves
         if key in ("env", "callbacks", "callbacks_class", "multiagent"):
             return value
         hint = self.hint(key)
-        wanted = hint
-        if self.defaults.get(key) is not None:
-            # RLlib declares everything Optional; do not advertise null where it is not the default.
-            wanted = typecheck.without_none(hint)
+        # RLlib declares everything Optional; do not advertise null unless it is the default.
+        wanted = hint if self.defaults.get(key) is None else typecheck.without_none(hint)
         if not typecheck.fits(value, wanted):
             spaces.refuse_misspelt(value, f"{place}.{key}")
         if value is not None or wanted is hint:
@@ -138,13 +151,11 @@ class ConfigSchema:
                 return self.check(value, f"{place}.{key}")
         value = typecheck.cast(value, hint)
         if key.startswith("num_") and isinstance(value, int | float) and value < 0:
-            raise UserError(f"{place}: '{key}' is {value}, but a number of things cannot be negative.")
+            raise UserError(f"{place}: '{key}' is {value}, but a count cannot be negative.")
         return value
 
     def _check_space(self, key: str, space: Any, place: str, table: dict[str, Row]) -> Any:
         """Returns a search space of a setting, each alternative checked and cast."""
-        from ray.tune.search.sample import Categorical, Float
-
         if isinstance(space, Float) and not typecheck.fits(0.5, self.hint(key)):
             raise UserError(f"{place}: '{key}' must be {typecheck.describe(self.hint(key))}: search it with choice.")
         checked = [self._check_value(key, item, place, table) for item in spaces.alternatives(space)]
@@ -158,8 +169,8 @@ class ConfigSchema:
             if known:
                 check_keys(value, known, place)
         elif key == "model_config":
-            # A custom module may read any key, so only what looks like a slip of a known one is refused.
-            known = _model_keys()
+            # A custom module may read any key, so only what looks like a typo of a known one is refused.
+            known = {item.name for item in dataclasses.fields(DefaultModelConfig)}
             for name in value:
                 if name not in known and nearest_name(name, known, 0.8):
                     raise UserError(f"{place}: unknown key '{name}'. {did_you_mean(name, known)}")
@@ -167,8 +178,6 @@ class ConfigSchema:
 
 def _type_hints(config_class: type) -> dict[str, Any]:
     """Returns setting -> declared type, from the keyword arguments of the config's methods."""
-    from ray.rllib.utils.from_config import NotProvided
-
     hints: dict[str, Any] = {}
     for cls in reversed(config_class.__mro__):
         for method in vars(cls).values():
@@ -176,7 +185,7 @@ def _type_hints(config_class: type) -> dict[str, Any]:
                 continue
             try:
                 parameters = inspect.signature(method, eval_str=True).parameters.values()
-            except Exception:  # a name that exists for type checkers only
+            except Exception:  # a name that only type checkers know
                 parameters = inspect.signature(method).parameters.values()
             for parameter in parameters:
                 annotation = parameter.annotation
@@ -186,34 +195,23 @@ def _type_hints(config_class: type) -> dict[str, Any]:
 
 
 def _buffer_keys(kind: Any, default: dict[str, Any]) -> set[str]:
-    """Returns what a replay buffer's config may contain, or nothing if its class is not known here."""
-    from ray.rllib.utils import replay_buffers
-
+    """Returns the keys that a replay buffer's config may have, or none if its class is unknown here."""
     candidate = kind or default.get("type")
     if isinstance(candidate, str):
-        import rllib_sami
-
         name = candidate.rpartition(".")[2]
         candidate = getattr(replay_buffers, name, None) or getattr(rllib_sami, name, None)
+    known = set(default) if kind in (None, default.get("type")) else set()
     if not isinstance(candidate, type):
-        return set(default) | {"type"} if kind in (None, default.get("type")) and default else set()
-    known = {"type"} | (set(default) if kind in (None, default.get("type")) else set())
+        return known and known | {"type"}
+    known.add("type")
     for cls in candidate.__mro__:
         if "__init__" in vars(cls) and cls is not object:
             known |= set(inspect.signature(vars(cls)["__init__"]).parameters) - {"self", "args", "kwargs"}
     return known
 
 
-def _model_keys() -> set[str]:
-    from dataclasses import fields
-
-    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
-
-    return {item.name for item in fields(DefaultModelConfig)}
-
-
 def check_keys(mapping: dict[str, Any], known: Any, place: str) -> None:
-    """Raises a UserError that names the keys of a mapping that are not known."""
+    """Raises a UserError that names the unknown keys of a mapping."""
     mistakes = Mistakes()
     for key in mapping:
         with mistakes.noted():
@@ -223,6 +221,24 @@ def check_keys(mapping: dict[str, Any], known: Any, place: str) -> None:
 
 
 def check_type(key: str, value: Any, hint: Any, place: str) -> None:
-    """Raises a UserError if a value is not of the type that is asked for."""
+    """Raises a UserError if a value does not fit a type."""
     if not typecheck.fits(value, hint):
         raise UserError(f"{place}: '{key}' is {value!r}, but must be {typecheck.describe(hint)}.")
+
+
+def check_mapping(mapping: dict[str, Any], types: dict[str, Any], place: str, mistakes: Mistakes) -> dict[str, Any]:
+    """Returns the items whose keys are known and whose values fit, with numbers cast; notes the mistakes of the others.
+
+    Args:
+        mapping: What the user wrote.
+        types: Known key -> type.
+        place: Where it stands, for messages.
+        mistakes: Collects what is wrong.
+    """
+    checked = {}
+    for key, value in mapping.items():
+        with mistakes.noted():
+            check_keys({key: value}, types, place)
+            check_type(key, value, types[key], place)
+            checked[key] = typecheck.cast(value, types[key])
+    return checked

@@ -1,4 +1,4 @@
-"""How a run ends, and what it takes to go on: stop criteria, Ctrl-C with a checkpoint, notes of checkpoints."""
+"""How a run ends so that it can be resumed: stop criteria, Ctrl-C with a checkpoint, notes of checkpoints."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from types import FrameType
 from typing import Any
 
 import click
-from ray.train._internal.session import _TrainingResult
-from ray.tune import Callback, Checkpoint
+from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
 from rllib_sami import compat
 from rllib_sami.checkpoints.files import is_intact
-from rllib_sami_cli.folders import Run, own_checkpoint
+from rllib_sami_cli.folders import Run
 from rllib_sami_cli.stop import EPISODES, has, is_due, lookup, reached, similar
 
-ONE_REQUEST_S = 1.0  # signals within so long are one: `timeout` sends SIGTERM to its command and to the group it is in
+ONE_REQUEST_S = 1.0  # signals within this time count as one: `timeout` sends SIGTERM to its command and to its group
 
 
 class MetricStopper(Stopper):
@@ -31,7 +30,7 @@ class MetricStopper(Stopper):
     Args:
         stop: Metric to threshold.
         time_budget_s: Seconds from now.
-        episode_within: Iterations that the criteria wait for the end of a first episode.
+        episode_within: Iterations for which the criteria wait until a first episode ends.
     """
 
     current: MetricStopper | None = None
@@ -43,7 +42,7 @@ class MetricStopper(Stopper):
         MetricStopper.current = self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Tune saves the stopper with the run and takes the saved one on resume: that must be today's.
+        # Tune saves the stopper with the run and loads it on resume: it must then be the resumed run's own.
         return _current_stopper, ()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -58,16 +57,16 @@ class MetricStopper(Stopper):
         return self._end is not None and time.monotonic() >= self._end
 
     def stop_all(self) -> bool:
-        """Returns False: each trial ends by itself."""
+        """Returns False: each trial ends on its own."""
         return False
 
 
 class MissingMetrics(Callback):
-    """Says once which stop criterion is in none of the first results, so that nobody waits for it.
+    """Warns once of a stop criterion that none of the first results has, so that nobody waits for it.
 
     Args:
         stop: Metric to threshold.
-        patience: Number of results that should have a metric and do not.
+        patience: Number of results that should have the metric but do not.
     """
 
     def __init__(self, stop: dict[str, float], patience: int = 5):
@@ -90,7 +89,7 @@ class MissingMetrics(Callback):
 
 
 class CheckpointNotes(Callback):
-    """Notes each complete checkpoint, and hands the newest to the trials of a resumed run if Tune missed it."""
+    """Notes each complete checkpoint; in a resumed run tells Tune of newer checkpoints than it knows."""
 
     def __init__(self, run: Run, resumed: bool):
         self._run = run
@@ -102,7 +101,7 @@ class CheckpointNotes(Callback):
             self._run.note_checkpoint(trial)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Before any trial starts again: hands over."""
+        """Before any trial starts again, tells Tune of their newest checkpoints."""
         if not self._to_hand_over:
             return
         self._to_hand_over = False
@@ -110,22 +109,20 @@ class CheckpointNotes(Callback):
             newest = self._run.newest_checkpoint(trial, is_intact)
             metrics = self._run.progress_at(trial, newest) if newest else None
             for known_result in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
-                # One that was deleted before the kill, unknown to Tune's older state: Tune fails to delete it again.
+                # Tune's older state may list one that was deleted before the kill, and Tune fails to delete it again.
                 Path(known_result.checkpoint.path).mkdir(parents=True, exist_ok=True)
-            known = own_checkpoint(trial)
+            known = compat.saved_checkpoint(trial)
             if newest is None or metrics is None or (known and newest.name == known.name):
                 continue
             if known and known.parent.name != newest.parent.name:
                 continue  # it has just taken over another trial's, which counts, however old its own are
             if known and newest.name < known.name:
                 _set_aside_damaged(trial, newest)
-            trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(newest)), metrics=metrics))
-            # Tune counts checkpoints by one; the next one must not overwrite those that it never heard of.
-            trial.storage.current_checkpoint_index = int(newest.name.rpartition("_")[2])
+            compat.register_checkpoint(trial, newest, metrics)
 
 
 def _set_aside_damaged(trial: Trial, newest: Path) -> None:
-    """Hides the damaged checkpoints of a trial after its newest good one, from Tune too, and says so."""
+    """Hides the damaged checkpoints of a trial after its newest good one, also from Tune, and prints so."""
     for folder in newest.parent.glob("checkpoint_*"):
         if folder.name > newest.name:
             aside = folder.rename(folder.with_name(f".{folder.name}.damaged"))
@@ -138,11 +135,11 @@ def _current_stopper() -> MetricStopper:
 
 
 class GracefulStop(Callback):
-    """Catches SIGINT and SIGTERM while Tune runs, has every running trial save, then ends Tune's loop.
+    """Catches SIGINT and SIGTERM while Tune runs, saves every running trial, then ends Tune's loop.
 
-    Tune alone would stop in the middle of an iteration and save only the experiment's own state, so that everything
-    since the last periodic checkpoint would be lost. Its trials stay "running" in that state: `--resume` continues.
-    Use as a context manager around the run and as one of its callbacks.
+    Tune alone would stop in the middle of an iteration and save only the experiment's state, so that everything since
+    the last periodic checkpoint would be lost. Trials stay "running" in that state, so that `--resume` continues them.
+    Use it as a context manager around the run and as one of its callbacks.
     """
 
     def __init__(self) -> None:
@@ -183,5 +180,5 @@ class GracefulStop(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Ends Tune's loop once every running trial is safe."""
         if self.requested and all(trial.trial_id in self._saved for trial in trials if trial.status == Trial.RUNNING):
-            # Tune listens to this signal to end its loop and write the experiment's state.
+            # At this signal Tune ends its loop and writes the experiment's state.
             signal.raise_signal(signal.SIGUSR1)

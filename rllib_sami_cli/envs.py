@@ -15,9 +15,9 @@ from rllib_sami_cli.errors import UserError
 def envs(env_id: str | None, split: str | None) -> None:
     """List the environments, or the meta-tasks of ENV_ID."""
     from rllib_sami.core.text import did_you_mean
-    from rllib_sami_cli.catalog import our_environments
+    from rllib_sami.envs import ENVIRONMENTS
 
-    known = our_environments()
+    known = ENVIRONMENTS
     if env_id is None:
         if split is not None:
             raise UserError("--split: of which environment? rllib envs ENV_ID --split SPLIT")

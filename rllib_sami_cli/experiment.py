@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import re
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,22 +16,22 @@ import yaml
 from rllib_sami_cli.errors import Mistakes, UserError, one_line
 from rllib_sami_cli.spaces import is_space
 
-# What an experiment of a file may contain, as in RLlib's historic form.
-EXPERIMENT_KEYS = {
-    "run": "algorithm: a registered name or a class path",
-    "env": "environment id",
-    "config": "the algorithm's settings",
-    "stop": "result metric -> value that ends the run",
-    "checkpoint_config": "fields of ray.tune.CheckpointConfig",
-    "num_samples": "how often each point of the search space is tried",
-    "search": "how trials are compared, proposed and ended early: metric, mode, algorithm, scheduler",
-    "max_failures": "how often a failed trial starts again from its last checkpoint",
-    "time_budget_s": "wall-clock limit in seconds",
-    "storage_path": "folder of the results",
-    "restore": "checkpoint to start from",
-    "extends": "file or files to inherit from",
+# What an experiment of a file may contain, as in RLlib's historic form -> its type.
+EXPERIMENT_KEYS: dict[str, Any] = {
+    "run": Any,  # the algorithm: a registered name or a class path
+    "env": Any,  # the environment: an id, or a search space of ids
+    "config": dict,  # the algorithm's settings
+    "stop": dict,  # result metric -> value that ends the run
+    "checkpoint_config": dict,  # fields of ray.tune.CheckpointConfig
+    "num_samples": int,  # how often each point of the search space is tried
+    "search": dict,  # how trials are compared, proposed and ended early: metric, mode, algorithm, scheduler
+    "max_failures": int,  # how often a failed trial starts again from its last checkpoint
+    "time_budget_s": float | None,  # wall-clock limit
+    "storage_path": str | None,  # folder of the results
+    "restore": str | None,  # checkpoint to start from
+    "extends": Any,  # file or files to inherit from
 }
-# Keys of older files that moved into `checkpoint_config` or were renamed.
+# Keys of older files -> names in `checkpoint_config`.
 _MOVED_KEYS = {
     "checkpoint_freq": "checkpoint_frequency",
     "checkpoint_at_end": "checkpoint_at_end",
@@ -51,7 +49,7 @@ class Experiment:
         body: What stands under the name: `run`, `env`, `config`, `stop`, ...
         source: The file (or "command line"), for messages.
         config_object: An `AlgorithmConfig`, if a Python file gave one; then `body["config"]` holds overrides only.
-        given: What the command line says of the body, to lay over it.
+        given: What the command line sets, in the form of a body, to lay over it.
         stage: The name in the file, by which later experiments refer to this one; `name` may become another.
     """
 
@@ -122,25 +120,14 @@ def _contains_itself(value: Any, inside: tuple[int, ...] = ()) -> bool:
 
 
 def parse_json(text: str, option: str) -> dict[str, Any]:
-    """Parses an option that takes a JSON object, such as ``--stop``."""
+    """Parses an option that takes a JSON object (or a YAML mapping), such as ``--stop``."""
+    example = f"Write for example {option} '{{\"training_iteration\": 10}}'."
     try:
-        value = json.loads(text, object_pairs_hook=functools.partial(_without_duplicates, option))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{option}: not valid JSON at character {error.pos + 1} ({error.msg}): {text}\n"
-            f"Write for example {option} '{{\"training_iteration\": 10}}'."
-        ) from error
+        value = parse_yaml(text, option)
+    except UserError as error:
+        raise UserError(f"{error.message}\n{example}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{option}: a JSON object is needed, such as {{...}}, not {text}.")
-    return value
-
-
-def _without_duplicates(option: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns a JSON object, and refuses one that has a key twice, as YAML does."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        twice = next(key for key in value if [name for name, _ in pairs].count(key) > 1)
-        raise UserError(f"{option}: key '{twice}' is given twice.")
+        raise UserError(f"{option}: a JSON object is needed, not {text}. {example}")
     return value
 
 
@@ -160,7 +147,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_body(content: dict[str, Any]) -> bool:
-    """Returns whether a file is itself one nameless experiment, as files made to be extended are."""
+    """Returns whether a file is itself one nameless experiment, like the files that others extend."""
     known = content.keys() <= EXPERIMENT_KEYS.keys() | _MOVED_KEYS.keys() | {"local_dir"}
     return bool(content) and known and not isinstance(content.get("run"), dict)
 
@@ -203,12 +190,12 @@ def load(path: str | Path, arguments: Sequence[str] = ()) -> list[Experiment]:
 
 
 def inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Lays an experiment over the files its ``extends`` names, and moves keys of older files to their place.
+    """Lays an experiment over the files that its ``extends`` names, and renames the keys of older files.
 
     Args:
         body: The experiment, as it stands in ``path``.
         path: The file, which ``extends`` is relative to.
-        chain: The files that were gone through on the way here, ``path`` last; none for the first.
+        chain: The files that led here, ``path`` last; none for the first.
     """
     body = dict(body)
     chain = chain or (path.resolve(),)
@@ -246,7 +233,7 @@ def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> 
 
 
 def _modernise(body: dict[str, Any], place: str) -> dict[str, Any]:
-    """Moves the keys of older files to where they belong today."""
+    """Renames the keys of older files."""
     body = dict(body)
     if "local_dir" in body:
         body.setdefault("storage_path", body.pop("local_dir"))
@@ -269,17 +256,17 @@ def _load_python(path: Path, arguments: Sequence[str]) -> Experiment:
     module = types.ModuleType("rllib_config")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
-    # Its environments and callbacks go to workers that cannot import it.
+    # Its environments and callbacks are sent to workers that cannot import it.
     register_pickle_by_value(module)
     variables = vars(module)
-    ours, sys.argv = sys.argv, [str(path), *arguments]  # what it reads is its own: RLlib's examples have an argparse
+    ours, sys.argv = sys.argv, [str(path), *arguments]  # RLlib's examples have an argparse
     try:
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), variables)
     except Exception as error:
         raise UserError(f"{path}: running it failed: {type(error).__name__}: {one_line(error)}") from error
     except SystemExit as ending:
         if ending.code or {"-h", "--help"} & set(arguments):
-            raise  # its argparse has said why
+            raise  # its argparse has printed why
         raise UserError(f"{path}: it ended itself with sys.exit() before it could be trained.") from ending
     finally:
         sys.argv = ours
@@ -333,10 +320,10 @@ def _kind(value: Any) -> str:
     )
 
 
-def apply_settings(body: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+def apply_settings(body: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Applies ``--set`` options: ``key=value``, the key dotted, the value YAML.
 
-    A key whose first part is not one of an experiment (``stop``, ``env``, ``config`` ...) is one of its ``config``.
+    A key whose first part is not one of an experiment's (``stop``, ``env``, ``config`` ...) belongs to its ``config``.
     """
     mistakes = Mistakes()
     for setting in settings:

@@ -1,4 +1,4 @@
-"""Where runs live on disk: one folder each, found again by ``--resume``, never overwritten, never run by two."""
+"""Runs on disk: one folder each, found again by ``--resume``, never overwritten, used by one process at a time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import yaml
+from ray.tune.experiment import Trial
+from ray.tune.search.sample import Domain
 
+from rllib_sami import compat
 from rllib_sami.checkpoints.files import is_complete, manifest_of
 from rllib_sami_cli import spaces
 from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.stop import flatten
 
 RECORD = "experiment.yaml"
 _LOCK = ".lock"
@@ -28,7 +32,7 @@ class Run:
 
     Attributes:
         path: `<storage>/<experiment>` or `<storage>/<experiment>_<time>`.
-        record: What was asked for (run, config, stop, ...) and whether the run finished.
+        record: What was asked for (run, config, stop, ...), and whether the run finished.
     """
 
     path: Path
@@ -41,7 +45,7 @@ class Run:
         return bool(self.record.get("finished"))
 
     def write(self, **changes: Any) -> None:
-        """Updates the record, in one move, so that a kill leaves the old one or the new one."""
+        """Updates the record in one move, so that a kill leaves the old one or the new one."""
         self.record.update(changes)
         self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / f".{RECORD}"
@@ -49,13 +53,13 @@ class Run:
         temporary.replace(self.path / RECORD)
 
     def lock(self) -> bool:
-        """Takes the run for this process; False if another process has it. A dead process holds nothing."""
+        """Takes the run for this process; returns False if another process has it. A dead process has none."""
         try:
             import fcntl
-        except ImportError:  # not on this system: no protection, as with Tune itself
+        except ImportError:  # not on this system: no protection, as in Tune itself
             return True
         self.path.mkdir(parents=True, exist_ok=True)
-        handle = open(self.path / _LOCK, "w")  # noqa: SIM115 - held open as long as the run lives
+        handle = open(self.path / _LOCK, "w")  # noqa: SIM115 - open as long as the run is locked
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -65,18 +69,16 @@ class Run:
         return True
 
     def unlock(self) -> None:
-        """Gives the run back."""
+        """Releases the run."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def trials(self) -> list[dict[str, Any]]:
-        """Returns what is known of each trial: `status`, last `result`, newest `checkpoint` (a path or None)."""
+        """Returns `status`, last `result` and newest `checkpoint` (a path or None) of each trial."""
         content = next((content for _, content in self._states() if content is not None), None)
         if content is None:
             return []
-        from ray.tune.experiment import Trial
-
         trials = []
         for state, metadata in content["trial_data"]:
             trial = Trial.from_json_state(state, stub=True)
@@ -87,7 +89,7 @@ class Run:
         return trials
 
     def set_aside_damaged_states(self) -> None:
-        """Renames what a kill left half written of Tune's own state, so that it takes the one before."""
+        """Renames the states of Tune that a kill left half written, so that Tune takes the one before."""
         states = list(self._states())
         if any(content is not None for _, content in states):
             for file, content in states:
@@ -95,7 +97,7 @@ class Run:
                     file.rename(file.with_suffix(".damaged"))
 
     def _states(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
-        """Tune's states, one for each time that the run was started or resumed, newest first; None: damaged."""
+        """Yields Tune's states, one per start or resume of the run, newest first; None is a damaged one."""
         for file in sorted(self.path.glob("experiment_state-*.json"), reverse=True):
             try:
                 yield file, json.loads(file.read_text(encoding="utf-8"))
@@ -114,9 +116,9 @@ class Run:
     def newest_checkpoint(self, trial: Any, is_good: Callable[[Path], bool] = is_complete) -> Path | None:
         """Returns the newest good checkpoint of a Tune trial.
 
-        Of those with a manifest every good one counts; of others those that Tune knows or we noted.
+        Every good one with a manifest counts; of the others those that Tune knows or we noted.
         """
-        names = {known.name} if (known := own_checkpoint(trial)) else set()
+        names = {known.name} if (known := compat.saved_checkpoint(trial)) else set()
         if noted := self.noted(trial):
             names.add(noted["name"])
         newest_first = sorted((self.path / str(trial.relative_logdir)).glob("checkpoint_*"), reverse=True)
@@ -132,7 +134,7 @@ class Run:
         )
 
     def progress_at(self, trial: Any, checkpoint: Path) -> dict[str, Any] | None:
-        """Returns how far a trial was (``training_iteration``, ``time_total_s``) at a checkpoint; None: not known."""
+        """Returns a trial's ``training_iteration`` and ``time_total_s`` at a checkpoint; None if unknown."""
         facts = manifest_of(checkpoint) or self.noted(trial) or {}
         if facts.get("name", checkpoint.name) != checkpoint.name:
             return None
@@ -143,27 +145,18 @@ class Run:
         return self.record.get("checkpoints", {}).get(trial.trial_id)
 
 
-def own_checkpoint(trial: Any) -> Path | None:
-    """Returns the newest checkpoint that Tune knows a trial to have saved, or taken over from another trial.
-
-    Unlike ``trial.checkpoint`` it is never the one that the trial started from (``restore``).
-    """
-    newest = trial.run_metadata.checkpoint_manager.latest_checkpoint_result
-    return Path(newest.checkpoint.path) if newest else None
-
-
 def storage_folder(given: str | None) -> Path:
-    """Returns the folder of all results: the one given, or Ray's own default."""
+    """Returns the folder of all results: the given one, or Ray's default."""
     if given and "://" in given:
         raise UserError(f"--local-dir {given}: only folders of this machine (or mounted here) are supported.")
     return Path(given or "~/ray_results").expanduser().absolute()
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """Refuses a folder that is not there and cannot be made, or cannot be written to."""
+    """Raises a UserError for a folder that cannot be made or written to."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        tempfile.TemporaryFile(dir=there).close()  # what else can be believed, of folders of all kinds?
+        tempfile.TemporaryFile(dir=there).close()  # the only reliable check for folders of all kinds
     except OSError as error:
         raise UserError(
             f"{option} {folder}: {there} cannot be written to: {error.strerror}. Give another folder."
@@ -171,7 +164,7 @@ def check_writable(folder: Path, option: str) -> None:
 
 
 def new_run(storage: Path, name: str) -> Run:
-    """Returns a run in a folder of its own: the experiment's name, with the time if that is taken."""
+    """Returns a run in a new folder: the experiment's name, with the time if that is taken."""
     path = storage / name
     if path.exists() and any(path.iterdir()):
         stem = f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
@@ -198,9 +191,7 @@ def find_runs(storage: Path, name: str) -> list[Run]:
 
 
 def plain(value: Any) -> Any:
-    """Returns a value as YAML can hold it: classes and functions by their path, objects by their text."""
-    from ray.tune.search.sample import Domain
-
+    """Returns a value in a form that YAML can hold: classes and functions by path, objects by their text."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -218,8 +209,6 @@ def plain(value: Any) -> Any:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Returns 'key: old -> new' for each setting in which two configs differ."""
-    from rllib_sami_cli.stop import flatten
-
     before, after = flatten(plain(old)), flatten(plain(new))
     missing = object()
     return [

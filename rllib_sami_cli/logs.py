@@ -1,4 +1,4 @@
-"""Tune's own CSV and JSON logs, fixed where they do not survive a kill or a resume, or miss metrics."""
+"""Tune's CSV and JSON logs, changed such that they survive kills and resumes and have all metrics."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ray.air.constants import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 from ray.tune.experiment import Trial
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback, LoggerCallback
+from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 from ray.tune.utils import flatten_dict
 
 _ITERATION = "training_iteration"
 
 
 class _Log(LoggerCallback):
-    """A file with one row per iteration, whatever happens.
+    """A file with exactly one row per iteration.
 
-    Tune writes such files into a staging folder and copies that to the results every ten seconds or so: after a kill
-    the newest checkpoint may be there and the rows before it not. Here they are written where they stay, so that the
-    rows up to a checkpoint are always there when it is. Rows after the one that a trial goes on from go.
+    Tune writes such files into a staging folder and copies it to the results every ten seconds or so: after a kill the
+    newest checkpoint may be there without the rows before it. Here they are written to the results at once. When a
+    trial goes on from a checkpoint, the rows after it are removed.
     """
 
     _file: str
@@ -40,7 +41,7 @@ class _Log(LoggerCallback):
         return Path(trial.storage.trial_fs_path, self._file)
 
     def _last_kept(self, trial: Trial) -> float:
-        """Returns the iteration after which a trial that is about to start does all again; infinity after a pause."""
+        """Returns the last iteration that a trial, about to start, does not repeat; infinity after a pause."""
         if trial.trial_id in self._going:
             return math.inf
         self._going.add(trial.trial_id)
@@ -51,14 +52,14 @@ class _Log(LoggerCallback):
 class CsvLog(_Log, CSVLoggerCallback):
     """`progress.csv` with a column for every metric and one row per iteration.
 
-    Tune fixes the columns at the first result, so that losses, which come once learning starts, are never written,
-    and writes the rows of a resumed run under the columns of the old one. Here new columns are added when they come.
+    Tune fixes the columns at the first result, so that losses, which appear once learning starts, are never written,
+    and writes the rows of a resumed run under the columns of the old one. Here new columns are added as they appear.
     """
 
     _file = EXPR_PROGRESS_FILE
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Opens the file, without the rows of iterations that are done again."""
+        """Opens the file, without the rows of iterations that are repeated."""
         self._setup_trial(trial)
 
     def _setup_trial(self, trial: Trial) -> None:
@@ -69,7 +70,7 @@ class CsvLog(_Log, CSVLoggerCallback):
         self._write(trial, columns, [row for row in rows if float(row[_ITERATION]) <= last])
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Writes a row, after adding the columns that it is the first to need."""
+        """Writes a row, after adding the columns that it needs first."""
         if trial not in self._trial_files:
             self._setup_trial(trial)
         flat = flatten_dict({key: value for key, value in result.items() if key != "config"}, delimiter="/")
@@ -80,16 +81,14 @@ class CsvLog(_Log, CSVLoggerCallback):
         self._trial_files[trial].flush()
 
     def _write(self, trial: Trial, columns: list[str], rows: Iterable[dict[str, str]]) -> None:
-        """Rewrites the file, in one move, so that a kill loses nothing, and opens it for more."""
+        """Rewrites the file and opens it for more rows."""
         self.log_trial_end(trial)
         path = self._path(trial)
-        temporary = path.with_name(f".{path.name}")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with _rewritten(path) as file:
             if columns:
                 writer = csv.DictWriter(file, columns, restval="")
                 writer.writeheader()
                 writer.writerows(rows)
-        temporary.replace(path)
         self._trial_files[trial] = path.open("a", newline="", encoding="utf-8")
         self._trial_csv[trial] = csv.DictWriter(self._trial_files[trial], columns, restval="")
 
@@ -100,19 +99,26 @@ class JsonLog(_Log, JsonLoggerCallback):
     _file = EXPR_RESULT_FILE
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Opens the file, without the lines of iterations that are done again."""
+        """Opens the file, without the lines of iterations that are repeated."""
         self.log_trial_end(trial)
         trial.init_local_path()
         self.update_config(trial, trial.config)
         path, last = self._path(trial), self._last_kept(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            temporary = path.with_name(f".{path.name}")
-            with path.open(encoding="utf-8") as old, temporary.open("w", encoding="utf-8") as new:
+            with path.open(encoding="utf-8") as old, _rewritten(path) as new:
                 # A line without an end was cut off by a kill.
                 new.writelines(line for line in old if line.endswith("\n") and json.loads(line)[_ITERATION] <= last)
-            temporary.replace(path)
         self._trial_files[trial] = path.open("a", encoding="utf-8")
+
+
+@contextmanager
+def _rewritten(path: Path) -> Iterator[Any]:
+    """Opens a new version of a file, which replaces it in one move, so that a kill loses nothing."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        yield file
+    temporary.replace(path)
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:

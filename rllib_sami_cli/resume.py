@@ -12,14 +12,14 @@ from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, 
 from rllib_sami_cli.schema import Plan, with_checkpoints, with_config
 from rllib_sami_cli.stop import reached
 
-# What a resumed run keeps: only stop criteria may change.
+# What a resumed run keeps; stop criteria may change.
 _KEPT = ("run", "config", "checkpoint_config", "num_samples", "search")
-# What a command line says of itself alone, not of the run.
+# What a command line sets for itself, not for the run.
 _FORGOTTEN = ("storage_path", "restore", "time_budget_s")
 
 
 def record_of(plan: Plan) -> dict[str, Any]:
-    """Returns what is noted of a run in its folder."""
+    """Returns a run's record, which is written into its folder."""
     return {
         "run": plain(plan.algorithm),
         "config": plain(plan.config),
@@ -33,14 +33,14 @@ def record_of(plan: Plan) -> dict[str, Any]:
 
 
 def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the command line that began a run said beside the file, so that `--resume` need not repeat it.
+    """Returns what the command line that began a run had set, so that `--resume` need not repeat it.
 
-    Should `choose_run` then take another run (of several with different settings), the difference is refused.
+    If `choose_run` then takes another run (of several with different settings), the difference is refused.
 
     Args:
         name: Name of the experiment.
         storage: Folder of all results; None for the default.
-        given: What today's command line says: with other stop criteria a finished run may go on.
+        given: What the present command line sets: with other stop criteria a finished run may go on.
     """
     runs = find_runs(storage_folder(storage), name)
     may_go_on = [run for run in runs if (not run.finished or "stop" in given) and has_checkpoint(run)]
@@ -48,9 +48,7 @@ def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[st
 
 
 def as_started(plan: Plan, run: Run) -> Plan:
-    """Returns the plan with what a run was started with: checkpoints of earlier experiments, and the settings that the
-    file left to the machine.
-    """
+    """Returns the plan with what a run was started with: checkpoints of earlier experiments and ``auto`` settings."""
     recorded = run.record.get("config")
     if recorded is None:
         return plan  # not begun
@@ -86,9 +84,9 @@ def choose_run(
 
 
 def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
-    """Refuses to resume what is not there, is finished, is running, has no checkpoint, or was something else.
+    """Raises a UserError for a run that is missing, finished, running, without a checkpoint, or of other settings.
 
-    Of several experiments, those not begun are left to begin and those finished to be skipped.
+    Of several experiments some may not have begun, or may be finished.
     """
     found = [(plan, run) for plan, run in jobs if run.record]
     if not found:
@@ -142,5 +140,5 @@ def is_open(plan: Plan, run: Run) -> bool:
 
 
 def has_checkpoint(run: Run) -> bool:
-    """Returns whether any trial of a run can go on."""
+    """Returns whether any trial of a run has a checkpoint."""
     return any(trial["checkpoint"] for trial in run.trials())

@@ -1,9 +1,8 @@
-"""Runs checked experiments with Ray Tune, one after the other, and says how each ended."""
+"""Runs checked experiments with Ray Tune, one after the other, and prints how each ended."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import re
 import shlex
@@ -15,17 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import click
+import ray
+from ray import tune
+from ray.tune.experiment import Experiment as TuneExperiment
 
+from rllib_sami import compat
 from rllib_sami_cli import catalog
+from rllib_sami_cli.best import print_table, ranking, searched_settings, takeovers
+from rllib_sami_cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
 from rllib_sami_cli.errors import INTERRUPTED, NOTHING_TRAINED, UserError, one_line, stoppable
 from rllib_sami_cli.folders import Run, check_writable, new_run, plain
+from rllib_sami_cli.logs import CsvLog, JsonLog
+from rllib_sami_cli.progress import Announcements, Progress
+from rllib_sami_cli.resources import check_resources
 from rllib_sami_cli.resume import as_started, check_resumable, choose_run, is_open, record_of
 from rllib_sami_cli.schema import Plan, with_checkpoints
 from rllib_sami_cli.search import PBT, create_algorithm, create_scheduler
+from rllib_sami_cli.smoke import MOST_ITERATIONS
 from rllib_sami_cli.stages import last_checkpoint
 from rllib_sami_cli.steps import doing
 
-# So that a kill loses little, without filling the disk: a checkpoint may hold a replay buffer.
+# Frequent enough that a kill loses little, and few enough not to fill the disk, since each may have a replay buffer.
 CHECKPOINT_DEFAULTS = {"checkpoint_frequency": 10, "checkpoint_at_end": True, "num_to_keep": 2}
 
 
@@ -34,7 +43,7 @@ class Session:
     """What holds for all experiments of one command.
 
     Attributes:
-        command: The command line as typed, for the line that says how to go on.
+        command: The command line as typed, for the line that says how to continue.
         resume: Continue the newest unfinished run of each experiment.
         smoke: Print every iteration.
         evaluate: Play the trained agents at the end.
@@ -50,6 +59,18 @@ class Session:
     verbosity: int = 0
     storage: str | None = None
     ray: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str | None:
+        """Address of a running cluster to use."""
+        return self.ray.get("address") or os.environ.get("RAY_ADDRESS")
+
+    @property
+    def resume_command(self) -> str:
+        """The command line that continues what this one has begun."""
+        words = self.command
+        end = words.index("--") if "--" in words else len(words)  # the rest is for the Python file
+        return shlex.join(words if "--resume" in words[:end] else [*words[:end], "--resume", *words[end:]])
 
 
 def run_all(plans: list[Plan], session: Session) -> int:
@@ -67,8 +88,6 @@ def run_all(plans: list[Plan], session: Session) -> int:
             check_writable(run.path.parent, "--local-dir")
         _check_given_resources(jobs, session)
         _start_ray(session)
-    import ray
-
     code = 0
     checkpoints: dict[str, str] = {}  # of the finished experiments
     try:
@@ -95,23 +114,12 @@ def run_all(plans: list[Plan], session: Session) -> int:
     return code
 
 
-def _checkpoint_defaults(plan: Plan) -> dict[str, Any]:
-    if plan.search.scheduler == PBT:
-        return {**CHECKPOINT_DEFAULTS, "num_to_keep": 4}  # one that another trial is about to take over has to be there
-    return CHECKPOINT_DEFAULTS
-
-
 def _start_ray(session: Session) -> None:
-    import ray
-
-    from rllib_sami import compat
-
     doing("Starting Ray")
-    address = session.ray.get("address") or os.environ.get("RAY_ADDRESS")
-    verbose = session.verbosity
+    verbose, address = session.verbosity, session.address
     try:
         if address:
-            ray.init(address=address, log_to_driver=verbose > 0, logging_level=_ray_level(verbose))
+            ray.init(address=address, log_to_driver=verbose > 0, logging_level=catalog.log_level(verbose))
         else:
             compat.listen_on_loopback()
             with compat.apart_from_signals(), nullcontext() if verbose else compat.hear_warnings(_warn):
@@ -120,7 +128,7 @@ def _start_ray(session: Session) -> None:
                     **{key: value for key, value in session.ray.items() if key != "address" and value is not None},
                     include_dashboard=False,
                     log_to_driver=True,
-                    logging_level=_ray_level(verbose),
+                    logging_level=catalog.log_level(verbose),
                 )
     except (ConnectionError, ValueError, RuntimeError) as error:
         what = f"reached at {address}" if address else "started"
@@ -132,50 +140,17 @@ def _warn(warning: str) -> None:
     click.echo(f"Warning: {warning}", err=True)
 
 
-def _ray_level(verbosity: int) -> int:
-    return {0: logging.ERROR, 1: logging.WARNING}.get(verbosity, logging.INFO)
-
-
 def _check_given_resources(jobs: list[tuple[Plan, Run]], session: Session) -> None:
-    """Refuses, before Ray starts, what is more than the command line lets Ray have."""
+    """Raises a UserError, before Ray starts, for a trial that needs more than the command line lets Ray use."""
     given = {"CPU": session.ray.get("num_cpus"), "GPU": session.ray.get("num_gpus")}
     known = {kind: number for kind, number in given.items() if number is not None}
-    if session.ray.get("address") or os.environ.get("RAY_ADDRESS"):
-        return
-    for plan, run in jobs:
+    for plan, run in jobs if session.address is None else ():
         needed = [{kind: number for kind, number in bundle.items() if kind in known} for bundle in plan.bundles]
         check_resources(needed, known, plan.name, bool(run.record))
 
 
-def check_resources(
-    bundles: list[dict[str, float]], available: dict[str, float], name: str, resumed: bool = False
-) -> None:
-    """Refuses what could never start: Tune would wait for the missing CPUs without end."""
-    for kind in sorted({kind for bundle in bundles for kind in bundle}):
-        needed, there = sum(bundle.get(kind, 0) for bundle in bundles), available.get(kind, 0)
-        if needed > there:
-            advice = {
-                ("CPU", False): "Lower num_env_runners (--set num_env_runners=0 samples in the main process), "
-                f"or let Ray count more: --ray-num-cpus {needed:g}.",
-                ("GPU", False): "Set num_gpus_per_learner=0 to train on the CPU.",
-                ("CPU", True): f"A resumed run keeps its env runners: let Ray count more, --ray-num-cpus {needed:g}, "
-                "or start a new run from its checkpoint: --restore CHECKPOINT.",
-                ("GPU", True): "A resumed run keeps its GPU: resume it where there is one, or start a new run from its "
-                "checkpoint: --restore CHECKPOINT.",
-            }.get((kind, resumed), "")
-            raise UserError(f"{name}: one trial needs {needed:g} {kind}, and there are {there:g}. {advice}".strip())
-
-
 def _run_one(plan: Plan, run: Run, session: Session) -> int:
-    import ray
-    from ray import tune
-    from ray.tune.experiment import Experiment as TuneExperiment
-
-    from rllib_sami_cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
-    from rllib_sami_cli.logs import CsvLog, JsonLog
-    from rllib_sami_cli.progress import Announcements, Progress
-    from rllib_sami_cli.smoke import MOST_ITERATIONS
-
+    """Runs one experiment, new or resumed; returns its exit code."""
     resumed = bool(run.record)
     check_resources(plan.bundles, ray.cluster_resources(), plan.name, resumed)
     if not run.lock():
@@ -183,8 +158,13 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     stop_was_raised = resumed and run.record.get("stop") != plain(plan.stop)
     started = run.record.get("started", time.strftime("%Y-%m-%dT%H:%M:%S"))
     run.write(**record_of(plan), started=started, finished=False, command=shlex.join(session.command))
-    episode_within = MOST_ITERATIONS if session.smoke and "stop" not in plan.given else 0
-    stopper = MetricStopper(plan.stop, plan.time_budget_s, episode_within)
+    stopper = MetricStopper(
+        plan.stop,
+        plan.time_budget_s,
+        episode_within=MOST_ITERATIONS if session.smoke and "stop" not in plan.given else 0,
+    )
+    # Population-based training needs the checkpoint that another trial is about to take over.
+    keep = {"num_to_keep": 4} if plan.search.scheduler == PBT else {}
     experiment = TuneExperiment(
         run.path.name,
         plan.algorithm,
@@ -192,7 +172,7 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
         config=plan.config,
         num_samples=plan.num_samples,
         storage_path=str(run.path.parent),
-        checkpoint_config=tune.CheckpointConfig(**{**_checkpoint_defaults(plan), **plan.checkpoint_config}),
+        checkpoint_config=tune.CheckpointConfig(**{**CHECKPOINT_DEFAULTS, **keep, **plan.checkpoint_config}),
         max_failures=plan.max_failures,
         restore=plan.restore,
     )
@@ -202,11 +182,14 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
         again: Any = tune.ResumeConfig.ResumeType.RESUME
         finished: Any = again if stop_was_raised else tune.ResumeConfig.ResumeType.SKIP
         resume_config = tune.ResumeConfig(unfinished=again, errored=again, finished=finished)
-    click.echo(f"{plan.name}: {plan.algorithm.__name__} on {_environment_name(plan)}, results in {run.path}")
+    env = plan.config.get("env")
+    env_name = env if isinstance(env, str) else getattr(env, "__name__", str(env))
+    click.echo(f"{plan.name}: {plan.algorithm.__name__} on {env_name}, results in {run.path}")
     doing("Building environments and networks")
     progress = Progress(plan.stop, interval=0 if session.smoke else 10)
     settings = plan.algorithm.get_default_config().to_dict() | plan.config  # type: ignore[attr-defined]
     graceful = GracefulStop()
+    interrupted = False
     trials: list[Any] = []
     try:
         with graceful:
@@ -228,16 +211,14 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
                 resume_config=resume_config,
             ).trials
     except KeyboardInterrupt:
-        _say_interrupted(run, session)
-        return INTERRUPTED
+        interrupted = True
     finally:
         run.unlock()
     progress.flush(trials)
-    if graceful.requested:
+    if interrupted or graceful.requested:
         _say_interrupted(run, session)
         return INTERRUPTED
-    failed = [trial for trial in trials if trial.status == "ERROR"]
-    if failed:
+    if failed := [trial for trial in trials if trial.status == "ERROR"]:
         return _say_failed(failed, run, session)
     if session.smoke and progress.lacks_return(trials):
         click.echo("There is no return yet: no episode ended within these few steps.")
@@ -245,7 +226,7 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
 
 
 def _finish(trials: list[Any], plan: Plan, run: Run, session: Session, out_of_time: bool) -> int:
-    """Says how training ended, plays what was trained if that was asked for; returns the exit code."""
+    """Prints how training ended and plays what was trained if that was asked for; returns the exit code."""
     if out_of_time:
         click.echo(f"The time budget of {plan.time_budget_s:g} s is used up.")
     else:
@@ -259,15 +240,15 @@ def _finish(trials: list[Any], plan: Plan, run: Run, session: Session, out_of_ti
         _say_interrupted(run, session)
         return code
     click.echo("Next:")
-    for line in _checkpoint_lines(checkpoints, session):
-        click.echo(line)
+    for path in checkpoints[:4]:
+        click.echo(f"  {session.command[0]} evaluate {shlex.quote(str(path))}")
     hint = "" if shutil.which("tensorboard") else "    # after: pip install tensorboard"
     click.echo(f"  tensorboard --logdir {shlex.quote(str(run.path))}{hint}")
     return code
 
 
 def _evaluate(checkpoints: list[Path]) -> int:
-    """Plays trained agents as `rllib evaluate` does; returns its exit code, as the experiments after this one go on."""
+    """Plays trained agents as `rllib evaluate` does; returns its exit code, since the next experiments still run."""
     from rllib_sami_cli.evaluate import evaluate
 
     try:
@@ -276,25 +257,6 @@ def _evaluate(checkpoints: list[Path]) -> int:
         error.show()
         return error.exit_code
     return 0
-
-
-def _environment_name(plan: Plan) -> str:
-    env = plan.config.get("env")
-    return env if isinstance(env, str) else getattr(env, "__name__", str(env))
-
-
-def _program(session: Session) -> str:
-    return session.command[0]
-
-
-def _resume_command(session: Session) -> str:
-    words = session.command
-    end = words.index("--") if "--" in words else len(words)  # after it stands what is a Python file's own
-    return shlex.join(words if "--resume" in words[:end] else [*words[:end], "--resume", *words[end:]])
-
-
-def _checkpoint_lines(checkpoints: list[Path], session: Session) -> list[str]:
-    return [f"  {_program(session)} evaluate {shlex.quote(str(path))}" for path in checkpoints[:4]]
 
 
 def _say_interrupted(run: Run, session: Session) -> None:
@@ -306,26 +268,25 @@ def _say_interrupted(run: Run, session: Session) -> None:
     for path in checkpoints[:4]:
         click.echo(f"Last checkpoint: {path}")
     click.echo("Go on with:")
-    click.echo(f"  {_resume_command(session)}")
+    click.echo(f"  {session.resume_command}")
 
 
 def _say_found(trials: list[Any], plan: Plan, run: Run) -> list[Any]:
-    """Prints the table of several trials; returns the best, or all where none has a number to be compared by."""
-    from rllib_sami_cli.best import print_table, ranking, settings_of, takeovers
-
-    print_table(trials, plan.search, plan.config)
+    """Prints the table of several trials; returns the best, or all if none has a number to compare by."""
+    ranked = [trials[position] for position in ranking([trial.last_result for trial in trials], plan.search)]
+    print_table([*ranked, *(trial for trial in trials if trial not in ranked)], plan.search, plan.config)
     for line in takeovers(run.path, plan.config):
         click.echo(line)
-    ranked = ranking(trials, plan.search)
     if not ranked:
         click.echo(f"No trial has '{plan.search.metric}' yet, so none is the best.")
         return trials
-    click.echo(f"Best trial by {plan.search.metric}: {ranked[0].trial_id}, {settings_of(ranked[0], plan.config)}")
+    what = f"{ranked[0].trial_id}, {searched_settings(ranked[0], plan.config)}"
+    click.echo(f"Best trial by {plan.search.metric}: {what}")
     return ranked[:1]
 
 
 def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
-    """Tells the cause of each failed trial in a line; bad input found by the algorithm itself is exit code 2."""
+    """Prints the cause of each failed trial in a line; bad input that the algorithm itself finds is exit code 2."""
     code = 1
     for trial in failed:
         error = trial.get_pickled_error()
@@ -338,12 +299,12 @@ def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
         elif trial.error_file:
             click.echo(f"  full traceback: {run.path / trial.relative_logdir / Path(trial.error_file).name}", err=True)
     if any(trial["checkpoint"] for trial in run.trials()):
-        click.echo(f"After fixing it, continue from the last checkpoint:  {_resume_command(session)}", err=True)
+        click.echo(f"After fixing it, continue from the last checkpoint:  {session.resume_command}", err=True)
     return code
 
 
 def _root_message(error: Any) -> str:
-    """Returns in one line the exception itself, which in a remote traceback is the last one after indented lines."""
+    """Returns the exception itself in one line; in a remote traceback it is the last one after indented lines."""
     if error is None:
         return "failed"
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()

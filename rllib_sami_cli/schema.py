@@ -1,6 +1,6 @@
 """Checks an experiment before anything starts: every key known, every value of the right type.
 
-RLlib itself takes unknown settings without a word, so a misspelt ``gama: 0.9`` would train with the default.
+RLlib itself ignores unknown settings silently, so a misspelt ``gama: 0.9`` would train with the default.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ray.tune.search.sample import Function
+
 from rllib_sami.exports import checkpoints
-from rllib_sami_cli import catalog, spaces, stages, typecheck
-from rllib_sami_cli.config_schema import ConfigSchema, check_keys, check_type
+from rllib_sami_cli import catalog, spaces, stages
+from rllib_sami_cli.config_schema import ConfigSchema, check_mapping
 from rllib_sami_cli.errors import Mistakes, UserError, one_line
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment
 from rllib_sami_cli.folders import plain
@@ -20,7 +22,7 @@ from rllib_sami_cli.resources import NO_LIMITS, Limits, auto_settings, resolve_a
 from rllib_sami_cli.search import Search, check_search
 from rllib_sami_cli.stop import check_metric, check_stop
 
-CHECKPOINT_TYPES = {
+_CHECKPOINT_TYPES = {
     "num_to_keep": int | None,
     "checkpoint_score_attribute": str | None,
     "checkpoint_score_order": str,
@@ -32,17 +34,6 @@ _NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_failures": (lambda x: x >= -1, "an integer >= 0, or -1 for no end"),
     "time_budget_s": (lambda x: 0 < x < math.inf, "a number > 0 of seconds"),
 }
-EXPERIMENT_TYPES = {
-    "config": dict,
-    "stop": dict,
-    "checkpoint_config": dict,
-    "num_samples": int,
-    "search": dict,
-    "max_failures": int,
-    "time_budget_s": float | None,
-    "storage_path": str | None,
-    "restore": str | None,
-}
 
 
 @dataclass
@@ -52,13 +43,13 @@ class Plan:
     Attributes:
         name: Name of the experiment and its folder.
         algorithm: The Algorithm class.
-        config: What Tune gets: settings, search space and all.
+        config: Settings and search spaces, as Tune gets them.
         stop: Flat metric name -> threshold.
         checkpoint_config: Fields of `ray.tune.CheckpointConfig`.
         search: How trials are compared, proposed and ended early.
         bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
-        auto: Names of the settings that the file left to the machine; ``config`` has their numbers.
-        given: What the command line said beside the file, as a part of an experiment.
+        auto: Names of the settings that are ``auto`` in the file; ``config`` has their numbers.
+        given: What the command line set, in the form of an experiment.
         stage: Name in the file, by which later experiments refer to this one.
         checkpoints: Earlier experiment -> the checkpoint of it that this one uses.
     """
@@ -87,15 +78,9 @@ class Plan:
 
 
 def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
-    """Checks all of an experiment; a UserError tells all of its mistakes."""
+    """Checks all of an experiment; a UserError has all of its mistakes."""
     place, mistakes = experiment.place, Mistakes()
-    body: dict[str, Any] = {}
-    for key, value in experiment.body.items():
-        with mistakes.noted():
-            check_keys({key: value}, EXPERIMENT_KEYS, place)
-            if key in EXPERIMENT_TYPES:
-                check_type(key, value, EXPERIMENT_TYPES[key], place)
-            body[key] = value
+    body = check_mapping(experiment.body, EXPERIMENT_KEYS, place, mistakes)
     given = body.get("config") or {}
     config = resolve_auto(given, limits)
     if body.get("env") is not None:
@@ -118,7 +103,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     checked = schema.check(config, f"{place}, config", catalog.environment_settings(config.get("env")), mistakes)
     settings = schema.evaluation_defaults | config | checked
     if base is not None:
-        # Only what the file set: RLlib's 250 defaults belong neither into the record nor into a trial's parameters.
+        # Only what the file set: RLlib's 250 defaults would crowd the record and a trial's parameters.
         of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
         checked = {**of_base, **checked}
         settings = settings | checked
@@ -126,11 +111,9 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     plan.stage = experiment.stage
     for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore"):
         if body.get(key) is not None:
-            value = typecheck.cast(body[key], EXPERIMENT_TYPES[key])
-            setattr(plan, key, value)
-            if key in _NUMBERS and not _NUMBERS[key][0](value):
-                with mistakes.noted():
-                    raise UserError(f"{place}: '{key}' is {value!r}, but must be {_NUMBERS[key][1]}.")
+            setattr(plan, key, body[key])
+            if key in _NUMBERS and not _NUMBERS[key][0](body[key]):
+                mistakes.note(None, [f"{place}: '{key}' is {body[key]!r}, but must be {_NUMBERS[key][1]}."])
     with mistakes.noted():
         plan.stop = check_stop(body.get("stop") or {}, f"{place}, stop", settings)
     with mistakes.noted():
@@ -147,7 +130,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
 
 
 def check_all(experiments: Sequence[Experiment], limits: Limits = NO_LIMITS) -> list[Plan]:
-    """Checks experiments; a UserError tells all mistakes of all of them."""
+    """Checks experiments; a UserError has the mistakes of all of them."""
     mistakes, plans = Mistakes(), []
     for experiment in experiments:
         with mistakes.noted():
@@ -178,14 +161,10 @@ def with_checkpoints(plan: Plan, checkpoints: dict[str, str]) -> Plan:
 
 def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
     mistakes = Mistakes()
-    for key, item in value.items():
-        with mistakes.noted():
-            check_keys({key: item}, CHECKPOINT_TYPES, place)
-            check_type(key, item, CHECKPOINT_TYPES[key], place)
+    checked = check_mapping(value, _CHECKPOINT_TYPES, place, mistakes)
     mistakes.tell()
-    checked = {key: typecheck.cast(item, CHECKPOINT_TYPES[key]) for key, item in value.items()}
     score = checked.get("checkpoint_score_attribute")
-    if score and score.startswith("min-"):  # the historic way to say "less is better"
+    if score and score.startswith("min-"):  # RLlib's historic form of "less is better"
         checked.update(checkpoint_score_attribute=score[4:], checkpoint_score_order="min")
     if score:
         check_metric(checked["checkpoint_score_attribute"], f"{place}, checkpoint_score_attribute")
@@ -218,10 +197,8 @@ def _validate(plan: Plan, place: str, complete: bool = True) -> list[dict[str, f
     Args:
         plan: Checked so far.
         place: Where the experiment stands, for messages.
-        complete: Whether ``plan`` has all of its settings; else each is looked at by itself.
+        complete: Whether ``plan`` has all of its settings; otherwise each is checked alone.
     """
-    from ray.tune.search.sample import Function
-
     # What a function gives may depend on the other settings of a trial.
     settings = {key: value for key, value in plan.config.items() if not isinstance(value, Function)}
     if "model_config" in settings:
@@ -232,7 +209,7 @@ def _validate(plan: Plan, place: str, complete: bool = True) -> list[dict[str, f
     points = [first]
     for key, value in settings.items():
         points += [{**first, key: item} for item in list(spaces.alternatives(value))[1:]]
-    bundles: list[dict[str, float]] = []
+    requests: list[list[dict[str, float]]] = []
     mistakes = Mistakes()
     refuses = f"{place}: {plan.algorithm.__name__} refuses these settings: "
     for point in points:
@@ -252,12 +229,11 @@ def _validate(plan: Plan, place: str, complete: bool = True) -> list[dict[str, f
             # Making the environment runs the user's code, which may raise anything.
             mistakes.note(error, [f"{place}: {text}" for text in catalog.messages(error)])
             continue
-        if _total(request.bundles) > _total(bundles):
-            bundles = [dict(bundle) for bundle in request.bundles]
+        requests.append([dict(bundle) for bundle in request.bundles])
     mistakes.tell()
-    return bundles
+    return max(requests, key=_total, default=[])
 
 
-def _total(bundles: list[dict[str, float]]) -> tuple[float, float]:
-    """Returns how much a trial asks for, GPUs before all else, to be compared."""
-    return sum(bundle.get("GPU", 0) for bundle in bundles), sum(bundle.get("CPU", 0) for bundle in bundles)
+def _total(bundles: list[dict[str, float]]) -> list[float]:
+    """Returns the GPUs and CPUs of a trial, to compare by."""
+    return [sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("GPU", "CPU")]

@@ -1,32 +1,37 @@
-"""The ``search`` of an experiment: by which number trials are compared, who proposes them, who ends them early."""
+"""The ``search`` of an experiment: how trials are compared, what proposes their settings, what ends them early."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from ray.tune.schedulers import SCHEDULER_IMPORT, FIFOScheduler, TrialScheduler
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
+from ray.tune.search.sample import Categorical, Float, Integer
 
 from rllib_sami.algorithms.base.split_episodes import RETURN_MEAN
 from rllib_sami.core.networks import NetworkConfig
 from rllib_sami.core.text import did_you_mean
 from rllib_sami_cli import spaces
+from rllib_sami_cli.config_schema import check_keys
 from rllib_sami_cli.errors import UserError, one_line
-from rllib_sami_cli.stop import RETURN, STEPS, check_stop
+from rllib_sami_cli.stop import RETURN, STEPS, check_stop, evaluated_splits
 
 MODERATE = f"evaluation/moderate/{RETURN_MEAN}"
 KEYS = ("metric", "mode", "algorithm", "scheduler")
 ALGORITHMS = ("random", "optuna")
-# What a scheduler may count in, in the order in which a stop criterion is taken for it.
+# What a scheduler may count in, in the order of preference among the stop criteria.
 COUNTERS = (STEPS, "training_iteration", "time_total_s")
 PBT = "pbt"
-# Shorter names for Tune's.
-_ALIASES = {"asha": "async_hyperband"}
-# A trial is judged for the first time, or replaced, after this part of a full one.
+_ALIASES = {"asha": "async_hyperband"}  # shorter name -> Tune's
+# A trial is judged for the first time, or replaced, after this fraction (1 / _PART) of a full one.
 _PART = 8
-# What says how large or of which kind the networks are. A trial that takes over another's networks keeps its own.
+# Settings of the size or kind of networks. A trial that takes over another's networks keeps its own.
 _OF_NETWORKS = {*NetworkConfig.__dataclass_fields__, "model_config", "_model_config", "replay_buffer_config", "env"}
 
 
@@ -37,7 +42,7 @@ class Search:
     Attributes:
         metric: Result by which trials are compared, flat.
         mode: ``"max"`` or ``"min"``.
-        algorithm: Who proposes settings: ``"random"`` (and grids) or ``"optuna"`` (TPE).
+        algorithm: What proposes settings: ``"random"`` (and grids) or ``"optuna"`` (TPE).
         scheduler: Tune's name of what ends or replaces trials early.
         arguments: The scheduler's own.
     """
@@ -55,24 +60,22 @@ def check_search(
     """Returns a checked search; the first mistake raises a UserError.
 
     Args:
-        given: What the experiment says; None if nothing.
+        given: The experiment's ``search``; None if it has none.
         config: Checked settings, with search spaces.
         stop: Checked stop criteria.
-        settings: ``config`` over the defaults that say what there is of evaluation.
+        settings: ``config`` over the defaults that decide which evaluation results there are.
         place: Where it stands, for messages.
     """
-    evaluates = bool(settings.get("evaluation_interval")) and "evaluation_splits" in settings
     if given is None:
-        return Search(metric=MODERATE if evaluates and _has_split("moderate", settings) else RETURN)
-    for key in given:
-        if key not in KEYS:
-            raise UserError(f"{place}: unknown key '{key}'. {did_you_mean(key, KEYS)}")
+        evaluates = settings.get("evaluation_interval") and "moderate" in evaluated_splits(settings)
+        return Search(metric=MODERATE if evaluates else RETURN)
+    check_keys(given, KEYS, place)
     name, arguments = _scheduler(given.get("scheduler", "fifo"), place)
     metric = str(given.get("metric") or arguments.pop("metric", None) or MODERATE)
     mode = given.get("mode") or arguments.pop("mode", None) or "max"
     if mode not in ("max", "min"):
         raise UserError(f"{place}: 'mode' is {mode!r}, but must be 'max' or 'min'.")
-    _check_metric(metric, settings, place)
+    _check_metric(metric, settings, f"{place}, metric")
     algorithm = given.get("algorithm", "random")
     if algorithm not in ALGORITHMS:
         raise UserError(f"{place}: unknown algorithm '{algorithm}'. {did_you_mean(algorithm, ALGORITHMS)}")
@@ -84,8 +87,6 @@ def check_search(
 
 def _scheduler(given: Any, place: str) -> tuple[str, dict[str, Any]]:
     """Returns Tune's name of a scheduler and its arguments."""
-    from ray.tune.schedulers import SCHEDULER_IMPORT
-
     arguments = dict(given) if isinstance(given, dict) else {"type": given}
     name = str(arguments.pop("type", None)).lower()
     known = {*SCHEDULER_IMPORT, *_ALIASES}
@@ -95,34 +96,23 @@ def _scheduler(given: Any, place: str) -> tuple[str, dict[str, Any]]:
 
 
 def _check_metric(metric: str, settings: dict[str, Any], place: str) -> None:
-    place = f"{place}, metric"
-    if not metric.startswith("evaluation/"):
-        check_stop({metric: 0}, place)
-        return
-    if not settings.get("evaluation_interval"):
+    if metric.startswith("evaluation/") and not settings.get("evaluation_interval"):
         raise UserError(
             f"{place}: '{metric}' needs evaluation during training: set evaluation_interval (such as 10 iterations) in "
             f"config, or name another metric, such as '{RETURN}'."
         )
-    seen = _has_split("extreme", settings) if metric.startswith("evaluation/env_runners/") else "extreme" in metric
-    if seen:
+    is_mean_of_splits = metric.startswith("evaluation/env_runners/") and "extreme" in evaluated_splits(settings)
+    if is_mean_of_splits or (metric.startswith("evaluation/") and "extreme" in metric):
         raise UserError(
-            f"{place}: '{metric}' is of the extreme split, by which nothing may be chosen: it is the test. Take "
-            f"'{MODERATE}'."
+            f"{place}: '{metric}' includes the extreme split, which is the test and must not be used to choose. "
+            f"Use '{MODERATE}'."
         )
     check_stop({metric: 0}, place, settings)
 
 
-def _has_split(split: str, settings: dict[str, Any]) -> bool:
-    if "evaluation_splits" not in settings:
-        return False
-    given = settings["evaluation_splits"]
-    return given is None or any(one is None or split in one for one in ([given] if isinstance(given, list) else []))
-
-
 def _check_together(search: Search, config: dict[str, Any], place: str) -> None:
-    """Refuses what does not go with the search algorithm or scheduler."""
-    searched = {key: value for key, value in config.items() if spaces.is_searched(value)}
+    """Raises a UserError for settings that do not go with the search algorithm or scheduler."""
+    searched = spaces.searched(config)
     if search.algorithm == "optuna" and importlib.util.find_spec("optuna") is None:
         raise UserError(f"{place}: Optuna is not installed. Install it:  pip install 'rllib-sami[search]'")
     if search.algorithm == "random" and search.scheduler != PBT:
@@ -143,24 +133,22 @@ def _check_together(search: Search, config: dict[str, Any], place: str) -> None:
             if key in _OF_NETWORKS:
                 raise UserError(
                     f"{place}: population-based training cannot search '{key}': trials take over each other's "
-                    "networks, which it shapes. Give it one value, or take the scheduler 'asha'."
+                    "networks, which depend on it. Give it one value, or use the scheduler 'asha'."
                 )
 
 
 def create_scheduler(search: Search, config: dict[str, Any], stop: dict[str, float], place: str) -> Any:
-    """Returns Tune's scheduler, told what to count in and when to look, where the user did not say it.
+    """Returns Tune's scheduler, with what it counts in and when it acts filled in.
 
     Args:
         search: Checked.
-        config: Checked settings; population-based training changes those that have a search space.
+        config: Checked settings; population-based training changes those with a search space.
         stop: Checked stop criteria.
         place: Where the search stands, for messages.
 
     Raises:
         UserError: If the scheduler does not know an argument or refuses its value.
     """
-    from ray.tune.schedulers import SCHEDULER_IMPORT, FIFOScheduler
-
     known: Any = SCHEDULER_IMPORT[search.scheduler]
     kind = known if isinstance(known, type) else known()  # some are imported only when asked for
     if kind is FIFOScheduler:
@@ -184,7 +172,7 @@ def create_scheduler(search: Search, config: dict[str, Any], stop: dict[str, flo
 
 
 def _timing(search: Search, parameters: set[str], stop: dict[str, float], place: str) -> dict[str, Any]:
-    """Returns what the scheduler counts in and when it looks: what the experiment stops at, and an eighth of it."""
+    """Returns what the scheduler counts in, the criterion that ends the run, and when it acts, an eighth of that."""
     if "time_attr" not in parameters:
         return {}
     counter = search.arguments.get("time_attr") or next((name for name in COUNTERS if name in stop), None)
@@ -202,17 +190,10 @@ def _timing(search: Search, parameters: set[str], stop: dict[str, float], place:
 
 def _mutations(config: dict[str, Any]) -> dict[str, Any]:
     """Returns what population-based training changes, and how it stays within the search spaces."""
-    from ray.tune.search.sample import Categorical, Domain, Float, Integer
-
-    searched = {key: value for key, value in config.items() if isinstance(value, Domain)}
-    mutations = {
-        # A list is stepped through; the object would be multiplied.
-        key: list(value.categories) if isinstance(value, Categorical) else value
-        for key, value in searched.items()
-    }
-    ends = {
-        key: list(spaces.alternatives(value)) for key, value in searched.items() if isinstance(value, Float | Integer)
-    }
+    searched = spaces.searched(config)
+    # Of a list the next value is taken; a Categorical would be multiplied.
+    mutations = {k: list(v.categories) if isinstance(v, Categorical) else v for k, v in searched.items()}
+    ends = {k: list(spaces.alternatives(v)) for k, v in searched.items() if isinstance(v, Float | Integer)}
 
     def within_bounds(changed: dict[str, Any]) -> dict[str, Any]:
         return changed | {key: min(max(changed[key], min(of)), max(of)) for key, of in ends.items()}
@@ -221,13 +202,11 @@ def _mutations(config: dict[str, Any]) -> dict[str, Any]:
 
 
 class _WaitsForNumber:
-    """Keeps results without a number, such as those before the first evaluation, from a scheduler."""
+    """Hides results without a number, such as those before the first evaluation, from a scheduler."""
 
     _metric: str
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        from ray.tune.schedulers import TrialScheduler
-
         if not math.isfinite(result.get(self._metric, math.nan)):
             return TrialScheduler.CONTINUE
         return super().on_trial_result(tune_controller, trial, result)  # type: ignore[misc]
@@ -236,16 +215,14 @@ class _WaitsForNumber:
 def create_algorithm(
     search: Search, config: dict[str, Any], bundles: Iterable[dict[str, float]], available: dict[str, float]
 ) -> Any:
-    """Returns who proposes settings to Tune.
+    """Returns what proposes settings to Tune.
 
     Args:
         search: Checked.
-        config: Checked settings; their ``seed``, if a number, is the search's too.
+        config: Checked settings; an integer ``seed`` seeds the search too.
         bundles: Resources of one trial.
-        available: Resources of the cluster. Optuna gets as many trials at once as fit: it learns from those that end.
+        available: Resources of the cluster. Optuna learns from results, so it gets only as many trials at once as fit.
     """
-    from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
-
     seed = config.get("seed")
     seed = seed if isinstance(seed, int) else None
     if search.algorithm == "random":
@@ -254,12 +231,10 @@ def create_algorithm(
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {key: value for key, value in config.items() if spaces.is_searched(value)}
-    space = OptunaSearch.convert_search_space(space)
-    needed: dict[str, float] = {}
+    space = OptunaSearch.convert_search_space(spaces.searched(config))
+    needed: Counter[str] = Counter()
     for bundle in bundles:
-        for kind, number in bundle.items():
-            needed[kind] = needed.get(kind, 0) + number
+        needed.update(bundle)
     at_once = min((available.get(kind, 0) / number for kind, number in needed.items() if number), default=1)
     algorithm = OptunaSearch(space, metric=search.metric, mode=search.mode, seed=seed)
     return ConcurrencyLimiter(algorithm, max_concurrent=max(1, int(at_once)))

@@ -1,4 +1,4 @@
-"""`--smoke`: the same run, only short, to see that everything works."""
+"""`--smoke`: the same run, but short, to see that everything works."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from rllib_sami_cli.config_schema import ConfigSchema
 from rllib_sami_cli.schema import Plan, with_config
 
 ITERATIONS = 3
-MOST_ITERATIONS = 100  # that are made until a first episode ends
-# Setting -> the most it may be. Only what makes an iteration long; the algorithm stays as it is.
+MOST_ITERATIONS = 100  # until a first episode ends
+# Setting -> its maximum. Only settings that make an iteration long; the algorithm stays as it is.
 _AT_MOST = {
     "min_time_s_per_iteration": 0,
     "min_sample_timesteps_per_iteration": 200,
     "min_train_timesteps_per_iteration": 0,
     "num_steps_sampled_before_learning_starts": 100,
     "train_batch_size_per_learner": 400,
-    "updates_per_batch": 1,  # there are hardly as many updates as go with a usual batch
+    "updates_per_batch": 1,  # there are hardly as many updates as a usual batch serves
     "contrast_interval": 1,
     "num_env_runners": 1,
-    "num_envs_per_env_runner": 2,  # so that the first episodes end soon, of two tasks
+    "num_envs_per_env_runner": 2,  # so that the first episodes, of two tasks, end soon
     "evaluation_duration": 2,
     "evaluation_num_env_runners": 0,
 }
-# Where the command line gives one, both stand: evaluation beside training needs runners of its own, and one number
+# If the command line sets one of a pair, both are kept: parallel evaluation needs runners of its own, and one number
 # divides the other.
 _TOGETHER = (
     {"evaluation_parallel_to_training", "evaluation_num_env_runners"},
@@ -33,12 +33,12 @@ _TOGETHER = (
 
 
 def smoke_name(name: str) -> str:
-    """Returns the name under which an experiment is tried out."""
+    """Returns the name of an experiment's smoke run."""
     return f"{name}-smoke"
 
 
 def shrink(plan: Plan) -> Plan:
-    """Returns the plan with few and short iterations, under a name of its own; what the command line says stands."""
+    """Returns the plan with few and short iterations and a name of its own; what the command line sets is kept."""
     schema = ConfigSchema.of(plan.algorithm)
     config: dict[str, Any] = dict(plan.config)
     given = set(plan.given.get("config", {}))
@@ -49,8 +49,7 @@ def shrink(plan: Plan) -> Plan:
             if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
                 config[key] = most
     if "evaluation_parallel_to_training" in schema.keys - given:
-        config["evaluation_parallel_to_training"] = False  # that takes evaluation runners, of which there are none here
+        config["evaluation_parallel_to_training"] = False  # there are no evaluation runners
     stop: dict[str, float] = plan.stop if "stop" in plan.given else {"training_iteration": ITERATIONS}
-    # In so few iterations a scheduler looks at its own times.
-    search = replace(plan.search, arguments={})
+    search = replace(plan.search, arguments={})  # so that the scheduler's times fit the few iterations
     return replace(with_config(plan, config), search=search, name=smoke_name(plan.name), stop=stop)

@@ -35,7 +35,7 @@ def parse(value: Any, place: str) -> Domain | dict[str, list] | None:
         place: Where it stands, for messages.
 
     Raises:
-        UserError: If the space has no or impossible bounds.
+        UserError: If the space has no bounds or impossible ones.
     """
     from ray import tune
     from ray.tune.search.sample import Domain
@@ -45,33 +45,27 @@ def parse(value: Any, place: str) -> Domain | dict[str, list] | None:
     if not is_space(value):
         return None
     [(name, given)] = value.items()
-    if name == GRID:
+    if name in (GRID, "choice"):
         if not isinstance(given, list) or not given:
-            raise UserError(f"{place}: {GRID}: a list of alternatives is needed, not {given!r}.")
-        return value
-    if not _fits(name, given):
+            raise UserError(f"{place}: {name}: a list of alternatives is needed, not {given!r}.")
+        return value if name == GRID else tune.choice(given)
+    if not _are_bounds(name, given):
         raise UserError(f"{place}: {name}: {SPACES[name]}, is needed, not {given!r}.")
-    return tune.choice(given) if name == "choice" else getattr(tune, name)(*given)
+    return getattr(tune, name)(*given)
 
 
-def _fits(name: str, given: Any) -> bool:
-    if not isinstance(given, list) or not given:
-        return False
-    if name == "choice":
-        return True
+def _are_bounds(name: str, given: Any) -> bool:
     kinds = int if name.endswith("randint") else (int, float)
-    if len(given) != 2 or any(not isinstance(item, kinds) or isinstance(item, bool) for item in given):
+    if not isinstance(given, list) or len(given) != 2:
+        return False
+    if any(not isinstance(item, kinds) or isinstance(item, bool) for item in given):
         return False
     low, high = given
     return -math.inf < low < high < math.inf and (low > 0 or not name.startswith("log"))
 
 
 def refuse_misspelt(value: Any, place: str) -> None:
-    """Refuses ``{logunifrom: [...]}`` in the place of a number or text.
-
-    Raises:
-        UserError: Naming the space that is nearest.
-    """
+    """Raises a UserError for ``{logunifrom: [...]}`` in place of a number or text, with the nearest space."""
     from rllib_sami.core.text import nearest_name
 
     if isinstance(value, dict) and len(value) == 1:
@@ -99,11 +93,15 @@ def alternatives(value: Any) -> Iterator[Any]:
         yield value
 
 
-def is_searched(value: Any) -> bool:
-    """Returns whether a checked setting differs between trials."""
+def searched(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the checked settings that differ between trials, with their search spaces."""
     from ray.tune.search.sample import Domain
 
-    return isinstance(value, Domain) or (isinstance(value, dict) and set(value) == {GRID})
+    return {
+        key: value
+        for key, value in config.items()
+        if isinstance(value, Domain) or (isinstance(value, dict) and set(value) == {GRID})
+    }
 
 
 def describe(domain: Domain) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 from ray.tune.search.sample import Categorical
 
 from rllib_sami.core.text import did_you_mean
+from rllib_sami_cli.best import ranking
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import Experiment
 from rllib_sami_cli.folders import Run
 from rllib_sami_cli.search import Search
-from rllib_sami_cli.stop import lookup
 
 # The name may have dots of its own. Text without a dot, such as ${HOME}, is left alone.
 _REFERENCE = re.compile(r"\$\{([^{}]+)\.([^{}.]*)\}")
@@ -61,13 +61,11 @@ def check_references(experiment: Experiment, experiments: Sequence[Experiment]) 
 
 def last_checkpoint(run: Run, search: Search) -> str | None:
     """Returns the newest checkpoint of a run, of its best trial if it has several; None if there is none."""
-    sign = -1 if search.mode == "min" else 1
-    scores = [
-        (sign * score if (score := lookup(trial["result"] or {}, search.metric)) is not None else float("-inf"), trial)
-        for trial in run.trials()
-        if trial["checkpoint"]
-    ]
-    return str(max(scores, key=lambda pair: pair[0])[1]["checkpoint"]) if scores else None
+    trials = [trial for trial in run.trials() if trial["checkpoint"]]
+    if not trials:
+        return None
+    best, *_ = [*ranking([trial["result"] for trial in trials], search), 0]
+    return str(trials[best]["checkpoint"])
 
 
 def _saves_nothing(checkpoint_config: Any) -> bool:

@@ -1,4 +1,4 @@
-"""When a run ends: the ``stop`` mapping, checked first and applied to each result later."""
+"""When a run ends: the ``stop`` mapping, checked before the run and applied to each result."""
 
 from __future__ import annotations
 
@@ -11,75 +11,49 @@ from rllib_sami.algorithms.base.split_episodes import RETURN_BY_TASK, RETURN_MEA
 from rllib_sami.core.text import nearest_name
 from rllib_sami.evaluation.stages import OWN_SPLIT
 from rllib_sami_cli.errors import Mistakes, UserError
+from rllib_sami_cli.spaces import alternatives
 
 RETURN = "env_runners/episode_return_mean"
 STEPS = "num_env_steps_sampled_lifetime"
 EPISODES = "env_runners/num_episodes_lifetime"
 TRAINED = "learners/__all_modules__/num_env_steps_trained_lifetime"
 EVALUATION_RETURN = "evaluation/env_runners/episode_return_mean"
-# Names of the old API stack, of Tune, and short ones people try -> the name in today's results.
-TRANSLATED = {
-    "episode_reward_mean": RETURN,
-    "episode_reward_max": "env_runners/episode_return_max",
-    "episode_reward_min": "env_runners/episode_return_min",
-    "episode_len_mean": "env_runners/episode_len_mean",
-    "sampler_results/episode_reward_mean": RETURN,
-    "env_runners/episode_reward_mean": RETURN,
-    "evaluation/episode_reward_mean": EVALUATION_RETURN,
-    "evaluation/episode_return_mean": EVALUATION_RETURN,
-    "evaluation/sampler_results/episode_reward_mean": EVALUATION_RETURN,
-    "evaluation/env_runners/episode_reward_mean": EVALUATION_RETURN,
-    "episode_return_mean": RETURN,
-    "timesteps_total": STEPS,
-    "num_env_steps_sampled": STEPS,
-    "num_env_steps_trained": TRAINED,
-    "num_env_steps_trained_lifetime": TRAINED,
-    "learners/default_policy/num_env_steps_trained_lifetime": TRAINED,
-    "num_agent_steps_sampled_lifetime": STEPS,
-    "episodes_total": "env_runners/num_episodes_lifetime",
-    "timesteps": STEPS,
-    "iterations": "training_iteration",
-    "time_s": "time_total_s",
-}
-OF_SPLIT = (RETURN_MEAN, SUCCESS_RATE)
-_TOP_LEVEL = {
-    "training_iteration",
-    "time_total_s",
-    "time_since_restore",
-    "iterations_since_restore",
-    "num_env_steps_sampled_lifetime",
-    "num_training_step_calls_per_iteration",
-    "time_this_iter_s",
-}
-_GROUPS = {
-    "env_runners",
-    "learners",
-    "evaluation",
-    "replay_buffer",
-    "timers",
-    "perf",
-    "custom_metrics",
-    "fault_tolerance",
+# Name in today's results -> names of the old API stack, of Tune, and short ones that people try.
+_OLD_NAMES = {
+    RETURN: ("episode_reward_mean", "sampler_results/episode_reward_mean", "env_runners/episode_reward_mean",
+             "episode_return_mean"),
+    EVALUATION_RETURN: ("evaluation/episode_reward_mean", "evaluation/episode_return_mean",
+                        "evaluation/sampler_results/episode_reward_mean", "evaluation/env_runners/episode_reward_mean"),
+    "env_runners/episode_return_max": ("episode_reward_max",),
+    "env_runners/episode_return_min": ("episode_reward_min",),
+    "env_runners/episode_len_mean": ("episode_len_mean",),
+    STEPS: ("timesteps_total", "num_env_steps_sampled", "num_agent_steps_sampled_lifetime", "timesteps"),
+    TRAINED: ("num_env_steps_trained", "num_env_steps_trained_lifetime",
+              "learners/default_policy/num_env_steps_trained_lifetime"),
+    EPISODES: ("episodes_total",),
+    "training_iteration": ("iterations",),
+    "time_total_s": ("time_s",),
+}  # fmt: skip
+_TOP_LEVEL = (
+    "training_iteration", "time_total_s", "time_since_restore", "iterations_since_restore", "time_this_iter_s",
+    "num_env_steps_sampled_lifetime", "num_training_step_calls_per_iteration",
+)  # fmt: skip
+_GROUPS = (
+    "env_runners", "learners", "evaluation", "replay_buffer", "timers", "perf", "custom_metrics", "fault_tolerance",
     "health",
-}
-_OF_EPISODES = {
-    "env_runners/episode_return_mean",
-    "env_runners/episode_return_max",
-    "env_runners/episode_return_min",
-    "env_runners/episode_len_mean",
-    "env_runners/episode_len_max",
-    "env_runners/episode_len_min",
-    "env_runners/success_rate",  # NaN where the environment does not know success
-    "env_runners/num_episodes_lifetime",
-    "env_runners/num_env_steps_sampled_lifetime",
-}
-_OF_LEARNERS = {
+)  # fmt: skip
+_OF_EPISODES = [f"env_runners/{name}" for name in (
+    "episode_return_mean", "episode_return_max", "episode_return_min", "episode_len_mean", "episode_len_max",
+    "episode_len_min", "num_episodes_lifetime", "num_env_steps_sampled_lifetime",
+    "success_rate",  # NaN where the environment does not report success
+)]  # fmt: skip
+_OF_LEARNERS = [
     TRAINED,
     "learners/__all_modules__/num_module_steps_trained_lifetime",
     "learners/default_policy/num_module_steps_trained_lifetime",
-}
+]
 # What every algorithm of ours, and RLlib's SAC and PPO, report (with evaluation).
-KNOWN = _TOP_LEVEL | _OF_EPISODES | {f"evaluation/{name}" for name in _OF_EPISODES} | _OF_LEARNERS
+KNOWN = {*_TOP_LEVEL, *_OF_EPISODES, *(f"evaluation/{name}" for name in _OF_EPISODES), *_OF_LEARNERS}
 
 
 def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -94,12 +68,12 @@ def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None = None) -> dict[str, float]:
-    """Returns the criteria as flat metric -> number; null takes an inherited criterion away.
+    """Returns the criteria as flat metric -> number; null removes an inherited criterion.
 
     Args:
         stop: The criteria, nested or flat.
         place: Where they stand, for messages.
-        settings: The run's settings, if known: they say what there is of evaluation in its results.
+        settings: The run's settings, if known: they decide which evaluation results there are.
     """
     checked = {}
     mistakes = Mistakes()
@@ -118,15 +92,16 @@ def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None
 
 
 def check_metric(key: str, place: str) -> None:
-    """Refuses a metric that is in no result."""
+    """Raises a UserError for a metric that no result has."""
     if key in KNOWN:
         return
-    if key in TRANSLATED:
-        raise UserError(f"{place}: '{key}' is in no result of today; write '{TRANSLATED[key]}'.")
+    for name, old_names in _OLD_NAMES.items():
+        if key in old_names:
+            raise UserError(f"{place}: '{key}' is no longer in the results; write '{name}'.")
     known = sorted(KNOWN)
     group, _, rest = key.partition("/")
     if group in _GROUPS and rest:
-        # Metrics of callbacks and modules live here under any name: refuse only what looks like a slip.
+        # Callbacks and modules log metrics of any name here, so only what looks like a typo is refused.
         if close := nearest_name(key, known, 0.92):
             raise UserError(f"{place}: unknown metric '{key}'. Did you mean '{close}'?")
         return
@@ -142,9 +117,10 @@ def _check_evaluation(key: str, place: str, settings: dict[str, Any]) -> None:
     own = any(name.startswith(("callbacks", "custom_evaluation_function")) for name in settings)
     if own or key.startswith(("evaluation/env_runners/", "evaluation/offline_eval_runners/")):
         return
-    splits = _evaluated_splits(settings)
+    splits = evaluated_splits(settings)
     _, split, *metric = key.split("/")
-    if split in splits and metric and (metric[0] == RETURN_BY_TASK if metric[1:] else metric[0] in OF_SPLIT):
+    is_by_task = len(metric) > 1 and metric[0] == RETURN_BY_TASK
+    if split in splits and (is_by_task or metric in ([RETURN_MEAN], [SUCCESS_RATE])):
         return
     example = nearest_name(split, splits) or (splits[0] if splits else "")
     of_splits = f", on a split '{f'evaluation/{example}/{RETURN_MEAN}'}'" if splits else ""
@@ -154,13 +130,11 @@ def _check_evaluation(key: str, place: str, settings: dict[str, Any]) -> None:
     )
 
 
-def _evaluated_splits(settings: dict[str, Any]) -> list[str]:
-    """Returns the splits that results may have: of algorithms of this package, which know the setting."""
+def evaluated_splits(settings: dict[str, Any]) -> list[str]:
+    """Returns the splits that results may have; none for RLlib's own algorithms, which do not know the setting."""
     if "evaluation_splits" not in settings:
         return []
-    given = [settings["evaluation_splits"]]
-    if isinstance(given[0], dict):  # a grid search
-        given = given[0].get("grid_search", [None])
+    given = alternatives(settings["evaluation_splits"])
     return list(dict.fromkeys(split for one in given for split in ([*USUAL_SPLITS, OWN_SPLIT] if one is None else one)))
 
 
@@ -177,7 +151,7 @@ def lookup(result: dict[str, Any], metric: str) -> float | None:
 
 
 def has(result: dict[str, Any], metric: str) -> bool:
-    """Returns whether a result has a number under a metric's name; of a metric of one's own NaN is one."""
+    """Returns whether a result has a number for a metric; NaN counts as one for metrics of the user's own."""
     value = flatten(result).get(metric)
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     return is_number and (metric not in KNOWN or not math.isnan(value))  # type: ignore[arg-type]
@@ -187,13 +161,13 @@ def is_due(result: dict[str, Any], metric: str) -> bool:
     """Returns whether a result comes late enough in a run to have a metric."""
     group = metric.partition("/")[0]
     if group in ("learners", "evaluation"):
-        # Else learning has not begun, or there was no evaluation: all is NaN, and nothing counted.
+        # Otherwise learning has not begun, or there was no evaluation: everything is NaN or 0.
         return any(lookup(result, f"{group}/{name}") for name in flatten(result.get(group) or {}))
-    return group != "env_runners" or lookup(result, RETURN) is not None  # else no episode has ended
+    return group != "env_runners" or lookup(result, RETURN) is not None  # otherwise no episode has ended
 
 
 def similar(result: dict[str, Any], metric: str) -> list[str]:
-    """Returns the names in a result that are most like ``metric``: alike as a whole, or the same in the end."""
+    """Returns the (at most 3) names in a result that are most similar to ``metric``, or end like it."""
     names = [
         name for name, value in flatten(result).items() if isinstance(value, Real) and not name.startswith("config/")
     ]

@@ -10,65 +10,58 @@ import click
 from click.core import ParameterSource
 
 from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, stoppable
+from rllib_sami_cli.experiment import Experiment, apply_settings, load, merge, parse_json
 from rllib_sami_cli.steps import doing, loading, quiet_option
 
-
-def own_arguments(command: list[str]) -> list[str]:
-    """Returns what a command line has for the Python file that it trains: all after `--`."""
-    return command[command.index("--") + 1 :] if "--" in command else []
+_OPTIONS = [
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                 help="Set one value, dotted: --set gamma=0.95 --set env_config.split=train "
+                 "--set stop.training_iteration=3. Repeatable."),
+    click.option("--stop", "-s", metavar="JSON", help="Stop criteria, metric to value."),
+    click.option("--config", "-c", metavar="JSON", help="Settings of the algorithm."),
+    click.option("--experiment-name", "-n", metavar="NAME", help="Name of the experiment and its folder."),
+    click.option("--num-samples", type=click.IntRange(1), help="Trials per point of the search space."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of all random numbers."),
+    click.option("--smoke", is_flag=True, help="Only try it out: three short iterations, or more until an episode "
+                 "ends. --set, --stop and --config win."),
+    click.option("--evaluate", is_flag=True, help="At the end play the trained agent, the best of several, as "
+                 "`rllib evaluate` does."),
+    click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint, with the "
+                 "options that it was started with."),
+    click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
+    click.option("--local-dir", "--storage-path", "local_dir", metavar="DIR",
+                 help="Folder of all results.  [default: ~/ray_results]"),
+    click.option("--checkpoint-freq", type=click.IntRange(0), help="Iterations between checkpoints; 0 for none.  "
+                 "[default: 10]"),
+    click.option("--checkpoint-at-end/--no-checkpoint-at-end", default=None, help="Checkpoint at the end.  "
+                 "[default: yes]"),
+    click.option("--keep-checkpoints-num", type=click.IntRange(1), help="Checkpoints kept.  [default: 2]"),
+    click.option("--checkpoint-score-attr", metavar="METRIC", help="Keep the best checkpoints by this metric "
+                 "(min-METRIC: lower is better) instead of the newest."),
+    click.option("--scheduler", metavar="NAME", help="What ends or replaces trials early: asha, pbt, or another of "
+                 "Tune's.  [default: the file's, or none]"),
+    click.option("--scheduler-config", metavar="JSON", help="Its arguments."),
+    click.option("--ray-address", metavar="ADDRESS", help="Use a running Ray cluster."),
+    click.option("--ray-num-cpus", type=click.IntRange(1), help="CPUs that Ray may use.  [default: all]"),
+    click.option("--ray-num-gpus", type=click.IntRange(0), help="GPUs that Ray may use.  [default: all]"),
+    click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings and worker output; -vv more, "
+                 "with tracebacks."),
+]  # fmt: skip
 
 
 def run_options(command: Callable) -> Callable:
     """Adds the options that all forms of `rllib train` share."""
-    options = [
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-                     help="Set one value, dotted: --set gamma=0.95 --set env_config.split=train "
-                     "--set stop.training_iteration=3. Repeatable."),
-        click.option("--stop", "-s", metavar="JSON", help="Stop criteria, metric to value."),
-        click.option("--config", "-c", metavar="JSON", help="Settings of the algorithm."),
-        click.option("--experiment-name", "-n", metavar="NAME", help="Name of the experiment and its folder."),
-        click.option("--num-samples", type=click.IntRange(1), help="Tries per point of the search space."),
-        click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of everything random."),
-        click.option("--smoke", is_flag=True, help="Only try it out: three short iterations, or more "
-                     "until an episode ends. --set, --stop and --config win."),
-        click.option("--evaluate", is_flag=True, help="At the end play the trained agent, the best of several, as "
-                     "`rllib evaluate` does."),
-        click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint. "
-                     "What --set and the like said of it still holds."),
-        click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
-        click.option("--local-dir", "--storage-path", "local_dir", metavar="DIR",
-                     help="Folder of all results.  [default: ~/ray_results]"),
-        click.option("--checkpoint-freq", type=click.IntRange(0), help="Iterations between checkpoints; 0 for none."
-                     "  [default: 10]"),
-        click.option("--checkpoint-at-end/--no-checkpoint-at-end", default=None, help="Checkpoint at the end.  "
-                     "[default: yes]"),
-        click.option("--keep-checkpoints-num", type=click.IntRange(1), help="Checkpoints kept.  [default: 2]"),
-        click.option("--checkpoint-score-attr", metavar="METRIC", help="Keep the best by this metric (min-METRIC for "
-                     "the lowest) instead of the newest."),
-        click.option("--scheduler", metavar="NAME", help="What ends or replaces trials early: asha, pbt, or another of "
-                     "Tune's.  [default: the file's, or none]"),
-        click.option("--scheduler-config", metavar="JSON", help="Its arguments."),
-        click.option("--ray-address", metavar="ADDRESS", help="Use a running Ray cluster."),
-        click.option("--ray-num-cpus", type=click.IntRange(1), help="CPUs Ray may use.  [default: all]"),
-        click.option("--ray-num-gpus", type=click.IntRange(0), help="GPUs Ray may use.  [default: all]"),
-        click.option("-v", "--log-info", "verbosity", count=True, help="Show warnings and worker output; -vv more, "
-                     "with tracebacks."),
-    ]  # fmt: skip
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), quiet_option(command))
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), quiet_option(command))
 
 
-_LONGEST_NAME = 200  # bytes: a folder's name may have 255, with the time of the run after it
+_LONGEST_NAME = 200  # bytes; a folder's name may have 255, and the time of the run is appended
 _ALGO = click.option("--algo", "--run", "-a", "algo", metavar="NAME", help="Algorithm: SaCCM, SAC, or a class path.")
-_ENV = click.option(
-    "--env",
-    "-e",
-    metavar="ID",
-    help="Environment: SaMI/Ant-v0, Pendulum-v1, ... or a class of your own, my_module:MyEnv.",
-)
+_ENV = click.option("--env", "-e", metavar="ID", help="Environment: SaMI/Ant-v0, Pendulum-v1, ... or your own class, "
+                    "my_module:MyEnv.")  # fmt: skip
 
 
 class _TrainGroup(click.Group):
-    """Says what to type where a file or an algorithm stands in place of a subcommand."""
+    """Says what to type if a file is given instead of a subcommand."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -91,7 +84,7 @@ def train(ctx: click.Context, algo: str | None, env: str | None, **options: Any)
     if ctx.invoked_subcommand is not None:
         given = [name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
         if given:
-            # They would be lost without a word: the subcommand has options of its own.
+            # They would be lost silently: the subcommand has options of its own.
             raise UserError(f"rllib train: write options after '{ctx.invoked_subcommand}', not before it.")
         return
     if algo is None and env is None:
@@ -112,14 +105,13 @@ def file(
 ) -> None:
     """Train the experiments of FILE: .yaml, .json, or .py with a variable `config`.
 
-    A Python file with an argparse of its own gets what stands after `--`.
+    Arguments after `--` are for a Python file with an argparse of its own.
     """
-    from rllib_sami_cli.experiment import load
-
-    own = own_arguments(ctx.obj or [])
+    command = ctx.obj or []
+    own = command[command.index("--") + 1 :] if "--" in command else []
     if list(arguments) != own:
         extra = " ".join(arguments[: len(arguments) - len(own)])
-        raise UserError(f"rllib train file: '{extra}' is too much. What is for a Python file itself stands after '--'.")
+        raise UserError(f"rllib train file: unexpected '{extra}'. Arguments for a Python file come after '--'.")
     with stoppable(NOTHING_TRAINED):
         loading()
         experiments = load(path, arguments)
@@ -138,8 +130,6 @@ def run(ctx: click.Context, algo: str | None, env: str | None, **options: Any) -
 
 def _train_run(ctx: click.Context, algo: str | None, env: str | None, options: dict[str, Any]) -> None:
     loading()
-    from rllib_sami_cli.experiment import Experiment
-
     if algo is None or env is None:
         missing = "--algo" if algo is None else "--env"
         raise UserError(
@@ -151,22 +141,26 @@ def _train_run(ctx: click.Context, algo: str | None, env: str | None, options: d
 
 
 def _execute(
-    ctx: click.Context, experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
+    ctx: click.Context, experiments: list[Experiment], algo: str | None, env: str | None, options: dict[str, Any]
 ) -> None:
-    """Applies the options to the experiments, checks them, runs them."""
+    """Applies the options to the experiments, checks them and runs them."""
     with stoppable(NOTHING_TRAINED):
-        from rllib_sami_cli.runner import run_all
+        from rllib_sami_cli.runner import run_all  # Ray is loaded from here on
 
         plans, session = _checked(list(ctx.obj or ["rllib", "train"]), experiments, algo, env, options)
     ctx.exit(run_all(plans, session))
 
 
 def _checked(
-    command: list[str], experiments: list[Any], algo: str | None, env: str | None, options: dict[str, Any]
+    command: list[str], experiments: list[Experiment], algo: str | None, env: str | None, options: dict[str, Any]
 ) -> tuple[list[Any], Any]:
-    """Returns the plans and the session that the experiments and options amount to."""
+    """Returns the checked plans and the session of experiments and options."""
     from rllib_sami_cli import catalog
-    from rllib_sami_cli.experiment import merge, parse_json
+    from rllib_sami_cli.resources import Limits
+    from rllib_sami_cli.resume import remembered
+    from rllib_sami_cli.runner import Session
+    from rllib_sami_cli.schema import check_all
+    from rllib_sami_cli.smoke import shrink, smoke_name
 
     stop, config, scheduler = (
         parse_json(options[name], f"--{name.replace('_', '-')}") if options[name] else {}
@@ -185,11 +179,6 @@ def _checked(
     _check_names(experiments)
 
     catalog.prepare(options["verbosity"])
-    from rllib_sami_cli.resources import Limits
-    from rllib_sami_cli.resume import remembered
-    from rllib_sami_cli.schema import check_all
-    from rllib_sami_cli.smoke import shrink, smoke_name
-
     for experiment in experiments:
         if options["resume"]:
             storage = options["local_dir"] or merge(experiment.body, given).get("storage_path")
@@ -207,8 +196,6 @@ def _checked(
             )
     if options["smoke"]:
         plans = [shrink(plan) for plan in plans]
-    from rllib_sami_cli.runner import Session
-
     session = Session(
         command=command,
         resume=options["resume"],
@@ -225,14 +212,12 @@ def _checked(
     return plans, session
 
 
-def _replace(experiment: Any, algo: str | None, env: str | None, scheduler: str | None) -> None:
-    """Gives an experiment another algorithm or environment, and takes a scheduler away that gets replaced."""
-    from rllib_sami_cli.experiment import merge
-
+def _replace(experiment: Experiment, algo: str | None, env: str | None, scheduler: str | None) -> None:
+    """Gives an experiment another algorithm or environment, and removes a scheduler that gets replaced."""
     body = experiment.body
     if algo is not None and algo != body.get("run"):
         if body.get("run") is not None:
-            # Runs of another algorithm must not continue, or stand among, those of the file's own.
+            # Runs of another algorithm must not continue those of the file's own, or be found among them.
             experiment.name = f"{experiment.name}-{algo.rpartition('.')[2].lower()}"
         body = merge(body, {"run": algo})
     if env is not None:
@@ -241,14 +226,12 @@ def _replace(experiment: Any, algo: str | None, env: str | None, scheduler: str 
     if scheduler is not None and isinstance(search, dict):
         body = {**body, "search": {key: value for key, value in search.items() if key != "scheduler"}}
     elif isinstance(search, dict) and isinstance(search.get("scheduler"), str):
-        body = {**body, "search": {**search, "scheduler": {"type": search["scheduler"]}}}  # to be merged into
+        body = {**body, "search": {**search, "scheduler": {"type": search["scheduler"]}}}  # so that it can be merged
     experiment.body = body
 
 
 def _given(stop: dict, config: dict, scheduler: dict, options: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the options say, in the form of an experiment: the file is weakest, `--set` strongest."""
-    from rllib_sami_cli.experiment import apply_settings
-
+    """Returns the options in the form of an experiment to lay over the file's; of the options `--set` wins."""
     checkpoint = {
         "checkpoint_frequency": options["checkpoint_freq"],
         "checkpoint_at_end": options["checkpoint_at_end"],
@@ -260,14 +243,13 @@ def _given(stop: dict, config: dict, scheduler: dict, options: dict[str, Any]) -
         "config": config if options["seed"] is None else {**config, "seed": options["seed"]},
         "checkpoint_config": {key: value for key, value in checkpoint.items() if value is not None},
         "search": {"scheduler": scheduler} if scheduler else {},
+        "num_samples": options["num_samples"],
+        "restore": options["restore"],
     }
-    for key, value in (("num_samples", options["num_samples"]), ("restore", options["restore"])):
-        if value is not None:
-            over[key] = value
-    return apply_settings({key: value for key, value in over.items() if value != {}}, list(options["settings"]))
+    return apply_settings({key: value for key, value in over.items() if value not in (None, {})}, options["settings"])
 
 
-def _check_names(experiments: list[Any]) -> None:
+def _check_names(experiments: list[Experiment]) -> None:
     for experiment in experiments:
         name = experiment.name
         if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:

@@ -26,6 +26,8 @@ from rllib_sami.compat.checkpoints import (
     checkpoint_constructor,
     component_state,
     forget_checkpoints,
+    register_checkpoint,
+    saved_checkpoint,
     says_what_cannot_be_read,
 )
 from rllib_sami.compat.cluster import (
@@ -151,11 +153,13 @@ __all__ = [
     "present_name",
     "present_optimizers",
     "progress",
+    "register_checkpoint",
     "register_class_path",
     "registered_creator",
     "restore_optimizer_settings",
     "runner_spaces",
     "sample_locally",
+    "saved_checkpoint",
     "says_what_cannot_be_read",
     "says_which_learner_was_lost",
     "set_learning_rates",

@@ -1,7 +1,7 @@
 """Checkpoints: their folders, and what can be told of one that RLlib cannot read.
 
 Touches the names of the components in RLlib's checkpoints, the file names and ``try_import_msgpack`` of RLlib's
-``Checkpointable``, and ``_checkpoint_results`` of Tune's checkpoint manager.
+``Checkpointable``, and of Tune the checkpoint manager of a trial, ``_checkpoint_results`` and ``_TrainingResult``.
 """
 
 import contextlib
@@ -13,6 +13,8 @@ from typing import Any
 import ray
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.utils.checkpoints import Checkpointable, try_import_msgpack
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Checkpoint
 
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
@@ -53,6 +55,22 @@ def checkpoint_constructor(folder: Path, component: str = "") -> dict[str, Any] 
         return pickle.loads((folder / component / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).read_bytes())
     except (OSError, ImportError, AttributeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
         return None  # as RLlib does with what another version of Python or of a package has written
+
+
+def saved_checkpoint(trial: Any) -> Path | None:
+    """Returns the newest checkpoint that Tune knows its trial to have saved, or taken over from another trial.
+
+    Unlike ``trial.checkpoint`` it is never the one that the trial started from (``restore``).
+    """
+    newest = trial.run_metadata.checkpoint_manager.latest_checkpoint_result
+    return Path(newest.checkpoint.path) if newest else None
+
+
+def register_checkpoint(trial: Any, folder: Path, metrics: dict[str, Any]) -> None:
+    """Tells Tune's trial of a checkpoint that it saved, with the trial's progress at it."""
+    trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(folder)), metrics=metrics))
+    # Tune numbers checkpoints; the next one must not overwrite one that it did not know.
+    trial.storage.current_checkpoint_index = int(folder.name.rpartition("_")[2])
 
 
 def forget_checkpoints(trial: Any, which: Callable[[Path], bool]) -> None:

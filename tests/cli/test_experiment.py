@@ -6,7 +6,7 @@ import pytest
 
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import apply_settings, load, merge, parse_yaml
-from rllib_sami_cli.runner import Session, _resume_command
+from rllib_sami_cli.runner import Session
 
 
 def test_several_experiments_anchors_and_templates(write):
@@ -148,7 +148,7 @@ def test_a_python_file_reads_its_own_arguments(write, monkeypatch):
 
 def test_how_to_resume_with_arguments_of_the_file():
     session = Session(["rllib", "train", "file", "cfg.py", "--seed", "3", "--", "--resume", "yes"])
-    assert _resume_command(session) == "rllib train file cfg.py --seed 3 --resume -- --resume yes"
+    assert session.resume_command == "rllib train file cfg.py --seed 3 --resume -- --resume yes"
 
 
 @pytest.mark.parametrize(

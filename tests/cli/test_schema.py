@@ -9,7 +9,7 @@ from rllib_sami.registration import ALGORITHMS
 from rllib_sami_cli.ending import MetricStopper
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import Experiment
-from rllib_sami_cli.runner import check_resources
+from rllib_sami_cli.resources import check_resources
 from rllib_sami_cli.schema import check
 from rllib_sami_cli.smoke import shrink
 from rllib_sami_cli.stop import check_stop, lookup, reached
