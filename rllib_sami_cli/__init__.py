@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-# Command -> module; each is imported only when it is used, so that `rllib --help` answers at once.
-_COMMANDS = {"train": "train", "evaluate": "evaluate", "export": "export", "report": "report", "envs": "envs"}
+# Each is in a module of its name, which is imported only when it is used, so that `rllib --help` answers at once.
+_COMMANDS = ("train", "evaluate", "export", "report", "envs")
 
 
 class _LazyGroup(click.Group):
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
-        # The command as typed, for the lines that say how to go on.
+        # The command as typed, for the lines that say how to continue.
         program = info_name if info_name and info_name.startswith("rllib") else "rllib"
         return super().make_context(info_name, args, *rest, obj=[program, *args], **extra)
 
@@ -23,8 +23,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"rllib_sami_cli.{_COMMANDS[cmd_name]}")
-        return getattr(module, cmd_name)
+        return getattr(importlib.import_module(f"rllib_sami_cli.{cmd_name}"), cmd_name)
 
 
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,10 +1,13 @@
-"""`rllib envs`: which environments there are, and the meta-tasks of one."""
+"""`rllib envs`: the environments, and the meta-tasks of one."""
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from rllib_sami_cli.errors import UserError
 
@@ -17,25 +20,24 @@ def envs(env_id: str | None, split: str | None) -> None:
     from rllib_sami.core.text import did_you_mean
     from rllib_sami.envs import ENVIRONMENTS
 
-    known = ENVIRONMENTS
     if env_id is None:
         if split is not None:
             raise UserError("--split: of which environment? rllib envs ENV_ID --split SPLIT")
-        _print_all(known)
+        _print_all(ENVIRONMENTS)
         return
     name = env_id.rpartition(":")[2]
-    name = name if name in known else f"SaMI/{name.removesuffix('-v0')}-v0"
-    if name not in known:
-        raise UserError(f"unknown environment '{env_id}'. {did_you_mean(name, known, 30)}")
-    splits = known[name].splits
+    name = name if name in ENVIRONMENTS else f"SaMI/{name.removesuffix('-v0')}-v0"
+    if name not in ENVIRONMENTS:
+        raise UserError(f"unknown environment '{env_id}'. {did_you_mean(name, ENVIRONMENTS, 30)}")
+    splits = ENVIRONMENTS[name].splits
     if split is not None and split not in splits:
         raise UserError(f"{name} has no split '{split}'. {did_you_mean(split, splits)}")
-    _print_one(name, known[name], [split] if split else list(splits))
+    _print_one(name, ENVIRONMENTS[name], [split] if split else list(splits))
 
 
-def _print_all(known: dict[str, Any]) -> None:
+def _print_all(environments: dict[str, Any]) -> None:
     table = _table("environment", "what differs", "meta-tasks per split", "steps")
-    for env_id, cls in known.items():
+    for env_id, cls in environments.items():
         counts = ", ".join(f"{split}={len(tasks)}" for split, tasks in cls.splits.items())
         table.add_row(env_id, ", ".join(factor.name for factor in cls.factors), counts, str(cls.default_max_steps))
     _console().print(table)
@@ -43,7 +45,7 @@ def _print_all(known: dict[str, Any]) -> None:
 
 
 def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
-    """Prints from the class alone: nothing is built, so that nothing optional need be installed."""
+    """Prints an environment's meta-tasks from its class alone: what it needs to be built may not be installed."""
     from rllib_sami.envs.tasks import parse_meta_tasks
     from rllib_sami.envs.text import describe, describe_meta_tasks
 
@@ -64,19 +66,13 @@ def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
     console.print("\nA factor without a column is neutral.")
 
 
-def _table(*columns: str) -> Any:
-    from rich.table import Table
-
+def _table(*columns: str) -> Table:
     table = Table(*columns, box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     return table
 
 
-def _console() -> Any:
-    import shutil
-
-    from rich.console import Console
-
+def _console() -> Console:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         # A pipe has no width: give the table room instead of cutting it at 80 columns.

@@ -73,18 +73,13 @@ class _Loader(yaml.SafeLoader):
     """YAML that reads 5e-4 as a number and refuses a key written twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float):
-                line = key_node.start_mark.line + 1
-                if key in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"key '{key}' is already given in line {seen[key]}", problem_mark=key_node.start_mark
-                    )
-                seen[key] = line
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    problem = f"key '{key.value}' is already given in line {seen[key.value]}"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep=deep)
 
 
@@ -132,17 +127,15 @@ def parse_json(text: str, option: str) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns ``base`` with ``over`` laid on top: mappings merge key by key, all else is replaced.
+    """Returns ``base`` with ``over`` laid on top: mappings are merged key by key, everything else is replaced.
 
     A search space (``grid_search: [...]``, ``uniform: [...]``) is a value, not a mapping to merge into.
     """
     merged = dict(deepcopy(base))
     for key, value in over.items():
-        old = merged.get(key)
-        if _is_plain_mapping(old) and _is_plain_mapping(value):
-            merged[key] = merge(old, value)  # type: ignore[arg-type]
-        else:
-            merged[key] = deepcopy(value)
+        pair = (merged.get(key), value)
+        is_merged = all(isinstance(each, Mapping) and not is_space(each) for each in pair)
+        merged[key] = merge(*pair) if is_merged else deepcopy(value)  # type: ignore[arg-type]
     return merged
 
 
@@ -150,10 +143,6 @@ def _is_body(content: dict[str, Any]) -> bool:
     """Returns whether a file is itself one nameless experiment, like the files that others extend."""
     known = content.keys() <= EXPERIMENT_KEYS.keys() | _MOVED_KEYS.keys() | {"local_dir"}
     return bool(content) and known and not isinstance(content.get("run"), dict)
-
-
-def _is_plain_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) and not is_space(value)
 
 
 def load(path: str | Path, arguments: Sequence[str] = ()) -> list[Experiment]:
@@ -211,7 +200,7 @@ def inherit(body: dict[str, Any], path: Path, chain: tuple[Path, ...] = ()) -> d
             circle = " -> ".join(step.name for step in (*chain, base_path.resolve()))
             raise UserError(f"{path}: 'extends' goes in a circle: {circle}.")
         merged = merge(merged, _base_body(base_path, wanted, f"{path}: extends", chain))
-    return merge(merged, _modernise(body, str(path)))
+    return merge(merged, _rename_old_keys(body, str(path)))
 
 
 def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> dict[str, Any]:
@@ -232,7 +221,7 @@ def _base_body(path: Path, wanted: str, place: str, chain: tuple[Path, ...]) -> 
     return inherit(content, path, (*chain, path.resolve()))
 
 
-def _modernise(body: dict[str, Any], place: str) -> dict[str, Any]:
+def _rename_old_keys(body: dict[str, Any], place: str) -> dict[str, Any]:
     """Renames the keys of older files."""
     body = dict(body)
     if "local_dir" in body:
@@ -291,7 +280,7 @@ def _require_file(path: Path, place: str = "") -> None:
     folder = path.parent if path.parent.is_dir() else Path()
     from rllib_sami.core.text import did_you_mean  # not above: it would load Ray just to find a file
 
-    others = [file.name for file in folder.iterdir() if file.suffix in {".yaml", ".yml", ".json", ".py"}]
+    others = [file.name for file in folder.iterdir() if file.suffix in (".yaml", ".yml", ".json", ".py")]
     hint = did_you_mean(path.name, others, list_up_to=0, cutoff=0.75)
     what = "is a folder, not a file" if path.is_dir() else "no such file"
     raise UserError(f"{place}{path}: {what}. {hint}".strip())

@@ -1,5 +1,7 @@
 """The command as a process of its own, as a terminal runs it."""
 
+import contextlib
+import ipaddress
 import os
 import subprocess
 import sys
@@ -39,6 +41,30 @@ class Command:
     def output(self) -> str:
         """All that was printed so far, both streams."""
         return "".join(self.lines)
+
+    def listening(self) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+        """The addresses on which the command and its descendants listen (from Linux's /proc)."""
+        children: dict[int, list[int]] = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                children.setdefault(int(path.read_text().rpartition(")")[2].split()[1]), []).append(int(path.parts[2]))
+        pids = [self.process.pid]
+        for pid in pids:
+            pids += children.get(pid, [])
+        sockets = set()
+        for pid in pids:
+            for path in Path(f"/proc/{pid}/fd").glob("*"):
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(path))
+        addresses = []
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state, *fields = line.split()
+                if state == "0A" and f"socket:[{fields[5]}]" in sockets:
+                    number = local.split(":")[0]  # each word of four bytes is in the machine's order
+                    words = [bytes.fromhex(number[i : i + 8])[::-1] for i in range(0, len(number), 8)]
+                    addresses.append(ipaddress.ip_address(b"".join(words)))
+        return addresses
 
     def signal(self, number: int) -> None:
         """Sends a signal to every process of the group, as Ctrl-C in a terminal does."""

@@ -1,89 +1,139 @@
-"""`kill -9` at random moments, most of them while a checkpoint is being written: nothing that was saved is lost."""
+"""Kills, signals and damage: nothing that was saved is lost, and a resumed run goes on in its folder."""
 
-import csv
+import pickle
 import random
+import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from test_runs import TINY
+from test_runs import TINY, rows
 
 from rllib_sami.checkpoints.files import check_files, manifest_of
 from rllib_sami.exports.agents import load_exported
+from rllib_sami_cli.ending import CheckpointNotes
 from rllib_sami_cli.folders import Run
 
 
 def newest(folder):
-    """The checkpoint that a resumed run goes on from, and its facts."""
+    """The checkpoint that a resumed run goes on from, and the iteration at which it was saved."""
     for trial in Run(folder).trials():
         if trial["checkpoint"]:
             check_files(trial["checkpoint"])
-            return trial["checkpoint"], manifest_of(trial["checkpoint"])
-    return None, {"training_iteration": 0}
+            with open(trial["checkpoint"] / "algorithm_state.pkl", "rb") as file:
+                iteration = pickle.load(file)["training_iteration"]
+            facts = manifest_of(trial["checkpoint"])
+            assert facts["training_iteration"] == iteration
+            assert facts["num_env_steps_sampled_lifetime"] == 200 * iteration
+            return trial["checkpoint"], iteration
+    return None, 0
+
+
+def wait_until(command, folder, is_it):
+    """Waits until the iteration of the newest checkpoint fulfils a condition."""
+    deadline = time.monotonic() + 240
+    while not is_it(newest(folder)[1]):
+        assert command.process.poll() is None, command.finish() and command.output
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 # Many kills take minutes, as runs that learn do.
 @pytest.mark.parametrize(
-    "kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.learning)]
+    "more_kills", [pytest.param(0, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.learning)]
 )
 @pytest.mark.timeout(1800)
-def test_kills_at_random_moments(start, write, tmp_path, kills):
-    text = {"run": {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "stop": {"training_iteration": 10**6}, "config": TINY}}
-    path = write("run.yaml", yaml.safe_dump(text))
-    words = ("train", "file", path, "--local-dir", "results", "--checkpoint-freq", "1")
+def test_a_stage_goes_on_from_its_last_checkpoint(start, rllib, refused, write, tmp_path, monkeypatch, more_kills):
+    """After each kind of end it has its counters, its buffer and exactly one row per iteration."""
+    # Tune writes its own state, and copies its files, at every twentieth checkpoint only.
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1000")
+    config = {**TINY, "num_steps_sampled_before_learning_starts": 600}
+    body = {"run": "SaCCM", "env": "SaMI/Pendulum-v0", "config": config}
+    first = {**body, "stop": {"num_env_steps_sampled_lifetime": 200}}
+    second = {**body, "restore": "${first.checkpoint}", "stop": {"training_iteration": 10**6}}
+    path = write("run.yaml", yaml.safe_dump({"first": first, "run": second}, sort_keys=False))
+    words = ("train", "file", path, "--local-dir", "results", "--checkpoint-freq", "1", "--keep-checkpoints-num", "20")
     folder, rng = tmp_path / "results" / "run", random.Random(0)
-    before = 0
-    for number in range(kills):
-        command = start(*words, *(["--resume"] if before else []))
-        deadline = time.monotonic() + 300
-        while newest(folder)[1]["training_iteration"] < before + 2 and time.monotonic() < deadline:
-            assert command.process.poll() is None, command.finish() or command.output
-            time.sleep(0.2)
+
+    command = start(*words)
+    assert (command.wait_for_row(), command.wait_for_row()) == (1, 2)
+    wait_until(command, folder, bool)
+    assert "is still running in another process" in refused(*words, "--resume")
+    wait_until(command, folder, lambda iteration: iteration % 20 in range(6, 16))  # Tune knows older ones only
+    command.kill()
+    time.sleep(1.0)  # Ray ends the trial's process
+    saved = newest(folder)[1]
+    assert saved
+    [checkpoint] = (tmp_path / "results" / "first").glob("*/checkpoint_*")
+    assert yaml.safe_load((folder / "experiment.yaml").read_text())["checkpoints_used"] == {"first": str(checkpoint)}
+    message = refused(*words, "--resume", "--set", "gamma=0.5")
+    assert "was started with other settings (config/gamma: (not set) -> 0.5)" in message
+
+    for number in range(more_kills):  # at random moments, most of them while a checkpoint is being written
+        command = start(*words, "--resume")
+        assert command.wait_for_row() > saved
+        wait_until(command, folder, lambda iteration: iteration >= saved + 2)  # noqa: B023
         time.sleep(rng.random())
         command.kill()
-        time.sleep(1.0)  # Ray ends the trial's process
-        checkpoint, facts = newest(folder)
-        print(f"kill {number + 1}: {checkpoint.name}, {facts['num_env_steps_sampled_lifetime']} steps", flush=True)
-        assert facts["training_iteration"] >= before + 2
-        assert facts["num_env_steps_sampled_lifetime"] == 200 * facts["training_iteration"]
-        before = facts["training_iteration"]
+        time.sleep(1.0)
+        saved = newest(folder)[1]
+        print(f"kill {number + 1}: iteration {saved}", flush=True)
 
-    # Tune's own state that was cut short, and a checkpoint, are passed over for those before them.
-    state = max(folder.glob("experiment_state-*.json"))
-    state.write_text("")
-    rows = checkpoint / "replay_buffer" / "store.rows.npy"
-    rows.write_bytes(rows.read_bytes()[:-1])
-    former, facts = newest(folder)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        command = start(*words, "--resume")
+        assert command.wait_for_row() > saved  # rows are shown every few moments, not at each iteration
+        if number == signal.SIGTERM:
+            command.process.terminate()  # as `timeout` does: the command first, then its group with it
+        command.signal(number)
+        assert command.finish() == 130, command.output
+        output = command.output
+        assert "Stopping after this iteration, with a checkpoint" in output
+        assert "first: finished already" in output
+        assert "Traceback" not in output
+        saved = max(int(row["training_iteration"]) for row in rows(folder))
+        assert newest(folder)[1] == saved
+    goes_on = output.splitlines()[output.splitlines().index("Go on with:") + 1].split()
+    assert goes_on == ["rllib", *map(str, words), "--resume"]
+
+    # A state of Tune that was cut short, and a checkpoint, are passed over for those before them.
+    checkpoint = newest(folder)[0]
+    max(folder.glob("experiment_state-*.json")).write_text("")
+    file = checkpoint / "replay_buffer" / "store.rows.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+    former, iteration = newest(folder)
     assert former != checkpoint
-    last = facts["training_iteration"] + 2
-    command = start(*words, "--resume", "--set", f"stop.training_iteration={last}")
+    last = iteration + 2
+    command = start(*goes_on[1:], "--set", f"stop.training_iteration={last}")
     assert command.finish() == 0, command.output
-    [file] = folder.glob("*/progress.csv")
-    with open(file, newline="", encoding="utf-8") as stream:
-        table = list(csv.DictReader(stream))
-    assert int(table[-1]["training_iteration"]) == last
-    for row in table:
-        steps = 200 * int(row["training_iteration"])
-        assert float(row["num_env_steps_sampled_lifetime"]) == steps
-        assert float(row["replay_buffer/num_env_steps_stored"]) == steps
+    assert int(rows(folder)[-1]["training_iteration"]) == last
 
-    # One that Tune knows and that has changed in place is set aside for the one before it.
-    checkpoint, facts = newest(folder)
-    rows = checkpoint / "replay_buffer" / "store.rows.npy"
-    content = bytearray(rows.read_bytes())
+    # A checkpoint that Tune knows and that has changed in place is set aside for the one before it.
+    checkpoint, _ = newest(folder)
+    file = checkpoint / "replay_buffer" / "store.rows.npy"
+    content = bytearray(file.read_bytes())
     content[-5] ^= 1
-    rows.write_bytes(content)
+    file.write_bytes(content)
     last += 1
     command = start(*words, "--resume", "--set", f"stop.training_iteration={last}")
     assert command.finish() == 0, command.output
     assert f"{checkpoint} is damaged" in command.output
-    with open(file, newline="", encoding="utf-8") as stream:
-        table = list(csv.DictReader(stream))
-    assert [int(row["training_iteration"]) for row in table] == list(range(1, last + 1))
+    table = rows(folder)
+    assert [int(row["training_iteration"]) for row in table] == list(range(2, last + 1))
+    # 200 steps an iteration from the first stage on, all of them still in the buffer.
+    for row in table:
+        steps = 200 * int(row["training_iteration"])
+        assert float(row["num_env_steps_sampled_lifetime"]) == steps
+        assert float(row["replay_buffer/num_env_steps_stored"]) == steps
+    # Losses are there, though learning began after the first row was written.
+    assert table[0]["learners/default_policy/critic_loss"] == "nan"
+    assert float(table[-1]["learners/default_policy/critic_loss"]) > 0
+    assert {entry.name for entry in (tmp_path / "results").iterdir()} == {"first", "run"}
+    assert [row["training_iteration"] for row in rows(tmp_path / "results" / "first")] == ["1"]
 
     # Its agent as data, with the record of how it came about.
-    command = start("export", folder, "--out", "agent")
-    assert command.finish() == 0, command.output
+    exported = rllib("export", folder, "--out", "agent")
+    assert exported.exit_code == 0, exported.output
     agent = load_exported(tmp_path / "agent")
     assert agent.progress["training_iteration"] == last
     assert agent.env_steps() == 200 * last
@@ -91,3 +141,11 @@ def test_kills_at_random_moments(start, write, tmp_path, kills):
     assert (agent.config.env, agent.config.env_config) == ("SaMI/Pendulum-v0", {"max_steps": 50})
     assert "rllib train file" in (tmp_path / "agent" / "README.md").read_text()
     assert sum(p.numel() for p in agent.module().parameters()) > 1000
+
+
+def test_what_was_deleted_before_a_kill_is_there_for_tune_to_delete_again(tmp_path):
+    gone = SimpleNamespace(checkpoint=SimpleNamespace(path=str(tmp_path / "t" / "checkpoint_000001")))
+    manager = SimpleNamespace(best_checkpoint_results=[gone], latest_checkpoint_result=gone)
+    trial = SimpleNamespace(trial_id="t", relative_logdir="t", run_metadata=SimpleNamespace(checkpoint_manager=manager))
+    CheckpointNotes(Run(tmp_path), resumed=True).on_step_begin(0, [trial])
+    assert (tmp_path / "t" / "checkpoint_000001").is_dir()

@@ -34,18 +34,14 @@ assert not hasattr(rllib_sami, "SaCMM")
 """
 
 
-@pytest.mark.parametrize("first", ["import rllib_sami", "import rllib_sami_cli.catalog, rllib_sami"])
-def test_names_are_registered(first):
-    python(first + REGISTERED)
+def test_names_are_registered_when_the_command_is_imported():
+    python(f"import rllib_sami_cli.catalog, rllib_sami{REGISTERED}")
 
 
-def test_an_environment_by_module_and_name():
-    python("import gymnasium; gymnasium.make('rllib_sami:SaMI/Pendulum-v0').reset()")
-
-
-def test_dir_lists_what_there_is_to_use():
+def test_an_environment_by_module_and_name_imports_the_package():
     python(
-        "import rllib_sami, rllib_sami.evaluation as evaluation\n"
+        "import gymnasium; gymnasium.make('rllib_sami:SaMI/Pendulum-v0').reset()\n"
+        f"import rllib_sami, rllib_sami.evaluation as evaluation{REGISTERED}"
         "assert dir(rllib_sami) == sorted(rllib_sami.__all__)\n"
         "assert {'SaCCMConfig', 'envs', '__version__'} <= {*dir(rllib_sami)}\n"
         "assert dir(evaluation) == ['Contexts', 'Results', 'evaluate', 'report']"
