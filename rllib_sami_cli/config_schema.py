@@ -15,6 +15,7 @@ from ray.tune.search.sample import Categorical, Float
 
 import rllib_sami
 from rllib_sami import compat
+from rllib_sami.config.family_settings import FAMILY
 from rllib_sami.config.rllib_settings import (
     ARRAY_RUNNER,
     IDLE,
@@ -56,7 +57,7 @@ class ConfigSchema:
         self.defaults: dict[str, Any] = {**vars(default), **default.to_dict()}
         self.hints = _type_hints(type(default))
         self.readers = readers(default)
-        fates = rows(TABLE, self.readers)
+        fates = self._table({})
         self.keys = self.defaults.keys() | _EXTRA_KEYS | fates.keys()
         intervals = ("evaluation_interval", "offline_evaluation_interval")
         self.evaluation_defaults = {key: self.defaults.get(key) for key in intervals}
@@ -104,10 +105,14 @@ class ConfigSchema:
         return checked
 
     def _table(self, config: dict[str, Any]) -> dict[str, Row]:
-        """Returns what becomes of RLlib's settings with the env runners and the API stack that ``config`` chooses."""
+        """Returns what becomes of settings of RLlib and of our other algorithms.
+
+        It depends on the env runners and the API stack that ``config`` chooses.
+        """
         if config.get("enable_rl_module_and_learner") is False:
             return {}
-        return rows(TABLE, self.readers - {ARRAY_RUNNER} if "env_runner_cls" in config else self.readers)
+        known = self.readers - {ARRAY_RUNNER} if "env_runner_cls" in config else self.readers
+        return rows(FAMILY, known) | rows(TABLE, known)
 
     def hint(self, key: str) -> Any:
         """Returns the type of a setting: the declared one, or else that of its default."""

@@ -227,9 +227,9 @@ def test_all_mistakes_of_a_file_are_told_in_its_order(refused, write):
 
 
 def test_a_misspelt_setting_is_not_missed_by_others(refused, write):
-    config = {"averaged_contex": False, "updates_per_batch": 1, "contrast_interval": 1, "encoder_critic_gradient": True}
+    config = {"acting_encodr": "online", "updates_per_batch": 1, "contrast_interval": 1, "encoder_loss": "both"}
     [line] = refused("train", "file", write("exp.yaml", experiment(config=config))).splitlines()
-    assert "Did you mean 'averaged_context'?" in line
+    assert "Did you mean 'acting_encoder'?" in line
 
 
 def test_all_mistakes_of_set_are_told(refused, write):
