@@ -63,11 +63,11 @@ class ConfigSchema:
         self.evaluation_defaults = {key: self.defaults.get(key) for key in intervals}
         if "evaluation_splits" in self.defaults:  # of our algorithms
             self.evaluation_defaults["evaluation_splits"] = None
-        self.public_keys = {
-            key
-            for key in self.defaults.keys() | _EXTRA_KEYS
-            if not key.startswith("_") and (key not in fates or fates[key].fate in (USED, MAPPED))
-        }
+        # Files are shared, so settings that only our other algorithms read are suggested, too.
+        shared = {key for key, row in rows(FAMILY, self.readers).items() if row.fate in (IDLE, MAPPED)}
+        unread = {key for key, row in fates.items() if row.fate not in (USED, MAPPED)}
+        names = (self.defaults.keys() | _EXTRA_KEYS) - unread | shared
+        self.public_keys = {key for key in names if not key.startswith("_")}
 
     @staticmethod
     @cache

@@ -65,12 +65,28 @@ def trained(rllib, write, tmp_path, monkeypatch):
     return train
 
 
-def test_references_become_the_best_trials_checkpoint(trained, tmp_path):
-    config = {"env_config": {"max_steps": 50}, "callbacks": {"grid_search": [None]}}
-    text = two_stages(restore="${first.checkpoint}", config=config)
-    plans, result = trained(text)
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [((), "first"), (("--smoke",), "first-smoke"), (("--algo", "RecurrentSAC"), "first-recurrentsac")],
+)
+def test_references_become_the_best_trials_checkpoint(trained, tmp_path, words, name):
+    variables = {"choice": [{"PRIOR": "${first.checkpoint}/module", "HOME": "${HOME}"}]}
+    config = {"extra_python_environs_for_worker": variables}
+    plans, result = trained(two_stages(restore="${first.checkpoint}", config=config), *words)
     assert result.exit_code == 0, result.output
-    assert plans["second"].restore == str(tmp_path / "results/first/t3/c")
+    assert plans[name].restore is None
+    path = str(tmp_path / "results" / name / "t3" / "c")
+    second = plans[name.replace("first", "second")]
+    assert (second.restore, second.checkpoints) == (path, {"first": path})
+    [filled] = second.config["extra_python_environs_for_worker"].categories
+    assert filled == {"PRIOR": f"{path}/module", "HOME": "${HOME}"}
+
+
+def test_an_environment_that_needs_a_checkpoint_is_built_when_there_is_one(trained):
+    plans, result = trained(two_stages(config={"env_config": {"policy": "${first.checkpoint}"}}))
+    assert [*plans] == ["first"]
+    assert result.exit_code == 2
+    assert "Error: second: The environment 'SaMI/Pendulum-v0' failed" in result.stderr
 
 
 def test_after_a_failure_only_what_needs_no_checkpoint_of_it_is_started(trained):
