@@ -74,6 +74,12 @@ class Run:
             self._lock.close()
             self._lock = None
 
+    def in_use(self) -> bool:
+        """Returns whether another process has the run."""
+        is_free = self.lock()
+        self.unlock()
+        return not is_free
+
     def trials(self) -> list[dict[str, Any]]:
         """Returns `status`, last `result` and newest `checkpoint` (a path or None) of each trial."""
         content = next((content for _, content in self._states() if content is not None), None)

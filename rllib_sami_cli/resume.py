@@ -78,7 +78,7 @@ def choose_run(
     runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
     open_runs = [run for run in runs if is_open(plan, run)]
     with_checkpoint = [run for run in open_runs if has_checkpoint(run)]
-    if open_runs and not with_checkpoint and not alone:
+    if open_runs and not with_checkpoint and not alone and not open_runs[0].in_use():
         return new_run(folder, plan.name)
     return (with_checkpoint or open_runs or runs or [new_run(folder, plan.name)])[0]
 
@@ -104,9 +104,8 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
             f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..., or start over without --resume."
         )
     for plan, run in unfinished:
-        if not run.lock():
+        if run.in_use():
             raise UserError(f"--resume: {run.path} is still running in another process.")
-        run.unlock()
         changed = differences(
             {key: run.record.get(key) for key in _KEPT},
             {key: value for key, value in record_of(plan).items() if key in _KEPT},

@@ -1,14 +1,17 @@
-"""The live table, on results made by hand."""
+"""What a run prints while it trains, on results made by hand."""
 
 import io
 from types import SimpleNamespace
 
+import click
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from rllib_sami_cli import progress as module
 from rllib_sami_cli.ending import MissingMetrics
-from rllib_sami_cli.progress import Progress, duration, returns
+from rllib_sami_cli.progress import Announcements, Progress, duration, returns
+from rllib_sami_cli.steps import doing, quiet_option
 
 
 @pytest.fixture
@@ -198,3 +201,36 @@ def test_a_contrast_has_a_column_with_its_bound(clock, metrics, shown):
     table.report(result(1, learners={"default_policy": metrics}))
     assert table.text.getvalue().splitlines()[0].endswith("left  bound/most")
     assert table.rows[0][-1] == shown
+
+
+TRIAL = SimpleNamespace(trial_id="t")
+
+
+def told(settings, results, *words):
+    @click.command()
+    @quiet_option
+    def command():
+        callback = Announcements(settings)
+        callback.on_trial_start(0, [], TRIAL)
+        for iteration in range(1, results + 1):
+            callback.on_trial_result(0, [], TRIAL, {"training_iteration": iteration})
+            doing(f"{iteration}")
+
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.exception
+    assert result.stdout == ""
+    return result.stderr.splitlines()
+
+
+def test_lines_before_what_takes_long():
+    assert told({}, 2) == ["Training ...", "1 ...", "2 ..."]
+    [first, *lines] = told({"compile_update": True, "evaluation_interval": 3}, 6)
+    assert "compiling the first update" in first
+    told_of_evaluation = [index for index, line in enumerate(lines) if "evaluation" in line]
+    assert told_of_evaluation == [1], lines  # after iteration 1, once
+    assert told({"evaluation_interval": 1}, 4, "-q") == []
+
+
+def test_nothing_outside_a_command(capsys):
+    doing("Waiting")
+    assert capsys.readouterr().err == ""

@@ -61,8 +61,12 @@ def test_without_a_checkpoint(plan, make, tmp_path):
     make("ant", "2026-01-01", 1, checkpoint=False)
     with pytest.raises(UserError, match="ended before its first checkpoint"):
         check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
-    # Beside other experiments it starts over, in a folder of its own.
+    # Beside other experiments it starts over, in a folder of its own, unless it is still running.
     assert chosen(plan, tmp_path, alone=False).startswith("ant_")
+    [run] = find_runs(tmp_path, "ant")
+    assert run.lock()
+    with pytest.raises(UserError, match="is still running in another process"):
+        check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True, alone=False))])
 
 
 def test_of_several_the_missing_begin_and_the_finished_are_skipped(plan, make, tmp_path):
