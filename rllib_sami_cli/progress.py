@@ -21,14 +21,8 @@ _LONGEST_TAG = 60  # characters of what tells trials apart
 _MOST_TASKS = 12  # in a line
 _BY_TASK = "env_runners/return_by_task/"
 _COLUMNS = (
-    ("iter", 6),
-    ("env steps", 11),
-    ("return", 10),
-    ("steps/s", 8),
-    ("updates/s", 9),
-    ("elapsed", 8),
-    ("left", 8),
-)
+    ("iter", 6), ("env steps", 11), ("return", 10), ("steps/s", 8), ("updates/s", 9), ("elapsed", 8), ("left", 8),
+)  # fmt: skip
 # Metrics that grow evenly, so that they tell the time left.
 _COUNTERS = ("training_iteration", "time_total_s", "lifetime", "num_episodes")
 

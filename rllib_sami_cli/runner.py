@@ -188,7 +188,7 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
     doing("Building environments and networks")
     progress = Progress(plan.stop, interval=0 if session.smoke else 10)
     settings = plan.algorithm.get_default_config().to_dict() | plan.config  # type: ignore[attr-defined]
-    graceful = GracefulStop()
+    graceful, notes, logs = GracefulStop(), CheckpointNotes(run, resumed), (CsvLog(), JsonLog())
     interrupted = False
     trials: list[Any] = []
     try:
@@ -198,15 +198,7 @@ def _run_one(plan: Plan, run: Run, session: Session) -> int:
                 scheduler=create_scheduler(plan.search, plan.config, plan.stop, plan.name),
                 search_alg=create_algorithm(plan.search, plan.config, plan.bundles, ray.cluster_resources()),
                 verbose=session.verbosity if session.verbosity > 1 else 0,
-                callbacks=[
-                    progress,
-                    MissingMetrics(plan.stop),
-                    Announcements(settings),
-                    CsvLog(),
-                    JsonLog(),
-                    CheckpointNotes(run, resumed),
-                    graceful,
-                ],
+                callbacks=[progress, MissingMetrics(plan.stop), Announcements(settings), *logs, notes, graceful],
                 raise_on_failed_trial=False,
                 resume_config=resume_config,
             ).trials

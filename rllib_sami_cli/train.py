@@ -198,16 +198,9 @@ def _checked(
         plans = [shrink(plan) for plan in plans]
     session = Session(
         command=command,
-        resume=options["resume"],
-        smoke=options["smoke"],
-        evaluate=options["evaluate"],
-        verbosity=options["verbosity"],
         storage=options["local_dir"],
-        ray={
-            "address": options["ray_address"],
-            "num_cpus": options["ray_num_cpus"],
-            "num_gpus": options["ray_num_gpus"],
-        },
+        **{key: options[key] for key in ("resume", "smoke", "evaluate", "verbosity")},
+        ray={key: options[f"ray_{key}"] for key in ("address", "num_cpus", "num_gpus")},
     )
     return plans, session
 
