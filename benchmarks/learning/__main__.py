@@ -14,17 +14,17 @@
 A suite is a YAML file: one of benchmarks/learning/suites by its name, or your own by its path.
 """  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
+import logging
 from pathlib import Path
 
 import click
 
 from rllib_sami_cli import catalog
-from rllib_sami_cli.errors import INTERRUPTED, UserError
+from rllib_sami_cli.errors import stoppable
 
-from .files import CHECKPOINT, ERROR, InUse, trained_steps
-from .job import CHECKPOINT_INTERVAL_S
-from .running import expect_unused_settings, folder_of, hold, left_to_do, run_jobs
-from .suite import Job, check_jobs, find_suite, load_jobs
+from .folders import LOG, folder_of, locked, saved_steps
+from .running import left_to_do, run_jobs
+from .suite import check_jobs, find_suite, load_jobs
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -42,43 +42,40 @@ def main() -> None:
 @click.option("--only", multiple=True, metavar="GLOB", help="Jobs whose id fits, such as 'SaCCM-*'; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Check every job's settings and list them; train nothing.")
 @click.option("--overwrite", is_flag=True, help="Run jobs again whose settings have changed since they were run.")
-@click.option("--checkpoint-interval", default=CHECKPOINT_INTERVAL_S, show_default=True, help="In seconds.")
+@click.option("--checkpoint-interval", default=60.0, show_default=True, help="In seconds.")
 def run(suite, out, cpus, only, dry_run, overwrite, checkpoint_interval) -> None:
     """Train and evaluate what is left of SUITE, then report.
 
     An interrupted job goes on from its newest checkpoint, replay buffer and all; a finished one is never run again.
     """
     catalog.prepare()
-    expect_unused_settings()
+    # A suite's algorithms share their settings, and not every one uses all of them.
+    logging.getLogger("rllib_sami.config.unused_settings").setLevel(logging.ERROR)
     jobs = load_jobs(find_suite(suite), only)
-    if dry_run:
-        for job in check_jobs(jobs):
+    for job in check_jobs(jobs):
+        if dry_run:
             click.echo(f"{job.id}: {job.run} on {job.env}, {job.env_steps:,} steps, {job.config}")
-        click.echo(f"{_count(jobs, left_to_do(jobs, out))}. Nothing was trained.")
+    count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+    if dry_run:
+        click.echo(f"{count}, {len(left_to_do(jobs, out))} to do. Nothing was trained.")
         return
-    for _ in check_jobs(jobs):
-        pass
-    try:
-        with hold(out):
-            left = left_to_do(jobs, out, overwrite)
-            click.echo(f"{_count(jobs, left)}, in {out}")
-            for job in left:
-                if steps := trained_steps(folder_of(out, job) / CHECKPOINT):
-                    click.echo(f"{job.id} goes on from step {steps:,}")
-            failed = run_jobs(left, out, cpus, checkpoint_interval) if left else {}
-    except InUse as error:
-        raise UserError(f"--out: {error}") from error
-    except KeyboardInterrupt:
-        click.echo("\nInterrupted. The same command goes on.", err=True)
-        raise SystemExit(INTERRUPTED) from None
-    by_id = {job.id: job for job in jobs}
+    with stoppable("the same command continues."), locked(out) as lock:
+        left = left_to_do(jobs, out, overwrite)
+        click.echo(f"{count}, {len(left)} to do, in {out}")
+        for job in left:
+            if steps := saved_steps(folder_of(out, job)):
+                click.echo(f"{job.id} goes on from step {steps:,}")
+        failed = run_jobs(left, out, cpus, checkpoint_interval, lock)
     for name, message in failed.items():
-        file = folder_of(out, by_id[name]) / ERROR
-        click.echo(f"failed: {name}: {message}" + f" ({file})" * file.exists(), err=True)
+        click.echo(f"failed: {name}: {message} ({out / 'jobs' / name / LOG})", err=True)
     if len(failed) < len(jobs):
         _report(out, None)
     if failed:
-        click.echo(f"{len(failed)} of {len(jobs)} jobs failed. The same command tries them again.", err=True)
+        click.echo(
+            f"{len(failed)} of {len(jobs)} jobs failed. The same command tries them again. If that does not help, "
+            "remove the folder of such a job, and it starts over.",
+            err=True,
+        )
         raise SystemExit(1)
 
 
@@ -101,14 +98,9 @@ def contexts(folder, only) -> None:
     from .contexts import play_contexts, write_contexts
 
     catalog.prepare()
-    try:
+    with stoppable("the same command continues."), locked(folder):
         for name in play_contexts(folder, only):
             click.echo(f"Played: {name}")
-    except InUse as error:
-        raise UserError(f"contexts: {error}") from error
-    except KeyboardInterrupt:
-        click.echo("\nInterrupted. The same command goes on.", err=True)
-        raise SystemExit(INTERRUPTED) from None
     for path in write_contexts(folder):
         click.echo(f"Written: {path}")
 
@@ -149,10 +141,6 @@ def time_to_return(folder, environment, goal, per_step, reference) -> None:
     from .time_to_return import time_to_return_table
 
     click.echo(markdown(time_to_return_table(folder, environment, goal, per_step, reference)))
-
-
-def _count(jobs: list[Job], left: list[Job]) -> str:
-    return f"{len(jobs)} job{'s' * (len(jobs) != 1)}, {len(left)} to do"
 
 
 def _report(folder: Path, out: Path | None) -> None:

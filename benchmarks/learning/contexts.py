@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from rllib_sami.evaluation.results import Results, join
 from rllib_sami.registration import ALGORITHMS
 from rllib_sami_cli.errors import UserError
 
-from .files import CONTEXTS, EPISODES, locked
+from .folders import CONTEXTS, EPISODES
 from .job import play, save
 from .reporting import finished
-from .suite import Job
+from .suite import Job, matching
 from .tables import TOO_NARROW, interval, markdown, matrices, span, whence
 
 LEARNED, ZERO, CHANGED = "learned", "zero", ("zero", "shuffled")
@@ -57,22 +56,16 @@ def play_contexts(folder: Path, only: Iterable[str] = ()) -> Iterator[str]:
 
     Raises:
         UserError: No job fits.
-        InUse: Another process is playing one.
     """
-    jobs, patterns = with_context(folder), list(only)
-    kept = [job for job in jobs if not patterns or any(fnmatch.fnmatchcase(job["id"], each) for each in patterns)]
-    if not kept:
-        names = ", ".join(job["id"] for job in jobs[:3])
-        raise UserError(f"--only {' '.join(patterns)}: none of the {len(jobs)} finished jobs fits, such as {names}.")
-    for done in kept:
-        job, place = Job(**done["settings"]), done["folder"]
-        with locked(place, patience_s=0.0):
-            if (place / CONTEXTS).exists():
-                continue
-            results = join([play(job, place, context) for context in CHANGED])
-            results.contexts = None  # what the encoder made of episodes in which nobody listened to it
-            save(results, place / CONTEXTS)
-        yield job.id
+    jobs = {job["id"]: job for job in with_context(folder)}
+    for name in matching(list(jobs), only):
+        job, place = Job(**jobs[name]["settings"]), jobs[name]["folder"]
+        if (place / CONTEXTS).exists():
+            continue
+        results = join([play(job, place, context) for context in CHANGED])
+        results.contexts = None  # what the encoder made of episodes in which nobody listened to it
+        save(results, place / CONTEXTS)
+        yield name
 
 
 def write_contexts(folder: Path) -> list[Path]:

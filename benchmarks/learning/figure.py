@@ -15,7 +15,7 @@ from rllib_sami.evaluation.results import Results, split_order
 from rllib_sami.evaluation.style import MARKERS, styled
 from rllib_sami_cli.errors import UserError
 
-from .files import EPISODES
+from .folders import EPISODES
 from .reporting import finished
 from .tables import ORACLE, PLAIN
 

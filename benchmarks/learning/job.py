@@ -1,11 +1,13 @@
-"""One job: trains until its budget is used up, evaluates, and leaves a folder that says so.
+"""One job, in a process of its own: trains as ``rllib train file --resume`` does, evaluates, and leaves a folder.
 
 The folder of a job, in the order in which files come to be:
 
-- ``started.json``: the job's settings; a folder of other settings is never gone on with. And the commits that its
+- ``started.json``: the job's settings; a folder of other settings is never continued. And the commits that its
   training was part of, one after the other.
+- ``log.txt``: what the newest attempt said.
+- ``training/``: the run of ``rllib train``, with its newest checkpoints; removed once the job is trained.
 - ``curve.csv``: a row per iteration.
-- ``checkpoint/``: the newest, with the replay buffer. The final one is without, which makes it small.
+- ``checkpoint/``: the final one, without replay buffer, which makes it small.
 - ``episodes/``: what the evaluation found, as ``Results`` saves it.
 - ``done.json``: last of all.
 - ``contexts/``: the same episodes with other contexts, where ``contexts`` was asked for.
@@ -13,126 +15,147 @@ The folder of a job, in the order in which files come to be:
 
 from __future__ import annotations
 
-import math
+import functools
+import json
+import os
 import shutil
+import signal
+import sys
+import threading
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
+import click
+import pandas as pd
+
 from rllib_sami import compat
-from rllib_sami.algorithms.off_policy.algorithm import REPLAY_BUFFER
+from rllib_sami.checkpoints.files import manifest_of, write_manifest
 from rllib_sami.evaluation.play import evaluate
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Results
-from rllib_sami.registration import ALGORITHMS
-from rllib_sami_cli import catalog
-from rllib_sami_cli.errors import one_line
+from rllib_sami_cli import catalog, schema
+from rllib_sami_cli.folders import find_runs
+from rllib_sami_cli.resume import has_checkpoint
+from rllib_sami_cli.runner import Session, run_all
 
-from .files import (
+from .folders import (
     CHECKPOINT,
     CURVE,
     DONE,
     EPISODES,
-    ERROR,
+    FIELDS,
     METRICS,
-    PATIENCE_S,
     STARTED,
-    Curve,
-    checkpoint_steps,
-    locked,
+    TRAINING,
+    read_curve,
+    read_json,
+    saved_steps,
+    trained_steps,
+    write_json,
 )
-from .files import read_json as read
-from .files import write_json as write
-from .suite import Job
+from .suite import ENV_STEPS, Job
 
-CHECKPOINT_INTERVAL_S = 60.0
+_CPU = "cpu_this_iter_s"
 
 
-def train_job(job: Job, folder: Path, interval_s: float = CHECKPOINT_INTERVAL_S) -> dict[str, Any]:
-    """Does whatever is left of a job.
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("settings")
+@click.argument("checkpoint_interval", type=float)
+def main(folder: Path, settings: str, checkpoint_interval: float) -> None:
+    """Does whatever is left of a job, unless the process that started it ends before.
 
     Args:
-        job: The job.
         folder: Its own; nothing else is in it.
-        interval_s: Wall seconds between checkpoints.
-
-    Returns:
-        The content of ``done.json``.
-
-    Raises:
-        Exception: Whatever stopped it; ``error.txt`` has the traceback.
+        settings: Of the job, as JSON.
+        checkpoint_interval: Wall seconds between checkpoints.
     """
-    catalog.quiet(0)
-    with locked(folder, PATIENCE_S):
-        if (done := read(folder / DONE)) is not None:
-            return done
-        provenance = provenance_of()  # of the code that is running, whatever is checked out meanwhile
-        (folder / ERROR).unlink(missing_ok=True)  # of another attempt
-        try:
-            commits = start(job, folder, provenance["commit"])
-            curve = Curve(folder / CURVE, checkpoint_steps(folder))
-            try:
-                if curve.last["env_steps"] < job.env_steps:
-                    _train(job, folder, curve, interval_s)
-            finally:
-                curve.close()
-            results = play(job, folder)
-            save(results, folder / EPISODES)
-        except Exception:
-            (folder / ERROR).write_text(traceback.format_exc(), "utf-8")
-            raise
-        done = _done(job, curve, results) | provenance | {"commits": commits}
-        write(folder / DONE, done)
-        return done
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    catalog.prepare()
+    job = Job(**json.loads(settings))
+    provenance = provenance_of()  # of the code that is running, whatever is checked out meanwhile
+    commits = start(job, folder, provenance["commit"])
+    if trained_steps(folder / CHECKPOINT) < job.env_steps:
+        train(job, folder, checkpoint_interval)
+    shutil.rmtree(folder / TRAINING, ignore_errors=True)
+    results = play(job, folder)
+    save(results, folder / EPISODES)
+    write_json(folder / DONE, _done(job, folder, results) | provenance | {"commits": commits})
+
+
+def _end_with_parent() -> None:
+    """Asks this process to save and end when the other end of its standard input is closed."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def start(job: Job, folder: Path, commit: str) -> list[str]:
-    """Writes ``started.json`` and returns its commits: those of work that is gone on with, and the one at hand."""
-    before = read(folder / STARTED)
-    commits = before.get("commits", ["unknown"]) if before and checkpoint_steps(folder) else []
+    """Writes ``started.json`` and returns its commits: those of work that is continued, and the one at hand."""
+    before = read_json(folder / STARTED)
+    commits = before.get("commits", ["unknown"]) if before and saved_steps(folder) else []
     commits = [*commits, *[commit] * (commit not in commits)]
-    write(folder / STARTED, {"fingerprint": job.fingerprint, "settings": job.settings, "commits": commits})
+    write_json(folder / STARTED, {"settings": job.settings, "commits": commits})
     return commits
 
 
-def _train(job: Job, folder: Path, curve: Curve, interval_s: float) -> None:
-    """Trains from the newest checkpoint, or from the start, to the budget, and saves what was learned."""
-    config = ALGORITHMS[job.run].get_default_config().environment(job.env).update_from_dict(job.config)
-    algorithm = config.build_algo()
-    if curve.last["env_steps"]:
-        try:
-            algorithm.restore_from_path(folder / CHECKPOINT)
-        except Exception as error:  # such as a network that is another by default now
-            raise RuntimeError(
-                f"{one_line(error)} If the same command does not help, remove {folder} and the job starts over."
-            ) from error
-    saved = time.monotonic()
-    while curve.last["env_steps"] < job.env_steps:
-        cpu, wall = time.process_time(), time.perf_counter()
-        result = algorithm.train()
-        # Of training alone: evaluation, checkpoints and starting are not what a curve is drawn over.
-        spent = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
-        curve.append(_row(result, {key: curve.last[key] + value for key, value in spent.items()}))
-        if time.monotonic() - saved >= interval_s and curve.last["env_steps"] < job.env_steps:
-            curve.sync()
-            algorithm.save_to_path(folder / CHECKPOINT)
-            saved = time.monotonic()
-    curve.sync()
-    # Nobody goes on from here, so the replay buffer, most of a checkpoint's size, is left out.
-    algorithm.save_to_path(folder / CHECKPOINT, state=algorithm.get_state(not_components=REPLAY_BUFFER))
-    algorithm.stop()
+def train(job: Job, folder: Path, interval_s: float) -> None:
+    """Trains from the newest checkpoint, or from the start, to the budget; leaves curve and final checkpoint."""
+    runs = [run for run in find_runs(folder, TRAINING) if run.finished or has_checkpoint(run)]
+    if not runs:
+        shutil.rmtree(folder / TRAINING, ignore_errors=True)
+    if not runs or not runs[0].finished:
+        plan = schema.check(job.experiment(TRAINING))
+        plan.checkpoint_config = {"checkpoint_frequency": 0}  # `measure_steps` asks for them
+        plan.config["callbacks_on_algorithm_init"] = functools.partial(measure_steps, interval_s=interval_s)
+        session = Session(["benchmark"], resume=bool(runs), storage=str(folder), ray={"num_cpus": 1})
+        if code := run_all([plan], session):
+            sys.exit(code)
+    (trial,) = (path.parent for path in (folder / TRAINING).glob("*/result.json"))
+    curve_of(trial / "result.json").to_csv(folder / CURVE, index=False)
+    # Nobody continues from here, so the replay buffer, most of a checkpoint's size, is left out.
+    aside = folder / f".{CHECKPOINT}"
+    for path in (aside, folder / CHECKPOINT):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(max(trial.glob("checkpoint_*")), aside, ignore=shutil.ignore_patterns("replay_buffer"))
+    write_manifest(aside, manifest_of(aside) or {})
+    aside.rename(folder / CHECKPOINT)
 
 
-def _row(result: dict[str, Any], spent: dict[str, float]) -> dict[str, float]:
-    learner = result.get("learners", {}).get(compat.DEFAULT_MODULE_ID, {})
-    return {
-        "env_steps": int(result["num_env_steps_sampled_lifetime"]),
-        "updates": int(learner.get("num_updates_lifetime", 0)),
-        **{key: round(value, 3) for key, value in spent.items()},
-        "return_mean": result.get("env_runners", {}).get("episode_return_mean", math.nan),
-        **{key: float(learner.get(key, math.nan)) for key in METRICS},
-    }
+def measure_steps(algorithm: Any, interval_s: float, **kwargs: Any) -> None:
+    """Has each iteration tell its CPU seconds, and ask for a checkpoint where the last one is long ago.
+
+    An RLlib callback, for the beginning of an algorithm. Evaluation, checkpoints and starting are no part of a step, so
+    they are not what a curve is drawn over.
+    """
+    step, saved = algorithm.step, time.monotonic()
+
+    def measured() -> dict[str, Any]:
+        nonlocal saved
+        before = time.process_time()
+        result = step()
+        due = time.monotonic() - saved >= interval_s
+        saved = time.monotonic() if due else saved
+        return {**result, _CPU: time.process_time() - before, "should_checkpoint": due}
+
+    algorithm.step = measured
+
+
+def curve_of(file: Path) -> pd.DataFrame:
+    """Returns the rows of ``curve.csv`` from the ``result.json`` of a Tune trial."""
+    rows = []
+    for result in map(json.loads, file.read_text("utf-8").splitlines()):
+        learner = result.get("learners", {}).get(compat.DEFAULT_MODULE_ID, {})
+        row = {
+            "env_steps": int(result[ENV_STEPS]),
+            "updates": int(learner.get("num_updates_lifetime", 0)),
+            "cpu_s": result[_CPU],
+            "wall_s": result["time_total_s"],
+            "return_mean": result.get("env_runners", {}).get("episode_return_mean"),
+        }
+        rows.append(row | {key: learner.get(key) for key in METRICS})
+    curve = pd.DataFrame(rows, columns=list(FIELDS))
+    return curve.assign(cpu_s=curve["cpu_s"].cumsum().round(3), wall_s=curve["wall_s"].round(3))
 
 
 def play(job: Job, folder: Path, context: str = "learned") -> Results:
@@ -170,13 +193,17 @@ def save(results: Results, folder: Path) -> None:
     results.save(aside).rename(folder)
 
 
-def _done(job: Job, curve: Curve, results: Results) -> dict[str, Any]:
+def _done(job: Job, folder: Path, results: Results) -> dict[str, Any]:
+    last = read_curve(folder / CURVE).iloc[-1]
     of_training = results.episodes[results.episodes["split"] == results.episodes["split"].iloc[0]]
     return {
         "id": job.id,
-        "fingerprint": job.fingerprint,
         "settings": job.settings,
-        **{key: curve.last[key] for key in ("env_steps", "updates", "cpu_s", "wall_s")},
+        **{key: float(last[key]) for key in ("env_steps", "updates", "cpu_s", "wall_s")},
         "return": float(of_training.groupby("task_id")["return"].mean().mean()),
         "split": str(of_training["split"].iloc[0]),
     }
+
+
+if __name__ == "__main__":
+    main()

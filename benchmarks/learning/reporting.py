@@ -14,7 +14,7 @@ from rllib_sami.evaluation.reporting import report
 from rllib_sami.evaluation.results import Results
 from rllib_sami_cli.errors import UserError
 
-from .files import CHECKPOINT, CURVE, DONE, EPISODES, read_curve, read_json
+from .folders import CHECKPOINT, CURVE, DONE, EPISODES, read_curve, read_json
 from .tables import commits_of, write_tables
 
 # Names in a job's curve, and in the files of Tune that the page reads.

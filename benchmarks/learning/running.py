@@ -1,38 +1,27 @@
-"""Runs the jobs of a suite that are left to do, through one Tuner."""
+"""Runs the jobs of a suite that are left to do, each in a process of its own."""
 
 from __future__ import annotations
 
-import logging
+import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 import click
 
-from rllib_sami_cli import catalog
 from rllib_sami_cli.errors import UserError, one_line
 from rllib_sami_cli.folders import differences
 
-from .files import DONE, PATIENCE_S, STARTED, empty, locked, read_json
+from .folders import CHECKPOINT, DONE, LOG, STARTED, TRAINING, folder_of, read_json
 from .suite import Job
 
 ROOT = Path(__file__).parents[2]
-_TUNE = ".tune"  # what Tune writes of its own; nothing in it is needed, jobs go on from their own folders
-
-
-def expect_unused_settings() -> None:
-    """Silences this process's warnings of settings without effect: a suite's algorithms share their settings."""
-    logging.getLogger("rllib_sami.config.unused_settings").setLevel(logging.ERROR)
-
-
-def folder_of(out: Path, job: Job) -> Path:
-    """Returns the folder of a job."""
-    return out / "jobs" / job.id
 
 
 def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[Job]:
@@ -41,10 +30,9 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
     Args:
         jobs: Of the suite.
         out: Folder of the benchmark.
-        overwrite: Whether jobs whose settings have changed since are run again; their folders are emptied.
+        overwrite: Whether jobs whose settings have changed since are run again; their folders are removed.
 
     Raises:
-        InUse: Another process works on a job that would be run again.
         UserError: A folder is of a job with other settings.
     """
     changed: list[tuple[Job, str]] = []
@@ -52,10 +40,10 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
     for job in jobs:
         folder = folder_of(out, job)
         record = read_json(folder / DONE) or read_json(folder / STARTED)
-        if record is not None and record["fingerprint"] != job.fingerprint:
+        is_changed = record is not None and record["settings"] != job.settings
+        if is_changed:
             changed.append((job, "; ".join(differences(record["settings"], job.settings))))
-            left.append(job)
-        elif not (folder / DONE).exists():
+        if is_changed or not (folder / DONE).exists():
             left.append(job)
     if changed and not overwrite:
         lines = [f"  {job.id}: {what}" for job, what in changed[:10]]
@@ -64,111 +52,71 @@ def left_to_do(jobs: Sequence[Job], out: Path, overwrite: bool = False) -> list[
             "Give another --out, or --overwrite to remove what these jobs have done and run them again."
         )
     for job, _ in changed:
-        empty(folder_of(out, job), PATIENCE_S)
+        folder = folder_of(out, job)
+        # First what could be continued: a kill must not leave it without the record of its settings.
+        for path in (folder / TRAINING, folder / CHECKPOINT, folder):
+            shutil.rmtree(path, ignore_errors=path != folder)
     return left
 
 
-def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float) -> dict[str, str]:
-    """Runs jobs, as many at once as there are CPUs, one process each.
+def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float, lock: int) -> dict[str, str]:
+    """Runs jobs, as many at once as there are CPUs.
 
     Args:
         jobs: What is left to do.
         out: Folder of the benchmark.
         cpus: How many at once; None takes all CPUs of this process.
         interval_s: Wall seconds between a job's checkpoints.
+        lock: File descriptor that holds the folder, which it does as long as one of the jobs runs.
 
     Returns:
-        Id to message of each job that failed; ``error.txt`` in its folder has the traceback, unless it was killed.
+        Id to message of each job that failed; ``log.txt`` in its folder has all that it said.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the same command goes on.
+        KeyboardInterrupt: Ctrl-C; the jobs have saved what they had, and the same command continues.
     """
-    catalog.prepare()
-    import ray
-    from ray import tune
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}  # each has its own Ray
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    processes: list[subprocess.Popen] = []
 
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # jobs have a log of their own
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for workers
-    ray.init(
-        address="local",  # never a cluster that happens to run on this machine
-        num_cpus=cpus or len(os.sched_getaffinity(0)),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    catalog.quiet(0)
-    by_id = {job.id: job for job in jobs}
-    out = out.absolute()
-    shutil.rmtree(out / _TUNE, ignore_errors=True)  # of a run that was killed
-    progress = _progress(len(jobs))
-    try:
-        results = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_trial, jobs=by_id, out=out, interval_s=interval_s), {"cpu": 1}),
-            param_space={"job": tune.grid_search(list(by_id))},
-            # A process of its own for each job: nothing that one leaves behind can reach the next.
-            tune_config=tune.TuneConfig(reuse_actors=False),
-            run_config=tune.RunConfig(name=_TUNE, storage_path=str(out), verbose=0, callbacks=[progress]),
-        ).fit()
-    finally:
-        ray.shutdown()
-        shutil.rmtree(out / _TUNE, ignore_errors=True)
-    # Also of a job whose process was killed, which could write nothing.
-    failed = {job.id for job in jobs if not (folder_of(out, job) / DONE).exists()}
-    messages = {result.config["job"]: _message(result.error) for result in results if result.config}
-    return {name: messages.get(name) or "no result" for name in sorted(failed)}
+    def run(job: Job) -> str | None:
+        folder = folder_of(out, job).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        words = [sys.executable, "-m", "benchmarks.learning.job", folder, json.dumps(job.settings), str(interval_s)]
+        with (folder / LOG).open("w") as log:
+            streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": subprocess.STDOUT}
+            processes.append(process := subprocess.Popen(words, **streams, env=environment, pass_fds=[lock]))
+            code = process.wait()
+        return _message(code, folder / LOG) if code else None
 
-
-def _trial(config: dict[str, Any], jobs: dict[str, Job], out: Path, interval_s: float) -> None:
-    """What Tune calls in a process of its own."""
-    from ray import tune
-
-    from .job import train_job
-
-    expect_unused_settings()
-    job = jobs[config["job"]]
-    done = train_job(job, folder_of(out, job), interval_s)
-    tune.report({key: done[key] for key in ("return", "split", "cpu_s", "env_steps")})
+    failed, started = {}, time.monotonic()
+    with ThreadPoolExecutor(cpus or len(os.sched_getaffinity(0))) as pool:
+        futures = {pool.submit(run, job): job for job in jobs}
+        try:
+            for number, future in enumerate(as_completed(futures), 1):
+                job, message = futures[future], future.result()
+                left_s = (time.monotonic() - started) / number * (len(jobs) - number)
+                said = "failed"
+                if message:
+                    failed[job.id] = message
+                else:
+                    done = read_json(folder_of(out, job) / DONE)
+                    said = f"{done['split']} return {done['return']:,.1f}, {done['cpu_s']:,.0f} CPU s of training"
+                click.echo(f"[{number}/{len(jobs)}] {job.id}: {said}; {left_s / 60:,.0f} min left")
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.stdin.close()
+            raise
+    return failed
 
 
-def _message(error: BaseException | None) -> str:
-    lines = [line for line in str(error or "").splitlines() if line.strip()]
-    return one_line(lines[-1]) if lines else ""
-
-
-@dataclass
-class _Pace:
-    """How long what is left will take, from how long it has taken so far."""
-
-    total: int
-    started: float
-    finished: int = 0
-
-    def line(self, trial: Any) -> str:
-        self.finished += 1
-        left = (time.monotonic() - self.started) / self.finished * (self.total - self.finished)
-        result = trial.last_result or {}
-        said = "failed"
-        if "return" in result:
-            said = f"{result['split']} return {result['return']:,.1f}, {result['cpu_s']:,.0f} CPU s of training"
-        return f"[{self.finished}/{self.total}] {trial.config['job']}: {said}; {left / 60:,.0f} min left"
-
-
-def _progress(total: int) -> Any:
-    """Returns a Tune callback that prints a line per finished job."""
-    from ray import tune
-
-    class Progress(tune.Callback):
-        pace = _Pace(total, time.monotonic())
-
-        def on_trial_complete(self, iteration, trials, trial, **info) -> None:
-            click.echo(self.pace.line(trial))
-            sys.stdout.flush()
-
-        on_trial_error = on_trial_complete
-
-    return Progress()
-
-
-def hold(out: Path) -> Any:
-    """Returns a context that keeps a second ``run`` out of the folder."""
-    return locked(out, patience_s=0.0)
+def _message(code: int, log: Path) -> str:
+    """Returns what a job that failed said of it, from its exit code and its log."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    lines = [line for line in log.read_text("utf-8").splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith("Error: ")]
+    return one_line((told or lines or ["no result"])[-1]).removeprefix("Error: ")

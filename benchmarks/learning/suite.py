@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,6 +13,7 @@ from typing import Any
 import rllib_sami  # noqa: F401 - registers algorithms and environments
 from rllib_sami.core.text import did_you_mean
 from rllib_sami_cli import schema
+from rllib_sami_cli.config_schema import check_keys, check_type
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment, inherit, merge, read_mapping
 from rllib_sami_cli.folders import plain
@@ -24,9 +23,10 @@ ENV_STEPS = "num_env_steps_sampled_lifetime"  # what ends a job
 # One process is one job: what the machine has decides how many run at once, not how one of them runs.
 LOCAL = {"num_env_runners": 0, "num_gpus_per_learner": 0}
 _NAME = re.compile(r"[\w .=+-]+")  # what a folder and a table take
-_SUITE_KEYS = ("seeds", "episodes", "config", "algorithms", "environments")
-_ALGORITHM_KEYS = ("run", "config")
-_ENVIRONMENT_KEYS = ("extends", "env", "stop", "config", "episodes", "evaluation_env_config", "algorithms")
+_ALGORITHM = {"run": str | None, "config": dict | None}
+_ENVIRONMENT = {"extends": Any, "env": str, "stop": dict, "config": dict | None, "episodes": Any,
+                "evaluation_env_config": dict | None, "algorithms": dict | None}  # fmt: skip
+_SUITE = {"seeds": list, "episodes": Any, "config": dict | None, "algorithms": dict, "environments": dict}
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Job:
         """Everything that decides what the job does, as JSON can hold it."""
         return plain(asdict(self))
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of ``settings``."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
+    def experiment(self, name: str) -> Experiment:
+        """Returns its training as an experiment of ``rllib train``."""
+        body = {"run": self.run, "env": self.env, "config": self.config, "stop": {ENV_STEPS: self.env_steps}}
+        return Experiment(name, body, "suite")
 
 
 def find_suite(name: str) -> Path:
@@ -95,27 +95,46 @@ def load_jobs(path: Path, only: Iterable[str] = ()) -> list[Job]:
     Raises:
         UserError: The file is no suite, or the patterns leave nothing.
     """
-    suite = read_mapping(path)
-    _check_keys(suite, _SUITE_KEYS, str(path))
+    suite = _checked(read_mapping(path), _SUITE, str(path))
     for key in ("seeds", "algorithms", "environments"):
         if not suite.get(key):
             raise UserError(f"{path}: '{key}' is missing or empty.")
-    _check_types(suite, str(path))
+    if not all(type(seed) is int for seed in suite["seeds"]):
+        raise UserError(f"{path}: 'seeds' must be a list of integers, such as [0, 1, 2], not {suite['seeds']!r}.")
+    for name in (*suite["algorithms"], *suite["environments"]):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(
+                f"{path}: {name!r} cannot name an algorithm or an environment, as folders have these names: take "
+                "letters, digits, spaces and _ . = + - alone."
+            )
+    algorithms = {
+        name: _checked(body, _ALGORITHM, f"{path}, algorithm '{name}'") for name, body in suite["algorithms"].items()
+    }
     environments = {name: _environment(suite, name, body, path) for name, body in suite["environments"].items()}
     jobs = [
-        _job(suite, algorithm, name, seed, body, path)
+        _job(algorithm, algorithms[algorithm], name, environment, seed, f"{path}, environment '{name}'")
         for seed in suite["seeds"]
-        for name, body in environments.items()
-        for algorithm in suite["algorithms"]
+        for name, environment in environments.items()
+        for algorithm in algorithms
     ]
     name, times = Counter(job.id for job in jobs).most_common(1)[0]
     if times > 1:
         raise UserError(f"{path}: {times} of its jobs would be '{name}'. Rename algorithms or environments, or take a "
                         "seed away that is there twice.")  # fmt: skip
-    patterns = list(only)
-    kept = [job for job in jobs if not patterns or any(fnmatch.fnmatchcase(job.id, pattern) for pattern in patterns)]
+    ids = matching([job.id for job in jobs], only)
+    return [job for job in jobs if job.id in ids]
+
+
+def matching(ids: list[str], patterns: Iterable[str]) -> list[str]:
+    """Returns the ids that fit one of the patterns of ``--only``; all of them without patterns.
+
+    Raises:
+        UserError: None fits.
+    """
+    patterns = list(patterns)
+    kept = [name for name in ids if not patterns or any(fnmatch.fnmatchcase(name, each) for each in patterns)]
     if not kept:
-        raise UserError(f"--only {' '.join(patterns)}: none of the {len(jobs)} jobs fits, such as '{jobs[0].id}'.")
+        raise UserError(f"--only {' '.join(patterns)}: none of the {len(ids)} jobs fits, such as {ids[0]}.")
     return kept
 
 
@@ -128,41 +147,37 @@ def check_jobs(jobs: Iterable[Job]) -> Iterator[Job]:
     passed: set[tuple[str, str]] = set()
     for job in jobs:
         if (job.algorithm, job.environment) not in passed:  # seeds differ in nothing that could be refused
-            body = {"run": job.run, "env": job.env, "config": job.config, "stop": {ENV_STEPS: job.env_steps}}
-            schema.check(Experiment(job.id, body, "suite"))
+            schema.check(job.experiment(job.id))
             if job.evaluation_env_config:
+                evaluated = job.experiment(job.id)
                 env_config = {**job.config.get("env_config", {}), **job.evaluation_env_config}
-                schema.check(Experiment(job.id, {**body, "config": {"env_config": env_config}}, "suite"))
+                evaluated.body["config"] = {"env_config": env_config}
+                schema.check(evaluated)
             passed.add((job.algorithm, job.environment))
         yield job
 
 
 def _environment(suite: dict[str, Any], name: str, body: Any, path: Path) -> dict[str, Any]:
     """Returns what all jobs on an environment share: its base, the suite's own settings, then its own."""
-    if not isinstance(body, dict):
-        raise UserError(f"{path}: environment '{name}' must be a mapping, such as {{extends: FILE, stop: {{...}}}}.")
-    _check_keys(body, _ENVIRONMENT_KEYS, f"{path}, environment '{name}'")
-    base = inherit({"extends": body["extends"]}, path) if "extends" in body else {}
-    own = {key: value for key, value in body.items() if key != "extends"}
-    merged = merge(merge(base, {"config": suite.get("config") or {}}), own)
-    for key in ("stop", "config", "evaluation_env_config", "algorithms"):
-        _check_mapping(merged.get(key), f"{path}, environment '{name}': '{key}'")
-    _check_episodes(merged, f"{path}, environment '{name}'")
+    place = f"{path}, environment '{name}'"
+    own = _checked(body, _ENVIRONMENT, place)
+    base = inherit({"extends": own.pop("extends")}, path) if "extends" in own else {}
+    shared = {"config": suite.get("config") or {}, "episodes": suite.get("episodes", 5)}
+    merged = merge(merge(base, shared), own)
+    special = _checked(merged.get("algorithms"), dict.fromkeys(suite["algorithms"], Any), f"{place}, algorithms")
+    merged["algorithms"] = {
+        algorithm: _checked(body, _ALGORITHM, f"{place}, algorithm '{algorithm}'")
+        for algorithm, body in special.items()
+    }
     return merged
 
 
-def _job(suite: dict[str, Any], algorithm: str, name: str, seed: int, environment: dict[str, Any], path: Path) -> Job:
-    place = f"{path}, environment '{name}'"
-    chosen = suite["algorithms"][algorithm] or {}
-    special = (environment.get("algorithms") or {}).get(algorithm) or {}
-    _check_keys(environment.get("algorithms") or {}, tuple(suite["algorithms"]), f"{place}, algorithms")
-    for body, where in ((chosen, f"{path}, algorithm '{algorithm}'"), (special, f"{place}, algorithm '{algorithm}'")):
-        _check_mapping(body, where)
-        _check_keys(body, _ALGORITHM_KEYS, where)
-        _check_mapping(body.get("config"), f"{where}: 'config'")
-    body = merge(merge({key: environment.get(key) for key in EXPERIMENT_KEYS}, chosen), special)
-    steps = (body["stop"] or {}).get(ENV_STEPS)
-    if not isinstance(steps, int) or steps < 1 or len(body["stop"]) > 1:
+def _job(algorithm: str, chosen: dict, name: str, environment: dict[str, Any], seed: int, place: str) -> Job:
+    shared = {key: environment.get(key) for key in EXPERIMENT_KEYS}
+    body = merge(merge(shared, chosen), environment["algorithms"].get(algorithm, {}))
+    stop = body["stop"] or {}
+    steps = stop.get(ENV_STEPS)
+    if type(steps) is not int or steps < 1 or len(stop) > 1:
         raise UserError(f"{place}: 'stop' must be {{{ENV_STEPS}: N}} and nothing else.")
     return Job(
         algorithm=algorithm,
@@ -172,39 +187,20 @@ def _job(suite: dict[str, Any], algorithm: str, name: str, seed: int, environmen
         env=body["env"],
         config=merge(body["config"] or {}, {**LOCAL, "seed": seed}),
         env_steps=steps,
-        episodes=environment.get("episodes") or suite.get("episodes") or 5,
+        episodes=environment["episodes"],
         evaluation_env_config=environment.get("evaluation_env_config") or {},
     )
 
 
-def _check_types(suite: dict[str, Any], place: str) -> None:
-    """Checks what is said of all jobs, and the names of algorithms and environments."""
-    seeds = suite["seeds"]
-    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
-        raise UserError(f"{place}: 'seeds' must be a list of whole numbers, such as [0, 1, 2], not {seeds!r}.")
-    for key in ("config", "algorithms", "environments"):
-        _check_mapping(suite.get(key), f"{place}: '{key}'")
-    _check_episodes(suite, place)
-    for name in (*suite["algorithms"], *suite["environments"]):
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise UserError(
-                f"{place}: {name!r} cannot name an algorithm or an environment, as folders have these names: take "
-                "letters, digits, spaces and _ . = + - alone."
-            )
-
-
-def _check_mapping(value: Any, place: str) -> None:
-    if value is not None and not isinstance(value, dict):
-        raise UserError(f"{place} must be a mapping, such as {{name: ...}}, not {value!r}.")
-
-
-def _check_episodes(mapping: dict[str, Any], place: str) -> None:
-    episodes = mapping.get("episodes")
-    if episodes is not None and (type(episodes) is not int or episodes < 1):
+def _checked(body: Any, types: dict[str, Any], place: str) -> dict[str, Any]:
+    """Returns a mapping of the suite, checked, without templates for anchors (``x-...``); an empty one for None."""
+    if not isinstance(body, dict | None):
+        raise UserError(f"{place} must be a mapping, such as {{name: ...}}, not {body!r}.")
+    body = {key: value for key, value in (body or {}).items() if not str(key).startswith("x-")}
+    check_keys(body, types, place)
+    for key, value in body.items():
+        check_type(key, value, types[key], place)
+    episodes = body.get("episodes", 1)
+    if type(episodes) is not int or episodes < 1:
         raise UserError(f"{place}: 'episodes' must be an integer >= 1, not {episodes!r}.")
-
-
-def _check_keys(mapping: dict[str, Any], known: tuple[str, ...], place: str) -> None:
-    for key in mapping:
-        if key not in known and not str(key).startswith("x-"):  # x-...: a template for anchors
-            raise UserError(f"{place}: unknown key '{key}'. {did_you_mean(key, known)}")
+    return body

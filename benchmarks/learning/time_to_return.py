@@ -12,7 +12,7 @@ from rllib_sami.core.text import did_you_mean
 from rllib_sami.evaluation.results import PROVENANCE_FILE
 from rllib_sami_cli.errors import UserError
 
-from .files import EPISODES, read_json
+from .folders import EPISODES, read_json
 from .reporting import curves, finished
 from .tables import span
 
