@@ -58,7 +58,7 @@ def play_contexts(folder: Path, only: Iterable[str] = ()) -> Iterator[str]:
         UserError: No job fits.
     """
     jobs = {job["id"]: job for job in with_context(folder)}
-    for name in matching(list(jobs), only):
+    for name in matching(list(jobs), only, "finished jobs"):
         job, place = Job(**jobs[name]["settings"]), jobs[name]["folder"]
         if (place / CONTEXTS).exists():
             continue

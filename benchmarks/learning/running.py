@@ -86,8 +86,9 @@ def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float
         words = [sys.executable, "-m", "benchmarks.learning.job", folder, json.dumps(job.settings), str(interval_s)]
         with (folder / LOG).open("w") as log:
             streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": subprocess.STDOUT}
-            processes.append(process := subprocess.Popen(words, **streams, env=environment, pass_fds=[lock]))
-            code = process.wait()
+            with subprocess.Popen(words, **streams, env=environment, pass_fds=[lock]) as process:
+                processes.append(process)
+                code = process.wait()
         return _message(code, folder / LOG) if code else None
 
     failed, started = {}, time.monotonic()

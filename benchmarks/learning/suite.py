@@ -125,7 +125,7 @@ def load_jobs(path: Path, only: Iterable[str] = ()) -> list[Job]:
     return [job for job in jobs if job.id in ids]
 
 
-def matching(ids: list[str], patterns: Iterable[str]) -> list[str]:
+def matching(ids: list[str], patterns: Iterable[str], what: str = "jobs") -> list[str]:
     """Returns the ids that fit one of the patterns of ``--only``; all of them without patterns.
 
     Raises:
@@ -134,7 +134,7 @@ def matching(ids: list[str], patterns: Iterable[str]) -> list[str]:
     patterns = list(patterns)
     kept = [name for name in ids if not patterns or any(fnmatch.fnmatchcase(name, each) for each in patterns)]
     if not kept:
-        raise UserError(f"--only {' '.join(patterns)}: none of the {len(ids)} jobs fits, such as {ids[0]}.")
+        raise UserError(f"--only {' '.join(patterns)}: none of the {len(ids)} {what} fits, such as {ids[0]}.")
     return kept
 
 

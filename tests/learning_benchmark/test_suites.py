@@ -17,7 +17,7 @@ def test_a_suite_is_algorithms_times_environments_times_seeds(benchmark, name, s
     from benchmarks.learning.suite import find_suite, load_jobs
 
     jobs = load_jobs(find_suite(name))
-    assert len({job.id for job in jobs}) == len({job.fingerprint for job in jobs}) == len(jobs)
+    assert len({job.id for job in jobs}) == len({str(job.settings) for job in jobs}) == len(jobs)
     assert len(jobs) == len(ALGORITHMS) * environments * len(seeds)
     assert {job.algorithm for job in jobs} == set(ALGORITHMS)
     assert {job.seed for job in jobs} == {job.config["seed"] for job in jobs} == set(seeds)
@@ -76,15 +76,15 @@ def test_a_suite_lays_its_settings_over_files_and_single_ones_over_all(benchmark
         ("encoder_hidden_dim", "encoder_hiden_dim", "encoder_hidden_dim"),
         ("num_env_steps_sampled_lifetime", "training_iteration", "'stop' must be"),
         ("SaMI/Pendulum-v0", "SaMI/Pendulum-v9", "unknown environment"),
-        ("seeds: [3]", "seeds: 3", "'seeds' must be a list of whole numbers, such as [0, 1, 2], not 3."),
-        ("seeds: [3]", "seeds: [3, a]", "not [3, 'a']"),
+        ("seeds: [3]", "seeds: 3", "'seeds' is 3, but must be a list"),
+        ("seeds: [3]", "seeds: [3, a]", "'seeds' must be a list of integers, such as [0, 1, 2], not [3, 'a']"),
         ("seeds: [3]", "seeds: [3, 3]", "2 of its jobs would be 'SAC-Pendulum-seed3'"),
         ("episodes: 1", "episodes: many", "'episodes' must be an integer >= 1, not 'many'"),
         ("  SAC: {run: PlainSAC}", "  SAC: PlainSAC", "algorithm 'SAC' must be a mapping"),
-        ("  SAC: {run: PlainSAC}", "  SAC: {run: PlainSAC, config: [a]}", "'config' must be a mapping"),
+        ("  SAC: {run: PlainSAC}", "  SAC: {run: PlainSAC, config: [a]}", "'config' is ['a'], but must be a mapping"),
         ("  SAC: {run: PlainSAC}", "  plain/SAC: {run: PlainSAC}", "'plain/SAC' cannot name an algorithm"),
         ("  Pendulum: {", "  3: {", "3 cannot name an algorithm or an environment"),
-        ("stop: {num_env_steps_sampled_lifetime: 6_000}", "stop: 6_000", "'stop' must be a mapping"),
+        ("stop: {num_env_steps_sampled_lifetime: 6_000}", "stop: 6_000", "'stop' is 6000, but must be a mapping"),
         (
             "environments:",
             "  SAC-A: {run: PlainSAC}\nenvironments:\n  A-Pendulum: {stop: {num_env_steps_sampled_lifetime: 1}}",
