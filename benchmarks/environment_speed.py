@@ -7,12 +7,10 @@
 Every round measures every contestant once, in turn, on the same actions: the simulator alone with the same models
 (``mj_step``), single environments, Gymnasium's ``SyncVectorEnv``, our vector environment in one thread, and in
 ``--threads`` threads. CPU time is that of the process (all threads); wall time tells what threads bring. Medians.
+Every round begins with a reset, which is measured too.
 """  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -20,6 +18,7 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from measure import Action, interleave
 from rich.console import Console
 from rich.table import Table
 
@@ -27,68 +26,52 @@ from rllib_sami import envs
 from rllib_sami.envs.mujoco.base import MujocoTaskEnv
 from rllib_sami.envs.vector import MetaTaskVectorEnv
 
-Actions = np.ndarray  # [T, n, A]
 NAMES = ("simulator", "single", "SyncVectorEnv", "ours", "ours, threads")
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """One way of stepping: ``begin`` resets, ``run`` plays all actions."""
+def one_by_one(env_class: type[envs.MetaTaskEnv], actions: np.ndarray, bare: bool = False) -> Action:
+    """Single environments in turn, with the tasks and seeds that our vector environment gives them.
 
-    begin: Callable[[], object]
-    run: Callable[[], None]
+    Args:
+        env_class: Of the environments.
+        actions: ``[T, n, A]``.
+        bare: Whether their simulators alone step: the same models and actions, nothing observed or rewarded.
+    """
+    members = [env_class() for _ in range(actions.shape[1])]
 
+    def simulate(env: MujocoTaskEnv, action: np.ndarray) -> None:
+        env.data.ctrl[:] = action
+        mujoco.mj_step(env.model, env.data, env.frame_skip)
 
-def _members(env_class: type[envs.MetaTaskEnv], number: int) -> tuple[list, Callable[[], None]]:
-    """Environments with the tasks and seeds that our vector environment gives them, and their reset."""
-    members = [env_class() for _ in range(number)]
-    for index, env in enumerate(members):
-        env.next_task_id = index % env.num_tasks
+    def step(env: envs.MetaTaskEnv, action: np.ndarray) -> None:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
 
-    def begin() -> None:
+    advance = simulate if bare else step
+
+    def run() -> int:
         for index, env in enumerate(members):
+            env.next_task_id = index % env.num_tasks
             env.reset(seed=index)
+        for row in actions:
+            for env, action in zip(members, row, strict=True):
+                advance(env, action)
+        return len(actions) * len(members)
 
-    return members, begin
-
-
-def simulator(env_class: type[envs.MetaTaskEnv], actions: Actions) -> Contestant | None:
-    """The same models and actions, nothing observed or rewarded; None where there is no MuJoCo."""
-    if not issubclass(env_class, MujocoTaskEnv):
-        return None
-    members, begin = _members(env_class, actions.shape[1])
-
-    def run() -> None:
-        for step in actions:
-            for env, action in zip(members, step, strict=True):
-                env.data.ctrl[:] = action
-                mujoco.mj_step(env.model, env.data, env.frame_skip)
-
-    return Contestant(begin, run)
+    return run
 
 
-def single(env_class: type[envs.MetaTaskEnv], actions: Actions) -> Contestant:
-    """Single environments in turn."""
-    members, begin = _members(env_class, actions.shape[1])
+def vector(env: gymnasium.vector.VectorEnv, actions: np.ndarray) -> Action:
+    """A vector environment, stepped by actions ``[T, n, A]``."""
 
-    def run() -> None:
-        for step in actions:
-            for env, action in zip(members, step, strict=True):
-                _, _, terminated, truncated, _ = env.step(action)
-                if terminated or truncated:
-                    env.reset()
+    def run() -> int:
+        env.reset(seed=0)
+        for row in actions:
+            env.step(row)
+        return len(actions) * env.num_envs
 
-    return Contestant(begin, run)
-
-
-def vector(env: gymnasium.vector.VectorEnv, actions: Actions) -> Contestant:
-    """A vector environment."""
-
-    def run() -> None:
-        for step in actions:
-            env.step(step)
-
-    return Contestant(lambda: env.reset(seed=0), run)
+    return run
 
 
 def measure(env_class: type[envs.MetaTaskEnv], num_envs: int, threads: int, rounds: int, seconds: float) -> dict:
@@ -96,31 +79,24 @@ def measure(env_class: type[envs.MetaTaskEnv], num_envs: int, threads: int, roun
     space = env_class().action_space
     rng = np.random.default_rng(0)
 
-    def contestants(num_steps: int) -> dict[str, Contestant | None]:
-        actions = rng.uniform(space.low, space.high, (num_steps, num_envs, *space.shape)).astype(np.float32)
-        sync = SyncVectorEnv([env_class] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
-        result = {
-            "simulator": simulator(env_class, actions),
-            "single": single(env_class, actions),
-            "SyncVectorEnv": vector(sync, actions),
-            "ours": vector(MetaTaskVectorEnv(env_class, num_envs), actions),
-        }
-        if threads > 1 and env_class.thread_safe:
-            result["ours, threads"] = vector(MetaTaskVectorEnv(env_class, num_envs, threads), actions)
-        return result
+    def random_actions(num_steps: int) -> np.ndarray:
+        return rng.uniform(space.low, space.high, (num_steps, num_envs, *space.shape)).astype(np.float32)
 
-    def timed(contestant: Contestant) -> tuple[float, float]:
-        contestant.begin()
-        cpu, wall = time.process_time(), time.perf_counter()
-        contestant.run()
-        return time.process_time() - cpu, time.perf_counter() - wall
-
-    trial = timed(contestants(20)["single"])[0] / 20
-    num_steps = max(20, int(seconds / trial))
-    runs = {name: run for name, run in contestants(num_steps).items() if run}
-    times = np.array([[timed(run) for run in runs.values()] for _ in range(rounds)])  # [rounds, contestants, 2]
-    rates = np.median(num_steps * num_envs / times, axis=0)
-    return {name: {"cpu": rate[0], "wall": rate[1]} for name, rate in zip(runs, rates.tolist(), strict=True)}
+    (trial,) = interleave({"single": one_by_one(env_class, random_actions(20))}, rounds=1).values()
+    actions = random_actions(max(20, int(seconds / trial.cpu[0] / num_envs)))
+    runs = {"single": one_by_one(env_class, actions)}
+    if issubclass(env_class, MujocoTaskEnv):
+        runs = {"simulator": one_by_one(env_class, actions, bare=True), **runs}
+    runs["SyncVectorEnv"] = vector(
+        SyncVectorEnv([env_class] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP), actions
+    )
+    runs["ours"] = vector(MetaTaskVectorEnv(env_class, num_envs), actions)
+    if threads > 1 and env_class.thread_safe:
+        runs["ours, threads"] = vector(MetaTaskVectorEnv(env_class, num_envs, threads), actions)
+    return {
+        name: {"cpu": float(np.median(1 / times.cpu)), "wall": float(np.median(1 / times.wall))}
+        for name, times in interleave(runs, rounds).items()
+    }
 
 
 @click.command(help=__doc__)

@@ -3,14 +3,11 @@
 import functools
 import json
 import os
-import platform
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import rllib_sami
+from rllib_sami.evaluation.provenance import provenance_of
 
 Action = Callable[[], int]  # does some work and returns how many items (steps, updates) that was
 
@@ -73,15 +70,9 @@ class Case:
         return gap if self.at_least else -gap
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "case": self.name,
-            "ratio": self.ratio,
-            "min": float(self.ratios.min()),
-            "max": float(self.ratios.max()),
-            "target": self.target,
-            "at_least": self.at_least,
-            "met": self.met,
-        }
+        low, high = float(self.ratios.min()), float(self.ratios.max())
+        found = {"case": self.name, "ratio": self.ratio, "min": low, "max": high}
+        return {**found, "target": self.target, "at_least": self.at_least, "met": self.met}
 
 
 def interleave(actions: dict[str, Action], rounds: int, warm_up: int = 1) -> dict[str, Times]:
@@ -157,20 +148,13 @@ def table_of(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def case_rows(cases: list[Case]) -> list[list[str]]:
-    """Rows of ``CASE_COLUMNS``."""
-    return [
-        [
-            case.name,
-            spread(case.ratios),
-            f"{'≥' if case.at_least else '≤'} {number(case.target)}",
-            "yes" if case.met else "no",
-        ]
-        for case in cases
-    ]
-
-
-CASE_COLUMNS = ["ratio", "median [min, max]", "to reach", "reached"]
+def times_table(title: str, unit: str, times: dict[str, Times], scale: float = 1.0, per_second: bool = False) -> Table:
+    """A table of each side's CPU and wall time, or with ``per_second`` of the items in a second of each."""
+    rows = []
+    for name, some in times.items():
+        values = (1 / some.cpu, 1 / some.wall) if per_second else (some.cpu, some.wall)
+        rows.append([name, *(spread(value, scale) for value in values)])
+    return table_of(title, [unit, "CPU", "wall"], rows)
 
 
 def options(rounds: int, quick_rounds: int = 2) -> Callable:
@@ -205,7 +189,16 @@ def report(name: str, tables: list[Table], cases: list[Case], options: Options, 
         **fields,
     }
     console = Console(width=None if sys.stdout.isatty() else 140)
-    for table in [*tables, table_of(name, CASE_COLUMNS, case_rows(cases))]:
+    rows = [
+        [
+            case.name,
+            spread(case.ratios),
+            f"{'≥' if case.at_least else '≤'} {number(case.target)}",
+            "yes" if case.met else "no",
+        ]
+        for case in cases
+    ]
+    for table in [*tables, table_of(name, ["ratio", "median [min, max]", "to reach", "reached"], rows)]:
         console.print(table)
     result = rounded(result)
     if options.out:
@@ -235,46 +228,10 @@ def command_line() -> str:
 
 def machine() -> dict[str, Any]:
     """Where this ran, and with which versions."""
-    versions = {name: _version(name) for name in ("torch", "ray", "mujoco", "gymnasium", "numpy")}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(memory, 1),
-        "load": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **versions,
-        "torch_threads": torch.get_num_threads(),
-        "commit": _commit(),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def _commit() -> str | None:
-    """The commit of the package that was measured, with a + if its files differ from it."""
-
-    def git(*arguments: str) -> str:
-        package = Path(rllib_sami.__file__).resolve().parent
-        command = ["git", *arguments]
-        return subprocess.run(command, cwd=package, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", "../envs")
-        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    return provenance_of(
+        usable_cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(memory, 1),
+        load=round(os.getloadavg()[0], 2),
+        torch_threads=torch.get_num_threads(),
+    )

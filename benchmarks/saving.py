@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import click
-from measure import Case, Options, figures, interleave, options, report, spread, table_of
+from measure import Case, Options, figures, interleave, options, report, times_table
 from workloads import fill, our_config, ray_cluster
 
 from rllib_sami import SaCCMConfig
@@ -40,9 +40,8 @@ def checkpoint(env: str, steps: int | None, options: Options) -> None:
         if (store.num_steps, (store.rows[: len(first)] == first).all()) != (steps, True):
             raise RuntimeError("The restored buffer is another one.")
         algorithm.stop()
-    rows = [[name, spread(some.wall), spread(some.cpu)] for name, some in times.items()]
     title = f"{env}, SaCCM, {steps:,} steps stored in episodes of 200; {size / 2**20:,.0f} MiB on disk"
     cases = [Case(f"seconds to {name}", some.wall, target=SECONDS) for name, some in times.items()]
     wall_s = {name: figures(some.wall) for name, some in times.items()}
-    table = table_of(title, ["seconds", "wall", "CPU"], rows)
+    table = times_table(title, "seconds", times)
     report("checkpoint", [table], cases, options, env=env, steps_stored=steps, bytes_on_disk=size, wall_s=wall_s)

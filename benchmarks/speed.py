@@ -18,16 +18,15 @@ from messages import messages
 from nodes import nodes_command
 from sampling import sampling
 from saving import checkpoint
-from scale import scale
 from training import train
-from updates import buffer, learner, update
+from updates import buffer, update
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 @click.group(
     help=__doc__,
-    commands=[sampling, update, learner, train, buffer, checkpoint, scale, evaluation, messages, nodes_command],
+    commands=[sampling, update, train, buffer, checkpoint, evaluation, messages, nodes_command],
     context_settings={"max_content_width": 120},
 )
 def main() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from measure import Case, Options, figures, interleave, options, report, spread, table_of
+from measure import Case, Options, figures, interleave, options, report, times_table
 from rllib_sac import LOSS_TRANSITIONS, sac_config
 from workloads import HALF_CHEETAH, TRAINED, Agent, Recording, fill, ray_cluster, tensors_of, train_once, trained_config
 
@@ -40,8 +40,7 @@ def _train_against_parts(options: Options) -> None:
     times = interleave({"algo.train()": lambda: train_once(algorithm), "physics + updates": parts}, options.rounds)
     timers = algorithm.train()["timers"]
     algorithm.stop()
-    rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
-    table = table_of(f"SaCCM, {TRAINED}, default configuration", ["ms per environment step", "CPU", "wall"], rows)
+    table = times_table(f"SaCCM, {TRAINED}, default configuration", "ms per environment step", times, 1e3)
     whole, bare = times["algo.train()"], times["physics + updates"]
     report(
         "train",
@@ -79,13 +78,12 @@ def _train_against_sac(options: Options) -> None:
     for algorithm in algorithms.values():
         algorithm.stop()
     rates = {name: figures(1 / some.cpu) for name, some in times.items()}
-    rows = [[name, spread(1 / some.cpu), spread(1 / some.wall)] for name, some in times.items()]
     title = f"{TRAINED}, {ours.updates_per_env_step} updates per step, {LOSS_TRANSITIONS} transitions in the losses"
     cases = [
         Case(f"TESAC ÷ {name}", times[name].cpu / times["TESAC"].cpu, target, at_least=True)
         for name, target in targets.items()
     ]
-    table = table_of(title, ["environment steps per second", "CPU", "wall"], rows)
+    table = times_table(title, "environment steps per second", times, per_second=True)
     report("train --against rllib-sac", [table], cases, options, env_steps_per_cpu_s=rates)
 
 

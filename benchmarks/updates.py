@@ -1,4 +1,4 @@
-"""Commands about gradient updates: ``update``, ``learner`` and ``buffer``.
+"""Commands about gradient updates: ``update`` and ``buffer``.
 
 All times are of one update of actor and critics, with its share of what a batch's updates have in common: drawing it,
 encoding it, the contrasts.
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from devices import SHAPES, update_on
 from floor import Floor, Shapes
-from measure import Case, Options, figures, interleave, number, options, repeat, report, spread, table_of
+from measure import Case, Options, figures, interleave, number, options, repeat, report, spread, table_of, times_table
 from workloads import (
     ANT,
     CONFIGS,
@@ -20,17 +20,12 @@ from workloads import (
     batch_of,
     fill,
     noise_store,
-    our_config,
-    ray_cluster,
-    tensors_of,
 )
 
-from rllib_sami import SaCCMConfig, compat
+from rllib_sami import SaCCMConfig
 from rllib_sami.algorithms.sami.update import average_towards
 from rllib_sami.core.networks import query_and_key_encoder
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
-
-BATCHES = 1  # drawn at once: a round of the default configuration leads to no more
 
 
 @click.command()
@@ -131,49 +126,17 @@ def _paper_update(options: Options) -> None:
         {"SaCCM": repeat(lambda: agent.update(batch), 1)} | {name: repeat(floor, 1) for name, floor in floors.items()},
         rounds=min(options.rounds, 5),
     )
-    rows = [[name, spread(some.cpu), spread(some.wall)] for name, some in times.items()]
     title = f"Authors' Ant shape: 16 + 16 episodes x {length:,} steps, nets 512x512x512, LSTM 128, all steps"
     case = Case("SaCCM ÷ floor of the SAC part", times["SaCCM"].cpu / times["floor of the SAC part"].cpu, target=1.25)
     report(
         "update --paper",
-        [table_of(title, ["seconds per update", "CPU", "wall"], rows)],
+        [times_table(title, "seconds per update", times)],
         [case],
         options,
         episode_length=length,
         cpu_s={name: figures(some.cpu) for name, some in times.items()},
         ratio_to_whole_floor=figures(times["SaCCM"].cpu / times["floor"].cpu),
     )
-
-
-@click.command()
-@options(rounds=9, quick_rounds=2)
-def learner(options: Options) -> None:
-    """LearnerGroup.update ÷ core.update on the same arrays: a batch and all its updates."""
-    config = our_config(SaCCMConfig, "SaMI/HalfCheetah-v0", 8, 25, max_steps=200)
-    with ray_cluster():
-        algorithm = config.build_algo()
-        fill(algorithm.replay_buffer.store, 50_000)
-        num_updates = BATCHES * config.updates_per_batch
-        sample = algorithm.replay_buffer.sample(BATCHES)
-        agent, batches = Agent.of(config, *HALF_CHEETAH), tensors_of(sample)
-
-        def grouped() -> int:
-            compat.update_learners(algorithm, [sample])
-            return num_updates
-
-        def bare() -> int:
-            for batch in batches:
-                agent.update(batch)
-            return num_updates
-
-        times = interleave({"LearnerGroup.update": grouped, "core.update": bare}, options.rounds)
-        algorithm.stop()
-    rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
-    title = f"SaCCM, HalfCheetah, {num_updates} updates of actor and critics in a call"
-    table = table_of(title, ["ms per update", "CPU", "wall"], rows)
-    case = Case("LearnerGroup ÷ core", times["LearnerGroup.update"].cpu / times["core.update"].cpu, target=1.10)
-    cpu_ms = {name: figures(some.cpu, 1e3) for name, some in times.items()}
-    report("learner", [table], [case], options, updates_per_call=num_updates, cpu_ms=cpu_ms)
 
 
 @click.command()
@@ -189,16 +152,11 @@ def buffer(options: Options) -> None:
     num_bytes = sum(values.nbytes for values in vars(store).values() if isinstance(values, np.ndarray))
     size = num_bytes / store.num_steps / (4 * (obs_dim + action_dim + 1))
 
-    updates = BATCHES * config.updates_per_batch
+    updates = config.updates_per_batch
     agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, store)
-
-    def sample() -> int:
-        replay_buffer.sample(BATCHES)
-        return updates
-
-    learn = repeat(lambda: agent.update(batch), BATCHES, config.updates_per_batch)
-    times = interleave({"sample": sample, "update": learn}, options.rounds)
-    rows = [[name, spread(some.cpu, 1e3), spread(some.wall, 1e3)] for name, some in times.items()]
+    # One batch is drawn at once: a round of the default configuration leads to no more.
+    sides = {"sample": lambda: replay_buffer.sample(1), "update": lambda: agent.update(batch)}
+    times = interleave({name: repeat(side, 1, updates) for name, side in sides.items()}, options.rounds)
     title = f"{store.num_steps:,} steps stored in episodes of 200, SaCCM, {updates} updates of actor and critics drawn"
     cases = [
         Case("bytes per transition ÷ raw", np.array([size]), target=1.1),
@@ -206,7 +164,7 @@ def buffer(options: Options) -> None:
     ]
     report(
         "buffer",
-        [table_of(title, ["ms per update", "CPU", "wall"], rows)],
+        [times_table(title, "ms per update", times, 1e3)],
         cases,
         options,
         bytes_per_transition=num_bytes / store.num_steps,

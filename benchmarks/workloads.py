@@ -76,9 +76,7 @@ class Agent:
         update(self.acting, self.learning, self.optimizers, batch, self.config, None, self.loss_functions)
 
 
-def fill(
-    store: EpisodeStore, num_steps: int, *, num_tasks: int = NUM_TASKS, length: int = EPISODE_LENGTH
-) -> EpisodeStore:
+def fill(store: EpisodeStore, num_steps: int, length: int = EPISODE_LENGTH) -> EpisodeStore:
     """Adds whole episodes of noise until the store was given ``num_steps``."""
     rng = np.random.default_rng(0)
     obs = rng.standard_normal((2 * length + 1, store.obs_dim), dtype=np.float32)
@@ -90,7 +88,7 @@ def fill(
         store.add(
             EpisodePiece(
                 slot=0,
-                task_id=number % num_tasks,
+                task_id=number % NUM_TASKS,
                 first_step=0,
                 obs=obs[first : first + length + 1],
                 actions=actions[window],
@@ -109,10 +107,9 @@ def add_open_episodes(store: EpisodeStore, count: int) -> None:
         store.add(EpisodePiece(slot, slot % NUM_TASKS, 0, obs, actions, np.zeros(steps)))
 
 
-def noise_store(sizes: tuple[int, int], num_steps: int = 50_000, **options: int) -> EpisodeStore:
+def noise_store(sizes: tuple[int, int], num_steps: int = 50_000, length: int = EPISODE_LENGTH) -> EpisodeStore:
     """A full store of whole episodes of noise."""
-    length = options.get("length", EPISODE_LENGTH)
-    return fill(EpisodeStore(*sizes, num_steps // length * (length + 1)), num_steps, **options)
+    return fill(EpisodeStore(*sizes, num_steps // length * (length + 1)), num_steps, length)
 
 
 def tensors_of(arrays: dict[str, np.ndarray]) -> list[Batch]:
@@ -145,9 +142,7 @@ def our_config(
     )
 
 
-def trained_config(
-    config_class: type[SaMIConfig], quick: bool, num_env_runners: int = 0, **training: Any
-) -> SaMIConfig:
+def trained_config(config_class: type[SaMIConfig], quick: bool, **training: Any) -> SaMIConfig:
     """What ``TRAINED`` says; an iteration is of 1,000 steps, quick 200, and so are random actions at the start.
 
     There is an update every ten steps, so that all iterations cost the same.
@@ -155,7 +150,6 @@ def trained_config(
     steps = 200 if quick else 1_000
     config = our_config(config_class, "SaMI/HalfCheetah-v0", 8, 25, max_steps=EPISODE_LENGTH)
     config.training(**{"num_steps_sampled_before_learning_starts": steps, "updates_per_env_step": 0.1} | training)
-    config.env_runners(num_env_runners=num_env_runners)
     return config.reporting(min_sample_timesteps_per_iteration=steps)
 
 

@@ -1,9 +1,6 @@
 """The speed commands run, say what they should, and measure against an honest floor."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,21 +17,32 @@ def benchmark_modules(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-@pytest.mark.parametrize(
-    "command", ["update", "buffer", "checkpoint", "messages", "sampling", "sampling --against rllib-sac"]
-)
-def test_a_command_prints_a_table_and_ends_with_json(command, tmp_path):
-    out = tmp_path / "results" / "out.json"
-    finished = subprocess.run(
-        [sys.executable, BENCHMARKS / "speed.py", *command.split(), "--quick", "--rounds", "1", "--out", out],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
-    )
-    assert finished.returncode == 0, finished.stderr[-4000:]
-    *table, last = finished.stdout.splitlines()
+COMMANDS = ["update", "buffer", "messages", "checkpoint", "sampling", "sampling --against rllib-sac"]
+RUN_COMMANDS = """
+import contextlib, pathlib, runpy, sys
+script, folder, *commands = sys.argv[1:]
+sys.path[0] = str(pathlib.Path(script).parent)
+for number, command in enumerate(commands):
+    print(f"COMMAND {command}")
+    sys.argv = [script, *command.split(), "--quick", "--rounds", "1", "--out", f"{folder}/results/{number}.json"]
+    with contextlib.suppress(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def commands_run(fresh_python, tmp_path_factory):
+    """What each command printed and the file it wrote; all of them run in one process, one after the other."""
+    folder = tmp_path_factory.mktemp("speed")
+    printed = fresh_python(RUN_COMMANDS, BENCHMARKS / "speed.py", folder, *COMMANDS, timeout=400)
+    texts = [text.partition("\n") for text in printed.split("COMMAND ")[1:]]
+    return {command: (text, folder / "results" / f"{number}.json") for number, (command, _, text) in enumerate(texts)}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_prints_a_table_and_ends_with_json(command, commands_run):
+    text, out = commands_run[command]
+    *table, last = text.splitlines()
     assert any("┃" in line for line in table)
     result = json.loads(last)
     assert result["name"] == command
