@@ -93,30 +93,6 @@ class HiddenMotor(SmallTask):
         return {"task_id": self.task_id}
 
 
-class PositionPendulum(SmallTask):
-    """Gymnasium's Pendulum without the velocity."""
-
-    steps = 200
-
-    def _begin(self) -> None:
-        self.angle, self.velocity = self.np_random.uniform([-math.pi, -1.0], [math.pi, 1.0]).tolist()
-
-    def _advance(self, action: float) -> float:
-        torque = 2.0 * action
-        angle = (self.angle + math.pi) % (2 * math.pi) - math.pi
-        cost = angle**2 + 0.1 * self.velocity**2 + 0.001 * torque**2
-        velocity = self.velocity + 0.05 * (15.0 * math.sin(angle) + 3.0 * torque)
-        self.velocity = min(max(velocity, -8.0), 8.0)
-        self.angle += 0.05 * self.velocity
-        return -cost
-
-    def _seen(self) -> list[float]:
-        return [math.cos(self.angle), math.sin(self.angle)]
-
-    def _hidden(self) -> list[float]:
-        return [self.velocity]
-
-
 class PositionSwingUp(SmallTask):
     """A pole on a cart that hangs at first, without velocities. Reward: 1 upright in the middle, 0 hanging."""
 
@@ -174,10 +150,16 @@ class _Positions(gymnasium.ObservationWrapper):
     def __init__(self, env: gymnasium.Env, width: int):
         super().__init__(env)
         self.width = width
-        self.observation_space = gymnasium.spaces.Box(-UNBOUNDED, UNBOUNDED, (width,), np.float64)
+        self.observation_space = gymnasium.spaces.Box(-UNBOUNDED, UNBOUNDED, (width,), env.observation_space.dtype)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
         return observation[: self.width]
+
+
+def position_pendulum(observed: bool = False) -> gymnasium.Env:
+    """Pendulum-v1 without the velocity; actions in [-1, 1]."""
+    env = gymnasium.make("Pendulum-v1")
+    return _Positions(gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0)), 3 if observed else 2)
 
 
 def position_cheetah(observed: bool = False) -> gymnasium.Env:
@@ -186,5 +168,6 @@ def position_cheetah(observed: bool = False) -> gymnasium.Env:
 
 
 gymnasium.register("Small/PositionCheetah-v0", entry_point=position_cheetah)
-for task in (HiddenMotor, PositionPendulum, PositionSwingUp, DelayedCue):
+gymnasium.register("Small/PositionPendulum-v0", entry_point=position_pendulum)
+for task in (HiddenMotor, PositionSwingUp, DelayedCue):
     gymnasium.register(f"Small/{task.__name__}-v0", entry_point=task)
