@@ -6,8 +6,7 @@ from pathlib import Path
 import click
 import gymnasium
 import numpy as np
-from measure import Case, figures, interleave, options, report, spread, table_of
-from measure import Options as Given
+from measure import Case, Options, figures, interleave, options, report, times_table
 from workloads import our_config, ray_cluster
 
 from rllib_sami import SaCCMConfig
@@ -19,10 +18,10 @@ SPLITS = ("train", "moderate", "extreme")
 
 @click.command()
 @options(rounds=7, quick_rounds=2)
-def evaluation(options: Given) -> None:
+def evaluation(options: Options) -> None:
     """Environment steps per CPU-second of evaluate() ÷ those of one plain environment, given the same actions."""
     episodes = 1 if options.quick else 4
-    rows, cases, rates = [], [], {}
+    cases, rates, table = [], {}, {}
     for name in ("HalfCheetah", "Ant"):
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = _untrained(f"SaMI/{name}-v0", Path(folder))
@@ -36,18 +35,16 @@ def evaluation(options: Given) -> None:
             times = interleave(sides, options.rounds)
         cases.append(Case(name, times["plain"].cpu / times["evaluate"].cpu, 0.6, at_least=True))
         rates[name] = {side: figures(1 / some.cpu) for side, some in times.items()}
-        rows += [[f"{name}, {side}", spread(1 / some.cpu), spread(1 / some.wall)] for side, some in times.items()]
+        table |= {f"{name}, {side}": some for side, some in times.items()}
     title = f"SaCCM, LSTM 128, actor 256x256; {episodes} episodes of 1,000 steps per task, one process"
-    table = table_of(title, ["environment steps per second", "CPU", "wall"], rows)
-    report("evaluation", [table], cases, options, env_steps_per_cpu_s=rates)
+    tables = [times_table(title, "environment steps per second", table, per_second=True)]
+    report("evaluation", tables, cases, options, env_steps_per_cpu_s=rates)
 
 
 def _untrained(env: str, folder: Path) -> Path:
     """Returns a checkpoint of an agent that was never trained."""
-    config = our_config(SaCCMConfig, env, 1, 25)
-    config.env_config = {key: value for key, value in config.env_config.items() if key != "max_steps"}
     with ray_cluster():
-        algorithm = config.build_algo()
+        algorithm = our_config(SaCCMConfig, env, 1, 25).build_algo()
         algorithm.save_to_path(folder / "checkpoint_000000")
         algorithm.stop()
     return folder / "checkpoint_000000"
@@ -77,11 +74,10 @@ def _recorded(checkpoint: Path, episodes: int) -> tuple[Results, np.ndarray]:
 
 def _replay(env: dict[str, gymnasium.Env], results: Results, actions: np.ndarray) -> int:
     """Plays the same episodes with the same actions on one plain environment per split; returns the steps."""
-    order = results.episodes.set_index("split").loc[list(SPLITS)].reset_index()
-    order = order.sort_values(["episode", "task_id"], kind="stable")
     steps = 0
-    rows = order.assign(place=order["split"].map(SPLITS.index)).sort_values("place", kind="stable")
-    for row, given in zip(rows.to_dict("records"), actions, strict=True):
+    order = results.episodes.assign(place=results.episodes["split"].map(SPLITS.index))
+    order = order.sort_values(["place", "episode", "task_id"])
+    for row, given in zip(order.to_dict("records"), actions, strict=True):
         one = env[row["split"]]
         one.next_task_id = row["task_id"]
         one.reset(seed=row["episode_seed"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import numpy as np
-from measure import Case, Options, Times, figures, interleave, number, options, report, spread, table_of
+from measure import Case, Options, Times, figures, interleave, number, options, repeat, report, spread, table_of
 from messages import sampling_config
 from scaling import measured, work_of
 from workloads import train_once
@@ -105,14 +105,9 @@ def _sampling(sleep_s: float) -> dict[str, float]:
     runner = SleepingRunner(config=config, worker_index=0)
     runner.sample()
     runner.sleep_s = sleep_s
-    seconds = []
-    for _ in range(10):
-        since = time.perf_counter(), time.process_time()
-        runner.sample()
-        seconds.append((time.perf_counter() - since[0], time.process_time() - since[1]))
+    (times,) = interleave({"": repeat(runner.sample, 1)}, rounds=10, warm_up=0).values()
     runner.stop()
-    wall, cpu = np.median(seconds, axis=0).tolist()
-    return {"sample_s": wall, "runner_cpu_s": cpu}
+    return {"sample_s": float(np.median(times.wall)), "runner_cpu_s": float(np.median(times.cpu))}
 
 
 def _simulate(count: int, rounds: int) -> dict[str, Times]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from rllib_sami.checkpoints.files import manifest_of
 from rllib_sami_cli.errors import UserError
 
 from .suite import ENV_STEPS, Job
 
-METRICS = ("sance_bound", "skill_bound", "task_bound", "log_k", "context_std")  # of the learner; NaN if it has none
-FIELDS = ("env_steps", "updates", "cpu_s", "wall_s", "return_mean", *METRICS)
+_LEARNER = "learners/default_policy/"
+# Column of a job's curve -> that of Tune's progress.csv; what a learner has none of is left empty.
+FIELDS = {
+    "env_steps": ENV_STEPS,
+    "updates": f"{_LEARNER}num_updates_lifetime",
+    "cpu_s": "cpu_this_iter_s",
+    "wall_s": "time_total_s",
+    "return_mean": "env_runners/episode_return_mean",
+    **{name: _LEARNER + name for name in ("sance_bound", "skill_bound", "task_bound", "log_k", "context_std")},
+}
 LOCK = ".lock"
 PATIENCE_S = 30.0  # jobs of a `run` that was killed save and end; they are waited for
 STARTED, LOG, TRAINING, CURVE = "started.json", "log.txt", "training", "curve.csv"
@@ -68,12 +73,6 @@ def locked(folder: Path) -> Iterator[int]:
                     raise UserError(f"{folder} is in use by another process.") from None
                 time.sleep(0.2)
         yield handle.fileno()
-
-
-def read_curve(path: Path) -> pd.DataFrame:
-    """Reads a ``curve.csv``, a last line that was cut short left out."""
-    text = path.read_text("utf-8")
-    return pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]))
 
 
 def trained_steps(checkpoint: Path) -> int:

@@ -6,7 +6,7 @@ The folder of a job, in the order in which files come to be:
   training was part of, one after the other.
 - ``log.txt``: what the newest attempt said.
 - ``training/``: the run of ``rllib train``, with its newest checkpoints; removed once the job is trained.
-- ``curve.csv``: a row per iteration.
+- ``progress.csv``, ``curve.csv``: a row per iteration, as Tune wrote it and of what is reported.
 - ``checkpoint/``: the final one, without replay buffer, which makes it small.
 - ``episodes/``: what the evaluation found, as ``Results`` saves it.
 - ``done.json``: last of all.
@@ -29,9 +29,9 @@ from typing import Any
 import click
 import pandas as pd
 
-from rllib_sami import compat
 from rllib_sami.checkpoints.files import manifest_of, write_manifest
 from rllib_sami.evaluation.play import evaluate
+from rllib_sami.evaluation.progress import PROGRESS_FILE
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Results
 from rllib_sami_cli import catalog, schema
@@ -45,18 +45,14 @@ from .folders import (
     DONE,
     EPISODES,
     FIELDS,
-    METRICS,
     STARTED,
     TRAINING,
-    read_curve,
     read_json,
     saved_steps,
     trained_steps,
     write_json,
 )
-from .suite import ENV_STEPS, Job
-
-_CPU = "cpu_this_iter_s"
+from .suite import Job
 
 
 @click.command()
@@ -111,8 +107,9 @@ def train(job: Job, folder: Path, interval_s: float) -> None:
         session = Session(["benchmark"], resume=bool(runs), storage=str(folder), ray={"num_cpus": 1})
         if code := run_all([plan], session):
             sys.exit(code)
-    (trial,) = (path.parent for path in (folder / TRAINING).glob("*/result.json"))
-    curve_of(trial / "result.json").to_csv(folder / CURVE, index=False)
+    (trial,) = (path.parent for path in (folder / TRAINING).glob(f"*/{PROGRESS_FILE}"))
+    shutil.copy(trial / PROGRESS_FILE, folder)  # for the page, which has learning curves
+    curve_of(folder / PROGRESS_FILE).to_csv(folder / CURVE, index=False)
     # Nobody continues from here, so the replay buffer, most of a checkpoint's size, is left out.
     aside = folder / f".{CHECKPOINT}"
     for path in (aside, folder / CHECKPOINT):
@@ -136,26 +133,16 @@ def measure_steps(algorithm: Any, interval_s: float, **kwargs: Any) -> None:
         result = step()
         due = time.monotonic() - saved >= interval_s
         saved = time.monotonic() if due else saved
-        return {**result, _CPU: time.process_time() - before, "should_checkpoint": due}
+        return {**result, FIELDS["cpu_s"]: time.process_time() - before, "should_checkpoint": due}
 
     algorithm.step = measured
 
 
 def curve_of(file: Path) -> pd.DataFrame:
-    """Returns the rows of ``curve.csv`` from the ``result.json`` of a Tune trial."""
-    rows = []
-    for result in map(json.loads, file.read_text("utf-8").splitlines()):
-        learner = result.get("learners", {}).get(compat.DEFAULT_MODULE_ID, {})
-        row = {
-            "env_steps": int(result[ENV_STEPS]),
-            "updates": int(learner.get("num_updates_lifetime", 0)),
-            "cpu_s": result[_CPU],
-            "wall_s": result["time_total_s"],
-            "return_mean": result.get("env_runners", {}).get("episode_return_mean"),
-        }
-        rows.append(row | {key: learner.get(key) for key in METRICS})
-    curve = pd.DataFrame(rows, columns=list(FIELDS))
-    return curve.assign(cpu_s=curve["cpu_s"].cumsum().round(3), wall_s=curve["wall_s"].round(3))
+    """Returns the rows of ``curve.csv`` from the ``progress.csv`` of a Tune trial."""
+    curve = pd.read_csv(file).reindex(columns=list(FIELDS.values())).set_axis(list(FIELDS), axis="columns")
+    curve["cpu_s"] = curve["cpu_s"].cumsum()
+    return curve.fillna({"updates": 0}).astype({"env_steps": int, "updates": int}).round({"cpu_s": 3, "wall_s": 3})
 
 
 def play(job: Job, folder: Path, context: str = "learned") -> Results:
@@ -194,7 +181,7 @@ def save(results: Results, folder: Path) -> None:
 
 
 def _done(job: Job, folder: Path, results: Results) -> dict[str, Any]:
-    last = read_curve(folder / CURVE).iloc[-1]
+    last = pd.read_csv(folder / CURVE).iloc[-1]
     of_training = results.episodes[results.episodes["split"] == results.episodes["split"].iloc[0]]
     return {
         "id": job.id,

@@ -9,22 +9,12 @@ from typing import Any
 import click
 import pandas as pd
 
-from rllib_sami.evaluation.progress import PROGRESS_FILE
 from rllib_sami.evaluation.reporting import report
 from rllib_sami.evaluation.results import Results
 from rllib_sami_cli.errors import UserError
 
-from .folders import CHECKPOINT, CURVE, DONE, EPISODES, read_curve, read_json
+from .folders import CHECKPOINT, CURVE, DONE, EPISODES, read_json
 from .tables import commits_of, write_tables
-
-# Names in a job's curve, and in the files of Tune that the page reads.
-_AS_TUNE = {
-    "env_steps": "num_env_steps_sampled_lifetime",
-    "wall_s": "time_total_s",
-    "return_mean": "env_runners/episode_return_mean",
-    "sance_bound": "learners/default_policy/sance_bound",
-    "log_k": "learners/default_policy/log_k",
-}
 
 
 def finished(folder: Path) -> list[dict[str, Any]]:
@@ -47,7 +37,7 @@ def curves(jobs: list[dict[str, Any]]) -> pd.DataFrame:
     """Returns the curves of finished jobs: columns ``job, algorithm, environment, seed`` and those of ``curve.csv``."""
     return pd.concat(
         [
-            read_curve(job["folder"] / CURVE).assign(
+            pd.read_csv(job["folder"] / CURVE).assign(
                 job=job["id"], **{key: job["settings"][key] for key in ("algorithm", "environment", "seed")}
             )
             for job in jobs
@@ -70,9 +60,6 @@ def write_report(folder: Path, out: Path) -> list[Path]:
         UserError: There is nothing to report on, or results that no table may compare.
     """
     jobs = finished(folder)
-    for job in jobs:  # for the page, which knows Tune's names
-        curve = read_curve(job["folder"] / CURVE)[list(_AS_TUNE)].rename(columns=_AS_TUNE)
-        curve.to_csv(job["folder"] / PROGRESS_FILE, index=False)
     results = _load(jobs)
     results.save(out)
     table = curves(jobs)
@@ -113,22 +100,21 @@ def _load(jobs: list[dict[str, Any]]) -> Results:
 def _one_provenance(provenance: dict[str, Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns the provenance of many jobs as one: what all share once, and each checkpoint where it lies now."""
     parts = provenance.get("parts", [provenance])
-    merged = {"commit": commits_of(jobs)}
-    merged |= {key: sorted({str(job[key]) for job in jobs}) for key in ("versions", "hardware")}
-    one: dict[str, Any] = {
+
+    def values(key: str, of: list[dict[str, Any]]) -> str:
+        return "; ".join(sorted({str(one[key]) for one in of}))
+
+    return {
         "date": f"{min(job['date'] for job in jobs)} to {max(job['date'] for job in jobs)}",
-        **{key: values[0] if len(values) == 1 else "; ".join(values) for key, values in merged.items()},
+        "commit": "; ".join(commits_of(jobs)),
+        **{key: values(key, jobs) for key in ("versions", "hardware")},
+        **{key: values(key, parts) for key in ("seed", "episodes_per_task")},
+        **{
+            key: {name: value for part in parts for name, value in part[key].items()}
+            for key in ("max_steps", "task_names")
+        },
+        "checkpoints": [
+            {**part["checkpoints"][0], "path": str(job["folder"].absolute() / CHECKPOINT)}
+            for part, job in zip(parts, jobs, strict=True)
+        ],
     }
-    for key in ("seed", "episodes_per_task"):
-        one[key] = ", ".join(sorted({str(part[key]) for part in parts}))
-    for key in ("max_steps", "task_names"):
-        one[key] = {name: value for part in parts for name, value in part[key].items()}
-    one["checkpoints"] = [
-        {
-            "run": job["id"],
-            "algorithm": job["settings"]["algorithm"],
-            "path": str(job["folder"].absolute() / CHECKPOINT),
-        }
-        for job in jobs
-    ]
-    return one

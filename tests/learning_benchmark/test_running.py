@@ -139,10 +139,10 @@ def test_a_curve_has_the_cpu_time_of_its_iterations_summed(benchmark, tmp_path):
     assert not algorithm.step()["should_checkpoint"]
 
     rows = [{"num_env_steps_sampled_lifetime": 100.0 * i, "time_total_s": 2.0 * i, **result} for i in (1, 2, 3)]
-    rows[2]["learners"] = {"default_policy": {"num_updates_lifetime": 7, "log_k": 1.5}}
-    (tmp_path / "result.json").write_text("\n".join(map(json.dumps, rows)))
-    curve = curve_of(tmp_path / "result.json")
-    assert curve[["env_steps", "updates", "wall_s"]].values.tolist() == [[100, 0, 2], [200, 0, 4], [300, 7, 6]]
+    rows[2] |= {f"learners/default_policy/{name}": 1.5 for name in ("num_updates_lifetime", "log_k")}
+    pd.DataFrame(rows).to_csv(tmp_path / "progress.csv")
+    curve = curve_of(tmp_path / "progress.csv")
+    assert curve[["env_steps", "updates", "wall_s"]].values.tolist() == [[100, 0, 2], [200, 0, 4], [300, 1, 6]]
     assert curve["cpu_s"].iloc[-1] == pytest.approx(3 * result["cpu_this_iter_s"], abs=1e-3)
     assert curve["log_k"].tolist()[2] == 1.5
     assert curve[["return_mean", "sance_bound"]].isna().all(axis=None)
@@ -199,7 +199,7 @@ def test_a_killed_run_goes_on_and_repeats_nothing_and_a_failure_ends_no_other_jo
     assert 2_000 <= kept < 6_000
     assert not (second / "done.json").exists()
     written = (first / "done.json").stat().st_mtime_ns
-    (log,) = second.glob("training/*/result.json")
+    (log,) = second.glob("training/*/progress.csv")
     before = curve_of(log)
     before = before[before["env_steps"] <= kept]
     assert len(before) == kept / 200
