@@ -56,7 +56,7 @@ class Shapes:
     ) -> "Shapes":
         """Those of a batch; without its contrast, what soft actor-critic alone needs."""
         contrast = None
-        if with_contrast and "contrast_rows" in batch and config.contrast_coeff > 0:
+        if with_contrast and "contrast_rows" in batch and config.has_contrast:
             contrast = Contrast(
                 batch["contrast_rows"].shape[-3],
                 *batch["positive_index"].shape[-3:],
@@ -74,7 +74,7 @@ class Shapes:
             networks.encoder_type,
             tuple(networks.actor_hidden),
             tuple(networks.critic_hidden),
-            config.encoder_critic_gradient,
+            config.critics_train_encoder,
             config.updates_per_batch,
             config.contrast_interval,
             contrast,

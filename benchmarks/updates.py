@@ -23,8 +23,7 @@ from workloads import (
 )
 
 from rllib_sami import SaCCMConfig
-from rllib_sami.algorithms.sami.update import average_towards
-from rllib_sami.core.networks import query_and_key_encoder
+from rllib_sami.core.networks import polyak_update
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 
@@ -91,22 +90,22 @@ def _default_update(options: Options) -> None:
 def _update_parts(agent: Agent, batch: dict[str, torch.Tensor], calls: int) -> dict:
     """What the updates on a batch do beside losses and products, each on its own."""
     agent.update(batch)  # makes the gradients
-    config, optimizers = agent.config, agent.optimizers
+    config, optimizers = agent.config, agent.optimization.optimizers
 
     def optimisers() -> None:
         for index in range(config.updates_per_batch):
-            for optimizer in (optimizers.critic, optimizers.actor, optimizers.alpha):
-                optimizer.step()
-            if config.encoder_critic_gradient or index % config.contrast_interval == 0:
-                optimizers.encoder.step()
+            for name in ("critic", "actor", "alpha"):
+                optimizers[name].step()
+            if config.critics_train_encoder or index % config.contrast_interval == 0:
+                optimizers["encoder"].step()
 
     def averages() -> None:
         with torch.no_grad():
             for index in range(config.updates_per_batch):
-                average_towards(agent.learning.target_critics, agent.learning.critics, config.tau)
+                polyak_update(agent.training.target_critics, agent.training.critics, config.tau)
                 if index % config.contrast_interval == 0:
-                    query_encoder, key_encoder = query_and_key_encoder(agent.acting, agent.learning)
-                    average_towards(key_encoder, query_encoder, config.key_encoder_tau)
+                    query_encoder, key_encoder = agent.training.query_and_key_encoder(agent.acting)
+                    polyak_update(key_encoder, query_encoder, config.key_encoder_tau)
 
     parts = {"optimisers": optimisers, "averages": averages}
     return {name: repeat(part, calls, config.updates_per_batch) for name, part in parts.items()}
@@ -146,7 +145,7 @@ def buffer(options: Options) -> None:
     obs_dim, action_dim = HALF_CHEETAH
     config = SaCCMConfig()
     capacity = config.replay_buffer_config["capacity"] // (10 if options.quick else 1)
-    replay_buffer = TaskEpisodeReplayBuffer(obs_dim, action_dim, config.get_sampling_config(), capacity=capacity)
+    replay_buffer = TaskEpisodeReplayBuffer(obs_dim, action_dim, config.make_sampler(), capacity=capacity)
     store = fill(replay_buffer.store, capacity + 10_000)
     add_open_episodes(store, config.num_envs_per_env_runner)
     num_bytes = sum(values.nbytes for values in vars(store).values() if isinstance(values, np.ndarray))

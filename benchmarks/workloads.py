@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
-from rllib_sami.algorithms.sami.learner import LEARNING_RATE_OF
-from rllib_sami.algorithms.sami.sami import SaMIConfig
-from rllib_sami.algorithms.sami.sampling import sample_updates
-from rllib_sami.algorithms.sami.update import LossFunctions, Optimizers, UpdateConfig, parameter_groups, update
-from rllib_sami.core.compilation import compiled_loss_functions
-from rllib_sami.core.networks import ActorNetworks, NetworkConfig, TrainingNetworks
+from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
+from rllib_sami.algorithms.sami.sami import SaMIConfig, SaMITorchLearner
+from rllib_sami.algorithms.sami.update import LossFunctions, UpdateConfig, parameter_groups, update
+from rllib_sami.core.compilation import compiled
+from rllib_sami.core.networks import ActorNetworks, NetworkConfig
+from rllib_sami.core.optimization import Optimization
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.env_runners.vector_env import TaskVectorEnv
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
@@ -35,11 +35,11 @@ PAPER = {  # the authors' settings for MuJoCo, as far as they make an update's w
     "objective": "binary_nce",
     "similarity": "bilinear",
     "return_gap_weight": True,
-    "encoder_critic_gradient": True,
+    "encoder_loss": "both",
     "normalize_context": False,
     "normalize_inputs": False,
     "encoder_obs_delta": False,
-    "averaged_context": False,
+    "acting_encoder": "online",
     "skill_weight": 1.0,
     "actor_hidden": [512, 512, 512],
     "critic_hidden": [512, 512, 512],
@@ -52,8 +52,8 @@ class Agent:
     """Networks and optimisers of one agent, without Ray."""
 
     acting: ActorNetworks
-    learning: TrainingNetworks
-    optimizers: Optimizers
+    training: SaMITrainingNetworks
+    optimization: Optimization
     config: UpdateConfig
     loss_functions: LossFunctions
 
@@ -62,18 +62,17 @@ class Agent:
         """A new agent of a config."""
         networks = NetworkConfig(**{key: getattr(config, key) for key in NetworkConfig.__dataclass_fields__})
         acting = ActorNetworks(obs_dim, action_dim, networks).to(device)
-        learning = TrainingNetworks(acting).to(device)
-        groups = parameter_groups(acting, learning)
-        optimizers = {
-            name: torch.optim.Adam(parameters, lr=getattr(config, LEARNING_RATE_OF[name]), fused=True)
-            for name, parameters in groups.items()
-        }
-        loss_functions = compiled_loss_functions() if config.compile_update else LossFunctions()
-        return cls(acting, learning, Optimizers(**optimizers), config.get_update_config(action_dim), loss_functions)
+        training = SaMITrainingNetworks(acting, config.initial_alpha, config.acting_encoder).to(device)
+        groups = parameter_groups(acting, training)
+        rates = {name: getattr(config, key) for name, key in SaMITorchLearner.LEARNING_RATE_OF.items()}
+        optimizers = {name: torch.optim.Adam(some, lr=rates[name], fused=True) for name, some in groups.items()}
+        loss_functions = compiled(LossFunctions()) if config.compile_update else LossFunctions()
+        constants = config.get_update_config(action_dim)
+        return cls(acting, training, Optimization(groups, optimizers), constants, loss_functions)
 
     def update(self, batch: Batch) -> None:
         """All updates on one batch, as the learner makes them: ``config.updates_per_batch`` of actor and critics."""
-        update(self.acting, self.learning, self.optimizers, batch, self.config, None, self.loss_functions)
+        update(self.acting, self.training, self.optimization, batch, self.config, self.loss_functions)
 
 
 def fill(store: EpisodeStore, num_steps: int, length: int = EPISODE_LENGTH) -> EpisodeStore:
@@ -120,7 +119,7 @@ def tensors_of(arrays: dict[str, np.ndarray]) -> list[Batch]:
 
 def batch_of(config: SaMIConfig, store: EpisodeStore) -> Batch:
     """A single batch, for one call of ``Agent.update``."""
-    return tensors_of(sample_updates(store, config.get_sampling_config(), 1, np.random.default_rng(0)))[0]
+    return tensors_of(config.make_sampler()(store, num_updates=1, rng=np.random.default_rng(0)))[0]
 
 
 def our_config(

@@ -102,8 +102,9 @@ def test_updates_of_a_shape_are_counted_one_by_one(benchmark_modules, name, upda
     config.validate()
     agent, batch = Agent.of(config, *shape.sizes), batch_of(config, noise_store(shape.sizes, 4_000, length=8))
     assert devices._updates(agent, batch, count=2)() == 2 * updates
-    assert all(optimizer.state for optimizer in (agent.optimizers.encoder, agent.optimizers.critic))
-    (steps,) = {int(state["step"]) for state in agent.optimizers.actor.state.values()}
+    optimizers = agent.optimization.optimizers
+    assert all(optimizers[name].state for name in ("encoder", "critic"))
+    (steps,) = {int(state["step"]) for state in optimizers["actor"].state.values()}
     assert steps == 2 * updates
     for with_contrast in (True, False):
         Floor(Shapes.of(agent.acting, batch, agent.config, with_contrast))()
@@ -114,17 +115,19 @@ def test_optimisers_and_averages_are_those_of_an_update(benchmark_modules, name,
     import updates
     from workloads import CONFIGS, HALF_CHEETAH, Agent, batch_of, noise_store
 
-    import rllib_sami.algorithms.sami.update as core
+    from rllib_sami.algorithms.sac import update as sac
+    from rllib_sami.algorithms.sami import update as sami
 
     config = CONFIGS[name]()
     batch = batch_of(config, noise_store(HALF_CHEETAH, 1_600, length=8))
     agent, averages = Agent.of(config, *HALF_CHEETAH), []
-    for module in (core, updates):
-        monkeypatch.setattr(module, "average_towards", lambda averaged, *rest: averages.append(type(averaged)))
+    for module in (sac, sami, updates):
+        monkeypatch.setattr(module, "polyak_update", lambda averaged, *rest: averages.append(type(averaged)))
 
     def steps() -> list[int]:
         """Steps taken so far, by optimiser."""
-        return [max(int(s["step"]) for s in one.state.values()) for one in vars(agent.optimizers).values()]
+        optimizers = agent.optimization.optimizers.values()
+        return [max(int(s["step"]) for s in one.state.values()) for one in optimizers]
 
     parts = updates._update_parts(agent, batch, calls=1)  # makes the updates on one batch
     of_update, averaged = steps(), list(averages)
