@@ -35,7 +35,7 @@ def with_context(folder: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: There is none.
     """
-    jobs = [job for job in finished(folder) if _context_dim(job["settings"]) > 0]
+    jobs = [job for job in finished(folder) if _context_dim(job["settings"])]
     if not jobs:
         raise UserError(f"{folder}: no finished job in it whose agent has a context.")
     return jobs
@@ -43,8 +43,8 @@ def with_context(folder: Path) -> list[dict[str, Any]]:
 
 def _context_dim(settings: dict[str, Any]) -> int:
     """Returns the width of a job's context: its own, else its algorithm's default."""
-    width = settings["config"].get("context_dim")
-    return ALGORITHMS[settings["run"]].get_default_config().context_dim if width is None else width
+    default = getattr(ALGORITHMS[settings["run"]].get_default_config(), "context_dim", 0)
+    return settings["config"].get("context_dim", default)
 
 
 def play_contexts(folder: Path, only: Iterable[str] = ()) -> Iterator[str]:

@@ -73,7 +73,7 @@ def test_a_suite_lays_its_settings_over_files_and_single_ones_over_all(benchmark
     [
         ("episodes: 1", "episode: 1", "Did you mean 'episodes'"),
         ("seeds: [3]", "seeds: []", "'seeds' is missing or empty"),
-        ("encoder_hidden_dim", "encoder_hiden_dim", "encoder_hidden_dim"),
+        ("actor_hidden", "actor_hiden", "Did you mean 'actor_hidden'"),
         ("num_env_steps_sampled_lifetime", "training_iteration", "'stop' must be"),
         ("SaMI/Pendulum-v0", "SaMI/Pendulum-v9", "unknown environment"),
         ("seeds: [3]", "seeds: 3", "'seeds' is 3, but must be a list"),
