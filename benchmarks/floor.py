@@ -7,146 +7,100 @@ backward pass, started from arrays that lie ready too.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from rllib_sami.algorithms.sami.update import UpdateConfig
-from rllib_sami.core.networks import ActorNetworks
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """Sizes of the contrast: ``G`` groups of ``n`` queries.
-
-    Each of ``S`` sets gives every query a positive key and every group ``K - 1`` negative ones.
-    """
-
-    episodes: int
-    groups: int
-    sets: int
-    queries: int
-    negatives: int
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """Sizes of one batch: ``B`` episodes of ``R`` rows, and for each of its updates ``N`` transitions in the losses."""
-
-    episodes: int
-    rows: int
-    transitions: int
-    obs_dim: int
-    action_dim: int
-    input_dim: int
-    context_dim: int
-    encoder_hidden: int
-    encoder_type: str
-    actor_hidden: tuple[int, ...]
-    critic_hidden: tuple[int, ...]
-    encoder_gradient: bool
-    updates: int
-    contrast_interval: int
-    contrast: Contrast | None
-
-    @classmethod
-    def of(
-        cls, acting: ActorNetworks, batch: Mapping[str, Tensor], config: UpdateConfig, with_contrast: bool = True
-    ) -> "Shapes":
-        """Those of a batch; without its contrast, what soft actor-critic alone needs."""
-        contrast = None
-        if with_contrast and "contrast_rows" in batch and config.has_contrast:
-            contrast = Contrast(
-                batch["contrast_rows"].shape[-3],
-                *batch["positive_index"].shape[-3:],
-                batch["negative_index"].shape[-1],
-            )
-        networks = acting.config
-        return cls(
-            *batch["rows"].shape[:2],
-            len(batch["step_index"]) // config.updates_per_batch,
-            acting.obs_dim,
-            acting.action_dim,
-            acting.encoder_input_dim + getattr(acting.encoder, "delta_dim", 0),
-            networks.context_dim,
-            networks.encoder_hidden_dim,
-            networks.encoder_type,
-            tuple(networks.actor_hidden),
-            tuple(networks.critic_hidden),
-            config.critics_train_encoder,
-            config.updates_per_batch,
-            config.contrast_interval,
-            contrast,
-        )
+from rllib_sami.core.networks import ActorNetworks, NetworkConfig
 
 
 class Floor:
-    """Calling it does the products of one update."""
+    """Calling it does the products of all updates on a batch.
 
-    def __init__(self, shapes: Shapes):
-        self.shapes = s = shapes
-        self.encoder, self.key_encoder = (_Encoder(s) for _ in range(2))
-        self.actor = _weights([s.obs_dim + s.context_dim, *s.actor_hidden, 2 * s.action_dim])
-        critic_sizes = [s.obs_dim + s.action_dim + s.context_dim, *s.critic_hidden, 1]
+    Args:
+        acting: Encoder and actor, for their sizes.
+        batch: ``B`` episodes of ``R`` rows, and for each of its updates ``N`` transitions in the losses. Its contrast
+            has ``G`` groups of ``n`` queries; each of ``S`` sets gives every query a positive key and every group
+            ``K - 1`` negative ones.
+        config: Constants of the update.
+        with_contrast: Whether the batch's contrast is a part of it; soft actor-critic alone needs none.
+    """
+
+    def __init__(
+        self, acting: ActorNetworks, batch: Mapping[str, Tensor], config: UpdateConfig, with_contrast: bool = True
+    ):
+        self.config, self.obs_dim, self.action_dim = config, acting.obs_dim, acting.action_dim
+        self.transitions = len(batch["step_index"]) // config.updates_per_batch  # N
+        sizes, inputs = acting.config, acting.encoder_input_dim + getattr(acting.encoder, "delta_dim", 0)
+        self.encoder, self.key_encoder = (_Encoder(inputs, sizes) for _ in range(2))
+        actor_input = self.obs_dim + sizes.context_dim
+        critic_input = actor_input + self.action_dim
+        self.actor = _weights([actor_input, *sizes.actor_hidden, 2 * self.action_dim])
         # Two products are faster than one batched product of two.
-        self.critics, self.targets = ([_weights(critic_sizes) for _ in range(2)] for _ in range(2))
+        self.critics, self.targets = (
+            [_weights([critic_input, *sizes.critic_hidden, 1]) for _ in range(2)] for _ in range(2)
+        )
 
-        if s.contrast:
-            c = s.contrast
-            self.contrast_rows = torch.randn(c.episodes, s.rows, s.input_dim)
-            self.positive_score = torch.ones(c.groups, c.sets, c.queries)
-            self.negative_score = torch.ones(c.groups, c.queries, c.sets * c.negatives)
-        self.rows = torch.randn(s.episodes, s.rows, s.input_dim)
-        self.actor_inputs = torch.randn(s.transitions, s.obs_dim + s.context_dim)
-        self.critic_inputs = torch.randn(s.transitions, critic_sizes[0])
-        self.q_gradients = [torch.ones(s.transitions, 1)] * 2
+        self.has_contrast = with_contrast and config.has_contrast and "contrast_rows" in batch
+        if self.has_contrast:
+            groups, sets, queries = batch["positive_index"].shape[-3:]
+            negatives = batch["negative_index"].shape[-1]
+            self.contrast_rows = torch.randn(*batch["contrast_rows"].shape[-3:-1], inputs)
+            self.positive_score = torch.ones(groups, sets, queries)
+            self.negative_score = torch.ones(groups, queries, sets * negatives)
+        self.rows = torch.randn(*batch["rows"].shape[:2], inputs)
+        self.actor_inputs = torch.randn(self.transitions, actor_input)
+        self.critic_inputs = torch.randn(self.transitions, critic_input)
+        self.q_gradients = [torch.ones(self.transitions, 1)] * 2
 
     def __call__(self) -> None:
-        s = self.shapes
+        drawn = self.transitions * self.config.updates_per_batch
         # Contexts of a transition's two ends; where all steps are used, they are mostly the same rows.
-        used = min(2 * s.transitions * s.updates, s.episodes * s.rows)
-        with torch.set_grad_enabled(s.encoder_gradient):
+        used = min(2 * drawn, self.rows[..., 0].numel())
+        with torch.set_grad_enabled(self.config.critics_train_encoder):
             context = self.encoder(self.rows, used)
         with torch.no_grad():
-            self.key_encoder(self.rows, s.transitions * s.updates)
-        for index in range(s.updates):
+            self.key_encoder(self.rows, drawn)
+        for index in range(self.config.updates_per_batch):
             self._update(context)
-            if s.contrast and index % s.contrast_interval == 0:
-                self._contrast(s.contrast)
+            if self.has_contrast and index % self.config.contrast_interval == 0:
+                self._contrast()
 
     def _update(self, context: Tensor) -> None:
         """Products of critics and actor."""
-        s = self.shapes
+        has_gradient = self.config.critics_train_encoder
         with torch.no_grad():
             _product(self.actor_inputs, self.actor)  # the target's actions
             for target in self.targets:
                 _product(self.critic_inputs, target)
 
-        critic_inputs = self.critic_inputs.detach().requires_grad_(s.encoder_gradient)
+        critic_inputs = self.critic_inputs.detach().requires_grad_(has_gradient)
         wanted = [weight for critic in self.critics for weight in critic]
-        if s.encoder_gradient:
+        if has_gradient:
             wanted.append(critic_inputs)
         values = [_product(critic_inputs, critic) for critic in self.critics]
         gradients = torch.autograd.grad(values, wanted, self.q_gradients)
-        if s.encoder_gradient:
+        if has_gradient:
             context_gradient = torch.zeros_like(context)
-            context_gradient[: s.transitions] = gradients[-1][:, -s.context_dim :]
+            context_gradient[: self.transitions] = gradients[-1][:, -context.shape[-1] :]
             torch.autograd.grad(context, self.encoder.trained, context_gradient)
         output = _product(self.actor_inputs, self.actor)
         critic_inputs = self.critic_inputs.detach().requires_grad_()
         values = [_product(critic_inputs, critic) for critic in self.critics]
         (gradient,) = torch.autograd.grad(values, critic_inputs, self.q_gradients)
-        action_gradient = gradient[:, s.obs_dim : s.obs_dim + s.action_dim]
+        action_gradient = gradient[:, self.obs_dim : self.obs_dim + self.action_dim]
         torch.autograd.grad(output, self.actor, torch.cat([action_gradient, action_gradient], dim=1))
 
-    def _contrast(self, c: Contrast) -> None:
+    def _contrast(self) -> None:
+        groups, sets, num_queries = self.positive_score.shape
+        num_negatives = self.negative_score.shape[-1]  # of all sets
+        positives = self.positive_score.numel()
         with torch.no_grad():
-            keys = self.key_encoder(self.contrast_rows, c.groups * c.sets * (c.queries + c.negatives))
-        queries = self.encoder(self.contrast_rows, c.groups * c.queries).view(c.groups, c.queries, -1)
-        positives = c.groups * c.sets * c.queries
-        positive_keys = keys[:positives].view(c.groups, c.sets, c.queries, -1)
-        negative_keys = keys[positives:].view(c.groups, c.sets * c.negatives, -1)
+            keys = self.key_encoder(self.contrast_rows, positives + groups * num_negatives)
+        queries = self.encoder(self.contrast_rows, groups * num_queries).view(groups, num_queries, -1)
+        positive_keys = keys[:positives].view(groups, sets, num_queries, -1)
+        negative_keys = keys[positives:].view(groups, num_negatives, -1)
         positive = torch.linalg.vecdot(queries[:, None], positive_keys)
         negative = torch.bmm(queries, negative_keys.transpose(1, 2))
         torch.autograd.grad([positive, negative], self.encoder.trained, [self.positive_score, self.negative_score])
@@ -155,10 +109,10 @@ class Floor:
 class _Encoder:
     """The recurrent call on whole episodes and the product that makes contexts of some of their rows."""
 
-    def __init__(self, s: Shapes):
-        recurrent = nn.LSTM if s.encoder_type == "lstm" else nn.GRU
-        self.recurrent = recurrent(s.input_dim, s.encoder_hidden, batch_first=True)
-        (self.head,) = _weights([s.encoder_hidden, s.context_dim])
+    def __init__(self, input_dim: int, sizes: NetworkConfig):
+        recurrent = nn.LSTM if sizes.encoder_type == "lstm" else nn.GRU
+        self.recurrent = recurrent(input_dim, sizes.encoder_hidden_dim, batch_first=True)
+        (self.head,) = _weights([sizes.encoder_hidden_dim, sizes.context_dim])
         self.trained = [*self.recurrent.parameters(), self.head]
 
     def __call__(self, rows: Tensor, used: int) -> Tensor:

@@ -8,7 +8,7 @@ import click
 import numpy as np
 import torch
 from devices import SHAPES, update_on
-from floor import Floor, Shapes
+from floor import Floor
 from measure import Case, Options, figures, interleave, number, options, repeat, report, spread, table_of, times_table
 from workloads import (
     ANT,
@@ -51,7 +51,7 @@ def _default_update(options: Options) -> None:
         agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, store)
         updates = config.updates_per_batch
         actions[name] = repeat(lambda agent=agent, batch=batch: agent.update(batch), calls, updates)
-        actions[f"{name} floor"] = repeat(Floor(Shapes.of(agent.acting, batch, agent.config)), calls, updates)
+        actions[f"{name} floor"] = repeat(Floor(agent.acting, batch, agent.config), calls, updates)
         parts[name] = _update_parts(Agent.of(config, *HALF_CHEETAH), batch, calls)
     times = interleave(actions, options.rounds)
     part_times = {name: interleave(some, options.rounds) for name, some in parts.items()}
@@ -67,19 +67,10 @@ def _default_update(options: Options) -> None:
             "floor_cpu_ms": figures(floor.cpu, 1e3),
             **{f"{part}_cpu_ms": figures(values, 1e3) for part, values in shares.items()},
         }
-        medians = {key: algorithms[name][key]["median"] for key in algorithms[name] if key.endswith("cpu_ms")}
-        rest = medians["cpu_ms"] - sum(value for key, value in medians.items() if key != "cpu_ms")
-        rows.append(
-            [
-                name,
-                spread(ours.cpu, 1e3),
-                spread(ours.wall, 1e3),
-                spread(floor.cpu, 1e3),
-                *(number(medians[f"{part}_cpu_ms"]) for part in shares),
-                number(rest),
-                spread(ours.cpu / floor.cpu),
-            ]
-        )
+        medians = [1e3 * float(np.median(values)) for values in (ours.cpu, floor.cpu, *shares.values())]
+        rest = medians[0] - sum(medians[1:])
+        whole = [spread(values, 1e3) for values in (ours.cpu, ours.wall, floor.cpu)]
+        rows.append([name, *whole, *map(number, [*medians[2:], rest]), spread(ours.cpu / floor.cpu)])
     columns = ["", "update", "wall", "floor", "optimisers", "averages", "rest", "÷ floor"]
     title = "CPU-ms per update of actor and critics: default configuration, HalfCheetah, episodes of 200 steps"
     table = table_of(title, columns, rows)
@@ -116,15 +107,12 @@ def _paper_update(options: Options) -> None:
     config = SaCCMConfig().training(**PAPER)
     store = noise_store(ANT, 100 * length, length=length)
     agent, batch = Agent.of(config, *ANT), batch_of(config, store)
-    whole = Shapes.of(agent.acting, batch, agent.config)
-    floors = {
-        "floor": Floor(whole),
-        "floor of the SAC part": Floor(Shapes.of(agent.acting, batch, agent.config, with_contrast=False)),
+    sides = {
+        "SaCCM": lambda: agent.update(batch),
+        "floor": Floor(agent.acting, batch, agent.config),
+        "floor of the SAC part": Floor(agent.acting, batch, agent.config, with_contrast=False),
     }
-    times = interleave(
-        {"SaCCM": repeat(lambda: agent.update(batch), 1)} | {name: repeat(floor, 1) for name, floor in floors.items()},
-        rounds=min(options.rounds, 5),
-    )
+    times = interleave({name: repeat(side, 1) for name, side in sides.items()}, rounds=min(options.rounds, 5))
     title = f"Authors' Ant shape: 16 + 16 episodes x {length:,} steps, nets 512x512x512, LSTM 128, all steps"
     case = Case("SaCCM ÷ floor of the SAC part", times["SaCCM"].cpu / times["floor of the SAC part"].cpu, target=1.25)
     report(

@@ -89,7 +89,7 @@ def test_updates_on_a_device(benchmark_modules, command, monkeypatch):
 @pytest.mark.parametrize(("name", "updates", "transitions"), [("default", 32, 256), ("batch", 1, 32), ("paper", 1, 32)])
 def test_updates_of_a_shape_are_counted_one_by_one(benchmark_modules, name, updates, transitions, monkeypatch):
     import devices
-    from floor import Floor, Shapes
+    from floor import Floor
     from measure import Options
     from workloads import Agent, batch_of, noise_store
 
@@ -107,7 +107,7 @@ def test_updates_of_a_shape_are_counted_one_by_one(benchmark_modules, name, upda
     (steps,) = {int(state["step"]) for state in optimizers["actor"].state.values()}
     assert steps == 2 * updates
     for with_contrast in (True, False):
-        Floor(Shapes.of(agent.acting, batch, agent.config, with_contrast))()
+        Floor(agent.acting, batch, agent.config, with_contrast)()
 
 
 @pytest.mark.parametrize("name", ["TESAC", "SaCCM"])
@@ -140,13 +140,13 @@ def test_optimisers_and_averages_are_those_of_an_update(benchmark_modules, name,
 @pytest.mark.parametrize("name", ["TESAC", "CCM", "SaTESAC", "SaCCM"])
 def test_the_floor_has_the_products_of_an_update_and_no_more(benchmark_modules, name):
     # The counter sees matrix products, not the recurrent calls; these have the same arguments on both sides.
-    from floor import Floor, Shapes
+    from floor import Floor
     from workloads import CONFIGS, HALF_CHEETAH, Agent, batch_of, noise_store
 
     config = CONFIGS[name]()
     agent, batch = Agent.of(config, *HALF_CHEETAH), batch_of(config, noise_store(HALF_CHEETAH, 5_000))
-    floor = Floor(shapes := Shapes.of(agent.acting, batch, agent.config))
-    assert (shapes.contrast.sets if shapes.contrast else 0) == {"TESAC": 0, "SaCCM": 2}.get(name, 1)
+    floor = Floor(agent.acting, batch, agent.config)
+    assert (floor.positive_score.shape[1] if floor.has_contrast else 0) == {"TESAC": 0, "SaCCM": 2}.get(name, 1)
     with FlopCounterMode(display=False) as of_update:
         agent.update(batch)
     with FlopCounterMode(display=False) as of_floor:
