@@ -6,19 +6,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rllib_sami.evaluation import statistics
-from rllib_sami.evaluation.results import Results, join
+from rllib_sami.evaluation.results import join
 from rllib_sami.registration import ALGORITHMS
 from rllib_sami_cli.errors import UserError
 
 from .folders import CONTEXTS, EPISODES
 from .job import play, save
-from .reporting import finished
+from .reporting import finished, load_results
 from .suite import Job, matching
-from .tables import TOO_NARROW, interval, markdown, matrices, span, whence
+from .tables import TOO_NARROW, drawn_iqms, interval, markdown, matrices, span, whence
 
 LEARNED, ZERO, CHANGED = "learned", "zero", ("zero", "shuffled")
 _LEGEND = f"""\
@@ -78,10 +77,7 @@ def write_contexts(folder: Path) -> list[Path]:
         UserError: Jobs differ in their episodes, so that no table may compare them.
     """
     jobs = [job for job in with_context(folder) if (job["folder"] / CONTEXTS).exists()]
-    try:
-        results = Results.load([job["folder"] / part for job in jobs for part in (EPISODES, CONTEXTS)])
-    except ValueError as error:
-        raise UserError(f"contexts: {error}") from error
+    results = load_results(jobs, (EPISODES, CONTEXTS))
     text = ["# Learned contexts, and others in their place", whence(jobs), _LEGEND]
     for environment, mine in results.episodes.groupby("environment", sort=False):
         text += [f"## {environment}", markdown(context_table(mine))]
@@ -104,10 +100,8 @@ def context_table(episodes: pd.DataFrame) -> pd.DataFrame:
             row = {"split": split, "algorithm": algorithm, "seeds": mine["run"].nunique()}
             for context in (LEARNED, *CHANGED):
                 (scores,) = matrices(mine[mine["context"] == context]).values()
-                one = np.zeros(scores.shape[1], int)  # tasks of one run go together
                 found[context] = float(statistics.iqm(scores))
-                # One seed for all contexts: the same runs are drawn of each.
-                drawn[context] = statistics.iqm(statistics.resample(scores, one, seed=0))
+                drawn[context] = drawn_iqms(scores, seed=0)  # of one seed: the same runs are drawn of each
                 row[context] = span(found[context], *interval(drawn[context], scores))
             gap = found[LEARNED] - found[ZERO]
             row[f"{LEARNED} less {ZERO}"] = span(gap, *interval(drawn[LEARNED] - drawn[ZERO], scores))

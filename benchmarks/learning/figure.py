@@ -11,12 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from rllib_sami.evaluation import style as styles
 from rllib_sami.evaluation import tables
-from rllib_sami.evaluation.results import Results, split_order
+from rllib_sami.evaluation.results import split_order
 from rllib_sami.evaluation.style import MARKERS, styled
-from rllib_sami_cli.errors import UserError
 
-from .folders import EPISODES
-from .reporting import finished
+from .reporting import finished, load_results
 from .tables import ORACLE, PLAIN
 
 _WIDTH, _HEIGHT, _COLUMNS = 8.33, 2.3, 3  # inches; the width is 800 pixels of a browser
@@ -35,11 +33,7 @@ def write_figure(folder: Path, path: Path) -> Path:
     Raises:
         UserError: There is nothing to draw, or results that no figure may compare.
     """
-    try:
-        episodes = Results.load([job["folder"] / EPISODES for job in finished(folder)]).episodes
-        figure = draw(tables.per_split(episodes, reference=None))
-    except ValueError as error:
-        raise UserError(f"figure: {error}") from error
+    figure = draw(tables.per_split(load_results(finished(folder)).episodes, reference=None))
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "rllib-sami"}):
         figure.savefig(path, dpi=150, metadata={"Date": None, "Creator": None} if path.suffix == ".svg" else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def write_report(folder: Path, out: Path) -> list[Path]:
         UserError: There is nothing to report on, or results that no table may compare.
     """
     jobs = finished(folder)
-    results = _load(jobs)
+    results = load_results(jobs)
+    results.provenance = _one_provenance(results.provenance, jobs)
     results.save(out)
     table = curves(jobs)
     table.to_parquet(out / "curves.parquet", index=False)
@@ -70,7 +72,9 @@ def write_report(folder: Path, out: Path) -> list[Path]:
     if partial:
         title += f" (without {', '.join(partial)}: other algorithms or seeds)"
         click.echo(f"Not on the page, as they have other algorithms or seeds: {', '.join(partial)}", err=True)
-    page = report(_load(whole) if partial else results, out / "report", title=title)
+        results = load_results(whole)
+        results.provenance = _one_provenance(results.provenance, whole)
+    page = report(results, out / "report", title=title)
     return [out / "results.parquet", out / "curves.parquet", tables, page]
 
 
@@ -88,13 +92,20 @@ def as_complete(jobs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
     return [job for job in jobs if job["settings"]["environment"] not in partial], partial
 
 
-def _load(jobs: list[dict[str, Any]]) -> Results:
+def load_results(jobs: list[dict[str, Any]], parts: Sequence[str] = (EPISODES,)) -> Results:
+    """Returns what the evaluations of jobs found.
+
+    Args:
+        jobs: The ``done.json`` of each.
+        parts: Folders of each job.
+
+    Raises:
+        UserError: They differ such that nothing may compare them.
+    """
     try:
-        results = Results.load([job["folder"] / EPISODES for job in jobs])
+        return Results.load([job["folder"] / part for job in jobs for part in parts])
     except ValueError as error:
-        raise UserError(f"report: {error}") from error
-    results.provenance = _one_provenance(results.provenance, jobs)
-    return results
+        raise UserError(str(error)) from error
 
 
 def _one_provenance(provenance: dict[str, Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:

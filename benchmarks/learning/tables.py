@@ -95,18 +95,15 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
         for x, y in PAIRS:
             if x in scores and y in scores:
                 first, second = scores[x], scores[y]
-                one = np.zeros(first.shape[1], int)  # tasks of one run go together
-                samples = statistics.resample_improvement(first, second, one)
+                samples = statistics.resample_improvement(first, second, np.zeros(first.shape[1]))
                 chance = float(statistics.probability_of_improvement(first, second))
                 rows.append((split, f"P({x} > {y})", chance, *interval(samples, first, second)))
         for x, y in DIFFERENCES:
-            if x not in scores or y not in scores:
-                continue
-            one = np.zeros(scores[x].shape[1], int)
-            # Seeds of their own: the runs of the two are independent, and so must be what is drawn of them.
-            drawn = [statistics.iqm(statistics.resample(scores[name], one, seed=i)) for i, name in enumerate((x, y))]
-            gap = float(statistics.iqm(scores[x]) - statistics.iqm(scores[y]))
-            rows.append((split, difference(x, y), gap, *interval(drawn[0] - drawn[1], scores[x], scores[y])))
+            if x in scores and y in scores:
+                gap = float(statistics.iqm(scores[x]) - statistics.iqm(scores[y]))
+                # Seeds of their own: the runs of the two are independent, and so must be what is drawn of them.
+                samples = drawn_iqms(scores[x], seed=0) - drawn_iqms(scores[y], seed=1)
+                rows.append((split, difference(x, y), gap, *interval(samples, scores[x], scores[y])))
     return pd.DataFrame(rows, columns=["split", "comparison", "estimate", "low", "high"])
 
 
@@ -158,6 +155,11 @@ def matrices(episodes: pd.DataFrame) -> dict[str, np.ndarray]:
         str(agent): mine.pivot(index="run", columns="task_id", values="score").to_numpy()
         for agent, mine in scores.groupby("agent", sort=False)
     }
+
+
+def drawn_iqms(scores: np.ndarray, seed: int) -> np.ndarray:
+    """Returns interquartile means ``[B]`` of resampled runs, all tasks of a run together."""
+    return statistics.iqm(statistics.resample(scores, np.zeros(scores.shape[1]), seed=seed))
 
 
 def interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:

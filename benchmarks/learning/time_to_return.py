@@ -49,18 +49,14 @@ def time_to_return_table(
         table = table.assign(return_mean=table["return_mean"] / table["job"].map(caps))
     rows = []
     for algorithm, mine in table.groupby("algorithm", sort=False):
-        reached = []
-        for _, curve in mine.groupby("job"):
-            smooth = curve["return_mean"].rolling(SMOOTHED_OVER).mean()
-            if (smooth >= goal).any():
-                reached.append(curve.loc[(smooth >= goal).idxmax()])
-        there = pd.DataFrame(reached)
+        smooth = mine.groupby("job")["return_mean"].transform(lambda curve: curve.rolling(SMOOTHED_OVER).mean())
+        there = mine[smooth >= goal].groupby("job").first()
         rows.append(
             {
                 "algorithm": algorithm,
-                "seeds there": f"{len(reached)} of {mine['job'].nunique()}",
-                "env steps": _range(there["env_steps"]) if reached else "–",
-                "CPU s": _range(there["cpu_s"]) if reached else "–",
+                "seeds there": f"{len(there)} of {mine['job'].nunique()}",
+                "env steps": _range(there["env_steps"]),
+                "CPU s": _range(there["cpu_s"]),
             }
         )
     if reference is not None:
@@ -103,4 +99,4 @@ def _cap(job: dict[str, Any]) -> int:
 
 
 def _range(values: pd.Series) -> str:
-    return f"{values.median():,.0f} ({values.min():,.0f} to {values.max():,.0f})"
+    return f"{values.median():,.0f} ({values.min():,.0f} to {values.max():,.0f})" if len(values) else "–"
