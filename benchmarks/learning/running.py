@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from rllib_sami_cli.errors import UserError, one_line
+from rllib_sami_cli.errors import INTERRUPTED, UserError, one_line
 from rllib_sami_cli.folders import differences
 
 from .folders import CHECKPOINT, DONE, LOG, STARTED, TRAINING, folder_of, read_json
@@ -116,8 +116,8 @@ def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float
 
 def _message(code: int, log: Path) -> str:
     """Returns what a job that failed said of it, from its exit code and its log."""
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+    if code < 0 or code == INTERRUPTED:
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else "interrupted"
     lines = [line for line in log.read_text("utf-8").splitlines() if line.strip()]
     told = [line for line in lines if line.startswith("Error: ")]
     return one_line((told or lines or ["no result"])[-1]).removeprefix("Error: ")
