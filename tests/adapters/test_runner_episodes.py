@@ -6,6 +6,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami.core.faults import EnvironmentFaultError, Watch
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .envs import NUM_TASKS, reward_of
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -342,3 +343,26 @@ def test_another_rl_module_gets_an_error_that_names_the_way_out(ray_cluster):
         ValueError, match=r"ArrayEnvRunner acts with an OffPolicyTorchRLModule.*DefaultSAC.*env_runner_cls"
     ):
         runner_of(config)
+
+
+def test_what_the_policy_keeps_of_an_episode_reaches_the_replay_buffer(monkeypatch):
+    runner = runner_of(tiny(env="test/Point"))
+    begun = np.zeros(runner.num_envs, np.int64)  # episodes of each slot
+    begin = runner._policy.begin
+
+    def counted(slots=slice(None), rng=None):
+        begun[slots] += 1
+        begin(slots, rng)
+
+    monkeypatch.setattr(runner._policy, "begin", counted)
+    monkeypatch.setattr(runner._policy, "episode_fields", lambda slot: {"skill": np.array([slot, begun[slot]])})
+    obs_space, action_space = runner.get_spaces()["default_policy"]
+    widths = obs_space.shape[0], action_space.shape[0]
+    buffer = TaskEpisodeReplayBuffer(*widths, runner.config.make_sampler(), capacity=2_000, fields={"skill": 2})
+    for _ in range(10):  # fragments end within episodes
+        buffer.add(runner.sample(explore=True))
+    skills = buffer.store.finished["skill"].astype(int)
+    assert len(skills) > 6
+    for slot in range(runner.num_envs):
+        of_slot = skills[skills[:, 0] == slot][:, 1]
+        assert of_slot.tolist() == list(range(1, len(of_slot) + 1))

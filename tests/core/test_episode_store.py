@@ -335,3 +335,30 @@ def test_steps_of_an_episode_opened_without_steps_do_not_count():
     assert len(store.episodes) == store.num_steps == 0
     assert store.add(episode.piece("a", 0, 3))
     assert_holds(store, store.finished[0], episode)
+
+
+# --- What is kept of an episode as a whole --------------------------------------------------------------------------
+
+
+def test_fields_of_an_episode_stay_with_it_through_the_ring_and_a_restore():
+    store = EpisodeStore(2, 1, capacity=30, fields={"skill": 2})
+    for number in range(8):  # 6 rows each: the first three are overwritten
+        episode = make_episode(number, 5, task_id=number % 2)
+        first, second = (
+            replace(episode.piece("a", *span), fields={"skill": skill})
+            for span, skill in (
+                ((0, 2), [number, -number]),
+                ((2, 5), [99, 99]),  # the episode has the skill that it was begun with
+            )
+        )
+        assert store.add(first)
+        assert store.add(second)
+    store.add(replace(make_episode(8, 5).piece("b", 0, 2), fields={"skill": [8, -8]}))
+    assert store.episodes["skill"].tolist() == [[n, -n] for n in (*range(3, 8), 8)]
+    assert store.gather(store.finished, 1)[:, 0, 0].tolist() == [3, 4, 5, 6, 7]
+
+    other = EpisodeStore(2, 1, capacity=30, fields={"skill": 2})
+    other.set_state(store.get_state())
+    assert other.finished["skill"].tolist() == store.finished["skill"].tolist()
+    with pytest.raises(ValueError, match=r"keeps .*'skill'.* of each episode, but this algorithm needs"):
+        EpisodeStore(2, 1, capacity=30).set_state(store.get_state())
