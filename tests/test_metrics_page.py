@@ -18,7 +18,7 @@ OF_RLLIB = (
     r"env_runners/(sample|time_between_sampling|weights_seq_no)$|[a-z_]+$"
 )
 COMMON = ["Progress", "Training episodes", "Evaluation", "With a contrast", "With both contrasts"]
-OFF_POLICY = ["Of this package's env runner", "On splits", "Learning", "Replay buffer"]
+OFF_POLICY = ["Only with this package's env runner", "On splits", "Learning", "Replay buffer"]
 
 
 def first_result(config):
