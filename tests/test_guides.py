@@ -228,3 +228,11 @@ def test_the_environments_need_neither_ray_nor_torch(fresh_python):
     block = next(b for b in blocks_of((ROOT / "README.md").read_text()) if "make_vec" in b.code)
     absent = "import sys\nsys.modules['ray'] = sys.modules['torch'] = None\n"
     fresh_python(absent + textwrap.dedent(block.code))
+
+
+def test_the_tests_that_guides_name_are_there():
+    file = None
+    for name, test in re.findall(r"`([\w/]+\.py|…)(?:::(\w+))?`", (ROOT / "docs" / "reliability.md").read_text()):
+        file = file if name == "…" else ROOT / ("tests" if name.count("/") == 1 else ".") / name
+        assert file.is_file(), name
+        assert not test or f"def {test}(" in file.read_text(), test
