@@ -1,7 +1,7 @@
-"""SaMI added to a learner of your own: ``python examples/sami_in_your_own_learner.py``.
+"""SaMI added to your own learner: ``python examples/sami_in_your_own_learner.py``.
 
-``MyLearner`` stands for your algorithm's learner (here REINFORCE on rewards to come). What SaMI needs is marked: a
-module that has a context encoder, one class that mixes the contrast in, and an environment that tells its ``task_id``.
+``MyLearner`` stands for your algorithm's learner (here REINFORCE). What SaMI needs is marked: a module with a context
+encoder, a class that adds the contrast to the learner, and an environment that reports its ``task_id``.
 """
 
 import torch
@@ -13,24 +13,24 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from rllib_sami import ContextTorchRLModule, ContrastLearner, ContrastSampling
 
 
-class MyModule(ContextTorchRLModule):  # SaMI: brings `encoder`, its state and its contrast
-    """A linear Gaussian policy of observation and context."""
+class MyModule(ContextTorchRLModule):  # SaMI: adds `encoder`, its state and its contrast
+    """A linear Gaussian policy that reads observation and context."""
 
     def setup(self):
-        """Makes the policy beside the encoder."""
+        """Creates the policy."""
         super().setup()
         self.policy = torch.nn.Linear(self.obs_dim + self.context_dim, 2 * self.action_dim)
 
     def action_dist_inputs(self, obs, context):
         """Means and log standard deviations."""
-        return self.policy(torch.cat([obs, context.detach()], dim=-1))  # the contrast alone trains the encoder
+        return self.policy(torch.cat([obs, context.detach()], dim=-1))  # only the contrast trains the encoder
 
 
 class MyLearner(TorchLearner):
     """REINFORCE: knows nothing of tasks or contexts."""
 
     def compute_loss_for_module(self, *, module_id, config, batch, fwd_out):
-        """Log-probabilities weighted by the discounted rewards to come in the sequence, less their mean."""
+        """Log-probabilities weighted by the discounted reward-to-go in the sequence, minus its mean."""
         kind = self.module[module_id].get_train_action_dist_cls()
         log_prob = kind.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS]).logp(batch[Columns.ACTIONS])
         returns = batch[Columns.REWARDS].clone()
@@ -40,14 +40,14 @@ class MyLearner(TorchLearner):
         return -(log_prob * (returns - returns[mask].mean()))[mask].mean()
 
 
-class MySaMILearner(ContrastLearner, MyLearner):  # SaMI: the contrast comes on top
-    """The same with the contrast of skills and tasks."""
+class MySaMILearner(ContrastLearner, MyLearner):  # SaMI: adds the contrast
+    """REINFORCE with the contrast of skills and tasks."""
 
     contrast_sampling = ContrastSampling(pairing="skill_task")
 
 
 config = (
-    PPOConfig()  # only its sampling: the learner below has a loss of its own
+    PPOConfig()  # only for sampling: the learner has its own loss
     .environment("rllib_sami:SaMI/Pendulum-v0")
     .env_runners(num_env_runners=0, num_envs_per_env_runner=8)
     .rl_module(rl_module_spec=RLModuleSpec(module_class=MyModule, model_config={"context_dim": 4}))

@@ -1,4 +1,4 @@
-"""ASHA: random trials, of which only the best quarter so far goes on at an eighth and at a half of the steps.
+"""ASHA: random trials; after an eighth and a half of the steps, only the best quarter so far continues.
 
 Run:  python tuned_examples/search/asha_pendulum.py --steps 40000 --trials 16
 """

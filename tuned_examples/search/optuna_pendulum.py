@@ -1,4 +1,4 @@
-"""Optuna (TPE) proposes each trial from those before it.
+"""Optuna (TPE) proposes trials based on finished ones.
 
 Needs the extra:  pip install 'rllib-sami[search]'
 
@@ -14,7 +14,7 @@ from space import METRIC, RATES, SHAPE, STEPS, options, search
 if __name__ == "__main__":
     given = options(trials=32)
     space = RATES | SHAPE
-    # It learns from trials that have ended, so only a few should run at once.
+    # Optuna learns from finished trials, so only a few should run at once.
     algorithm = ConcurrencyLimiter(
         OptunaSearch(OptunaSearch.convert_search_space(space), metric=METRIC, mode="max"), max_concurrent=2
     )

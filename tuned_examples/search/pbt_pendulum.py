@@ -1,7 +1,6 @@
-"""Population-based training: every eighth of the steps the poorest quarter goes on from the best quarter.
+"""Population-based training: every eighth of the steps, the worst quarter of the trials copies the best quarter.
 
-A trial that does takes over networks, optimisers and replay buffer (``store_buffer_in_checkpoints``), and the settings,
-changed a little.
+It copies networks, optimisers and replay buffer (``store_buffer_in_checkpoints``), and settings, slightly changed.
 
 Run:  python tuned_examples/search/pbt_pendulum.py --steps 40000 --trials 8
 """
@@ -15,7 +14,7 @@ from space import METRIC, RATES, STEPS, options, search
 
 
 def within_bounds(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a changed trial, none outside its space: a gamma above 1 would not train."""
+    """Returns the changed settings, clipped to their spaces: training would fail with a gamma above 1."""
     for key, space in RATES.items():
         if isinstance(space, Float):
             config[key] = min(max(config[key], space.lower), space.upper)
@@ -29,7 +28,7 @@ if __name__ == "__main__":
         METRIC,
         "max",
         perturbation_interval=max(1, given.steps // 8),
-        # Tune steps through a list; a `choice` it would multiply.
+        # Tune moves to a neighbour in a list, but would multiply the value of a `choice`.
         hyperparam_mutations={k: list(s.categories) if isinstance(s, Categorical) else s for k, s in RATES.items()},
         custom_explore_fn=within_bounds,
     )

@@ -1,4 +1,4 @@
-"""What the searches of this folder start from: SaCCM on the pendulum, the settings that matter, the number to beat."""
+"""What the searches in this folder share: SaCCM on Pendulum, the search space, the metric."""
 
 import argparse
 from typing import Any
@@ -7,7 +7,7 @@ from ray import tune
 
 from rllib_sami import SaCCMConfig
 
-# Trials are compared on tasks that lie moderately outside those of training; the extreme ones stay the test.
+# Trials are compared on moderate tasks, outside the training tasks; the extreme tasks are kept for the test.
 METRIC = "evaluation/moderate/return_mean"
 STEPS = "num_env_steps_sampled_lifetime"
 
@@ -21,7 +21,7 @@ RATES: dict[str, Any] = {
     "updates_per_env_step": tune.loguniform(0.05, 0.5),
     "gamma": tune.choice([0.95, 0.98, 0.99, 0.995]),
 }
-# Settings of the networks: only for searches in which no trial takes over another's networks.
+# Settings that shape the networks: for searches in which no trial copies the networks of another.
 SHAPE: dict[str, Any] = {"context_dim": tune.choice([3, 6, 12]), "normalize_context": tune.choice([True, False])}
 
 
@@ -37,7 +37,7 @@ def base() -> SaCCMConfig:
 
 
 def options(trials: int) -> argparse.Namespace:
-    """Returns what the command line says: ``steps`` of a full trial, number of ``trials``."""
+    """Parses the command line: ``steps`` of a full trial, number of ``trials``."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=40_000, help="environment steps of a full trial")
     parser.add_argument("--trials", type=int, default=trials)
@@ -50,7 +50,7 @@ def search(name: str, space: dict[str, Any], tune_config: tune.TuneConfig, steps
     Args:
         name: Folder of the results in ~/ray_results.
         space: Settings to search.
-        tune_config: Who proposes them, how many trials, what ends them.
+        tune_config: Search algorithm, number of trials, scheduler.
         steps: Environment steps of a full trial.
 
     Returns:
