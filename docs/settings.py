@@ -119,6 +119,8 @@ def rllib(table: str) -> str:
         if names:
             listed = ", ".join(f"`{name}`" for name in names)
             rows.append([listed, row.of, WHAT_BECOMES[row.fate].format(row.text)])
+    if table == "settings":
+        rows.append(["all others", "every algorithm", WHAT_BECOMES[USED]])
     return markdown(["setting", "in", "what becomes of it"], rows)
 
 

@@ -1,7 +1,7 @@
-"""Modules that have moved: their old names still import, so that older checkpoints and programs still load.
+"""Imports of modules under their old names, for older checkpoints and programs.
 
-A checkpoint names the classes that it is made of. An old module's name stands for the modules that now have what was
-in it, in this order.
+A checkpoint contains the names of its classes. Each old module maps to the modules that have its content now, which are
+searched in this order.
 """
 
 import importlib
@@ -37,7 +37,7 @@ RENAMED = {"SaMIEnvRunner": "ArrayEnvRunner", "TaskStore": "EpisodeStore"}
 
 
 class _OldModule(ModuleType):
-    """Looks everything up in the modules that it has become."""
+    """Looks up its content in the modules that replace it."""
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("__"):
@@ -49,7 +49,7 @@ class _OldModule(ModuleType):
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds the old names, after everything else has been looked for."""
+    """Finds modules by their old names, if nothing else finds them."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name in MOVED else None
@@ -58,10 +58,10 @@ class _Finder(MetaPathFinder, Loader):
         return _OldModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """There is nothing to run: each name is looked up when it is asked for."""
+        """Does nothing, because each name is looked up when it is read."""
 
 
 def install() -> None:
-    """Has old names import; doing so again changes nothing."""
+    """Makes old names importable; calling it again changes nothing."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

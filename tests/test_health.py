@@ -70,6 +70,10 @@ def test_symptoms_and_what_is_told_of_them():
     counts = {"skills_at_chance": 9999, "tasks_at_chance": 1000, "contrast_at_chance": 999, "contexts_equal": 1001}
     assert health.symptoms(counts) == ["tasks_at_chance", "contexts_equal"]  # skills are no symptom by themselves
     text = health.warning("tasks_at_chance", 1000, bounds(0.0, 0.012))
-    assert "between tasks is at chance: `task_bound` is 0.012 of at most 4.85 nats, as for 1,000 updates" in text
+    assert (
+        "between tasks is at chance: `task_bound` is 0.012 of at most 4.85 nats, and has been for 1,000 updates" in text
+    )
     assert "`contrast_episodes`" in text
-    assert "`context_std` is 0.010, as for 1,001 updates" in health.warning("contexts_equal", 1001, bounds(0, 0, 0.01))
+    assert "`context_std` is 0.010, and has been for 1,001 updates" in health.warning(
+        "contexts_equal", 1001, bounds(0, 0, 0.01)
+    )

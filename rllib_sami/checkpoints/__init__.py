@@ -1,1 +1,1 @@
-"""Checkpoints as files: written as a whole or not at all, checked before they are read."""
+"""Checkpoints as files: written atomically, and checked before they are read."""

@@ -1,4 +1,4 @@
-"""Nested dicts on disk without pickle: ``state.json``, and every array in an ``.npy`` file of its own."""
+"""Nested dicts on disk without pickle: ``state.json``, and a separate ``.npy`` file for every array."""
 
 import json
 from pathlib import Path
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 STATE_FILE = "state.json"
-_ARRAY = "array file"  # key that stands for an array in the JSON
+_ARRAY = "array file"  # key that marks an array in the JSON
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
-    """Writes a state into a folder, which is made.
+    """Writes a state into a folder, which is created.
 
     Args:
-        folder: Where to.
-        state: Nested dict of what JSON can hold and of arrays (not of objects). A list of arrays is written as one,
-            joined along the first axis, so that views need not be copied.
+        folder: The folder to write to.
+        state: Nested dict of arrays (but not of objects) and JSON values. A list of arrays is written as one array,
+            concatenated along the first axis, so that views need not be copied.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -34,7 +34,7 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Returns what :func:`write_state` wrote; arrays are mapped into memory, read as they are used."""
+    """Reads the result of :func:`write_state`; arrays are memory-mapped, so they are read when they are used."""
 
     def restored(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -59,7 +59,7 @@ def _write_array(path: Path, parts: list[np.ndarray]) -> None:
 
 
 def _number(value: Any) -> Any:
-    """NumPy's numbers as Python's."""
+    """Converts NumPy's numbers to Python's."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"A saved state holds numbers, text, lists, dicts and arrays, but not {value!r}.")
+    raise TypeError(f"A saved state may have numbers, text, lists, dicts and arrays, but not {value!r}.")

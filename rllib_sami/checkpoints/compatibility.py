@@ -1,4 +1,4 @@
-"""Checks of a checkpoint before anything of it is loaded; RLlib would load whatever happens to fit."""
+"""Checks that a checkpoint fits an algorithm, before anything is loaded."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from rllib_sami.core.networks import FORMER_NETWORK, ActorCriticConfig, NetworkC
 
 
 def check_checkpoint(algorithm: Any, path: Path) -> None:
-    """Checks that a checkpoint is of the same algorithm, spaces and networks; RLlib would load what happens to fit.
+    """Checks that a checkpoint has the same algorithm, spaces and networks; RLlib would load whatever happens to fit.
 
     Raises:
         ValueError: Saying what differs and what to do.
@@ -16,12 +16,12 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
     name = type(algorithm).__name__
     saved = compat.checkpoint_constructor(path)
     if saved is None:
-        return  # RLlib says that there is none
+        return  # RLlib reports that there is no checkpoint
     theirs = saved["class"].__name__
-    if theirs != name:  # by name, as Tune wraps each algorithm in a class of the same name
+    if theirs != name:  # by name, because Tune wraps each algorithm in a class with the same name
         raise ValueError(
-            f"{path} is a checkpoint of {theirs}, but is to be restored into {name}. Restore it with "
-            f"`{theirs}.from_checkpoint(path)`, or give a checkpoint of {name}."
+            f"{path} is a checkpoint of {theirs} and cannot be restored into {name}. Restore it with "
+            f"`{theirs}.from_checkpoint(path)`, or use a checkpoint of {name}."
         )
     saved = compat.checkpoint_constructor(path, compat.MODULE_IN_CHECKPOINT)
     module = algorithm.env_runner.module if algorithm.env_runner else None
@@ -37,12 +37,9 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
     then |= {key: (FORMER_NETWORK | saved["model_config"]).get(key) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():
-        if _as_list(then[key]) != _as_list(value):
+        one, other = (list(shape) if isinstance(shape, list | tuple) else shape for shape in (then[key], value))
+        if one != other:
             raise ValueError(
                 f"{path} was made with `{key}` {then[key]}, but this {name} has {value}. Restore it with "
-                f"`{name}.from_checkpoint(path)`, which takes over its configuration, or set the same here."
+                f"`{name}.from_checkpoint(path)`, which uses its configuration, or set the same value here."
             )
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value

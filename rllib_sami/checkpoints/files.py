@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written aside and moved into place when complete, with a list of files to check them by."""
+"""Checkpoints on disk: moved into place when they are complete, with a manifest to check them."""
 
 import contextlib
 import json
@@ -17,31 +17,30 @@ from typing import Any
 from pyarrow import fs
 
 MANIFEST = "manifest.json"
-FORMAT = 1  # of the manifest and of the replay buffer's files; a change that older versions cannot read raises it
+FORMAT = 1  # of the manifest and the replay buffer's files; raised by changes that older versions cannot read
 _BLOCK = 1 << 22
 
 
 @contextlib.contextmanager
 def atomic_checkpoint(path: str | Path, filesystem: fs.FileSystem | None, facts: dict[str, Any]) -> Iterator[Path]:
-    """Gives a folder to write a checkpoint into, which takes the place of ``path`` once it is complete.
+    """Yields a temporary folder to write a checkpoint into, which replaces ``path`` once it is complete.
 
-    Whatever happens before, also to this process, leaves at ``path`` what was there. Files there that are not of a
+    Until then, ``path`` does not change, even if this process is killed. Files at ``path`` that do not belong to a
     checkpoint are kept.
 
     Args:
         path: A local folder or a URI.
-        filesystem: Of ``path``; None: found by it. Elsewhere than here, the complete checkpoint is copied to it.
-        facts: What the manifest tells of the checkpoint beside its files, as JSON can hold it.
+        filesystem: Filesystem of ``path``; None to infer it. If it is remote, the complete checkpoint is copied to it.
+        facts: Further entries of the manifest, as JSON values.
 
     Raises:
-        OSError: It could not be written, such as for a full disk.
+        OSError: The checkpoint could not be written; the disk is full, for example.
     """
     local, place = _resolve(path, filesystem)
     if local is None:
         with tempfile.TemporaryDirectory() as temporary:
-            aside = Path(temporary)
-            yield aside
-            write_manifest(aside, facts)
+            yield Path(temporary)
+            write_manifest(Path(temporary), facts)
             target, name = place
             target.create_dir(name, recursive=True)
             fs.copy_files(temporary, name, destination_filesystem=target)
@@ -61,9 +60,9 @@ def atomic_checkpoint(path: str | Path, filesystem: fs.FileSystem | None, facts:
         free = shutil.disk_usage(local.parent).free
         raise OSError(
             error.errno,
-            f"The checkpoint {local} could not be written: {error.strerror or error}. {_size(written)} of it were, and "
-            f"{_size(free)} are free there. Checkpoints from before are untouched. Make room, save elsewhere, or leave "
-            "out the replay buffer (`store_buffer_in_checkpoints` False)",
+            f"The checkpoint {local} could not be written: {error.strerror or error}. {_size(written)} of it were "
+            f"written, and {_size(free)} are free there. Earlier checkpoints are intact. Free some space, save "
+            "elsewhere, or leave out the replay buffer (`store_buffer_in_checkpoints` False)",
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -71,7 +70,7 @@ def atomic_checkpoint(path: str | Path, filesystem: fs.FileSystem | None, facts:
 
 @contextlib.contextmanager
 def as_local(path: str | Path, filesystem: fs.FileSystem | None = None) -> Iterator[Path]:
-    """Gives the local folder of a checkpoint, fetched for the time being if it is elsewhere."""
+    """Yields the local folder of a checkpoint, or a temporary copy if it is remote."""
     local, place = _resolve(path, filesystem)
     if local is not None:
         _bring_back(local)
@@ -84,7 +83,7 @@ def as_local(path: str | Path, filesystem: fs.FileSystem | None = None) -> Itera
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """A checkpoint's list of files and facts; None if it has none, as those of older versions and plain files."""
+    """Returns a checkpoint's manifest; None if it has none, as in older versions."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -96,11 +95,11 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     if listed and isinstance(manifest.get("format"), int):
         return manifest
     facts = manifest if isinstance(manifest, dict) else {}
-    return {**facts, "format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # damaged itself: no file is of that size
+    return {**facts, "format": FORMAT, "files": {MANIFEST: [-1, 0]}}  # damaged itself: no file has that size
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether all files of a checkpoint are there in full length; does not read them."""
+    """Whether all files of a checkpoint exist and have the right size; does not read them."""
     manifest = manifest_of(folder)
     return manifest is None or all(
         (folder / name).is_file() and (folder / name).stat().st_size == size
@@ -109,7 +108,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether all files of a checkpoint are as they were written; reads them."""
+    """Whether all files of a checkpoint are unchanged; reads them."""
     try:
         check_files(folder)
     except ValueError:
@@ -121,20 +120,20 @@ def check_files(folder: Path) -> None:
     """Checks every file of a checkpoint against its manifest, if it has one.
 
     Raises:
-        ValueError: A file is missing, cut short or changed, or a newer version wrote the checkpoint.
+        ValueError: A file is missing, truncated or changed, or a newer version wrote the checkpoint.
     """
     if damage := damage_of(folder):
         others = [str(other) for other in _neighbours(folder) if is_complete(other)]
-        advice = f"Complete ones beside it: {', '.join(others[-3:])}." if others else "Use an earlier one."
+        advice = f"Complete ones next to it: {', '.join(others[-3:])}." if others else "Use an earlier one."
         raise ValueError(f"The checkpoint {folder} is damaged: {damage}. {advice}")
 
 
 def damage_of(folder: Path, may_differ: Collection[str] = ()) -> str | None:
-    """Returns what is wrong with the first file that is not as the manifest has it; None without one or a manifest.
+    """Returns what is wrong with the first file that does not match the manifest; None if all match.
 
     Args:
-        folder: With the manifest.
-        may_differ: Files that are not looked at.
+        folder: The checkpoint; one without a manifest always matches.
+        may_differ: Files that are not checked.
 
     Raises:
         ValueError: A newer version wrote the folder.
@@ -165,24 +164,20 @@ def _neighbours(folder: Path) -> list[Path]:
 
 
 def _resolve(path: str | Path, filesystem: fs.FileSystem | None) -> tuple[Path | None, Any]:
-    """The local folder, or None with the filesystem and the path in it."""
-    if filesystem is None and "://" not in str(path):
-        return _behind_links(path), None
-    filesystem, name = (filesystem, str(path)) if filesystem is not None else fs.FileSystem.from_uri(str(path))
-    if isinstance(filesystem, fs.LocalFileSystem):
-        return _behind_links(name), None
-    return None, (filesystem, name)
-
-
-def _behind_links(path: str | Path) -> Path:
-    """The folder itself: a link stays, and what it leads to is replaced."""
-    return Path(path).resolve() if Path(path).is_symlink() else Path(path).absolute()
+    """Returns the local folder, or else None and a pair of filesystem and path."""
+    name = str(path)
+    if filesystem is None and "://" in name:
+        filesystem, name = fs.FileSystem.from_uri(name)
+    if filesystem is not None and not isinstance(filesystem, fs.LocalFileSystem):
+        return None, (filesystem, name)
+    local = Path(name)  # of a link, the target is replaced
+    return (local.resolve() if local.is_symlink() else local.absolute()), None
 
 
 def _put_in_place(aside: Path, path: Path) -> None:
     if path.is_dir() and any(path.iterdir()):
         former = path.with_name(f".{path.name}.{uuid.uuid4().hex}.former")
-        path.rename(former)  # killed here, `_bring_back` does so
+        path.rename(former)  # if this process is killed now, `_bring_back` undoes it
         aside.rename(path)
         ours = {Path(name).parts[0] for name in (manifest_of(former) or {"files": {}})["files"]} | {MANIFEST}
         for entry in former.iterdir():
@@ -196,14 +191,14 @@ def _put_in_place(aside: Path, path: Path) -> None:
 
 
 def _bring_back(path: Path) -> None:
-    """Puts back the former checkpoint if a process was killed between the two moves that replace it."""
+    """Restores the former checkpoint if a process was killed between the two moves that replace it."""
     for former in _beside(path, "former"):
         if not path.exists():
             former.rename(path)
 
 
 def _clear_away(path: Path) -> None:
-    """Deletes what killed processes of this machine left of writing ``path``."""
+    """Deletes what killed processes of this machine left behind when they wrote ``path``."""
     for former in _beside(path, "former"):
         shutil.rmtree(former, ignore_errors=True)
     for aside in _beside(path, "writing"):
@@ -213,7 +208,7 @@ def _clear_away(path: Path) -> None:
 
 
 def _beside(path: Path, kind: str) -> list[Path]:
-    """Folders that writing ``path`` has made beside it."""
+    """Temporary folders of a kind that were made next to ``path`` to write it."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}(\..+)?\.{kind}")
     return [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)] if path.parent.is_dir() else []
 
@@ -229,7 +224,7 @@ def _is_alive(process: int) -> bool:
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
-    """Lists a folder's files in its manifest, with ``facts`` (those of a former manifest stay as they are)."""
+    """Lists a folder's files in its manifest, together with ``facts``."""
     content = {
         "format": FORMAT,
         "versions": {name: _version(name) for name in ("rllib-sami", "ray", "torch", "numpy")},
@@ -254,7 +249,7 @@ def _checksum(file: Path) -> int:
 
 
 def _flush(folder: Path) -> None:
-    """Waits until all of a folder is on the disk, so that no power cut leaves a name without its content."""
+    """Waits until a folder is on the disk, so that a power cut cannot leave files without content."""
     for file in _files(folder).values():
         with open(file, "rb") as stream:
             os.fsync(stream.fileno())

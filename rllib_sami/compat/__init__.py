@@ -1,7 +1,7 @@
-"""Every internal of RLlib that may move between Ray releases is touched here, by theme (written for Ray 2.60).
+"""Everything that touches internals of RLlib, which may change with any Ray release, by topic (written for Ray 2.60).
 
-The rest of the package, its tests and its benchmarks take these names from here, as ``compat.name``. What a test
-replaces here is replaced for them, not for the modules beside this file, which import from one another.
+The rest of the package, its tests and its benchmarks use these names as ``compat.name``. A test that replaces one here
+does not replace it for the modules beside this file, which import from one another.
 """
 
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -13,22 +13,15 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from rllib_sami.compat.callbacks import (
-    EPISODE_CALLBACKS,
-    call_on_environment_created,
-    call_on_episode,
-    listens_to,
-    listens_to_episodes,
-)
+from rllib_sami.compat.callbacks import call_on_environment_created, call_on_episode, listens_to_episodes
 from rllib_sami.compat.checkpoints import (
     MODULE_IN_CHECKPOINT,
-    absolute_path,
     checkpoint_constructor,
     component_state,
     forget_checkpoints,
     register_checkpoint,
     saved_checkpoint,
-    says_what_cannot_be_read,
+    unpickling_errors,
 )
 from rllib_sami.compat.cluster import (
     apart_from_signals,
@@ -39,12 +32,10 @@ from rllib_sami.compat.cluster import (
 )
 from rllib_sami.compat.configs import (
     SPECIAL_CONFIG_KEYS,
-    changed_model,
     default_of,
-    has_custom_module,
-    has_default_module,
     load_class,
     model_defaults,
+    module_class,
     present_name,
     user_model_config,
 )
@@ -57,7 +48,6 @@ from rllib_sami.compat.environments import (
     may_be_made,
     register_class_path,
     registered_creator,
-    runner_spaces,
 )
 from rllib_sami.compat.evaluation import call_on_runners, freeze_statistics
 from rllib_sami.compat.learners import (
@@ -66,7 +56,6 @@ from rllib_sami.compat.learners import (
     prepend_learner_connector,
     present_optimizers,
     restore_optimizer_settings,
-    says_which_learner_was_lost,
     set_learning_rates,
     sync_weights,
     update_learners,
@@ -79,7 +68,7 @@ from rllib_sami.compat.metrics import (
     log_evaluation,
     log_steps_trained,
     newest_episodes,
-    nothing_trained,
+    no_steps_trained,
     pool_means,
     progress,
 )
@@ -89,81 +78,6 @@ from rllib_sami.compat.sampling import (
     begin_sampling,
     episode_from_arrays,
     finish_sampling,
-    new_episode_id,
     num_lost_runners,
     sample_locally,
 )
-
-__all__ = [
-    "DEFAULT_MODULE_ID",
-    "ENV_RUNNER_RESULTS",
-    "EPISODE_CALLBACKS",
-    "EVALUATION_RESULTS",
-    "LEARNER_RESULTS",
-    "MAKING",
-    "MODULE_IN_CHECKPOINT",
-    "NUM_ENV_STEPS_SAMPLED_LIFETIME",
-    "SAMPLING",
-    "SPECIAL_CONFIG_KEYS",
-    "TIMERS",
-    "absolute_path",
-    "acting_weights",
-    "apart_from_signals",
-    "available_memory",
-    "begin_new_episodes",
-    "begin_sampling",
-    "call_on_environment_created",
-    "call_on_episode",
-    "call_on_runners",
-    "changed_model",
-    "checkpoint_constructor",
-    "class_path",
-    "component_state",
-    "default_of",
-    "env_creator",
-    "env_option",
-    "env_steps_sampled",
-    "episode_from_arrays",
-    "episode_statistics",
-    "evaluated_episodes",
-    "finish_sampling",
-    "force_weights",
-    "forget_checkpoints",
-    "freeze_statistics",
-    "has_custom_module",
-    "has_default_module",
-    "hear_warnings",
-    "is_registered",
-    "listen_on_loopback",
-    "listens_to",
-    "listens_to_episodes",
-    "load_class",
-    "log_episodes",
-    "log_evaluation",
-    "log_steps_trained",
-    "mark_warnings",
-    "may_be_made",
-    "model_defaults",
-    "new_episode_id",
-    "newest_episodes",
-    "nothing_trained",
-    "num_lost_runners",
-    "pool_means",
-    "prepend_learner_connector",
-    "present_name",
-    "present_optimizers",
-    "progress",
-    "register_checkpoint",
-    "register_class_path",
-    "registered_creator",
-    "restore_optimizer_settings",
-    "runner_spaces",
-    "sample_locally",
-    "saved_checkpoint",
-    "says_what_cannot_be_read",
-    "says_which_learner_was_lost",
-    "set_learning_rates",
-    "sync_weights",
-    "update_learners",
-    "user_model_config",
-]

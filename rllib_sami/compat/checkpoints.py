@@ -1,4 +1,4 @@
-"""Checkpoints: their folders, and what can be told of one that RLlib cannot read.
+"""Checkpoints: the parts of their folders, and a message for those that RLlib cannot read.
 
 Touches the names of the components in RLlib's checkpoints, the file names and ``try_import_msgpack`` of RLlib's
 ``Checkpointable``, and of Tune the checkpoint manager of a trial, ``_checkpoint_results`` and ``_TrainingResult``.
@@ -19,17 +19,12 @@ from ray.tune import Checkpoint
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
 
-def absolute_path(path: Any) -> str:
-    """A local path made absolute, as RLlib needs it; a URI as it is."""
-    return str(path) if "://" in str(path) else str(Path(path).absolute())
-
-
 @contextlib.contextmanager
-def says_what_cannot_be_read(folder: Path) -> Iterator[None]:
-    """Names the checkpoint, where RLlib would only say what went wrong inside it.
+def unpickling_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of reading a checkpoint into one that names it; RLlib's only say what went wrong inside it.
 
     Raises:
-        ValueError: It is cut short (one without a manifest), or another version wrote it.
+        ValueError: The checkpoint is cut short (one without a manifest), or another version wrote it.
     """
     try:
         yield
@@ -41,7 +36,7 @@ def says_what_cannot_be_read(folder: Path) -> Iterator[None]:
 
 
 def component_state(folder: Path) -> dict[str, Any]:
-    """The state in a component's folder of a checkpoint, pickled or as msgpack (``save_to_path(use_msgpack=True)``)."""
+    """The state in a component's folder of a checkpoint, as pickle or msgpack (``save_to_path(use_msgpack=True)``)."""
     file = folder / Checkpointable.STATE_FILE_NAME
     packed = file.with_suffix(".msgpack")
     if packed.is_file():
@@ -54,27 +49,27 @@ def checkpoint_constructor(folder: Path, component: str = "") -> dict[str, Any] 
     try:
         return pickle.loads((folder / component / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).read_bytes())
     except (OSError, ImportError, AttributeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
-        return None  # as RLlib does with what another version of Python or of a package has written
+        return None  # as RLlib does if another version of Python or of a package wrote it
 
 
 def saved_checkpoint(trial: Any) -> Path | None:
-    """Returns the newest checkpoint that Tune knows its trial to have saved, or taken over from another trial.
+    """The latest checkpoint that Tune knows of a trial, saved by it or taken over from another trial.
 
-    Unlike ``trial.checkpoint`` it is never the one that the trial started from (``restore``).
+    Unlike ``trial.checkpoint``, it is never the one that the trial started from (``restore``).
     """
     newest = trial.run_metadata.checkpoint_manager.latest_checkpoint_result
     return Path(newest.checkpoint.path) if newest else None
 
 
 def register_checkpoint(trial: Any, folder: Path, metrics: dict[str, Any]) -> None:
-    """Tells Tune's trial of a checkpoint that it saved, with the trial's progress at it."""
+    """Adds a checkpoint of which Tune does not know to its trial, with the metrics at that time."""
     trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint.from_directory(str(folder)), metrics=metrics))
-    # Tune numbers checkpoints; the next one must not overwrite one that it did not know.
+    # Tune numbers checkpoints; the next one must not overwrite this one.
     trial.storage.current_checkpoint_index = int(folder.name.rpartition("_")[2])
 
 
 def forget_checkpoints(trial: Any, which: Callable[[Path], bool]) -> None:
-    """Lets Tune's trial forget those of its checkpoints whose folder ``which`` picks; deletes nothing."""
+    """Makes a Tune trial forget the checkpoints for whose folders ``which`` is true; deletes no files."""
     manager = trial.run_metadata.checkpoint_manager
     manager._checkpoint_results = [
         result for result in manager._checkpoint_results if not which(Path(result.checkpoint.path))

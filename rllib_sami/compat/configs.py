@@ -1,4 +1,4 @@
-"""RLlib's configs: keys of dict configs, what the user gave for the model, classes named by their path.
+"""RLlib's configs: keys of dict configs, the user's model settings, classes given by their dotted path.
 
 Touches ``AlgorithmConfig._translate_special_keys``, ``_model_config`` and ``_rl_module_spec``.
 """
@@ -12,17 +12,17 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.models.catalog import MODEL_DEFAULTS
 
-# Keys of dict configs that are no fields: RLlib gives them a meaning of its own.
+# Keys of dict configs that are not fields of the config, but that RLlib understands.
 SPECIAL_CONFIG_KEYS = {"_enable_new_api_stack", "multiagent", "class"}
 
 
 def present_name(config: AlgorithmConfig, key: str) -> str:
-    """The name that a dict config's key has today."""
+    """Today's name of a dict config's key."""
     return config._translate_special_keys(key, warn_deprecated=False)
 
 
 def user_model_config(config: AlgorithmConfig) -> dict[str, Any]:
-    """What the user gave as ``rl_module(model_config=...)``; of a ``DefaultModelConfig`` what is not its default."""
+    """What the user gave as ``rl_module(model_config=...)``; for a ``DefaultModelConfig`` the non-default values."""
     given = config._model_config
     if isinstance(given, dict):
         return given
@@ -30,26 +30,15 @@ def user_model_config(config: AlgorithmConfig) -> dict[str, Any]:
     return {key: value for key, value in dataclasses.asdict(given).items() if value != defaults[key]}
 
 
-def changed_model(config: AlgorithmConfig, default: dict[str, Any]) -> dict[str, Any]:
-    """What the user gave as ``training(model=...)``."""
-    return {key: value for key, value in config.model.items() if key not in default or value != default[key]}
-
-
-def has_default_module(config: AlgorithmConfig) -> bool:
-    """Whether the RLModule is the algorithm's own, or a subclass of it."""
+def module_class(config: AlgorithmConfig) -> type:
+    """The class of the RLModule: the user's, or else the algorithm's own."""
     given = getattr(config._rl_module_spec, "module_class", None)
-    return given is None or issubclass(given, config.get_default_rl_module_spec().module_class)
-
-
-def has_custom_module(config: AlgorithmConfig) -> bool:
-    """Whether the RLModule is another class than the algorithm's, so that its model may have keys of its own."""
-    given = getattr(config._rl_module_spec, "module_class", None)
-    return given not in (None, config.get_default_rl_module_spec().module_class)
+    return given or config.get_default_rl_module_spec().module_class
 
 
 @functools.cache
 def model_defaults() -> dict[str, Any]:
-    """RLlib's defaults of a model's keys, those of today before older ones."""
+    """RLlib's defaults of a model's keys; today's take precedence over older ones."""
     return MODEL_DEFAULTS | dataclasses.asdict(DefaultModelConfig())
 
 
@@ -63,7 +52,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def default_of(name: str) -> Any:
-    """RLlib's default of a setting of its PPO, DQN or SAC; no value where they have none."""
+    """RLlib's default of a setting of its PPO, DQN or SAC; ``NotProvided`` if none of them has it."""
     return _defaults().get(name, NotProvided)
 
 

@@ -1,47 +1,46 @@
-"""Evaluation: calls of RLlib's evaluation runners, and connectors that must learn nothing from what they see there.
+"""Evaluation: calls of RLlib's evaluation runners, and connectors whose statistics must not change there.
 
-Touches ``EnvRunnerGroup`` and its manager of actors (``_worker_manager``), and a connector's ``_update_stats``.
+Touches ``EnvRunnerGroup`` and its actor manager (``_worker_manager``), and a connector's ``_update_stats``.
 """
 
 import functools
 import logging
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from rllib_sami.compat.sampling import new_episode_id
-
 if TYPE_CHECKING:
     from ray.rllib.connectors.connector_v2 import ConnectorV2
     from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 logger = logging.getLogger(__name__)
-PLAYING = "play"  # tag of the calls of an evaluation
-POLL_S = 0.02  # between two looks for what evaluation runners have finished
+PLAYING = "play"  # tag of an evaluation's calls
+POLL_S = 0.02  # how long to wait for finished calls at a time
 
 
 def call_on_runners(
     group: "EnvRunnerGroup", function: Callable[..., Any], calls: Sequence[dict[str, Any]], timeout_s: float
 ) -> list[Any]:
-    """Has a group's remote env runners make calls ``function(runner, **kwargs)``, each runner one after the other.
+    """Distributes calls ``function(runner, **kwargs)`` over a group's remote env runners; each makes one at a time.
 
-    A call that has more to do returns None and is made once more with ``again=True``, so that one that takes long can
-    be told from one that hangs. What a lost runner was at is given to another one. A runner that is still at a call of
-    an earlier round when time is up is ended, so that RLlib starts it again.
+    A call with more to do returns None and is repeated with ``again=True``, so that a long call can be told from one
+    that hangs. The call of a lost runner is given to another one. A runner that is still busy with a call of an earlier
+    round when the time is up is killed, so that RLlib restarts it.
 
     Args:
-        group: The group.
-        function: What to call.
+        group: The env runners.
+        function: The function to call.
         calls: Keyword arguments of each call.
-        timeout_s: How long to wait for the next answer in seconds.
+        timeout_s: How long to wait for the next answer, in seconds.
 
     Returns:
-        The result of each call, None where no runner was left or time was up.
+        The result of each call; None if no runner was left or the time was up.
     """
-    round_id = new_episode_id()  # tells late results of an earlier round from ours
+    round_id = uuid.uuid4().hex  # tells late results of an earlier round from ours
     results: dict[int, Any] = {}
     waiting, under_way = deque(range(len(calls))), dict[int, int]()
     to_go_on: set[int] = set()  # runners
@@ -59,7 +58,7 @@ def call_on_runners(
             if not again and (runner_id in under_way or not waiting):
                 continue
             number = under_way[runner_id] if again else waiting[0]
-            # It takes none while it is at one of an earlier round.
+            # A runner accepts no call while it is busy with one of an earlier round.
             if group.foreach_env_runner_async(
                 functools.partial(_call, function, (round_id, number)),
                 tag=PLAYING,
@@ -69,7 +68,7 @@ def call_on_runners(
                 to_go_on.discard(runner_id)
                 if not again:
                     under_way[runner_id] = waiting.popleft()
-        # The manager's own method: that of the group raises what a runner's death raised.
+        # The manager's method, because the group's raises the error of a runner's death.
         for reply in group._worker_manager.fetch_ready_async_reqs(tags=PLAYING, timeout_seconds=POLL_S):
             has_answered.add(reply.actor_id)
             if reply.ok and reply.get()[0][0] == round_id:
@@ -82,7 +81,9 @@ def call_on_runners(
                     under_way.pop(reply.actor_id, None)
     if len(results) < len(calls):
         for runner_id in set(group.healthy_env_runner_ids()) - under_way.keys() - has_answered:
-            logger.warning("Evaluation runner %d has not answered since an earlier evaluation: it is ended.", runner_id)
+            logger.warning(
+                "Evaluation runner %d has not answered since an earlier evaluation: it is stopped.", runner_id
+            )
             ray.kill(group._worker_manager.actors()[runner_id], no_restart=False)
     return [results.get(number) for number in range(len(calls))]
 
@@ -92,7 +93,7 @@ def _call(function: Callable[..., Any], number: tuple[str, int], runner: Any, /,
 
 
 def freeze_statistics(pipeline: "ConnectorV2") -> None:
-    """Lets connectors that keep statistics of what they see, such as ``MeanStdFilter``, only use those they have."""
+    """Stops connectors from updating their statistics, such as those of ``MeanStdFilter``; they still use them."""
     for piece in getattr(pipeline, "connectors", []):
         freeze_statistics(piece)
     if hasattr(pipeline, "_update_stats"):

@@ -1,6 +1,6 @@
-"""Learners: their updates, optimisers and connectors, their loss, and the weights that they send to env runners.
+"""Learners: their updates, optimisers and connectors, lost learners, and the weights that env runners get from them.
 
-Touches ``LearnerGroup`` and its manager of actors (``_worker_manager``), a learner's ``_optimizer_lr_schedules``,
+Touches ``LearnerGroup`` and its actor manager (``_worker_manager``), a learner's ``_optimizer_lr_schedules``,
 ``_set_optimizer_lr``, ``_named_optimizers`` and ``_learner_connector``, and an env runner's ``_weights_seq_no``.
 """
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def says_which_learner_was_lost(algorithm: "Algorithm") -> Iterator[None]:
-    """Turns the loss of a learner's process, whose networks and optimisers are gone with it, into words.
+def _lost_learner_errors(algorithm: "Algorithm") -> Iterator[None]:
+    """Explains what to do when a learner's process, with its networks and optimisers, is lost.
 
     Raises:
         RuntimeError: A learner was lost.
@@ -36,11 +36,11 @@ def says_which_learner_was_lost(algorithm: "Algorithm") -> Iterator[None]:
     except RayActorError as error:
         cause = error
     except RayTaskError as error:
-        if "all_reduce" not in str(error):  # where a learner finds that another one is gone
+        if "all_reduce" not in str(error):  # there a learner notices that another one is gone
             raise
         cause = error
     manager = algorithm.learner_group._worker_manager  # None with a local learner
-    # RLlib would go on without one that it knows to be lost, and learn nothing.
+    # RLlib would go on without a learner that it knows to be lost, and learn nothing.
     if cause is not None or (manager and manager.num_healthy_actors() < manager.num_actors()):
         raise RuntimeError(
             "A learner's process was lost, and with it what was learned since the last checkpoint. Go on from that: "
@@ -50,7 +50,7 @@ def says_which_learner_was_lost(algorithm: "Algorithm") -> Iterator[None]:
 
 
 def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]) -> None:
-    """One call of the learners, with a sample for each of them."""
+    """Updates the learners once, with one sample for each of them."""
     batches = [
         MultiAgentBatch(
             {DEFAULT_MODULE_ID: SampleBatch(arrays)},
@@ -58,9 +58,9 @@ def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]
         )
         for arrays in samples
     ]
-    # `batch` would be split among several learners; a single one takes nothing else.
+    # `batch` would be split among several learners; a single learner takes nothing else.
     data = {"batch": batches[0]} if len(batches) == 1 else {"batches": batches}
-    with says_which_learner_was_lost(algorithm):
+    with _lost_learner_errors(algorithm):
         results = algorithm.learner_group.update(
             **data, timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps_sampled(algorithm)}
         )
@@ -68,17 +68,17 @@ def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]
 
 
 def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
-    """Sets every optimiser's rate to its schedule's value at this point of training."""
+    """Sets the learning rate of every optimiser to its schedule's present value."""
     for optimizer, schedule in learner._optimizer_lr_schedules.items():
         rate = schedule.update(timestep=timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
         learner._set_optimizer_lr(optimizer, lr=rate)
 
 
 def present_optimizers(learner: "Learner", state: dict[str, Any]) -> dict[str, Any]:
-    """What a saved state of optimisers holds of those that there are.
+    """The part of a saved optimiser state that belongs to the learner's present optimisers and parameters.
 
-    A plain SAC of an earlier version had one for the encoder that it lacks, and the encoder's had one parameter more at
-    its end, the similarity map of a contrast.
+    In earlier versions, a plain SAC had an optimiser for an encoder, and the encoder's optimiser always had one more
+    parameter at its end, the similarity map of a contrast.
     """
     present = {}
     for name, saved in state.items():
@@ -93,16 +93,16 @@ def present_optimizers(learner: "Learner", state: dict[str, Any]) -> dict[str, A
 
 
 def restore_optimizer_settings(learner: "Learner", state: dict[str, Any]) -> None:
-    """Sets rates, betas and switches of optimisers to what a restored state says.
+    """Sets learning rates, betas and flags of optimisers to exactly the restored values.
 
-    RLlib before 2.59 makes float32 tensors of them, which are other numbers, and which fused optimisers refuse.
+    RLlib before 2.59 turns them into float32 tensors, which are other numbers and which fused optimisers refuse.
     """
     for name, saved in state.items():
         if name in learner._named_optimizers:
             optimizer = learner._named_optimizers[name]
             for group, settings in zip(optimizer.param_groups, saved["state"]["param_groups"], strict=True):
                 group.update({key: value for key, value in settings.items() if key != "params"})
-                # A state of Adam alone goes on as such; one of AMSGrad only where that is wanted still.
+                # A saved state of plain Adam continues as plain Adam; one of AMSGrad only if AMSGrad is still wanted.
                 kept = [optimizer.state.get(parameter, {}) for parameter in group["params"]]
                 group["amsgrad"] = optimizer.defaults["amsgrad"] and not any(
                     one and "max_exp_avg_sq" not in one for one in kept
@@ -110,43 +110,39 @@ def restore_optimizer_settings(learner: "Learner", state: dict[str, Any]) -> Non
 
 
 def prepend_learner_connector(learner: "Learner", piece: "ConnectorV2") -> None:
-    """Puts a piece before all others of a built learner's pipeline.
+    """Inserts a connector at the start of a built learner's pipeline.
 
     Raises:
-        ValueError: If the learner has none, since it is given batches that others have made of the episodes.
+        ValueError: The learner has no pipeline, because aggregator actors turn episodes into batches for it.
     """
     if learner._learner_connector is None:
         raise ValueError(
-            f"{type(learner).__name__} needs episodes, but `num_aggregator_actors_per_learner` is above 0, so that "
-            "other actors turn them into batches. Set it to 0."
+            f"{type(learner).__name__} needs episodes, but `num_aggregator_actors_per_learner` is above 0, so other "
+            "actors turn them into batches. Set it to 0."
         )
     learner._learner_connector.prepend(piece)
 
 
 def sync_weights(algorithm: "Algorithm") -> None:
-    """Sends encoder and actor to all env runners."""
-    with says_which_learner_was_lost(algorithm):
+    """Sends the weights of encoder and actor to all env runners."""
+    with _lost_learner_errors(algorithm):
         algorithm.env_runner_group.sync_weights(
             from_worker_or_learner_group=algorithm.learner_group,
             policies=[DEFAULT_MODULE_ID],
             inference_only=True,
-            # Waits for what was sent before and is still on its way: else RLlib leaves these weights out.
+            # Waits for weights that are still on their way; otherwise RLlib would skip these.
             timeout_seconds=algorithm.config.sample_timeout_s,
         )
 
 
 def force_weights(algorithm: "Algorithm") -> None:
-    """Sends the weights to all env runners, older ones too: by itself RLlib's runner takes only newer ones."""
-    algorithm.env_runner_group.foreach_env_runner(_forget_weights)
+    """Sends the weights to all env runners, even older weights than theirs, which RLlib's runner would ignore."""
+    algorithm.env_runner_group.foreach_env_runner(lambda runner: setattr(runner, "_weights_seq_no", 0))
     sync_weights(algorithm)
 
 
-def _forget_weights(runner: Any) -> None:
-    runner._weights_seq_no = 0
-
-
 def acting_weights(algorithm: "Algorithm") -> ray.ObjectRef:
-    """A copy of the weights of encoder and actor, as an env runner's ``set_state`` takes them."""
+    """A copy of the weights of encoder and actor, in the form that an env runner's ``set_state`` takes."""
     state = algorithm.learner_group.get_state(
         components=[f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"], inference_only=True
     )

@@ -1,4 +1,4 @@
-"""Metrics: episodes, steps, evaluations and progress under the names that RLlib's results have.
+"""Metrics: episodes, steps, evaluations and progress under RLlib's names.
 
 Touches ``MetricsLogger`` and its ``MeanStats``, the names in ``ray.rllib.utils.metrics``, and an algorithm's
 ``_last_result`` and ``_time_total``.
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class PooledMean(MeanStats):
-    """RLlib's ``"mean"``, over all values that were logged: RLlib's own is a mean of the env runners' means."""
+    """RLlib's ``"mean"``, but over all logged values; RLlib's own is a mean of the env runners' means."""
 
     def reduce(self, compile: bool = True) -> Any:
-        """Hands all values on, not their mean; ``compile`` is for the end of an iteration."""
+        """Passes on all values, not their mean; only ``compile``, at the end of an iteration, averages."""
         if compile:
             return super().reduce(compile)
         pooled = self.clone()
@@ -51,13 +51,13 @@ class PooledMean(MeanStats):
 
 
 def pool_means(config: AlgorithmConfig) -> None:
-    """Lets a config's metrics use :class:`PooledMean` in the place of RLlib's mean."""
+    """Makes a config's metrics use :class:`PooledMean` instead of RLlib's mean."""
     classes: dict[str, Any] = config.stats_cls_lookup
     config.stats_cls_lookup = {name: PooledMean if cls is MeanStats else cls for name, cls in classes.items()}
 
 
 def episode_statistics(returns: Sequence[float], lengths: Sequence[float]) -> dict[str, float]:
-    """Return and length of finished episodes under RLlib's names: mean, smallest and largest; NaN without episodes."""
+    """Mean, minimum and maximum of returns and lengths of finished episodes, under RLlib's names; NaN without any."""
     if len(returns) == 0:
         return dict.fromkeys(episode_statistics([0.0], [0.0]), math.nan)
     return {
@@ -71,7 +71,7 @@ def episode_statistics(returns: Sequence[float], lengths: Sequence[float]) -> di
 
 
 def log_episodes(metrics: MetricsLogger, returns: Sequence[float], lengths: Sequence[float]) -> None:
-    """Logs return and length of finished episodes under RLlib's names, so that those of all env runners are pooled."""
+    """Logs returns and lengths of finished episodes under RLlib's names, pooled over all env runners."""
     for episode_return, length in zip(returns, lengths, strict=True):
         metrics.log_value(EPISODE_RETURN_MEAN, episode_return, reduce="mean")
         metrics.log_value(EPISODE_LEN_MEAN, length, reduce="mean")
@@ -84,7 +84,7 @@ def log_episodes(metrics: MetricsLogger, returns: Sequence[float], lengths: Sequ
 
 
 def log_steps_trained(metrics: MetricsLogger, module_id: str, steps: int) -> None:
-    """Logs the steps of one learner call under RLlib's names; RLlib's iterations and stop criteria read them."""
+    """Logs the steps of one learner update under RLlib's names, which its iterations and stop criteria read."""
     for key, group in ((NUM_MODULE_STEPS_TRAINED, module_id), (NUM_MODULE_STEPS_TRAINED, ALL_MODULES)):
         metrics.log_value((group, key), steps, reduce="sum")
         metrics.log_value((group, f"{key}_lifetime"), steps, reduce="lifetime_sum", with_throughput=True)
@@ -93,26 +93,26 @@ def log_steps_trained(metrics: MetricsLogger, module_id: str, steps: int) -> Non
 
 
 def newest_episodes(results: Mapping[str, Any], before: dict[str, float]) -> dict[str, float]:
-    """Return and length of the episodes of a result's iteration, or ``before`` if none has ended in it."""
+    """Returns and lengths of the episodes in a result, or ``before`` if no episode has ended in its iteration."""
     sampled = results[ENV_RUNNER_RESULTS]
     return before if math.isnan(sampled.get(EPISODE_RETURN_MEAN, math.nan)) else {key: sampled[key] for key in before}
 
 
-def nothing_trained(module_id: str) -> dict[str, dict[str, int]]:
-    """What :func:`log_steps_trained` counts, before any."""
+def no_steps_trained(module_id: str) -> dict[str, dict[str, int]]:
+    """The counts of :func:`log_steps_trained` before the first update."""
     names = (NUM_MODULE_STEPS_TRAINED, f"{NUM_MODULE_STEPS_TRAINED}_lifetime")
     of_all = (*names, NUM_ENV_STEPS_TRAINED, NUM_ENV_STEPS_TRAINED_LIFETIME)
     return {module_id: dict.fromkeys(names, 0), ALL_MODULES: dict.fromkeys(of_all, 0)}
 
 
 def env_steps_sampled(algorithm: "Algorithm") -> int:
-    """Environment steps sampled since the beginning of training, over restores."""
+    """Environment steps sampled since the start of training, including those before a restore."""
     return int(algorithm.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
 
 
 def progress(algorithm: "Algorithm") -> dict[str, Any]:
-    """How far training is: what a checkpoint's manifest tells of it."""
-    last = algorithm._last_result or {}  # the metrics themselves are gone once an iteration has reported them
+    """The progress of training, for a checkpoint's manifest."""
+    last = algorithm._last_result or {}  # the metrics themselves are empty once an iteration has reported them
     mean = last.get(ENV_RUNNER_RESULTS, {}).get(EPISODE_RETURN_MEAN, math.nan)
     return {
         "algorithm": type(algorithm).__name__,
@@ -124,7 +124,7 @@ def progress(algorithm: "Algorithm") -> dict[str, Any]:
 
 
 def evaluated_episodes(returns: Sequence[float], lengths: Sequence[int], before: Mapping[str, Any]) -> dict[str, float]:
-    """What RLlib's ``evaluation/env_runners`` says of an evaluation's episodes; ``before`` is what it said before."""
+    """RLlib's ``evaluation/env_runners`` for an evaluation's episodes; ``before`` is that of the last evaluation."""
     episodes, steps = len(returns), int(sum(lengths))
     return {
         **episode_statistics(returns, lengths),
@@ -136,8 +136,8 @@ def evaluated_episodes(returns: Sequence[float], lengths: Sequence[int], before:
 
 
 def log_evaluation(metrics: MetricsLogger, results: Mapping[str, Any]) -> None:
-    """Logs an evaluation's nested results, so that callbacks get them from RLlib."""
-    # By way of another logger: RLlib reads back only what was merged from one.
+    """Logs an evaluation's nested results, so that RLlib passes them to callbacks."""
+    # Through another logger, because RLlib reads back only what was merged from one.
     of_evaluation = MetricsLogger(root=False)
     for path, value in tree.flatten_with_path(results):
         of_evaluation.log_value(path, value, window=1)

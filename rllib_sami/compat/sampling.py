@@ -1,11 +1,10 @@
-"""Sampling: episodes as RLlib stores them, and rounds of its env runners, local or remote.
+"""Sampling: RLlib's episodes, and rounds of sampling of its local or remote env runners.
 
-Touches ``SingleAgentEpisode`` and its buffers, ``EnvRunnerGroup`` and its manager of actors (``_worker_manager``,
+Touches ``SingleAgentEpisode`` and its buffers, ``EnvRunnerGroup`` and its actor manager (``_worker_manager``,
 ``_in_flight_req_to_actor_id``), and an env runner's ``_needs_initial_reset`` and ``worker_index``.
 """
 
 import logging
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +17,7 @@ if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
 
 logger = logging.getLogger(__name__)
-SAMPLING = "sample"  # tag of the calls that go on during updates
-
-
-def new_episode_id() -> str:
-    """An id as RLlib's episodes have."""
-    return uuid.uuid4().hex
+SAMPLING = "sample"  # tag of calls that continue during updates
 
 
 def episode_from_arrays(
@@ -38,7 +32,10 @@ def episode_from_arrays(
     truncated: bool,
     t_started: int,
 ) -> SingleAgentEpisode:
-    """An episode (piece) over arrays ``[n + 1, O]``, ``[n, A]`` and ``[n]``; all but the last share one info dict."""
+    """An episode, or a piece of one, from arrays ``[n + 1, O]``, ``[n, A]`` and ``[n]``.
+
+    Every step but the last one gets the same ``info`` dict.
+    """
     return SingleAgentEpisode(
         id_=id_,
         observations=InfiniteLookbackBuffer(data=observations),
@@ -53,7 +50,7 @@ def episode_from_arrays(
 
 
 def sample_locally(algorithm: "Algorithm", *, random_actions: bool) -> list[SingleAgentEpisode]:
-    """One round of sampling of the local env runner; its metrics go to the algorithm's logger."""
+    """Samples once with the local env runner and adds its metrics to the algorithm's."""
     runner = algorithm.env_runner_group.local_env_runner
     episodes = runner.sample(random_actions=random_actions)
     algorithm.metrics.aggregate([runner.get_metrics()], key=ENV_RUNNER_RESULTS)
@@ -61,26 +58,26 @@ def sample_locally(algorithm: "Algorithm", *, random_actions: bool) -> list[Sing
 
 
 def begin_sampling(algorithm: "Algorithm", *, random_actions: bool) -> None:
-    """Starts a round of sampling of all remote env runners that are not at it already; does not wait."""
+    """Starts a round of sampling of all remote env runners that are not sampling already, without waiting."""
 
     def sample(runner: Any) -> tuple[list[SingleAgentEpisode], Any, Exception | None]:
         try:
             return runner.sample(random_actions=random_actions), runner.get_metrics(), None
-        except Exception as error:  # RLlib would wait a minute, end the runner and start again, without end if need be
+        except Exception as error:  # RLlib would wait a minute, kill the runner and start again, possibly forever
             return [], None, error
 
     algorithm.env_runner_group.foreach_env_runner_async(sample, tag=SAMPLING)
 
 
 def finish_sampling(algorithm: "Algorithm") -> list[SingleAgentEpisode]:
-    """Waits for the rounds that were begun, as :func:`sample_locally` does.
+    """Waits for the rounds that were started; returns their episodes and adds their metrics to the algorithm's.
 
-    Rounds of env runners that were lost are missing; RLlib restarts them (``restart_failed_env_runners``). So are
-    those of runners that hang, which are ended here.
+    Lost env runners contribute nothing; RLlib restarts them (``restart_failed_env_runners``). Neither do runners that
+    hang, which are killed here.
 
     Raises:
-        Exception: What an environment raised in an env runner.
-        TimeoutError: If a runner hangs and may not be made again.
+        Exception: An environment raised it in an env runner.
+        TimeoutError: A runner hangs and may not be restarted.
     """
     group = algorithm.env_runner_group
     manager, limit = group._worker_manager, algorithm.config.sample_timeout_s
@@ -89,33 +86,33 @@ def finish_sampling(algorithm: "Algorithm") -> list[SingleAgentEpisode]:
         if result.ok:
             episodes, metrics, error = result.get()
             if error is not None:
-                raise error  # as a local env runner does
+                raise error  # as with a local env runner
             rounds.append((result.actor_id, episodes, metrics))
     for tag, actor_id in list(manager._in_flight_req_to_actor_id.values()):
         if tag != SAMPLING or not manager.is_actor_healthy(actor_id):
             continue
         late = f"Env runner {actor_id} has not answered for {limit:g} s (`sample_timeout_s`)"
         again = algorithm.config.restart_failed_env_runners
-        ray.kill(manager.actors()[actor_id], no_restart=not again)  # else stopping would wait for it
+        ray.kill(manager.actors()[actor_id], no_restart=not again)  # otherwise stopping would wait for it
         if not again:
             raise TimeoutError(
                 f"{late}, and `restart_failed_env_runners` is False. Does its environment hang? If it is only slow, "
                 "raise `sample_timeout_s` or lower `rollout_fragment_length`."
             )
         logger.warning("%s: it is stopped and restarted, its episodes are lost.", late)
-    # In the order of the runners, not of their speed, so that a run can be repeated.
+    # In the order of the runners, not of their speed, so that runs are reproducible.
     rounds.sort(key=lambda one: one[0])
     algorithm.metrics.aggregate([metrics for _, _, metrics in rounds], key=ENV_RUNNER_RESULTS)
     return [episode for _, episodes, _ in rounds for episode in episodes]
 
 
 def num_lost_runners(algorithm: "Algorithm") -> int:
-    """Remote env runners that are not there, or not yet again."""
+    """Number of remote env runners that are lost and not restarted yet."""
     group = algorithm.env_runner_group
     return group.num_remote_env_runners() - group.num_healthy_remote_workers()
 
 
 def begin_new_episodes(algorithm: "Algorithm") -> None:
-    """Lets every env runner reset its environments before it samples again; drops what is being sampled."""
+    """Makes every env runner reset its environments before it samples again; drops running rounds of sampling."""
     algorithm.env_runner_group.fetch_ready_async_reqs(tags=SAMPLING, timeout_seconds=algorithm.config.sample_timeout_s)
     algorithm.env_runner_group.foreach_env_runner(lambda runner: setattr(runner, "_needs_initial_reset", True))

@@ -1,1 +1,1 @@
-"""Settings: their names and values, and what becomes of RLlib's own."""
+"""Names and values of settings, and what happens to RLlib's own settings."""

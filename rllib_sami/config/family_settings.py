@@ -1,8 +1,8 @@
-"""Settings that some of this package's algorithms have and others lack, and settings of earlier versions.
+"""Settings that only some of this package's algorithms have, and settings of earlier versions.
 
-Experiments share files, and algorithms differ in what they read of them. So a setting of another algorithm is no
-mistake where it asks for nothing else than what happens; what it asks for in vain is refused where that would mislead,
-and warned of where it would not.
+Experiment files are shared by algorithms that do not have the same settings. So a setting of another algorithm is
+accepted where its value asks for what happens anyway. Others are refused if ignoring them would mislead, and otherwise
+ignored with a warning.
 """
 
 from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, SAPPO, Row
@@ -32,14 +32,14 @@ FAMILY = (
     Row(REFUSED, RECURRENT_SAC, "key_encoder averaged_context", "RecurrentSAC has no key encoder: take TESAC",
         as_here=(False,)),
     Row(IDLE, RECURRENT_SAC, _CONTRAST, "RecurrentSAC has no contrast"),
-    Row(REFUSED, SAPPO, "encoder_reward", "RLlib's own env runners, on which SaPPO samples, hand no rewards on: put "
-        "the previous reward into the observation", as_here=(False,)),
+    Row(REFUSED, SAPPO, "encoder_reward", "RLlib's own env runners, with which SaPPO samples, pass no rewards to the "
+        "module: put the previous reward into the observation", as_here=(False,)),
     Row(MAPPED, SAMI, "encoder_critic_gradient", "`encoder_loss`"),
     Row(MAPPED, SAMI, "averaged_context key_encoder", "`acting_encoder`"),
 )
 # fmt: on
 
 
-def former_settings(reader: str) -> frozenset[str]:
-    """Names of the settings that configs of earlier versions had and those of ``reader`` lack."""
-    return frozenset(name for row in FAMILY if row.of == reader for name in row.names.split())
+def former_settings(algorithm: str) -> list[str]:
+    """Names of settings that saved configs of ``algorithm`` may have and that it lacks today."""
+    return [name for row in FAMILY if row.of == algorithm for name in row.names.split()]

@@ -1,33 +1,32 @@
-"""Names of settings: an unknown one is refused, and the nearest that there is named."""
+"""Names of settings: unknown ones are refused, with the nearest valid name."""
 
 import inspect
 from collections.abc import Collection
-from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import compat
-from rllib_sami.core.text import nearest_name
+from rllib_sami.core.text import nearest_hint
 
 
 class WrongSettings(ValueError):
-    """Mistakes of a configuration, all at once; ``args`` are their messages."""
+    """All mistakes of a configuration in one error; ``args`` are their messages."""
 
     def __str__(self) -> str:
         return "\n".join(self.args)
 
 
 def refuse(mistakes: Collection[str]) -> None:
-    """Raises :class:`WrongSettings` if there are any; a mistake found twice is said once."""
+    """Raises :class:`WrongSettings` if there are any mistakes; reports each message once."""
     if mistakes:
         raise WrongSettings(*dict.fromkeys(mistakes))
 
 
 def check_keys(config: AlgorithmConfig, keys: Collection[str]) -> None:
-    """Refuses names that a dict gives and the config does not know, which RLlib would take silently.
+    """Refuses keys of a dict that the config does not know; RLlib would accept them silently.
 
     Raises:
-        WrongSettings: Naming each key and the nearest valid one.
+        WrongSettings: Naming each unknown key and the nearest valid one.
     """
     properties = {key for key in dir(type(config)) if not callable(getattr(type(config), key))}
     known = {key for key in vars(config).keys() | properties if not key.startswith("__")}
@@ -35,11 +34,11 @@ def check_keys(config: AlgorithmConfig, keys: Collection[str]) -> None:
     # Tune adds keys of its own with two underscores.
     taken = known | compat.SPECIAL_CONFIG_KEYS
     wrong = [k for k in keys if not (name := compat.present_name(config, k)).startswith("__") and name not in taken]
-    refuse([f"{type(config).__name__} has no setting {key!r}{nearest(key, public)}" for key in wrong])
+    refuse([f"{type(config).__name__} has no setting {key!r}{nearest_hint(key, public)}" for key in wrong])
 
 
 def check_arguments(config: AlgorithmConfig, method: str, given: Collection[str]) -> None:
-    """Refuses what a method of the config does not take, as Python would, but with a hint.
+    """Refuses unknown arguments of a config's method, as Python would, but with a hint.
 
     Raises:
         TypeError: Naming the argument and the nearest valid one.
@@ -47,13 +46,12 @@ def check_arguments(config: AlgorithmConfig, method: str, given: Collection[str]
     known = arguments(type(config), method)
     for key in given:
         if key not in known:
-            raise TypeError(
-                f"{type(config).__name__}.{method}() got an unexpected keyword argument {key!r}{nearest(key, known)}"
-            )
+            hint = nearest_hint(key, known)
+            raise TypeError(f"{type(config).__name__}.{method}() got an unexpected keyword argument {key!r}{hint}")
 
 
 def arguments(cls: type, method: str = "__init__") -> set[str]:
-    """Names of the arguments of a class's method, and of those of its bases that it passes on (``**kwargs``)."""
+    """Names of a method's arguments, including those of base classes that it passes on (``**kwargs``)."""
     names: set[str] = set()
     for base in cls.__mro__:
         if method in vars(base):
@@ -62,9 +60,3 @@ def arguments(cls: type, method: str = "__init__") -> set[str]:
             if all(p.kind != p.VAR_KEYWORD for p in parameters):
                 break
     return names - {"self"}
-
-
-def nearest(value: Any, choices: Collection[Any]) -> str:
-    """The end of a sentence about an unknown name: the choice most like it, if any is."""
-    close = nearest_name(value, [choice for choice in choices if isinstance(choice, str)])
-    return f"; did you mean {close!r}?" if close else "."

@@ -1,4 +1,4 @@
-"""RLlib's own settings whose range it checks nowhere, or only where its setters are called."""
+"""Ranges of RLlib's settings that RLlib checks nowhere, or only in its setters."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ _RANGES = {
 
 
 def rllib_values(config: AlgorithmConfig) -> Iterator[str]:
-    """What is wrong with RLlib's own settings."""
+    """Messages about RLlib's own settings that are out of range."""
     overrides = config.evaluation_config if isinstance(config.evaluation_config, dict) else {}
     for place, settings in (("", vars(config)), ("evaluation_config.", overrides)):
         for keys, allowed in _RANGES.items():

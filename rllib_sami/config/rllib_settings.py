@@ -1,25 +1,25 @@
-"""What becomes of RLlib's own settings: one table of every field of its configs, and of what older ones had.
+"""What happens to RLlib's own settings: a table of those, old and new, that do not work just as in RLlib.
 
-A test compares the table with RLlib's configs, so that a new Ray's fields cannot go unnoticed.
+A test lists the others, so that no new field of RLlib's configs goes unnoticed.
 """
 
 from functools import cache
 from typing import Any, NamedTuple
 
-# What becomes of a setting.
-USED = "used"  # as RLlib does
-MAPPED = "mapped"  # sets others, which the text names
-RENAMED = "renamed"  # an error that says today's name
-REFUSED = "refused"  # an error where it is not RLlib's default: what it asks for would not happen
-IDLE = "idle"  # a warning where it is not RLlib's default: it has no effect, and nobody is misled
+# What happens to a setting.
+USED = "used"  # works as in RLlib
+MAPPED = "mapped"  # sets other settings, which the text names
+RENAMED = "renamed"  # an error with today's name
+REFUSED = "refused"  # an error if it is not RLlib's default: what it asks for would not happen
+IDLE = "idle"  # a warning if it is not RLlib's default: it has no effect, but misleads nobody
 
-# To which algorithms a row applies; the first one that does counts.
+# The algorithms that a row applies to. The first row that applies counts.
 EVERY = "every algorithm on RLlib's new API stack"
 OURS = "the algorithms of this package"
 OFF_POLICY = "all but SaPPO"
 ARRAY_RUNNER = "all but SaPPO, on ArrayEnvRunner"
 SAPPO = "SaPPO"
-SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"  # for `family_settings`
+SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"  # in `family_settings`
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
 _OWN_RUNNER = (
@@ -37,15 +37,15 @@ _SIZES = "`actor_hidden` and `critic_hidden`"
 
 
 class Row(NamedTuple):
-    """What becomes of some settings.
+    """What happens to some settings.
 
     Attributes:
         fate: One of the above.
-        of: To which algorithms this applies, one of the above.
-        names: Names of the settings, with spaces between.
-        text: Why, and what to set instead; or the names of the settings that are set, or today's name.
-        as_here: Values that ask for nothing else than what happens; RLlib's default where there are none. A tuple
-            stands for a list too.
+        of: The algorithms that this applies to, one of the above.
+        names: Names of the settings, separated by spaces.
+        text: The reason and what to set instead; for ``MAPPED`` the settings that are set, for ``RENAMED`` today's
+            name.
+        as_here: Values that ask for what happens anyway, a tuple also standing for a list. By default RLlib's default.
     """
 
     fate: str
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 # fmt: off
 TABLE = (
-    # --- Of this package's algorithms -------------------------------------------------------------------------------
+    # --- Settings that this package's algorithms read in another way, or not at all ---------------------------------
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner", "`loss_timesteps`; a setting of its own in PlainSAC"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
@@ -114,7 +114,7 @@ TABLE = (
         "max_requests_in_flight_per_learner use_env_runner_state_server env_runner_state_server_max_concurrency",
         _IMPALA),
     Row(MAPPED, OURS, "model", "what `model_config` sets"),
-    # --- What RLlib's SAC, DQN and PPO have beside; where it is no field here, its default is taken -----------------
+    # --- Further settings of RLlib's SAC, DQN and PPO; they are compared with the defaults there --------------------
     Row(MAPPED, OFF_POLICY, "policy_model_config policy_model", "`actor_hidden`"),
     Row(MAPPED, OFF_POLICY, "q_model_config Q_model", "`critic_hidden`"),
     Row(MAPPED, OFF_POLICY, "optimization", "`actor_lr`, `critic_lr` and `alpha_lr`"),
@@ -141,7 +141,7 @@ TABLE = (
         "buffer_size prioritized_replay_alpha prioritized_replay_beta prioritized_replay_eps replay_mode "
         "replay_batch_size worker_side_prioritization", _OF_SAC),
     Row(REFUSED, SAPPO, "prioritized_replay", _OF_SAC, as_here=(False, -1)),
-    # --- Renamed, or without effect in RLlib too --------------------------------------------------------------------
+    # --- Settings that are renamed, or have no effect in RLlib either -----------------------------------------------
     Row(RENAMED, EVERY, "num_workers num_rollout_workers", "num_env_runners"),
     Row(RENAMED, EVERY, "num_envs_per_worker", "num_envs_per_env_runner"),
     Row(RENAMED, EVERY, "num_cpus_per_worker", "num_cpus_per_env_runner"),
@@ -209,72 +209,10 @@ TABLE = (
         "fake_sampler extra_python_environs_for_driver output_config output_max_file_size _is_atari "
         "_disable_preprocessor_api _disable_action_flattening _disable_initialize_loss_from_dummy_batch "
         "adam_epsilon categorical_distribution_temperature", _OLD),
-    # --- As in RLlib ------------------------------------------------------------------------------------------------
-    Row(USED, EVERY, "algo_class env env_config observation_space action_space clip_actions normalize_actions "
-        "disable_env_checking framework_str torch_skip_nan_gradients torch_ddp_kwargs torch_compile_learner "
-        "torch_compile_learner_what_to_compile torch_compile_learner_dynamo_backend torch_compile_learner_dynamo_mode "
-        "torch_compile_worker torch_compile_worker_dynamo_backend torch_compile_worker_dynamo_mode "
-        "extra_python_environs_for_worker placement_strategy num_cpus_for_main_process "
-        "custom_resources_for_main_process _fake_gpus local_gpu_idx"),
-    Row(USED, EVERY, "env_runner_cls num_env_runners create_local_env_runner create_env_on_local_worker "
-        "num_envs_per_env_runner gym_env_vectorize_mode num_cpus_per_env_runner num_gpus_per_env_runner "
-        "custom_resources_per_env_runner validate_env_runners_after_construction episodes_to_numpy "
-        "max_requests_in_flight_per_env_runner sample_timeout_s _env_to_module_connector "
-        "add_default_connectors_to_env_to_module_pipeline _module_to_env_connector "
-        "add_default_connectors_to_module_to_env_pipeline merge_env_runner_states broadcast_env_runner_states "
-        "use_env_runner_state_server env_runner_state_server_max_concurrency episode_lookback_horizon "
-        "rollout_fragment_length batch_mode explore exploration_config _is_online"),
-    Row(USED, EVERY, "num_learners num_gpus_per_learner num_cpus_per_learner custom_resources_per_learner "
-        "num_aggregator_actors_per_learner max_requests_in_flight_per_aggregator_actor "
-        "max_requests_in_flight_per_learner gamma lr grad_clip grad_clip_by _train_batch_size_per_learner "
-        "train_batch_size num_epochs minibatch_size shuffle_batch_per_epoch _learner_connector "
-        "add_default_connectors_to_learner_pipeline learner_config_dict _learner_class _model_config _rl_module_spec "
-        "algorithm_config_overrides_per_module _torch_grad_scaler_class _torch_lr_scheduler_classes"),
-    Row(USED, EVERY, "callbacks_class callbacks_on_algorithm_init callbacks_on_env_runners_recreated "
-        "callbacks_on_offline_eval_runners_recreated callbacks_on_checkpoint_loaded callbacks_on_environment_created "
-        "callbacks_on_episode_created callbacks_on_episode_start callbacks_on_episode_step callbacks_on_episode_end "
-        "callbacks_on_evaluate_start callbacks_on_evaluate_end callbacks_on_evaluate_offline_start "
-        "callbacks_on_evaluate_offline_end callbacks_on_sample_end callbacks_on_train_result"),
-    Row(USED, EVERY, "policies policy_mapping_fn policies_to_train count_steps_by enable_rl_module_and_learner "
-        "enable_env_runner_and_connector_v2"),
-    Row(USED, EVERY, "input_ offline_data_class input_read_method input_read_method_kwargs input_read_schema "
-        "input_read_episodes input_read_sample_batches input_read_batch_size input_filesystem input_filesystem_kwargs "
-        "input_compress_columns input_spaces_jsonable input_config materialize_data materialize_mapped_data "
-        "map_batches_kwargs iter_batches_kwargs ignore_final_observation prelearner_class prelearner_buffer_class "
-        "prelearner_buffer_kwargs prelearner_module_synch_period prelearner_use_recorded_module_states "
-        "dataset_num_iters_per_learner dataset_num_iters_per_eval_runner actions_in_input_normalized "
-        "postprocess_inputs shuffle_buffer_size offline_sampling output output_compress_columns "
-        "output_max_rows_per_file output_write_remaining_data output_write_method output_write_method_kwargs "
-        "output_filesystem output_filesystem_kwargs output_write_episodes"),
-    Row(USED, EVERY, "evaluation_interval evaluation_duration evaluation_duration_unit evaluation_sample_timeout_s "
-        "evaluation_auto_duration_min_env_steps_per_sample evaluation_auto_duration_max_env_steps_per_sample "
-        "evaluation_parallel_to_training evaluation_unhealthy_workers_timeout_s "
-        "evaluation_error_after_n_consecutive_skips evaluation_force_reset_envs_before_iteration evaluation_config "
-        "evaluation_num_env_runners custom_evaluation_function in_evaluation offline_evaluation_interval "
-        "offline_evaluation_type offline_eval_runner_class offline_loss_for_module_fn offline_evaluation_duration "
-        "offline_evaluation_parallel_to_training offline_evaluation_timeout_s num_offline_eval_runners "
-        "num_cpus_per_offline_eval_runner num_gpus_per_offline_eval_runner custom_resources_per_offline_eval_runner "
-        "restart_failed_offline_eval_runners ignore_offline_eval_runner_failures max_num_offline_eval_runner_restarts "
-        "offline_eval_runner_restore_timeout_s max_requests_in_flight_per_offline_eval_runner "
-        "validate_offline_eval_runners_after_construction offline_eval_runner_health_probe_timeout_s "
-        "offline_eval_rl_module_inference_only broadcast_offline_eval_runner_states "
-        "offline_eval_batch_size_per_runner"),
-    Row(USED, EVERY, "metrics_num_episodes_for_smoothing min_time_s_per_iteration min_train_timesteps_per_iteration "
-        "min_sample_timesteps_per_iteration log_gradients stats_cls_lookup log_level log_sys_usage seed "
-        "restart_failed_env_runners ignore_env_runner_failures max_num_env_runner_restarts "
-        "delay_between_env_runner_restarts_s restart_failed_sub_environments "
-        "num_consecutive_env_runner_failures_tolerance env_runner_health_probe_timeout_s env_runner_restore_timeout_s "
-        "_prior_exploration_config _per_module_overrides _validate_config _use_msgpack_checkpoints "
-        "_dont_auto_sync_env_runner_states _is_frozen"),
-    Row(USED, EVERY, "use_critic use_gae lambda_ use_kl_loss kl_coeff kl_target vf_loss_coeff entropy_coeff clip_param "
-        "vf_clip_param epsilon target_network_update_freq num_steps_sampled_before_learning_starts "
-        "store_buffer_in_checkpoints tau num_atoms v_min v_max dueling double_q n_step training_intensity "
-        "td_error_loss_fn burn_in_len replay_buffer_config twin_q initial_alpha target_entropy actor_lr critic_lr "
-        "alpha_lr"),
 )
 
-# Keys of `model_config` (DefaultModelConfig) and of the old `model`, for the networks of this package. A module of
-# one's own may read any.
+# Keys of `model_config` (DefaultModelConfig) and of the old `model`, for the networks of this package. RLModules of
+# users may read any key.
 _NO_SHAPES = "Observations are flat: flatten or embed images in a module of your own (`rl_module_spec`)"
 _INITIAL = "Weights start as torch's layers do"
 _OWN_MODULE = "Give `rl_module_spec` a module of your own"
@@ -322,7 +260,7 @@ MODEL = (
 
 @cache
 def rows(table: tuple[Row, ...], of: frozenset[str]) -> dict[str, Row]:
-    """What becomes of each setting in algorithms that all of ``of`` applies to, by name."""
+    """The row of each setting, by name, for algorithms that belong to all groups in ``of``."""
     found: dict[str, Row] = {}
     for row in table:
         if row.of in of:
@@ -332,7 +270,7 @@ def rows(table: tuple[Row, ...], of: frozenset[str]) -> dict[str, Row]:
 
 
 def refusal(row: Row | None, name: str, value: Any, default: Any) -> str | None:
-    """Why a setting may not have a value, None if it may."""
+    """The message that refuses a value of a setting; None if it is allowed."""
     if row is None or row.fate in (USED, IDLE, MAPPED) or (row.fate == RENAMED and value is None):
         return None
     if (tuple(value) if row.as_here and isinstance(value, list) else value) in (row.as_here or (default,)):
@@ -343,5 +281,5 @@ def refusal(row: Row | None, name: str, value: Any, default: Any) -> str | None:
 
 
 def no_effect(name: str, value: Any, why: str) -> str:
-    """What is said of a setting that changes nothing."""
+    """The message about a setting that has no effect."""
     return f"`{name.lstrip('_')}` is {value!r}, but has no effect here. {why}."

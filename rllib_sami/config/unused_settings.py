@@ -1,7 +1,7 @@
-"""Settings that change nothing with the others as they are: RLlib's are refused, those of this package warned of.
+"""Settings that change nothing in combination with the others: RLlib's are refused, this package's only warned of.
 
-Experiments share files, and algorithms differ in what they read of them; so a contrast's settings for TESAC are no
-mistake, but who sets one alone should hear of it.
+Experiment files are shared by several algorithms, so contrast settings given to TESAC are no mistake. But a user who
+changes only such a setting should hear of it.
 """
 
 import logging
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 def readers(config: AlgorithmConfig) -> frozenset[str]:
-    """To whom of the tables' rows a config belongs."""
+    """The groups of algorithms, as the tables name them, that a config belongs to."""
     of = {EVERY} if config.enable_rl_module_and_learner else set()
-    return frozenset(of | getattr(config, "setting_readers", frozenset()))  # others are RLlib's own
+    return frozenset(of | getattr(config, "setting_readers", frozenset()))  # RLlib's own configs have none
 
 
 def refusals(config: AlgorithmConfig) -> Iterator[str]:
-    """What is said of RLlib's settings that are changed without effect; ``env_runner_cls`` must be a class by now."""
+    """Messages about RLlib's settings that were changed without effect; ``env_runner_cls`` must be a class by now."""
     defaults = vars(type(config)())
     for key, row in rows(TABLE, readers(config)).items():
         if config.in_evaluation and key == "batch_mode":
@@ -35,7 +35,7 @@ def refusals(config: AlgorithmConfig) -> Iterator[str]:
 
 
 def without_effect(config: Any) -> dict[str, str]:
-    """Names of the settings that change nothing with the others as they are, with the reason for each."""
+    """Names of settings that change nothing in combination with the others, with the reason for each."""
     reasons = {key: row.text for key, row in rows(TABLE, readers(config)).items() if row.fate == IDLE}
     if config.rollout_fragment_length == "auto":
         reasons.pop("train_batch_size", None)  # RLlib chooses the length by it
@@ -43,23 +43,23 @@ def without_effect(config: Any) -> dict[str, str]:
 
 
 def warn_of_unused(config: Any) -> None:
-    """Says once which settings were changed without effect.
+    """Warns once of settings that were changed without effect.
 
-    They are not refused: experiments of several algorithms share them, and earlier checkpoints may hold some.
+    They are not refused, because experiments of several algorithms share them and earlier checkpoints may hold some.
     """
     if config.in_evaluation:
-        return  # the training config has been checked, and RLlib sets some of this one's by itself
+        return  # the training config has been checked, and RLlib sets some of this one's itself
     defaults = vars(type(config)())
     changed: dict[str, dict[str, Any]] = {}
     for key, reason in without_effect(config).items():
         if getattr(config, key) != defaults.get(key):
             changed.setdefault(reason, {})[key] = getattr(config, key)
-    warn_of(config, changed)
+    warn_without_effect(config, changed)
 
 
-def warn_of(config: Any, without_effect: dict[str, dict[str, Any]]) -> None:
-    """Warns once of settings without effect, by the reason that they share."""
-    for reason, settings in without_effect.items():
+def warn_without_effect(config: Any, by_reason: dict[str, dict[str, Any]]) -> None:
+    """Warns once of settings without effect, given by the reason that they share."""
+    for reason, settings in by_reason.items():
         listed = ", ".join(f"`{key.lstrip('_')}` is {value!r}" for key, value in settings.items())
         have = "has" if len(settings) == 1 else "have"
         about = f"{', '.join(settings)}: {reason}"
@@ -67,6 +67,6 @@ def warn_of(config: Any, without_effect: dict[str, dict[str, Any]]) -> None:
 
 
 def warn_once(name: str, message: str, about: str) -> None:
-    """Warns of settings of an algorithm, once for each ``about``: not of values, which a search changes often."""
+    """Warns of settings of an algorithm, once for each ``about``, which leaves out values: a search changes them."""
     if log_once(f"{name}: {about}"):
         logger.warning("%s: %s", name, message)

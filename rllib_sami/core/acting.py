@@ -1,9 +1,9 @@
-"""Acting: the policy of several episodes at once, and what ``ActorNetworks.act`` computes, in numpy.
+"""Acting in several episodes at once, and ``ActorNetworks.act`` in NumPy.
 
-A step of a few episodes is so little arithmetic that torch's cost per call outweighs it.
+A step of a few episodes is so little arithmetic that torch's overhead per call would outweigh it.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +12,19 @@ from torch import nn
 from rllib_sami.core.context_encoder import NORM_EPSILON, NORM_LIMIT, ContextEncoder, NoContext
 from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
 
-SPHERE_EPSILON = 1e-12  # as torch.nn.functional.normalize has it
+SPHERE_EPSILON = 1e-12  # that of torch.nn.functional.normalize
 
 
 class RecurrentPolicy:
-    """The policy of ``n`` episodes, with all that it has to remember of each one.
+    """The policy in ``n`` episodes, with everything that it remembers of them.
 
     Args:
-        networks: What to act with.
-        num_slots: ``n``; each slot has one episode at a time.
+        networks: Encoder and actor.
+        num_slots: ``n``. Each slot has one episode at a time.
 
     Attributes:
         action_dim: Action width ``A``.
-        context: What the encoder made of the episodes at the last :meth:`act`, ``[n, D]``.
+        context: Contexts at the last :meth:`act`, ``[n, D]``.
     """
 
     def __init__(self, networks: ActorNetworks, num_slots: int):
@@ -36,26 +36,26 @@ class RecurrentPolicy:
         self.context = np.zeros((num_slots, networks.config.context_dim), np.float32)
 
     def refresh(self) -> None:
-        """Takes the networks' present weights."""
+        """Uses the networks' present weights from now on."""
         self._step.refresh()
 
     def begin(self, slots: Any = slice(None), rng: np.random.Generator | None = None) -> None:
-        """Begins new episodes: nothing is remembered of the ones before.
+        """Begins new episodes and forgets the former ones.
 
         Args:
-            slots: Which slots, as an index into the first axis of arrays.
+            slots: The slots, as an index into the first axis of arrays.
             rng: For policies that draw a latent for each episode.
         """
-        self._action = self._action.copy()  # whoever was given the last actions may keep them
+        self._action = self._action.copy()  # callers of `act` may keep the last actions
         self._state[slots] = self._action[slots] = self._reward[slots] = 0.0
 
     def act(self, obs: np.ndarray, noise: np.ndarray | None = None, slots: Any = slice(None)) -> np.ndarray:
-        """Normalised actions ``[n, A]``; :meth:`remember` then takes the rewards that they bring.
+        """Returns normalised actions ``[n, A]``; the resulting rewards must be passed to :meth:`remember`.
 
         Args:
             obs: ``[n, O]``.
             noise: Standard normal ``[n, A]`` to sample actions; None for the deterministic policy.
-            slots: The slots whose episodes go on; the memory of the others stays as it is.
+            slots: The slots that take this step; the memory of the others does not change.
         """
         action, self.context, state = self._step.act(obs, self._action, self._reward, self._state, noise)
         if isinstance(slots, slice):
@@ -65,41 +65,24 @@ class RecurrentPolicy:
         return action
 
     def remember(self, reward: np.ndarray, action: np.ndarray | None = None, slots: Any = slice(None)) -> None:
-        """Remembers what the last step brought.
+        """Stores the rewards of the last step for the next one.
 
         Args:
             reward: ``[n]``.
-            action: The actions taken ``[n, A]``, where they are others than those of :meth:`act`.
-            slots: The slots that it is about.
+            action: The actions that were taken, ``[n, A]``, if they are not those of :meth:`act`.
+            slots: The slots that took the step.
         """
         self._reward[slots] = reward[slots, None]
         if action is not None:
             self._action = action
 
     def episode_fields(self, slot: int) -> dict[str, np.ndarray]:
-        """What is stored of a slot's episode as a whole, such as the skill it was begun with: nothing here."""
+        """Data to store with a slot's episode, such as its skill; this policy has none."""
         return {}
 
 
-class Step(Protocol):
-    """One acting step on arrays."""
-
-    def refresh(self) -> None:
-        """Takes the networks' present weights."""
-
-    def act(
-        self,
-        obs: np.ndarray,
-        previous_action: np.ndarray,
-        previous_reward: np.ndarray,
-        state: np.ndarray,
-        noise: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Arguments and results are those of ``ActorNetworks.act``, as float32 arrays."""
-
-
-def make_step(networks: ActorNetworks) -> Step:
-    """The fastest step for ``networks``: in numpy for ours, in torch for networks of your own."""
+def make_step(networks: ActorNetworks) -> "ArrayStep | TorchStep":
+    """Returns the fastest implementation for ``networks``: NumPy for this package's, torch for your own."""
     is_ours = type(networks) is ActorNetworks and type(networks.actor) is Actor
     is_ours = is_ours and type(networks.encoder) in (ContextEncoder, NoContext)
     return ArrayStep(networks) if is_ours else TorchStep(networks)
@@ -109,17 +92,17 @@ class TorchStep:
     """Acts with torch, on the device of the networks.
 
     Args:
-        networks: What to act with.
+        networks: Encoder and actor.
     """
 
     def __init__(self, networks: ActorNetworks):
         self._networks = networks
 
     def refresh(self) -> None:
-        """Nothing to do: these are the networks themselves."""
+        """Does nothing, because the networks are used directly."""
 
     def act(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See :meth:`Step.act`."""
+        """See :meth:`ArrayStep.act`."""
         device = next(self._networks.parameters()).device
         tensors = [None if array is None else torch.from_numpy(array).to(device) for array in arrays]
         action, context, state = self._networks.act(*tensors)  # type: ignore[arg-type]
@@ -127,13 +110,13 @@ class TorchStep:
 
 
 class ArrayStep:
-    """Acts with numpy, on the CPU.
+    """Acts with NumPy, on the CPU.
 
-    Holds copies of the weights in the layout that matrix products of few rows like best, with the bias as their last
-    row: every input ends with a one. :meth:`refresh` copies them again.
+    It has copies of the weights in the layout that is fastest for matrix products of few rows. The bias is the last
+    row, so every input ends with a one. :meth:`refresh` copies the weights again.
 
     Args:
-        networks: What to act with.
+        networks: Encoder and actor.
     """
 
     def __init__(self, networks: ActorNetworks):
@@ -142,14 +125,14 @@ class ArrayStep:
         self._encoder: ContextEncoder | None = None if isinstance(encoder, NoContext) else encoder
         if self._encoder is not None:
             self._is_lstm, self._hidden_dim = self._encoder.encoder_type == "lstm", self._encoder.hidden_dim
-            # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so that one tanh serves all gates (LSTM: i, f, g, o; GRU: r, z, n).
+            # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so a single tanh computes all gates (LSTM: i, f, g, o; GRU: r, z, n).
             halves = [0.5, 0.5, 1.0, 0.5] if self._is_lstm else [0.5, 0.5, 1.0]
             self._gate_scale = torch.tensor(halves).repeat_interleave(self._hidden_dim)[:, None]
         self._layers = [layer for layer in networks.actor.net if isinstance(layer, nn.Linear)]
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes the networks' present weights."""
+        """Copies the networks' present weights."""
         if self._encoder is not None:
             self._refresh_encoder(self._encoder)
         *self._hidden, self._output = (_product([layer.weight], layer.bias) for layer in self._layers)
@@ -162,7 +145,7 @@ class ArrayStep:
         state: np.ndarray,
         noise: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See :meth:`Step.act`."""
+        """Like ``ActorNetworks.act``, with float32 arrays."""
         ones = np.ones((len(obs), 1), np.float32)
         context, next_state = np.zeros((len(obs), 0), np.float32), state
         if self._encoder is not None:
@@ -205,13 +188,13 @@ class ArrayStep:
         if self._is_lstm:
             bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
             self._gates = _product([rnn.weight_hh_l0, rnn.weight_ih_l0], bias, self._gate_scale)
-        else:  # the new gate keeps its two halves apart
+        else:  # the new gate needs its two parts separately
             self._from_input = _product([rnn.weight_ih_l0], rnn.bias_ih_l0, self._gate_scale)
             self._from_hidden = _product([rnn.weight_hh_l0], rnn.bias_hh_l0, self._gate_scale)
         self._head = _product([encoder.head.weight], encoder.head.bias)
 
     def _lstm(self, inputs: list[np.ndarray], state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Hidden units ``[B, H]`` and the next state, hidden units and cell ``[B, 2 H]``."""
+        """Returns hidden units ``[B, H]`` and the next state ``[B, 2 H]``, hidden units and cell."""
         size = self._hidden_dim
         gates = np.concatenate([state[:, :size], *inputs], axis=1) @ self._gates
         np.tanh(gates, out=gates)
@@ -224,7 +207,7 @@ class ArrayStep:
         return hidden, next_state
 
     def _gru(self, inputs: list[np.ndarray], state: np.ndarray, ones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Hidden units ``[B, H]``, which are also the next state."""
+        """Returns hidden units ``[B, H]`` twice, because they are also the next state."""
         size = self._hidden_dim
         from_input = np.concatenate(inputs, axis=1) @ self._from_input
         from_hidden = np.concatenate([state, ones], axis=1) @ self._from_hidden
@@ -236,12 +219,12 @@ class ArrayStep:
 
 @torch.no_grad()
 def _product(weights: list[torch.Tensor], bias: torch.Tensor, scale: torch.Tensor | float = 1.0) -> np.ndarray:
-    """Weights ``[O, I]`` side by side and the bias as one matrix ``[I + 1, O]``, scaled by output (``[O, 1]``)."""
+    """Joins weights ``[O, I]`` and bias to a matrix ``[I + 1, O]``, with outputs multiplied by ``scale`` ``[O, 1]``."""
     return (torch.cat([*weights, bias[:, None]], dim=1).cpu() * scale).t().contiguous().numpy()
 
 
 def _sigmoid(tanh_of_half: np.ndarray) -> np.ndarray:
-    """``sigmoid(x)`` from ``tanh(x / 2)``."""
+    """Returns ``sigmoid(x)`` for ``tanh(x / 2)``."""
     result = tanh_of_half * np.float32(0.5)
     result += np.float32(0.5)
     return result

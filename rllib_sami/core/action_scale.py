@@ -1,4 +1,4 @@
-"""From normalised actions to those of the environment: one map for sampling, evaluation and modules that act alone."""
+"""Scales normalised actions to the environment's action space, for sampling, evaluation and single modules alike."""
 
 from typing import Any
 
@@ -6,21 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-LARGEST_INTEGER = 2**53  # beyond it double precision leaves integers out
+LARGEST_INTEGER = 2**53  # double precision cannot represent all larger integers
 
 
 class ActionScale(nn.Module):
-    """Maps normalised actions in [-1, 1] to a bounded Box: never outside it, and in its own dtype.
+    """Scales normalised actions in [-1, 1] to a bounded Box, never outside it and in its dtype.
 
-    A Box of integers is reached evenly: each integer has an equal share of [-1, 1], because scaled values are rounded
-    down from an interval that is one longer. Rounding to the nearest would halve the share of both ends.
+    In a Box of integers, each integer has an equal share of [-1, 1], because values are scaled to an interval that is
+    longer by one and rounded down. Rounding to the nearest integer would halve the share of both ends.
 
     Args:
         low: Lower bounds, of the Box's shape and dtype.
         high: Upper bounds.
 
     Raises:
-        ValueError: The bounds are not finite, or no number between them can be told from its neighbours.
+        ValueError: The dtype is not supported, or the bounds are not finite or too large for integers.
     """
 
     def __init__(self, low: np.ndarray, high: np.ndarray):
@@ -29,7 +29,7 @@ class ActionScale(nn.Module):
         self._is_float = self.dtype.kind == "f"
         if not (self._is_float or self.dtype.kind in "iub") or self.dtype.itemsize > 8:
             raise ValueError(f"actions of dtype {self.dtype} are not supported. Use a Box of float32.")
-        # Halves, since the difference of large bounds may be none.
+        # Halves are used below, because the difference of large bounds may overflow.
         exact = np.float32 if self._is_float and self.dtype.itemsize <= 4 else np.float64
         least: Any
         most: Any
@@ -47,17 +47,17 @@ class ActionScale(nn.Module):
         self._torch_dtype = torch.from_numpy(np.zeros(0, self.dtype)).dtype
 
     def forward(self, actions: Tensor) -> Tensor:
-        """Returns the actions ``[B, *shape]`` for the environment of normalised ones ``[B, A]``."""
+        """Scales normalised actions ``[B, A]`` to ``[B, *shape]`` for the environment."""
         scaled = self._scaled(actions, self._center, self._half_range, self._low, self._high)
         return scaled.to(self._torch_dtype).reshape(-1, *self.shape)
 
     def of_array(self, actions: np.ndarray) -> np.ndarray:
-        """As :meth:`forward`, of an array; the result shares no memory with it."""
+        """Like :meth:`forward`, for an array; the result shares no memory with it."""
         return self._scaled(actions, *self._arrays).astype(self.dtype, copy=False).reshape(-1, *self.shape)
 
     def _scaled(self, actions: Any, center: Any, half_range: Any, low: Any, high: Any) -> Any:
-        """Of arrays and tensors alike."""
+        """Works on arrays and tensors alike."""
         values = actions * half_range + center
         if not self._is_float:
             values = values // 1.0
-        return values.clip(low, high)  # rounding may have left the space by one ulp
+        return values.clip(low, high)  # rounding errors may exceed the bounds by one ulp

@@ -1,4 +1,4 @@
-"""The context encoder: what the agent has made of the episode so far.
+"""The context encoder, a recurrent network that summarises the episode so far.
 
     c_t, h_t = encoder(o_t, a_{t-1}[, r_{t-1}], h_{t-1}),    h_{-1} = 0, a_{-1} = 0, r_{-1} = 0
 
@@ -17,7 +17,7 @@ from rllib_sami.core.settings import SWITCH, integer, one_of, setting
 
 ENCODER_TYPES = ("lstm", "gru")
 NORM_EPSILON = 1e-8
-NORM_LIMIT = 10.0  # in standard deviations: what hardly ever varied in training must not drown all else
+NORM_LIMIT = 10.0  # in standard deviations, so that an input that hardly varied in training cannot dominate the others
 
 
 @dataclass(frozen=True)
@@ -32,29 +32,29 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class EncoderInputConfig:
-    """Settings of what the context encoder reads."""
+    """Settings of the context encoder's inputs."""
 
     encoder_reward: bool = setting(
-        False, SWITCH, "Whether the encoder reads the previous reward too, for tasks that only rewards tell apart."
+        False, SWITCH, "Whether the encoder also reads the previous reward, for tasks that differ only in rewards."
     )
     normalize_inputs: bool = setting(
         True,
         SWITCH,
-        "Whether the encoder standardises its inputs by the mean and standard deviation of the steps learned from. "
+        "Whether the encoder standardises its inputs with the mean and standard deviation of the steps of all updates. "
         "Contexts then tell tasks apart several times sooner.",
     )
     encoder_obs_delta: bool = setting(
         True,
         SWITCH,
         "Whether the encoder also reads the change of the observation, `o_t - o_{t-1}`. The effect of an action is "
-        "then an input, which matters most where observations lack velocities.",
+        "then an input, which matters most if observations lack velocities.",
     )
 
 
 class RunningNorm(nn.Module):
-    """Standardises inputs by the mean and standard deviation of all batches it was updated with.
+    """Standardises inputs with the mean and standard deviation of all batches that it was updated with.
 
-    Before the first update it only clips what lies beyond ``NORM_LIMIT``.
+    Before the first update it only clips inputs to ``NORM_LIMIT``.
 
     Args:
         dim: Width ``I`` of the inputs.
@@ -71,21 +71,21 @@ class RunningNorm(nn.Module):
         self.register_buffer("count", torch.zeros(()))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[..., I]`` of ``inputs`` ``[..., I]``, within ``NORM_LIMIT`` of 0."""
+        """Standardises inputs ``[..., I]`` and clips them to ``NORM_LIMIT``."""
         return ((inputs - self.mean) * (self.variance + NORM_EPSILON).rsqrt()).clamp(-NORM_LIMIT, NORM_LIMIT)
 
     @torch.no_grad()
     def update(self, mean: Tensor, variance: Tensor) -> None:
-        """Adds one batch; all batches weigh the same.
+        """Adds the statistics of one batch; all batches have the same weight.
 
         Args:
-            mean: Of the batch's inputs, ``[I]``.
-            variance: Likewise.
+            mean: Mean of the batch's inputs, ``[I]``.
+            variance: Variance of the batch's inputs, ``[I]``.
         """
         self.count += 1.0
         difference = mean - self.mean
         self.mean += difference / self.count
-        # The first batch replaces the variance of 1, the others add what lies between the means.
+        # The first batch replaces the initial variance of 1; further ones also add the variance between the means.
         between = difference * (mean - self.mean)
         self.variance += (variance + between - self.variance) / self.count
 
@@ -93,24 +93,24 @@ class RunningNorm(nn.Module):
 class ContextEncoder(nn.Module):
     """One recurrent layer, a ReLU and a linear map to the context.
 
-    Both paths give the same contexts: :meth:`forward` reads whole episodes in one fused call (learning), :meth:`step`
-    reads one time step of many episodes with a single cell evaluation (acting).
+    There are two ways to compute the same contexts: :meth:`forward` reads whole episodes in one fused call, for
+    learning, and :meth:`step` reads one time step of many episodes with a single cell evaluation, for acting.
 
     Args:
         input_dim: Width ``I`` of ``[o_t, a_{t-1}(, r_{t-1})]``.
         hidden_dim: Hidden units ``H`` of the recurrent layer.
         context_dim: Width ``D`` of the context.
         encoder_type: ``"lstm"`` or ``"gru"``.
-        normalize_context: Put every context on the unit sphere.
-        normalize_inputs: Standardise inputs by the statistics in ``norm``. SaMI's update keeps them current; a learner
-            of your own calls ``norm.update``. Tasks differ in small effects, which inputs of other sizes would hide
-            for a long time.
-        delta_dim: How many of the first inputs, observations, are also read as their change ``o_t - o_{t-1}`` (0 at an
-            episode's first step). The recurrent layer then need not learn to subtract before it can learn what an
-            action did.
+        normalize_context: Whether contexts are put on the unit sphere.
+        normalize_inputs: Whether inputs are standardised with the statistics in ``norm``. SaMI's update keeps these up
+            to date; your own learner has to call ``norm.update``. Tasks differ in small effects, which larger inputs
+            would hide for a long time.
+        delta_dim: Width of the observations, the first inputs, whose change ``o_t - o_{t-1}`` is read too (0 at an
+            episode's first step). Then the recurrent layer need not learn to subtract before it can learn the effects
+            of actions. 0 disables it.
 
     Raises:
-        ValueError: If ``encoder_type`` is unknown.
+        ValueError: ``encoder_type`` is unknown.
     """
 
     def __init__(
@@ -136,23 +136,24 @@ class ContextEncoder(nn.Module):
 
     @property
     def state_dim(self) -> int:
-        """Numbers ``S`` in the recurrent state of one episode.
+        """Width ``S`` of the recurrent state of one episode.
 
-        Hidden units, an LSTM's cell, and with ``delta_dim`` the observation before and a 1 that says there was one.
+        It consists of the hidden units, an LSTM's cell, and with ``delta_dim`` the previous observation and a flag that
+        there was one.
         """
         return self.recurrent_dim + (self.delta_dim + 1 if self.delta_dim else 0)
 
     @property
     def recurrent_dim(self) -> int:
-        """Numbers in the state of the recurrent layer alone."""
+        """Width of the state of the recurrent layer alone."""
         return 2 * self.hidden_dim if self.encoder_type == "lstm" else self.hidden_dim
 
     def features(self, inputs: Tensor, state: Tensor | None = None) -> Tensor:
-        """What the recurrent layer reads, before it is standardised: inputs and the change of observations.
+        """Returns the inputs of the recurrent layer before they are standardised: inputs and change of observations.
 
         Args:
             inputs: ``[B, T, I]``.
-            state: ``[B, S]`` before the first of these steps; None at the start of episodes.
+            state: State before the first of these steps, ``[B, S]``; None at the start of episodes.
 
         Returns:
             ``[B, T, I + delta_dim]``.
@@ -166,11 +167,12 @@ class ContextEncoder(nn.Module):
         return torch.cat([inputs, obs.diff(dim=1, prepend=before)], dim=-1)
 
     def forward(self, inputs: Tensor, state: Tensor | None = None) -> Tensor:
-        """Reads whole episodes, each from its first step on, or what follows a recurrent state.
+        """Reads whole episodes from their first step on, or continuations of them from a recurrent state.
 
         Args:
-            inputs: ``[B, T, I]``; steps after an episode's end may hold anything finite, as no step sees a later one.
-            state: ``[B, S]`` before the first of these steps; None at the start of episodes.
+            inputs: ``[B, T, I]``. Padding after an episode's end may have any finite value, because no step depends on
+                later ones.
+            state: State before the first of these steps, ``[B, S]``; None at the start of episodes.
 
         Returns:
             Contexts ``[B, T, D]``.
@@ -178,7 +180,7 @@ class ContextEncoder(nn.Module):
         inputs = self.features(inputs, state)
         inputs = inputs if self.norm is None else self.norm(inputs)
         initial: Any = None
-        if state is not None:  # torch wants a leading axis of layers
+        if state is not None:  # torch expects a leading axis of layers
             of_layer = state[None, :, : self.recurrent_dim]
             parts = tuple(part.contiguous() for part in of_layer.split(self.hidden_dim, dim=-1))
             initial = parts if self.encoder_type == "lstm" else parts[0]
@@ -202,7 +204,7 @@ class ContextEncoder(nn.Module):
         weights: Any = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
         of_layer = state[:, : self.recurrent_dim]
         if self.encoder_type == "lstm":
-            # Views suffice: the cell only reads them.
+            # Views are enough, because the cell only reads them.
             hidden, cell = torch.lstm_cell(inputs, tuple(of_layer.split(self.hidden_dim, dim=-1)), *weights)
             return self._context(hidden), torch.cat([hidden, cell, *memory], dim=-1)
         hidden = torch.gru_cell(inputs, of_layer, *weights)
@@ -214,14 +216,14 @@ class ContextEncoder(nn.Module):
 
 
 class NoContext(nn.Module):
-    """Stands in for the encoder of an agent without memory: contexts of width 0, an empty state, no parameters."""
+    """Replaces the encoder in an agent without memory: contexts of width 0, an empty state, no parameters."""
 
     state_dim = 0
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[B, T, 0]`` of ``inputs`` ``[B, T, I]``."""
+        """Returns ``[B, T, 0]`` for inputs ``[B, T, I]``."""
         return inputs[..., :0]
 
     def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, 0]`` of ``inputs`` ``[B, I]``, and the state as it was."""
+        """Returns ``[B, 0]`` for inputs ``[B, I]``, and the unchanged state."""
         return inputs[..., :0], state

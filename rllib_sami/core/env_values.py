@@ -1,7 +1,8 @@
-"""What environments hand over, read once and in one way: taken as it is meant, or refused with the reason.
+"""Reads what environments return, and refuses what cannot be used, with the reason.
 
-Here and not at the first reset only, because wrappers and procedural environments differ in later ones. A refusal is an
-:class:`UnusableValue`, whose text goes on from "The environment ... gave"; who catches it says which one it was.
+Everything is read here, not only the first reset, because wrappers and procedural environments may return something
+else later. A refusal is an :class:`UnusableValue`, whose text continues "The environment ... gave"; the caller adds
+which environment it was.
 """
 
 import logging
@@ -16,8 +17,8 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 TASK_ID = "task_id"
-IS_SUCCESS = "is_success"  # in the last info of an episode, where the environment knows success
-NO_TASK = 0  # of environments whose infos have no task id
+IS_SUCCESS = "is_success"  # in the last info of an episode, if the environment knows success
+NO_TASK = 0  # task of environments whose infos have no task id
 TASK_ID_HINT = (
     "Let its `reset()` return an integer meta-task number in the infos, `return obs, {'task_id': k}` with k = 0, 1, "
     "..., and `step()` may do so too. PlainSAC, RecurrentSAC and TESAC need none."
@@ -28,14 +29,14 @@ _MOST = float(np.finfo(np.float32).max)
 
 
 class UnusableValue(ValueError):
-    """A mistake in the environment's code, which would come back if the environment were made again."""
+    """A mistake in the environment's code, which would recur if the environment were made again."""
 
 
 # --- Resets and steps -----------------------------------------------------------------------------------------------
 
 
 def reset_of(given: Any) -> tuple[Any, dict[str, Any]]:
-    """Returns observation and info of what ``env.reset()`` gave."""
+    """Returns observation and info from the result of ``env.reset()``."""
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise UnusableValue(f"{_count(given)} at a reset, but `reset()` must return observation and info.")
     obs, info = given
@@ -43,14 +44,14 @@ def reset_of(given: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def step_of(given: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-    """Returns observation, reward, terminated, truncated and info of what ``env.step()`` gave."""
+    """Returns observation, reward, terminated, truncated and info from the result of ``env.step()``."""
     if not isinstance(given, (tuple, list)) or len(given) != 5:
         raise UnusableValue(
             f"{_count(given)} at a step, but `step()` must return observation, reward, terminated, truncated and info. "
             "Environments of the old API: gymnasium.make('GymV21Environment-v0', env=...) of the package shimmy."
         )
     obs, reward, terminated, truncated, info = given
-    # Nearly always they are what they should be, and nothing is called.
+    # Nearly always the types are right and nothing is called.
     if type(reward) is not float:
         reward = reward_of(reward)
     if type(terminated) is not bool:
@@ -66,7 +67,7 @@ def _count(given: Any) -> str:
 
 def _info_of(info: Any) -> dict[str, Any]:
     if not isinstance(info, Mapping):
-        raise UnusableValue(f"the info {short(info)}, but it must be a dict. Return {{}} if there is nothing to tell.")
+        raise UnusableValue(f"the info {short(info)}, but it must be a dict. Return {{}} if there is no information.")
     return info  # type: ignore[return-value]
 
 
@@ -74,7 +75,7 @@ def _info_of(info: Any) -> dict[str, Any]:
 
 
 def reward_of(value: Any) -> float:
-    """Returns a reward, which may be any number or an array of one."""
+    """Returns a reward as a float; it may be any number or an array with one element."""
     number = _number_of(value)
     if number is None:
         raise UnusableValue(
@@ -88,20 +89,20 @@ def check_finite(obs: np.ndarray, reward: float) -> None:
     """Refuses numbers that are not finite as float32.
 
     Args:
-        obs: As :func:`flat_observation` returns it.
-        reward: As :func:`reward_of` returns it.
+        obs: An observation from :func:`flat_observation`.
+        reward: A reward from :func:`reward_of`.
 
     Raises:
-        UnusableValue: One is not.
+        UnusableValue: A number is not finite.
     """
     if not np.isfinite(obs).all():
         raise UnusableValue(f"the observation {short(obs)}, but its numbers must be finite (float32).")
-    if not abs(reward) <= _MOST:  # nor is NaN
+    if not abs(reward) <= _MOST:  # also refuses NaN
         raise UnusableValue(f"the reward {reward}, but it must be finite (float32).")
 
 
 def _flag_of(value: Any, name: str) -> bool:
-    """Returns ``terminated`` or ``truncated``, which may be a bool, 0 or 1, or an array of one."""
+    """Returns ``terminated`` or ``truncated`` as a bool; it may be 0 or 1, or an array with one element."""
     number = _number_of(value)
     if number not in (0.0, 1.0):
         raise UnusableValue(
@@ -112,36 +113,34 @@ def _flag_of(value: Any, name: str) -> bool:
 
 
 def success_of(info: Mapping[str, Any]) -> bool | None:
-    """Returns whether an info says that the episode succeeded; None where it does not say.
+    """Returns whether the episode succeeded according to an info; None if the info does not say.
 
-    It is reported and nothing else, so what is neither true nor false, such as a share, counts as unknown.
+    Success is only reported, so a value that is neither true nor false, such as a fraction, counts as unknown.
     """
     value = info.get(IS_SUCCESS)
     number = math.nan if value is None else _number_of(value)
     if number in (0.0, 1.0):
         return bool(number)
     if number is None or not math.isnan(number):
-        _tell_of_success(type(value).__name__)
+        _warn_of_success(type(value).__name__)
     return None
 
 
-@cache  # of a type, as shares differ from episode to episode
-def _tell_of_success(kind: str) -> None:
+@cache  # by type, because values differ from episode to episode
+def _warn_of_success(kind: str) -> None:
     """Warns once of each type."""
     logger.warning(
-        "An info has a value of type %s as '%s' that is neither True nor False: it counts as unknown.",
-        kind,
-        IS_SUCCESS,
+        "The '%s' in an info has type %s and is neither True nor False: success is unknown.", IS_SUCCESS, kind
     )
 
 
 def _number_of(value: Any) -> float | None:
-    """A number, or an array of one, as a float; None for everything else."""
+    """A number, or the element of an array with one element, as a float; None for anything else."""
     try:
-        if isinstance(value, _NUMBERS) or isinstance(value, numbers.Real):  # noqa: SIM101 (the first is quicker)
+        if isinstance(value, _NUMBERS) or isinstance(value, numbers.Real):  # noqa: SIM101 (the first is faster)
             return float(value)
         array = np.asarray(value)
-    except Exception:  # whatever arrays of other libraries raise
+    except Exception:  # arrays of other libraries may raise anything
         return None
     return float(array.item()) if array.size == 1 and array.dtype.kind in "biuf" else None
 
@@ -150,12 +149,12 @@ def _number_of(value: Any) -> float | None:
 
 
 def flat_observation(obs: Any, space: gym.Space, shape: tuple[int]) -> np.ndarray:
-    """Returns an observation as float32 of ``shape``, ``[O]``; it may share the environment's memory."""
+    """Returns an observation as a float32 array of ``shape`` ``[O]``; it may share the environment's memory."""
     try:
         flat = np.asarray(obs if isinstance(space, gym.spaces.Box) else gym.spaces.flatten(space, obs), np.float32)
-    except Exception as error:  # of missing keys, text, ragged lists
+    except Exception as error:  # missing keys, text, ragged lists
         raise UnusableValue(
-            f"the observation {short(obs)}, which is not of its observation space {space} ({type(error).__name__}: "
+            f"the observation {short(obs)}, which is not in its observation space {space} ({type(error).__name__}: "
             f"{error}). Let `reset()` and `step()` return what the space says."
         ) from error
     if flat.shape == shape:
@@ -169,12 +168,12 @@ def flat_observation(obs: Any, space: gym.Space, shape: tuple[int]) -> np.ndarra
 
 
 def name_of(env: Any) -> str:
-    """Returns the name of an environment, whatever a config has for it: an id, a class or a function."""
+    """Returns the name of an environment in a config, which may be an id, a class or a function."""
     return env if isinstance(env, str) else getattr(env, "__name__", str(env))
 
 
 def snapshot(value: Any) -> Any:
-    """Returns a copy that stays as it is when the environment writes into its dicts, lists and arrays again."""
+    """Returns a copy that does not change when the environment reuses its dicts, lists and arrays."""
     if isinstance(value, Mapping):
         return {key: snapshot(item) for key, item in value.items()}
     if type(value) in (list, tuple):
@@ -183,7 +182,7 @@ def snapshot(value: Any) -> Any:
 
 
 def short(value: Any) -> str:
-    """Returns a value as one line of at most 100 characters, for messages."""
+    """Returns a value as a line of at most 100 characters, for messages."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."
 
@@ -192,7 +191,7 @@ def short(value: Any) -> str:
 
 
 def task_id_of(info: Mapping[str, Any]) -> int | None:
-    """Returns the meta-task in an info, an integer >= 0 of any type; None without one, or if it is something else."""
+    """Returns the task id in an info, an integer >= 0 of any type; None if it is missing or anything else."""
     value = _item(info.get(TASK_ID))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -202,12 +201,12 @@ def task_id_of(info: Mapping[str, Any]) -> int | None:
 
 
 def task_told(info: Mapping[str, Any]) -> int | str | None:
-    """Returns the meta-task in an info for reports: as :func:`task_id_of`, or a name; None without one.
+    """Returns the task in an info for reports: an id as in :func:`task_id_of`, or a name; None if there is none.
 
-    None it is for -1 too, which this package's environments tell of values that are of no single meta-task.
+    -1 also counts as none. This package's environments use it for values that belong to no single meta-task.
 
     Raises:
-        UnusableValue: It is something else.
+        UnusableValue: The value is anything else.
     """
     value = _item(info.get(TASK_ID))
     if value is None or isinstance(value, str):
@@ -217,71 +216,71 @@ def task_told(info: Mapping[str, Any]) -> int | str | None:
     task_id = task_id_of(info)
     if task_id is None:
         raise UnusableValue(
-            f"the '{TASK_ID}' {short(value)}, but it must be an integer >= 0 or a name, or -1 where none is known."
+            f"the '{TASK_ID}' {short(value)}, but it must be an integer >= 0 or a name, or -1 if none is known."
         )
     return task_id
 
 
 def other_task(info: Mapping[str, Any], task: int | str) -> UnusableValue:
-    """Returns the error of an info that tells of another task than ``task``, that of the episode's reset."""
+    """Returns the error for a step's info with another task than ``task``, that of the episode's reset."""
     return UnusableValue(
-        f"the '{TASK_ID}' {short(info[TASK_ID])} in the info of a step, but {task!r} in that of the episode's "
-        "reset: an episode is of one task, from its reset to its last step. Tell the same in both, or leave it out "
-        "of the infos of `step()`."
+        f"the '{TASK_ID}' {short(info[TASK_ID])} in the info of a step, but {task!r} in that of the episode's reset: "
+        "an episode has one task, from its reset to its last step. Return the same in both, or leave it out of the "
+        "infos of `step()`."
     )
 
 
 def _item(value: Any) -> Any:
-    """What an array or NumPy scalar of one element holds; anything else as it is."""
+    """The element of an array or NumPy scalar with one element; anything else unchanged."""
     return value.item() if isinstance(value, np.ndarray | np.generic) and value.size == 1 else value
 
 
 class TaskIds:
-    """Reads the task ids where infos enter, and refuses what would pass for another task.
+    """Reads task ids from infos, and refuses infos that would assign an episode to a wrong task.
 
     Args:
-        rule: Whether each reset has to tell one (a contrast), each reset or none (what else reads them), or whatever
-            is no task id counts as none.
+        rule: Whether each reset must have a task id (for a contrast), whether each reset or none must have one, or
+            whether invalid ones are ignored.
     """
 
     def __init__(self, rule: TaskIdRule = "each reset or none"):
         self._rule = rule
-        self._told: bool | None = True if rule == "each reset" else None  # at resets; None: not known yet
+        self._has_ids: bool | None = True if rule == "each reset" else None  # whether resets have ids; None: unknown
 
-    def of_reset(self, info: Mapping[str, Any]) -> int | None:
-        """Returns the task of the episode that a reset begins; None if it tells none and need not.
+    def read_reset(self, info: Mapping[str, Any]) -> int | None:
+        """Returns the task of the episode that begins with a reset; None if there is none and none is needed.
 
         Raises:
-            UnusableValue: It tells none although it should, or something else.
+            UnusableValue: The task id is missing or invalid.
         """
         task_id = task_id_of(info)
         if self._rule == "ignored":
             return task_id
-        tells = TASK_ID in info
-        if tells and task_id is None:
+        has_id = TASK_ID in info
+        if has_id and task_id is None:
             raise UnusableValue(
                 f"the '{TASK_ID}' {short(info[TASK_ID])} in the info of a reset, but it must be an integer >= 0. "
                 f"{TASK_ID_HINT}"
             )
-        if self._told is not None and tells != self._told:
-            what = f"a '{TASK_ID}'" if tells else f"no '{TASK_ID}'"
-            others = "earlier resets none" if tells else "each reset has to tell it"
+        if self._has_ids is not None and has_id != self._has_ids:
+            what = f"a '{TASK_ID}'" if has_id else f"no '{TASK_ID}'"
+            others = "earlier resets had none" if has_id else "each reset must have one"
             raise UnusableValue(
-                f"{what} in the info of a reset, but {others}: an episode would count as one of task {NO_TASK} that "
-                f"need not be. {TASK_ID_HINT}"
+                f"{what} in the info of a reset, but {others}: an episode could be wrongly counted as one of task "
+                f"{NO_TASK}. {TASK_ID_HINT}"
             )
-        self._told = tells
+        self._has_ids = has_id
         return task_id
 
-    def check_later(self, info: Mapping[str, Any], task_id: int) -> None:
-        """Refuses a later info of the episode that tells of another task than its reset.
+    def check_step(self, info: Mapping[str, Any], task_id: int) -> None:
+        """Refuses a step's info with another task than the episode's reset.
 
         Args:
             info: The info of a step.
-            task_id: What the reset told.
+            task_id: The task of the reset.
 
         Raises:
-            UnusableValue: It does.
+            UnusableValue: The info has another task.
         """
-        if self._told and TASK_ID in info and task_id_of(info) != task_id:
+        if self._has_ids and TASK_ID in info and task_id_of(info) != task_id:
             raise other_task(info, task_id)

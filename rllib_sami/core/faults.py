@@ -1,4 +1,4 @@
-"""Watching for env runners and environments that give nothing, so that nothing waits in silence without an end."""
+"""Detects environments and env runners that fail, hang or never end, so that nothing waits silently forever."""
 
 import contextlib
 import functools
@@ -14,19 +14,19 @@ from rllib_sami.core.env_values import UnusableValue
 
 Env = TypeVar("Env")
 logger = logging.getLogger(__name__)
-ROUNDS_OF_PATIENCE = 5  # how often `sample_timeout_s` may pass without a step
-ROUNDS_OF_AN_EPISODE = 2  # the same for an episode of more than `LONGEST_EPISODE` steps
-LONGEST_EPISODE = 100_000  # a year in steps of five minutes; longer ones say so by their `max_episode_steps`
-# What an environment's code may raise; a SystemExit would end the process without a word.
+ROUNDS_OF_PATIENCE = 5  # how many times `sample_timeout_s` may pass without a step
+ROUNDS_OF_AN_EPISODE = 2  # the same for episodes of more than `LONGEST_EPISODE` steps
+LONGEST_EPISODE = 100_000  # a year in steps of five minutes; `max_episode_steps` may allow longer ones
+# What an environment's code may raise; a SystemExit would end the process silently.
 ENVIRONMENT_ERRORS: tuple[type[BaseException], ...] = (Exception, SystemExit)
 
 
 class EnvironmentFaultError(RuntimeError):
-    """An environment raised, hangs, or has episodes without an end; the message says which one and where."""
+    """An environment raised an error, hangs, or has endless episodes; the message says which one and where."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Returns in one line what an environment's error says."""
+    """Returns the message of an environment's error in one line."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     kind = "it gave" if isinstance(error, UnusableValue) else f"{type(error).__name__}:"
@@ -34,15 +34,15 @@ def reason_of(error: BaseException) -> str:
 
 
 def named(error: BaseException, name: Any, where: str) -> EnvironmentFaultError:
-    """Returns the error that says which environment raised ``error``, and where."""
+    """Returns an error that says which environment raised ``error``, and where."""
     if isinstance(error, EnvironmentFaultError):
         return error
     return EnvironmentFaultError(f"The environment {name!r} failed ({where}): {reason_of(error)}")
 
 
 @contextlib.contextmanager
-def exits_named(name: Any, where: str) -> Iterator[None]:
-    """Has a ``sys.exit()`` in an environment's code raise an EnvironmentFaultError; other errors pass as they are."""
+def exits_as_errors(name: Any, where: str) -> Iterator[None]:
+    """Turns a ``sys.exit()`` in an environment's code into an EnvironmentFaultError; other errors pass unchanged."""
     try:
         yield
     except SystemExit as error:
@@ -54,13 +54,13 @@ def trying(name: Any, what: str, timeout_s: float | None, setting: str) -> Itera
     """Watches an environment outside of episodes, such as at its first reset.
 
     Args:
-        name: Of the environment.
-        what: What is tried.
-        timeout_s: As of :class:`Watch`.
-        setting: As of :class:`Watch`.
+        name: Name of the environment.
+        what: What it is doing, for messages.
+        timeout_s: See :class:`Watch`.
+        setting: See :class:`Watch`.
 
     Raises:
-        EnvironmentFaultError: It raised or hangs.
+        EnvironmentFaultError: The environment raised an error or hangs.
     """
     with Watch(name, timeout_s, setting):
         try:
@@ -70,22 +70,22 @@ def trying(name: Any, what: str, timeout_s: float | None, setting: str) -> Itera
 
 
 def close_env(env: Any, name: Any) -> None:
-    """Closes an environment. What it raises is only warned of: what it was needed for is done, or has failed before."""
+    """Closes an environment. Errors only cause a warning, because the environment is not needed any more."""
     try:
         env.close()
     except ENVIRONMENT_ERRORS as error:
-        _tell_unclosed(name, reason_of(error))
+        _warn_of_close(name, reason_of(error))
 
 
-@functools.cache  # of as many as are played on at once
-def _tell_unclosed(name: Any, reason: str) -> None:
-    """Warns once of each kind."""
+@functools.cache  # many environments may fail in the same way
+def _warn_of_close(name: Any, reason: str) -> None:
+    """Warns once of each environment and reason."""
     logger.warning("The environment %r could not be closed: %s", name, reason)
 
 
 @contextlib.contextmanager
 def closing(env: Env, name: Any) -> Iterator[Env]:
-    """Gives the environment, and closes it at the end of the block, see :func:`close_env`."""
+    """Yields the environment and closes it at the end of the block with :func:`close_env`."""
     try:
         yield env
     finally:
@@ -95,56 +95,56 @@ def closing(env: Env, name: Any) -> Iterator[Env]:
 def call_named(
     name: Any, where: str, call: Callable[..., Any], *args: Any, hook: Callable[..., None] | None = None
 ) -> Any:
-    """Returns ``call(*args, hook)`` of environments, where ``hook`` is code of others that it calls in between.
+    """Returns ``call(*args, hook)`` of environments, where ``hook`` is foreign code that it calls in between.
 
     Args:
-        name: Of the environment.
-        where: Says what it is at.
-        call: What to call.
-        args: Given to ``call``.
-        hook: Given to ``call`` at the end; what it raises is passed on as it is.
+        name: Name of the environment.
+        where: What it is doing, for messages.
+        call: The function to call.
+        args: Its first arguments.
+        hook: Its last argument; errors that it raises are passed on unchanged.
 
     Raises:
-        EnvironmentFaultError: An environment raised or hangs.
+        EnvironmentFaultError: An environment raised an error or hangs.
     """
-    of_hook: list[Exception] = []
+    errors_of_hook: list[Exception] = []
 
-    def noting(*given: Any) -> None:
+    def record_errors(*given: Any) -> None:
         assert hook is not None
         try:
             hook(*given)
         except Exception as error:
-            of_hook.append(error)
+            errors_of_hook.append(error)
             raise
 
     try:
-        return call(*args, None if hook is None else noting)
+        return call(*args, None if hook is None else record_errors)
     except Exception as error:
-        if any(error is other for other in of_hook):
+        if any(error is other for other in errors_of_hook):
             raise
         raise named(error, name, where) from error
 
 
 class Watch:
-    """Watches an environment: warns when it takes long, stops it when it hangs or its episodes do not end.
+    """Watches an environment: warns if it takes long, and stops it if it hangs or its episodes do not end.
 
-    After ``timeout_s`` without the end of an episode there is a warning, once. Stopped is only
+    There is one warning if no episode has ended for ``timeout_s``. The environment is stopped only if
 
-    * a call that has not returned for ``ROUNDS_OF_PATIENCE * timeout_s``, and
-    * an episode of more than ``LONGEST_EPISODE`` steps (or :meth:`allow`, if that is more) when none has ended for
+    * a call has not returned for ``ROUNDS_OF_PATIENCE * timeout_s``, or
+    * an episode has more than ``LONGEST_EPISODE`` steps (or more than :meth:`allow` allows) and none has ended for
       ``ROUNDS_OF_AN_EPISODE * timeout_s``.
 
-    So an environment that is slow, but steps, is never stopped. A call can be stopped in the main thread of a process
-    only, on POSIX systems, and where it is in Python or waits (a loop, a sleep, a socket); elsewhere there is only the
+    So an environment that is slow but steps is never stopped. A call can be stopped only on POSIX systems, in the main
+    thread of a process, and while it runs Python code or waits (a loop, a sleep, a socket). Otherwise there is only the
     warning.
 
-    Used as a context manager around the calls, in one block or in several, one after the other.
+    Use it as a context manager around the calls, for one block or for several, one after the other.
 
     Args:
-        name: Of the environment.
-        timeout_s: How long an episode may take in seconds; None: any time, nothing is watched.
-        setting: What ``timeout_s`` is called where the user sets it.
-        where: Says which episode is played.
+        name: Name of the environment.
+        timeout_s: How long an episode may take, in seconds; None disables the watch.
+        setting: Name of the user's setting that is ``timeout_s``.
+        where: Returns which episode is played, for messages.
     """
 
     def __init__(
@@ -159,29 +159,29 @@ class Watch:
         self._last = self._since = math.inf  # when a call last returned, when an episode last ended
         self._steps: int | None = None
         self._has_warned = False
-        self._stopped: str | None = None  # why the call that goes on is to end
+        self._stopped: str | None = None  # why the running call must end
         self._lock = threading.Lock()
 
     def allow(self, cap: int | None) -> None:
-        """Takes the cap on episodes in steps that the environment tells; None if it does not."""
+        """Allows episodes of up to ``cap`` steps, the environment's own limit; None if it has none."""
         self._most_steps = max(LONGEST_EPISODE, cap or 0)
 
     def step(self, steps: int | None) -> None:
-        """Notes that a call has returned.
+        """Records that a call has returned.
 
         Args:
-            steps: Of the longest episode in progress; 0 after a reset; None before the first one.
+            steps: Steps of the longest episode in progress; 0 after a reset; None before the first reset.
 
         Raises:
-            EnvironmentFaultError: If that episode is taken for one without an end.
+            EnvironmentFaultError: That episode seems to be endless.
         """
         self._last, self._steps = time.monotonic(), steps
         limit = ROUNDS_OF_AN_EPISODE * (self._timeout_s or math.inf)
         if steps is not None and steps > self._most_steps and self._last - self._since > limit:
-            raise EnvironmentFaultError(f"{self._state()} It is taken for one without an end. {self._advice()}")
+            raise EnvironmentFaultError(f"{self._state()} It seems to be endless. {self._advice()}")
 
     def episode(self) -> None:
-        """Notes that an episode has ended."""
+        """Records that an episode has ended."""
         self._since = time.monotonic()
 
     def __enter__(self) -> "Watch":
@@ -201,35 +201,35 @@ class Watch:
             return
         try:
             self._is_over.set()
-        finally:  # the alarm may have come just then
+        finally:  # the alarm may have interrupted the line above
             self._is_over.set()
-            with self._lock:  # one under way arrives before the handler goes
+            with self._lock:  # an alarm that is being sent arrives before the handler is removed
                 pass
             if self._may_interrupt:
                 signal.signal(signal.SIGALRM, self._previous)
             self._stopped = None
 
     def _watch(self, timeout_s: float) -> None:
-        """Runs in a thread of its own until the block ends."""
+        """Runs in its own thread until the block ends."""
         is_over = self._is_over
         while not is_over.wait(min(1.0, timeout_s / 10)):
             now = time.monotonic()
             if now - self._since > timeout_s and not self._has_warned:
                 self._has_warned = True
-                logger.warning("%s It goes on. %s", self._state(), self._advice())
+                logger.warning("%s It continues. %s", self._state(), self._advice())
             if now - self._last > ROUNDS_OF_PATIENCE * timeout_s and self._may_interrupt:
                 with self._lock:
                     if not is_over.is_set():
                         self._stopped = f"{self._state()} It hangs. {self._advice()}"
                         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
-                self._last = now  # again, should the environment go on in spite of it
+                self._last = now  # try again later if the environment continues in spite of it
 
     def _interrupted(self, number: int, frame: Any) -> None:
         reason, self._stopped = self._stopped, None
         if reason is None:
             if callable(self._previous):
                 self._previous(number, frame)
-        elif not self._is_over.is_set():  # else the call has come back after all
+        elif not self._is_over.is_set():  # otherwise the call has returned after all
             raise EnvironmentFaultError(reason)
 
     def _state(self) -> str:
@@ -240,7 +240,7 @@ class Watch:
         if self._steps is None:
             return f"{late} to be made and reset{where}."
         return (
-            f"{late} without the end of an episode{where}: the present one has {self._steps:,} steps, the last one "
+            f"{late} without the end of an episode{where}: the current one has {self._steps:,} steps, the last of them "
             f"{now - self._last:.0f} s ago."
         )
 
@@ -249,16 +249,16 @@ class Watch:
         if self._steps is None:
             return only_slow
         return (
-            "If its episodes do not end by themselves, give them an end: gymnasium.wrappers.TimeLimit, or "
+            "If its episodes do not end by themselves, limit them: gymnasium.wrappers.TimeLimit, or "
             f"`max_episode_steps` where it is registered. {only_slow}"
         )
 
 
 @contextlib.contextmanager
-def warned_if_late(seconds: float | None) -> Iterator[None]:
-    """Says so if what is done takes longer than ``seconds`` (None: any time): a hanging environment hangs its process.
+def warn_if_late(seconds: float | None) -> Iterator[None]:
+    """Warns if sampling in the training process takes longer than ``seconds``; None disables the warning.
 
-    It cannot be ended in the process that trains, only in one of its own.
+    A hanging environment cannot be stopped there, only in an env runner with its own process.
     """
     if seconds is None:
         yield
@@ -267,8 +267,8 @@ def warned_if_late(seconds: float | None) -> Iterator[None]:
         seconds,
         logger.warning,
         (
-            "Sampling has taken %g s (`sample_timeout_s`) and goes on. If an environment hangs, end this run and go "
-            "on with `num_env_runners` of 1 or more: an env runner in its own process is restarted when it hangs.",
+            "Sampling has taken %g s (`sample_timeout_s`) and continues. If an environment hangs, stop this run and "
+            "resume it with `num_env_runners` >= 1: an env runner in its own process is restarted when it hangs.",
             seconds,
         ),
     )
@@ -281,10 +281,10 @@ def warned_if_late(seconds: float | None) -> Iterator[None]:
 
 
 class Patience:
-    """Counts the time for which no env runner has given a step.
+    """Measures for how long no env runner has sampled a step.
 
     Args:
-        sample_timeout_s: RLlib's setting; several times that is too long. None: a minute.
+        sample_timeout_s: RLlib's setting; ``ROUNDS_OF_PATIENCE`` times that is too long. None means a minute.
     """
 
     def __init__(self, sample_timeout_s: float | None):
@@ -292,14 +292,14 @@ class Patience:
         self._since: float | None = None
 
     def note(self, num_steps: int, num_lost: int) -> None:
-        """Notes a round of sampling.
+        """Records a round of sampling.
 
         Args:
-            num_steps: What it gave.
+            num_steps: Steps that were sampled.
             num_lost: Env runners that are being restarted.
 
         Raises:
-            RuntimeError: If there was no step for too long.
+            RuntimeError: There was no step for too long.
         """
         if num_steps > 0:
             self._since = None
@@ -309,6 +309,6 @@ class Patience:
         if now - self._since > self._limit:
             raise RuntimeError(
                 f"No env runner has sampled a step for {now - self._since:.0f} s; {num_lost} of them are lost. Their "
-                "logs (in Ray's session folder, or with -vv) say why: too little memory, a node that is gone, an "
-                "environment that cannot be made or hangs. If it is only slow, raise `sample_timeout_s`."
+                "logs (in Ray's session folder, or with -vv) say why: too little memory, a lost node, an environment "
+                "that cannot be made or hangs. If it is only slow, raise `sample_timeout_s`."
             )

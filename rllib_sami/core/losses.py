@@ -1,4 +1,4 @@
-"""The losses, as pure functions.
+"""Losses as pure functions.
 
 Shapes: ``N`` transitions or queries, ``G`` groups of queries, ``K`` keys per query (one positive, ``K - 1``
 negatives), ``A`` action and ``D`` context dimensions.
@@ -19,7 +19,7 @@ SIMILARITIES = ("cosine", "bilinear")
 def td_target(reward: Tensor, terminated: Tensor, next_value: Tensor, gamma: float) -> Tensor:
     """Bellman target ``r + gamma (1 - terminated) V'`` (Eq. 2).
 
-    A truncated step is not terminated, so it bootstraps.
+    Truncated steps are not terminated, so they bootstrap.
 
     Args:
         reward: ``[N]``.
@@ -39,18 +39,18 @@ def soft_value(q: Tensor, penalty: Tensor, alpha: Tensor) -> Tensor:
     Args:
         q: Values of an action of the policy, ``[2, N]``.
         penalty: ``log pi`` of that action, or the policy's divergence from a prior, ``[N]``.
-        alpha: Its coefficient, scalar.
+        alpha: Coefficient of the penalty, scalar.
     """
     return q.min(dim=0).values - alpha * penalty
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:
-    """``sum_i 1/2 E[(Q_i - target)^2]`` (Eq. 5) of ``q`` ``[2, N]`` and ``target`` ``[N]``."""
+    """``sum_i 1/2 E[(Q_i - target)^2]`` (Eq. 5) for ``q`` ``[2, N]`` and ``target`` ``[N]``."""
     return 0.5 * (q - target).square().mean(dim=-1).sum()
 
 
 def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
-    """``E[alpha log pi(a|o, c) - min_i Q_i(o, a, c)]`` (Eq. 7) of ``q`` ``[2, N]`` and ``log_prob`` ``[N]``."""
+    """``E[alpha log pi(a|o, c) - min_i Q_i(o, a, c)]`` (Eq. 7) for ``q`` ``[2, N]`` and ``log_prob`` ``[N]``."""
     return (alpha * log_prob - q.min(dim=0).values).mean()
 
 
@@ -69,21 +69,21 @@ def similarity_scores(
     similarity: str = "cosine",
     similarity_map: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Scores of each query with its positive key and with its negative keys.
+    """Computes the scores of each query with its positive key and with its negative keys.
 
     Args:
         query: ``[N, D]``, or ``[G, N, D]`` for ``G`` groups.
-        positive_keys: As ``query``: one positive key for each query.
-        negative_keys: ``[K-1, D]`` shared by all queries, or ``[N, K-1, D]`` own ones of each query; with groups
+        positive_keys: One positive key for each query, of the same shape.
+        negative_keys: ``[K-1, D]``, shared by all queries, or ``[N, K-1, D]``, different for each query; with groups
             ``[G, K-1, D]``, shared within a group.
         similarity: ``"cosine"`` (in [-1, 1]) or ``"bilinear"``, ``q' W k`` of the normalised vectors.
         similarity_map: ``W``, ``[D, D]``; needed by ``"bilinear"``.
 
     Returns:
-        Positive scores ``[..., N]`` and negative scores ``[..., N, K-1]``. Keys get no gradient.
+        Positive scores ``[..., N]`` and negative scores ``[..., N, K-1]``. Keys receive no gradient.
 
     Raises:
-        ValueError: If a shape or the similarity does not fit.
+        ValueError: A shape does not fit, or the similarity is unknown.
     """
     if similarity not in SIMILARITIES:
         raise ValueError(f"`similarity` is {similarity!r}, but must be one of {list(SIMILARITIES)}.")
@@ -125,32 +125,32 @@ def sance_bound(
 
         I = E[log K + s(q, k+)/b - logsumexp(s(q, k+)/b, s(q, k-_1)/b, ..., s(q, k-_{K-1})/b)]  <=  log K
 
-    with the temperature ``b``. What makes it skill-aware is which episodes the keys come from (``pairing.py``).
+    with the temperature ``b``. The choice of the keys' episodes makes it skill-aware (``pairing.py``).
 
     Args:
         query: Contexts of the encoder, ``[N, D]`` or ``[G, N, D]``.
-        positive_keys: Contexts of the key encoder, as ``query``.
-        negative_keys: ``[K-1, D]`` shared, ``[N, K-1, D]`` own, or ``[G, K-1, D]`` with groups.
+        positive_keys: Contexts of the key encoder, of the same shape.
+        negative_keys: ``[K-1, D]``, ``[N, K-1, D]`` or ``[G, K-1, D]``; see :func:`similarity_scores`.
         temperature: ``b``; smaller is sharper. Typically 0.05 to 1.
         similarity: ``"cosine"`` or ``"bilinear"``.
         similarity_map: ``[D, D]``, for ``"bilinear"``.
 
     Returns:
-        The bound in nats, a scalar at most ``log K``; only the queries (and ``similarity_map``) get gradients.
+        The bound in nats, a scalar <= ``log K``; only the queries (and ``similarity_map``) receive gradients.
     """
     positive, negative = similarity_scores(query, positive_keys, negative_keys, similarity, similarity_map)
     return sance_bound_from_scores(positive, negative, temperature)
 
 
 def sance_bound_from_scores(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
-    """:func:`sance_bound` of scores ``[..., N]`` and ``[..., N, K-1]``."""
+    """:func:`sance_bound` for scores ``[..., N]`` and ``[..., N, K-1]``."""
     logits = torch.cat([positive.unsqueeze(-1), negative], dim=-1) / temperature
     return math.log(logits.shape[-1]) + (logits[..., 0] - torch.logsumexp(logits, dim=-1)).mean()
 
 
 def binary_nce_from_scores(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
-    """Independent logistic terms, ``E[log sigmoid(s+/b)] + E[log(1 - sigmoid(s-/b))]``: to be maximised, at most 0.
+    """Independent logistic terms, ``E[log sigmoid(s+/b)] + E[log(1 - sigmoid(s-/b))]``, to be maximised.
 
-    It tells the same pairs apart as the softmax form but is no bound of the mutual information.
+    This contrasts the same pairs as the softmax form, but is no bound of the mutual information. It is at most 0.
     """
     return F.logsigmoid(positive / temperature).mean() + F.logsigmoid(-negative / temperature).mean()

@@ -1,4 +1,4 @@
-"""Actor, twin critics, and the part of an agent that acts."""
+"""Actor, twin critics, and the networks with which an agent acts."""
 
 import itertools
 import math
@@ -17,16 +17,16 @@ LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
 class OutputLayer(nn.Linear):
-    """A linear layer that stays in full precision under autocast, which hidden layers do not.
+    """A linear layer that keeps full precision under autocast, unlike hidden layers.
 
-    Values are as large as returns, of which bfloat16 keeps three digits.
+    Values are as large as returns, of which bfloat16 would keep only three digits.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[..., O]`` of ``inputs`` ``[..., I]``."""
+        """Returns ``[..., O]`` for inputs ``[..., I]``."""
         if inputs.dtype == self.weight.dtype:
             outputs = super().forward(inputs)
-            if outputs.dtype == inputs.dtype:  # else there is autocast, and no hidden layer before this one
+            if outputs.dtype == inputs.dtype:  # differs under autocast if there is no hidden layer before this one
                 return outputs
         with torch.autocast(inputs.device.type, enabled=False):
             return super().forward(inputs.to(self.weight.dtype))
@@ -49,12 +49,12 @@ class Actor(nn.Module):
         self.net = mlp(input_dim, hidden, 2 * action_dim)
 
     def forward(self, obs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation ``[N, A]`` of the Gaussian before the tanh."""
+        """Returns mean and log standard deviation ``[N, A]`` of the Gaussian before the tanh."""
         mean, log_std = self.net(torch.cat([obs, context], dim=-1)).chunk(2, dim=-1)
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
     def sample(self, obs: Tensor, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Reparametrised action and its log-probability.
+        """Samples reparametrised actions and their log-probabilities.
 
         Args:
             obs: ``[N, O]``.
@@ -67,12 +67,12 @@ class Actor(nn.Module):
         mean, log_std = self(obs, context)
         raw = mean + log_std.exp() * noise
         log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
-        # log(1 - tanh(x)^2), written so that it does not overflow for large |x|.
+        # log(1 - tanh(x)^2), in a form that does not overflow for large |x|.
         log_prob = log_prob - (2 * (math.log(2) - raw - F.softplus(-2 * raw))).sum(-1)
         return torch.tanh(raw), log_prob
 
     def mode(self, obs: Tensor, context: Tensor) -> Tensor:
-        """Deterministic action ``[N, A]``."""
+        """Returns deterministic actions ``[N, A]``."""
         return torch.tanh(self(obs, context)[0])
 
 
@@ -81,11 +81,11 @@ class TwinCritics(nn.Module):
 
     def __init__(self, input_dim: int, hidden: Sequence[int]):
         super().__init__()
-        # One after the other: on CPUs faster than batched products, whose biases are copied out first.
+        # One after the other: on CPUs this is faster than batched products, which copy the biases.
         self.nets = nn.ModuleList(mlp(input_dim, hidden, 1) for _ in range(2))
 
     def forward(self, obs: Tensor, action: Tensor, context: Tensor) -> Tensor:
-        """Values ``[2, N]`` of ``obs`` ``[N, O]``, ``action`` ``[N, A]`` and ``context`` ``[N, D]``."""
+        """Returns values ``[2, N]`` for ``obs`` ``[N, O]``, ``action`` ``[N, A]`` and ``context`` ``[N, D]``."""
         inputs = torch.cat([obs, action, context], dim=-1)
         return torch.stack([net(inputs).squeeze(-1) for net in self.nets])
 
@@ -102,15 +102,15 @@ class ActorCriticConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig(EncoderInputConfig, EncoderConfig, ActorCriticConfig):
-    """Sizes and kinds of all networks of an agent; ``context_dim`` 0 stands for no encoder."""
+    """Sizes and kinds of all networks of an agent; with ``context_dim`` 0 there is no encoder."""
 
 
-# What settings mean that networks saved by an earlier version lack.
+# Values of settings that networks saved by earlier versions lack.
 FORMER_NETWORK: dict[str, Any] = {"normalize_inputs": False, "encoder_obs_delta": False}
 
 
 class ActorNetworks(nn.Module):
-    """The part of an agent that acts: context encoder and actor."""
+    """The networks with which an agent acts: context encoder and actor."""
 
     def __init__(self, obs_dim: int, action_dim: int, config: NetworkConfig):
         super().__init__()
@@ -138,14 +138,14 @@ class ActorNetworks(nn.Module):
         state: Tensor,
         noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One acting step of ``B`` episodes.
+        """Acts one step in ``B`` episodes.
 
         Args:
             obs: ``[B, O]``.
-            previous_action: ``[B, A]``, zeros at an episode's start.
-            previous_reward: ``[B, 1]``, zeros at an episode's start; read only with ``encoder_reward``.
-            state: Recurrent state ``[B, S]``, zeros at an episode's start.
-            noise: Standard normal ``[B, A]`` to sample actions, or None for the deterministic policy.
+            previous_action: ``[B, A]``; zeros at an episode's start.
+            previous_reward: ``[B, 1]``; zeros at an episode's start. Read only with ``encoder_reward``.
+            state: Recurrent state ``[B, S]``; zeros at an episode's start.
+            noise: Standard normal ``[B, A]`` to sample actions; None for the deterministic policy.
 
         Returns:
             Normalised actions ``[B, A]``, contexts ``[B, D]`` and the next state ``[B, S]``.
@@ -158,7 +158,7 @@ class ActorNetworks(nn.Module):
 
 @torch.no_grad()
 def polyak_update(average: nn.Module, source: nn.Module, rate: float) -> None:
-    """``average <- (1 - rate) average + rate source`` for all parameters in one call; buffers are copied."""
+    """Sets ``average <- (1 - rate) average + rate source`` for all parameters; copies buffers."""
     torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), rate)
     for mine, theirs in zip(average.buffers(), source.buffers(), strict=True):
         mine.copy_(theirs)

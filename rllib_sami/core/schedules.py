@@ -1,4 +1,4 @@
-"""Settings that change with the environment steps."""
+"""Settings that depend on the number of environment steps."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ Schedule = float | Sequence[Sequence[float]]  # one value, or pairs of environme
 
 
 def value_at(schedule: Schedule, timestep: int) -> float:
-    """Value of a schedule in RLlib's form: linear between its pairs, and the last one's after them."""
+    """Returns the value of a schedule in RLlib's form: linear between its pairs, constant after the last one."""
     if isinstance(schedule, Sequence):
         timesteps, values = zip(*schedule, strict=True)
         return float(np.interp(timestep, timesteps, values))

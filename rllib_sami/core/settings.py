@@ -1,4 +1,4 @@
-"""Settings, each declared once: its default, the values it takes and what it means, beside the code that reads it.
+"""Settings, each declared once, beside the code that reads it: its default, the values it takes and what it means.
 
 .. code-block:: python
 
@@ -7,7 +7,7 @@
         temperature: float = setting(0.1, number("a number above 0", lambda x: x > 0), "What scores are divided by.")
 
 The config of an algorithm is made of such dataclasses: it takes its fields, their checks and their documentation from
-:func:`settings_of`. Only settings are declared with :func:`setting`; other fields of the dataclass are none.
+:func:`settings_of`. Fields that are not declared with :func:`setting` are no settings.
 """
 
 import copy
@@ -19,16 +19,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from rllib_sami.core.text import nearest_hint
+
 
 @dataclass(frozen=True)
 class Allowed:
     """The values that a setting takes.
 
     Attributes:
-        words: What they are, to go on from "must be".
-        holds: Whether a value is one of them; None where the config checks it in another way.
-        example: What a message shows beside the words.
-        choices: The values, where they are names.
+        words: A description that continues "must be".
+        holds: Whether a value is allowed; None if the config checks it in another way.
+        example: An example for messages, after the description.
+        choices: The values, if they are names.
     """
 
     words: str
@@ -37,10 +39,11 @@ class Allowed:
     choices: tuple[str | None, ...] = ()
 
     def refusal(self, name: str, value: Any) -> str | None:
-        """What is wrong with a value; None if nothing is."""
+        """The message that refuses a value; None if it is allowed."""
         if self.holds is None or self.holds(value):
             return None
-        return f"`{name}` is {value!r}, but must be {self.words}{self.example}."
+        hint = nearest_hint(value, [choice for choice in self.choices if choice])
+        return f"`{name}` is {value!r}, but must be {self.words}{self.example}{hint}"
 
     def or_none(self) -> "Allowed":
         """The same values, or None."""
@@ -63,9 +66,9 @@ class Setting:
     Attributes:
         name: Its name.
         type: The type of its values.
-        default: Its default where an algorithm has no other.
+        default: Its default, unless an algorithm has another one.
         allowed: The values that it takes.
-        meaning: What it does, in a sentence or two, and the range that is worth trying.
+        meaning: What it does, in a sentence or two, and the range worth trying.
         method: The method of a config that sets it.
     """
 
@@ -78,7 +81,7 @@ class Setting:
 
 
 def setting(default: Any, allowed: Allowed, meaning: str, method: str = "training") -> Any:
-    """A field of a dataclass that is a setting; see the module's text."""
+    """Declares a field of a dataclass as a setting; see the module's docstring."""
     metadata = {"allowed": allowed, "meaning": meaning, "method": method}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
@@ -98,12 +101,12 @@ def settings_of(*parts: type) -> dict[str, Setting]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number (True and False are none)."""
+    """Whether a value is a finite number; True and False are not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is an integer (True and False are none)."""
+    """Whether a value is an integer; True and False are not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -116,12 +119,12 @@ def number(words: str, holds: Callable[[Any], bool]) -> Allowed:
 
 
 def integer(least: int) -> Allowed:
-    """Integers from ``least`` on."""
+    """Integers >= ``least``."""
     return Allowed(f"an integer >= {least}", lambda x: is_integer(x) and x >= least)
 
 
 def one_of(choices: Collection[str | None]) -> Allowed:
-    """The names of a list, which a message shows with the nearest one."""
+    """One of several names; messages list them and name the nearest one."""
     return Allowed(
         f"one of {list(choices)}", lambda x: isinstance(x, str | None) and x in choices, choices=tuple(choices)
     )

@@ -1,4 +1,4 @@
-"""Misspelt names: the valid one that is nearest, and how a message says so."""
+"""Misspelt names: the nearest valid one, for messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -33,3 +33,9 @@ def did_you_mean(name: object, options: Iterable[object], list_up_to: int = 12, 
     if options and len(options) <= list_up_to:
         parts.append(f"Valid: {', '.join(options)}.")
     return " ".join(parts)
+
+
+def nearest_hint(name: object, options: Iterable[object]) -> str:
+    """Returns the end of a sentence about an unknown name: ``"; did you mean 'x'?"``, or ``"."`` if none is similar."""
+    close = nearest_name(name, options)
+    return f"; did you mean '{close}'?" if close else "."

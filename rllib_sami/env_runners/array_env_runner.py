@@ -4,12 +4,14 @@ import functools
 import json
 import math
 import secrets
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from ray.rllib.core import COMPONENT_RL_MODULE
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.annotations import override
@@ -33,30 +35,30 @@ RANDOM_STATE = "random_state"
 
 
 class ArrayEnvRunner(SingleAgentEnvRunner):
-    """Steps many environments with one forward pass each and keeps recurrent state, action and reward as arrays.
+    """Steps many environments with one forward pass per step; recurrent state, action and reward are arrays.
 
     Environment slot ``j`` of runner ``i`` begins with meta-task ``i * slots + j`` (modulo the number of tasks) and
-    goes on to the next one when an episode is over, so all are visited equally; an episode that a reset of the runner
-    cuts short is not counted. Every slot has its own random stream.
+    continues with the next task after each episode, so that all tasks are visited equally often. An episode that a
+    reset of the runner cuts short does not count. Every slot has its own random stream.
 
-    Whole episodes (``num_episodes``, as in evaluation) are shared out among the slots beforehand: taking those that
-    end first would favour short ones.
+    Whole episodes (``num_episodes``, as in evaluation) are divided among the slots beforehand, because taking those
+    that end first would favour short ones.
 
-    The infos of an episode hold its task, the last one all that the environment said at its end. Where that has
-    ``is_success``, ``success_rate`` is reported along with the returns.
+    The infos of an episode contain its task, and the last info also what the environment returned at the end. If that
+    has ``is_success``, ``success_rate`` is reported along with the returns.
 
-    It differs from RLlib's own runner in that connectors are not called;
-    ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` brings them back, at a fraction of the speed.
+    Unlike RLlib's own runner, it calls no connectors. ``config.env_runners(env_runner_cls=SingleAgentEnvRunner)`` uses
+    RLlib's runner, at a fraction of the speed.
     """
 
     env: TaskVectorEnv
 
     def __init__(self, **kwargs):
         self.players: dict[str, Player] = {}  # environments of evaluations, by split
-        # Made first: the base class makes the environments.
+        # Before the base class, which makes the environments.
         self._entropy: int | None = None
         self._num_resets = 0
-        self._episodes_over = np.zeros(0, np.int64)  # of each slot: finished or lost
+        self._episodes_over = np.zeros(0, np.int64)  # finished or lost episodes of each slot
         super().__init__(**kwargs)
         set_num_threads(self.config.num_torch_threads)
         if not hasattr(self.module, "acting"):
@@ -67,12 +69,12 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
         if self._entropy is None:
             seed = self.config.seed
             self._entropy = secrets.randbits(128) if seed is None else int(seed)
-        self._rng = np.random.default_rng()  # of actions; seeded at the first reset
+        self._rng = np.random.default_rng()  # for actions; seeded at the first reset
         self._policy = RecurrentPolicy(self.module.acting, self.num_envs)
-        self._finished_episodes: list[EpisodeStats] = []  # since metrics were last asked for
+        self._finished_episodes: list[EpisodeStats] = []  # since the last call of `get_metrics`
         self._named_tasks = NamedTasks()  # in evaluation
-        self._quota: np.ndarray | None = None  # of each slot, how many are still wanted
-        self._watch: Watch | None = None  # of evaluations, and where whole episodes are sampled
+        self._quota: np.ndarray | None = None  # how many more episodes of each slot are wanted
+        self._watch: Watch | None = None  # in evaluation, and if whole episodes are sampled
         self._listeners = EpisodeCallbacks(self) if compat.listens_to_episodes(self.config) else None
 
     # --- Environments -----------------------------------------------------------------------------------------------
@@ -81,7 +83,8 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
     def make_env(self) -> None:
         if self.env is not None:
             self.env.close()
-        env_fns = [compat.env_creator(self.config, self.worker_index, slot) for slot in range(self._num_slots)]
+        slots = range(self.config.num_envs_per_env_runner)
+        env_fns = [compat.env_creator(self.config, self.worker_index, slot) for slot in slots]
         self.env = TaskVectorEnv(
             env_fns, self.config.restart_failed_sub_environments, self.config.task_id_rule, self.worker_index or 0
         )
@@ -97,24 +100,20 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
         super().stop()
 
     @property
-    def _num_slots(self) -> int:
-        return self.config.num_envs_per_env_runner
-
-    @property
     def _runner_index(self) -> int:
         """0 for the local runner or the first remote one."""
         return max(0, (self.worker_index or 0) - 1)
 
     @property
     def _identity(self) -> tuple[bool, int]:
-        """Tells this runner's random streams from those of others."""
+        """Distinguishes this runner's random streams from those of others."""
         return bool(self.config.in_evaluation), int(self.worker_index or 0)
 
     def _seed_of(self, purpose: str, slot: int = 0) -> int:
-        """An independent seed for each (seed, evaluation?, runner, purpose, slot, time, round of resets)."""
+        """Returns an independent seed for each (seed, evaluation?, runner, purpose, slot, time, round of resets)."""
         purposes = {"actions": 0, "env": 1}
-        # RLlib tells a restarted runner, after a restore or a fault, how far training is: so it does not
-        # begin with the random numbers of the first one again.
+        # RLlib tells a runner that is restarted, after a restore or a fault, how many steps were sampled. So it does
+        # not repeat the random numbers of the first one.
         time = (self.num_env_steps_sampled_lifetime, self._num_resets)
         key = (int(self.config.in_evaluation), self._runner_index, purposes[purpose], slot, *time)
         return int(np.random.SeedSequence(self._entropy, spawn_key=key).generate_state(1)[0])
@@ -136,10 +135,10 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             self._listeners.start(np.ones(self.num_envs, bool), obs)
 
     def _new_episode_id(self, slot: int) -> str:
-        return self._listeners.id_of(slot) if self._listeners else compat.new_episode_id()
+        return self._listeners.id_of(slot) if self._listeners else uuid.uuid4().hex
 
     def _custom_data(self, slot: int) -> dict[str, Any]:
-        """What a slot's episode carries along to the replay buffer and the user's callbacks."""
+        """Data of a slot's episode for the replay buffer and the user's callbacks."""
         data = dict(self._listeners.of_piece(slot).custom_data) if self._listeners else {}
         if fields := self._policy.episode_fields(slot):
             data[EPISODE_FIELDS] = fields
@@ -161,7 +160,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             self._watch = None
 
     def _on_env(self, call: Callable[..., Any], *args: Any, hook: Callable[..., None] | None) -> Any:
-        """Calls ``call(*args, hook)`` of the environments; in evaluation their errors name them."""
+        """Calls ``call(*args, hook)`` of the environments; in evaluation errors name the environment."""
         if not self.config.in_evaluation:
             return call(*args, hook)
         return call_named(name_of(self.config.env), "evaluation", call, *args, hook=hook)
@@ -177,7 +176,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
     ) -> list[SingleAgentEpisode]:
         if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._reset()
-        self._needs_initial_reset = True  # should an environment fail now, all start over
+        self._needs_initial_reset = True  # if an environment fails now, all start over
         for_env = self.module.scale_actions.of_array
         self._policy.refresh()
         num_steps = math.ceil(num_timesteps / self.num_envs) if num_timesteps else 256
@@ -205,13 +204,13 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             fragment.close_all()
             if self._listeners:
                 self._listeners.cut()
-            self._needs_initial_reset = False  # after whole episodes the next call starts over: the rest is left out
+            self._needs_initial_reset = False  # after whole episodes the next call starts over; the rest is discarded
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
         self._increase_sampled_metrics(num_steps, finished)
         return fragment.episodes
 
     def _act(self, explore: bool, random_actions: bool) -> np.ndarray:
-        """Normalised actions ``[n, A]``; the encoder reads every step, random actions or not."""
+        """Returns normalised actions ``[n, A]``; the encoder reads every step, even if actions are random."""
         shape = (self.num_envs, self.module.acting.action_dim)
         noise: np.ndarray | None = None
         if explore and not random_actions:
@@ -222,7 +221,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
         return action
 
     def _remember(self, action: np.ndarray, step: VectorStep) -> None:
-        """Carries over to the next step what the policy needs."""
+        """Stores what the policy needs at the next step."""
         self._obs, self._running.task_ids = step.obs, step.task_ids
         self._policy.remember(step.rewards, action)
         begins = step.done | step.restarted
@@ -230,7 +229,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             self._policy.begin(begins, self._rng)
 
     def _end_episodes(self, step: VectorStep, fragment: FragmentBuilder) -> int:
-        """Closes the pieces of finished episodes and drops those of lost ones; returns how many finished."""
+        """Closes the pieces of finished episodes and drops those of lost ones; returns the number of finished ones."""
         finished, running = 0, self._running
         for slot in np.flatnonzero(step.done | step.restarted).tolist():
             if step.restarted[slot] or (self._quota is not None and self._quota[slot] == 0):
@@ -239,8 +238,8 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
                 finished += 1
                 info, terminated = step.final_infos[slot], bool(step.terminated[slot])
                 fragment.close(slot, terminated=terminated, truncated=not terminated, final_info=info)
-                told = success_of(info)
-                success = math.nan if told is None else float(told)
+                succeeded = success_of(info)
+                success = math.nan if succeeded is None else float(succeeded)
                 length, total = int(running.lengths[slot]), float(running.returns[slot])
                 self._finished_episodes.append((int(running.task_ids[slot]), total, length, success))
                 if self._quota is not None:
@@ -262,7 +261,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             task_id, total, _, success = stats
             self.metrics.log_value(SUCCESS_RATE, success, reduce="mean")
             if not self.config.in_evaluation:
-                # The algorithm reports over the last ones of all env runners.
+                # The algorithm averages over the last episodes of all env runners.
                 self.metrics.log_value(FINISHED_EPISODES, stats, reduce="item_series")
             elif self._named_tasks.add(task_id):
                 self.metrics.log_value((RETURN_BY_TASK, str(task_id)), total, reduce="mean")
@@ -270,7 +269,11 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
 
     @override(SingleAgentEnvRunner)
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
-        return compat.runner_spaces(self.env) if self.env is not None else self.spaces
+        if self.env is None:
+            return self.spaces
+        single = (self.env.single_observation_space, self.env.single_action_space)
+        spaces = (self.env.observation_space, self.env.action_space)
+        return {INPUT_ENV_SPACES: spaces, INPUT_ENV_SINGLE_SPACES: single, compat.DEFAULT_MODULE_ID: single}
 
     @override(SingleAgentEnvRunner)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
@@ -278,7 +281,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
         if self._check_component(RANDOM_STATE, components, not_components):
             state[RANDOM_STATE] = {
                 "runner": self._identity,
-                "entropy": str(self._entropy),  # as text: of more bits than msgpack has for an integer
+                "entropy": str(self._entropy),  # as text, because it has too many bits for an integer of msgpack
                 "num_resets": self._num_resets,
                 "episodes_over": self._episodes_over.copy(),
                 "actions": json.dumps(self._rng.bit_generator.state),
@@ -288,16 +291,16 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
     @override(SingleAgentEnvRunner)
     def set_state(self, state: dict[str, Any]) -> None:
         if COMPONENT_RL_MODULE in state:
-            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
+            self._weights_seq_no = 0  # otherwise RLlib would ignore weights that are older than the present ones
         super().set_state(state)
-        # RLlib sends the local runner's state to remote ones that come back: these keep streams of their own.
+        # RLlib sends the local runner's state to restarted remote ones, which keep their own streams.
         random_state = state.get(RANDOM_STATE)
-        if random_state is not None and tuple(random_state["runner"]) == self._identity:  # msgpack has lists only
+        if random_state is not None and tuple(random_state["runner"]) == self._identity:  # msgpack makes it a list
             self._entropy = int(random_state["entropy"])
             self._num_resets = random_state["num_resets"]
             if len(random_state["episodes_over"]) == self.num_envs:
                 self._episodes_over = random_state["episodes_over"].copy()
             actions = random_state["actions"]
             self._rng.bit_generator.state = json.loads(actions) if isinstance(actions, str) else actions
-            # Running episodes are not saved: they start over, on random streams of their own.
+            # Running episodes are not saved; new ones begin, with new random streams.
             self._needs_initial_reset = True

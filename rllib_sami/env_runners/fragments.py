@@ -1,4 +1,4 @@
-"""From the steps of one call of ``sample`` to pieces of episodes."""
+"""Turns the steps of one call of ``sample`` into pieces of episodes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,14 @@ class RunningEpisodes:
     """The episodes in progress, one in each of ``n`` slots.
 
     Args:
-        task_ids: Their tasks, ``[n]``.
+        task_ids: Tasks of the episodes, ``[n]``.
         new_id: Returns the id of a slot's new episode.
 
     Attributes:
-        ids: Their ids.
-        task_ids: Their tasks, ``[n]``.
-        lengths: Their steps so far, ``[n]``.
-        returns: Their rewards so far, summed, ``[n]``.
+        ids: Ids of the episodes.
+        task_ids: Tasks of the episodes, ``[n]``.
+        lengths: Steps so far, ``[n]``.
+        returns: Sums of rewards so far, ``[n]``.
     """
 
     def __init__(self, task_ids: np.ndarray, new_id: Callable[[int], str]):
@@ -33,7 +33,7 @@ class RunningEpisodes:
         self.returns = np.zeros(len(task_ids))
 
     def add(self, rewards: np.ndarray) -> None:
-        """Counts one step of each, with rewards ``[n]``."""
+        """Adds one step of each episode, with rewards ``[n]``."""
         self.lengths += 1
         self.returns += rewards
 
@@ -48,10 +48,10 @@ class FragmentBuilder:
 
     Args:
         running: The episodes in progress.
-        custom_data: Returns what a slot's episode carries along beside its arrays.
+        custom_data: Returns further data of a slot's episode.
         obs: Observations before the first step, ``[n, O]``.
         action_dim: Action width ``A``.
-        num_steps: How many steps are expected.
+        num_steps: Expected number of steps; there may be more.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FragmentBuilder:
     ):
         self._running, self._custom_data = running, custom_data
         num_slots, obs_dim = obs.shape
-        # One slot's steps are neighbours, so that a piece is a view.
+        # The steps of a slot are neighbours in memory, so that a piece is a view.
         self._obs = np.empty((num_slots, num_steps + 1, obs_dim), np.float32)
         self._actions = np.empty((num_slots, num_steps, action_dim), np.float32)
         self._rewards = np.empty((num_slots, num_steps), np.float32)
@@ -85,7 +85,7 @@ class FragmentBuilder:
         self._running.add(step.rewards)
 
     def _double(self) -> None:
-        """Makes room; pieces that are closed keep the arrays they are views of."""
+        """Doubles the arrays; closed pieces keep the old arrays, of which they are views."""
         self._obs, self._actions, self._rewards = (
             np.concatenate([array, np.empty_like(array)], axis=1) for array in (self._obs, self._actions, self._rewards)
         )
@@ -98,10 +98,10 @@ class FragmentBuilder:
         truncated: bool = False,
         final_info: dict[str, Any] | None = None,
     ) -> None:
-        """Ends a slot's piece here; its episode is over if it is terminated or truncated."""
+        """Ends a slot's piece at this step; its episode is over if it is terminated or truncated."""
         running, first, end = self._running, int(self._first[slot]), self._length
         obs = self._obs[slot, first : end + 1]
-        if terminated or truncated:  # what the last step led to, not the first observation of the next episode
+        if terminated or truncated:  # the array's last observation is already the first one of the next episode
             obs = np.concatenate([obs[:-1], self._final_obs[slot : slot + 1]])
         task_id = int(running.task_ids[slot])
         episode = compat.episode_from_arrays(
@@ -121,10 +121,10 @@ class FragmentBuilder:
         self._first[slot] = end
 
     def drop(self, slot: int) -> None:
-        """Forgets a slot's piece; its next episode begins here."""
+        """Discards a slot's piece; its next episode begins at this step."""
         self._first[slot] = self._length
 
     def close_all(self) -> None:
-        """Ends all open pieces, whose episodes go on in the next fragment."""
+        """Ends all open pieces; their episodes continue in the next fragment."""
         for slot in np.flatnonzero(self._first < self._length).tolist():
             self.close(slot)

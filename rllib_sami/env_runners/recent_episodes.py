@@ -1,4 +1,4 @@
-"""Finished episodes as metrics: over the last ones of all env runners together, and by meta-task."""
+"""Metrics of the last finished episodes of all env runners together, in total and by meta-task."""
 
 import logging
 import math
@@ -11,22 +11,22 @@ from rllib_sami import compat
 from rllib_sami.core.metric_names import RETURN_BY_TASK, SUCCESS_RATE
 
 logger = logging.getLogger(__name__)
-EpisodeStats = tuple[int, float, int, float]  # task, return, length, 1 or 0 for success (NaN: not known)
+EpisodeStats = tuple[int, float, int, float]  # task, return, length, success (1 or 0; NaN if unknown)
 MOST_TASKS = 200
 
 
 class NamedTasks:
-    """The task ids that metrics name: the first ``MOST_TASKS`` that come, so that ever new ones do not pile up.
+    """The task ids that have metrics of their own: the first ``MOST_TASKS``.
 
-    Loggers, Tune and the live table keep what they know of every metric for as long as a run lasts.
+    Without a limit, metrics would accumulate, because loggers, Tune and the live table keep every metric of a run.
     """
 
     def __init__(self) -> None:
         self.ids: set[int] = set()
-        self.are_all = True  # whether no other task has come
+        self.are_all = True  # whether there are no other tasks
 
     def add(self, task_id: int) -> bool:
-        """Notes a task; returns whether it is one of those that are named."""
+        """Adds a task, unless there are too many; returns whether it has a metric."""
         if task_id not in self.ids and len(self.ids) < MOST_TASKS:
             self.ids.add(task_id)
         elif task_id not in self.ids and self.are_all:
@@ -44,8 +44,8 @@ class RecentEpisodes:
     """The last finished episodes of training, of all env runners.
 
     Args:
-        size: How many are reported over (``metrics_num_episodes_for_smoothing``); an iteration that finishes more is
-            reported over all of its own.
+        size: Number of episodes to average over (``metrics_num_episodes_for_smoothing``). An iteration that finishes
+            more is averaged over all of its episodes.
     """
 
     def __init__(self, size: int):
@@ -54,12 +54,12 @@ class RecentEpisodes:
         self._tasks = NamedTasks()
 
     def begin(self, task_ids: Iterable[int]) -> None:
-        """Notes the tasks of episodes under way: they are in the results at once, NaN until an episode ends."""
+        """Adds the tasks of running episodes, which are in the results at once; NaN until an episode ends."""
         for task_id in task_ids:
             self._tasks.add(task_id)
 
     def report(self, finished: Sequence[EpisodeStats]) -> dict[str, Any]:
-        """Adds the episodes that an iteration finished, the newest last, and returns what the iteration reports."""
+        """Adds the episodes that an iteration has finished, the newest last, and returns its metrics."""
         recent = [*self._episodes, *finished][-max(self._size, len(finished)) :]
         self._episodes = recent[-self._size :]
         self.begin(task_id for task_id, *_ in finished)
@@ -67,7 +67,7 @@ class RecentEpisodes:
         of_task: dict[int, list[float]] = {}
         for task_id, total, *_ in recent:
             of_task.setdefault(task_id, []).append(total)
-        # Where there are too many tasks to name, most of the first ones never come back.
+        # If there are too many tasks, most of the first ones never come back.
         named = [task_id for task_id in sorted(self._tasks.ids) if self._tasks.are_all or task_id in of_task]
         return {
             **compat.episode_statistics(returns, lengths),
@@ -76,12 +76,12 @@ class RecentEpisodes:
         }
 
     def get_state(self) -> dict[str, Any]:
-        """The episodes, oldest first, and the tasks that are named."""
+        """The episodes, oldest first, and the tasks with metrics."""
         tasks = self._tasks
         return {"episodes": list(self._episodes), "tasks": sorted(tasks.ids), "are_all_tasks": tasks.are_all}
 
     def set_state(self, state: dict[Any, Any]) -> None:
-        """Restores :meth:`get_state`; former checkpoints have the episodes of each env runner, by its index."""
+        """Restores :meth:`get_state`; old checkpoints have lists of episodes by the index of their env runner."""
         if "episodes" not in state:
             episodes = [one for window in state.values() for one in window]
             state = {"episodes": episodes, "tasks": [task_id for task_id, *_ in episodes], "are_all_tasks": True}

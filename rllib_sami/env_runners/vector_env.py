@@ -1,4 +1,4 @@
-"""A vector environment that moves arrays: flat float32 observations, task ids, infos at the end of episodes only."""
+"""A vector environment on arrays: flat float32 observations, task ids, and infos only at the end of episodes."""
 
 import logging
 import math
@@ -30,17 +30,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VectorStep:
-    """What one step of ``n`` environments gave; where ``done``, ``obs`` begins the next episode already.
+    """The result of one step of ``n`` environments. Where ``done``, ``obs`` is already that of the next episode.
 
     Attributes:
-        obs: ``[n, O]``, observations to act on next.
-        final_obs: ``[n, O]``, observations after the step, the final one where ``done``.
+        obs: Observations to act on next, ``[n, O]``.
+        final_obs: Observations after the step, ``[n, O]``: the final one where ``done``.
         rewards: ``[n]``.
         terminated: ``[n]``.
-        done: ``[n]``, terminated or truncated.
-        restarted: ``[n]``: the environment failed and was made again, its episode is lost.
-        task_ids: ``[n]``, of the episodes that ``obs`` belongs to.
-        final_infos: Copies of the info of the episode's last step, by environment where ``done``.
+        done: Terminated or truncated, ``[n]``.
+        restarted: Whether the environment failed and was made again, so that its episode is lost, ``[n]``.
+        task_ids: Tasks of the episodes that ``obs`` belongs to, ``[n]``.
+        final_infos: Copies of the infos of the last steps of episodes, by environment, where ``done``.
     """
 
     obs: np.ndarray
@@ -54,18 +54,18 @@ class VectorStep:
 
 
 class TaskVectorEnv(SyncVectorEnv):
-    """Steps ``n`` environments one after the other; finished ones are reset in the same step.
+    """Steps ``n`` environments one after the other, and resets finished ones in the same step.
 
-    Environments of this package, not wrapped, write into one array together; others are stepped by Gymnasium's API.
+    Environments of this package without wrappers write into one common array; others are stepped with Gymnasium's API.
 
     Args:
-        env_fns: Makes the environments.
-        restart_failed: Whether an environment that raises, or gives numbers that are not finite, is made again (its
-            episode is lost) instead of passing the error on. Passed on in any case are an EnvironmentFaultError (it
-            hangs) and, as ValueError, what is a mistake in its code: a reward that is no number, an observation of
-            another width, a wrong task id.
-        task_ids: What the infos must tell of tasks.
-        runner_index: Of the env runner, for messages; 0 is the local one.
+        env_fns: Functions that make the environments.
+        restart_failed: Whether an environment that raises an error, or returns numbers that are not finite, is made
+            again (its episode is lost). Otherwise the error is passed on. Always passed on are an EnvironmentFaultError
+            (the environment hangs) and, as ValueError, mistakes in its code: a reward that is no number, an observation
+            of another width, a wrong task id.
+        task_ids: Whether infos must have task ids.
+        runner_index: Index of the env runner, for messages; 0 is the local one.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TaskVectorEnv(SyncVectorEnv):
         runner_index: int = 0,
     ):
         self._env_fns = list(env_fns)
-        self._told_tasks, self._runner_index = TaskIds(task_ids), runner_index
+        self._task_reader, self._runner_index = TaskIds(task_ids), runner_index
         super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
         self._restart_failed = restart_failed
         space = self.single_observation_space
@@ -86,10 +86,10 @@ class TaskVectorEnv(SyncVectorEnv):
         self._row_shape: Any = self.single_observation_space.shape
         self._obs_shape = (self.num_envs, *self._row_shape)
         self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
-        self._infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]  # the last ones that were given
+        self._infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]  # the latest infos
         kind: Any = type(self.envs[0])
-        alike = all(isinstance(env, MetaTaskEnv) and type(env) is kind for env in self.envs)
-        self._batch = EnvBatch(self.envs) if alike and kind.step is MetaTaskEnv.step else None
+        are_alike = all(isinstance(env, MetaTaskEnv) and type(env) is kind for env in self.envs)
+        self._batch = EnvBatch(self.envs) if are_alike and kind.step is MetaTaskEnv.step else None
 
     def reset_all(
         self,
@@ -97,21 +97,21 @@ class TaskVectorEnv(SyncVectorEnv):
         next_task_ids: Sequence[int] | np.ndarray | None = None,
         before_resets: Callable[[], None] | None = None,
     ) -> np.ndarray:
-        """Begins new episodes everywhere.
+        """Begins new episodes in all environments.
 
         Args:
             seeds: One for each environment.
-            next_task_ids: Meta-task that each environment's walk goes on from (its ``next_task_id``), modulo its
-                ``num_tasks``; ignored by environments that lack one of these attributes.
-            before_resets: Called when the walks are set, before the first reset.
+            next_task_ids: The next meta-task of each environment (its ``next_task_id``), modulo its ``num_tasks``;
+                ignored by environments without these attributes.
+            before_resets: Called after these are set, before the first reset.
 
         Returns:
             Observations ``[n, O]``.
         """
         obs = np.empty(self._obs_shape, np.float32)
         for index, env in enumerate(self.envs):
-            walks = env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
-            if next_task_ids is not None and walks:
+            visits_in_order = env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
+            if next_task_ids is not None and visits_in_order:
                 num_tasks = env.get_wrapper_attr("num_tasks")
                 env.set_wrapper_attr("next_task_id", int(next_task_ids[index]) % num_tasks)
         if before_resets is not None:
@@ -122,21 +122,21 @@ class TaskVectorEnv(SyncVectorEnv):
 
     @property
     def task_ids(self) -> np.ndarray:
-        """Meta-task of each environment's present episode, ``[n]``."""
+        """Meta-tasks of the current episodes, ``[n]``."""
         return self._task_ids.copy()
 
     @property
     def infos(self) -> list[dict[str, Any]]:
-        """What each environment's info says now."""
+        """The latest info of each environment."""
         return self._infos if self._batch is None else [env.episode_info() for env in self._batch.envs]
 
     def step_arrays(self, actions: np.ndarray, before_resets: Callable[[VectorStep], None] | None = None) -> VectorStep:
         """Steps every environment.
 
         Args:
-            actions: ``[n, ...]``, in the action space, not normalised.
-            before_resets: Called after the step, before any environment is reset or made again; where an episode is
-                over, ``obs`` is still its last one.
+            actions: Actions in the action space, not normalised, ``[n, ...]``.
+            before_resets: Called after the step, before any environment is reset or made again. Where an episode is
+                over, ``obs`` is still its final one.
 
         Returns:
             The step.
@@ -149,7 +149,7 @@ class TaskVectorEnv(SyncVectorEnv):
             obs = np.zeros(self._obs_shape, np.float32)
             failed = self._step_each(actions, obs, rewards, ended, truncated)
         for error in failed.values():
-            if not self._restart_failed or isinstance(error, EnvironmentFaultError):  # who hangs may always do
+            if not self._restart_failed or isinstance(error, EnvironmentFaultError):  # it might hang again
                 raise error
         restarted = np.zeros(self.num_envs, bool)
         restarted[list(failed)] = True
@@ -178,11 +178,11 @@ class TaskVectorEnv(SyncVectorEnv):
         ended: np.ndarray,
         truncated: np.ndarray,
     ) -> dict[int, Exception]:
-        """Steps environments of any kind, like ``EnvBatch.step``."""
+        """Steps environments of any kind; see ``EnvBatch.step``."""
         failed: dict[int, Exception] = {}
         for index, env in enumerate(self.envs):
             try:
-                # With the ellipsis it is an array, of an action space without dimensions too.
+                # With the ellipsis, actions are arrays even in an action space without dimensions.
                 given = step_of(env.step(actions[index, ...]))
                 result, reward, ended[index], truncated[index], self._infos[index] = given
                 obs[index], rewards[index] = self._as_float32(index, result, reward)
@@ -195,22 +195,22 @@ class TaskVectorEnv(SyncVectorEnv):
         return failed
 
     def _final_info(self, index: int) -> dict[str, Any]:
-        """The info of an episode that is over, as it is before the reset, which may write into it again."""
+        """Returns a copy of the info of an episode that is over; a reset may overwrite the original."""
         info = snapshot(self._infos[index] if self._batch is None else self._batch.envs[index].episode_info())
         try:
             success_of(info)
-            self._told_tasks.check_later(info, int(self._task_ids[index]))
+            self._task_reader.check_step(info, int(self._task_ids[index]))
         except UnusableValue as error:
             raise self._mistake(index, error) from error
         return info
 
     def _begin(self, index: int, seed: int | None = None) -> np.ndarray:
-        """Resets one environment and notes its task."""
+        """Resets one environment; makes it again if that fails."""
         try:
             return self._reset(index, self.envs[index], seed)
         except UnusableValue as error:
             raise self._mistake(index, error) from error
-        except EnvironmentFaultError:  # as in `step_arrays`
+        except EnvironmentFaultError:  # see `step_arrays`
             raise
         except Exception:
             if not self._restart_failed:
@@ -219,19 +219,19 @@ class TaskVectorEnv(SyncVectorEnv):
             return self._make_again(index)
 
     def _reset(self, index: int, env: gym.Env, seed: int | None) -> np.ndarray:
-        """Resets what is or becomes environment ``index``; notes its task and info."""
+        """Resets the present or future environment ``index``; stores its task and info."""
         try:
             obs, info = reset_of(env.reset(seed=seed))
         except SystemExit as error:
             raise self._exited(index, error, "reset") from error
         flat, _ = self._as_float32(index, obs)
-        task_id = self._told_tasks.of_reset(info)
+        task_id = self._task_reader.read_reset(info)
         self._task_ids[index] = NO_TASK if task_id is None else task_id
         self._infos[index] = info
         return flat
 
     def _exited(self, index: int, error: SystemExit, where: str) -> RuntimeError:
-        """What stands for a SystemExit, which would end the process without a word; it may be restarted like others."""
+        """Returns an ordinary error for a SystemExit, which would end the process silently."""
         name = type(self.envs[index].unwrapped).__name__
         return RuntimeError(str(named(error, name, f"environment {index}, {where}")))
 
@@ -240,18 +240,18 @@ class TaskVectorEnv(SyncVectorEnv):
         return ValueError(f"Environment {index}{runner} ({type(self.envs[index].unwrapped).__name__}) gave {error}")
 
     def _as_float32(self, index: int, obs: Any, reward: float = 0.0) -> tuple[np.ndarray, np.float32]:
-        """An environment's observation ``[O]`` and reward as they are kept.
+        """Converts an environment's observation to ``[O]`` and its reward.
 
         Raises:
-            FloatingPointError: If they are not finite then.
+            FloatingPointError: One of them is not finite.
         """
-        flat, kept = flat_observation(obs, self._original_space, self._row_shape), np.float32(reward)
-        if not (math.isfinite(kept) and math.isfinite(flat.sum())):
+        flat, converted = flat_observation(obs, self._original_space, self._row_shape), np.float32(reward)
+        if not (math.isfinite(converted) and math.isfinite(flat.sum())):
             raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite (float32).")
-        return flat, kept
+        return flat, converted
 
     def _make_again(self, index: int) -> np.ndarray:
-        """Replaces a failed environment; random numbers and the walk over tasks go on where it was."""
+        """Replaces a failed environment; the new one continues its random numbers and its order of tasks."""
         failed, env = self.envs[index], self._env_fns[index]()
         if env.has_wrapper_attr("next_task_id"):
             env.set_wrapper_attr("next_task_id", failed.get_wrapper_attr("next_task_id"))
@@ -272,6 +272,6 @@ class TaskVectorEnv(SyncVectorEnv):
 
 
 def flat_observation_space(space: gym.Space) -> gym.spaces.Box:
-    """The flat float32 Box of a space."""
+    """Returns the flat float32 Box of a space."""
     flat: Any = gym.spaces.flatten_space(space)
     return gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)

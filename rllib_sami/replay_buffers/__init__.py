@@ -1,1 +1,1 @@
-"""Stored episodes and what is drawn from them."""
+"""Stored episodes and samplers that draw batches from them."""

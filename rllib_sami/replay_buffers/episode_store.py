@@ -1,11 +1,11 @@
 """Episodes of many tasks in one array.
 
-A *row* is what arrives at one time step, ``[o_t, a_{t-1}, r_{t-1}]``: just what the context encoder reads, and two
-neighbouring rows hold a transition. An episode of ``T`` steps takes ``T + 1`` neighbouring rows of the array, from
-``[o_0, 0, 0]`` to its final observation, so every batch is a single gather.
+A *row* is the data that arrives at one time step, ``[o_t, a_{t-1}, r_{t-1}]``. These are the inputs of the context
+encoder, and two neighbouring rows are a transition. An episode of ``T`` steps takes ``T + 1`` neighbouring rows of the
+array, from ``[o_0, 0, 0]`` to its final observation, so every batch is a single gather.
 
-Finished episodes live in a ring, oldest overwritten first. An episode still in progress has room of its own behind
-the ring until it ends: it can be learned from at once and never mixes with what a slot held before.
+Finished episodes are stored in a ring, in which the oldest are overwritten first. An episode in progress has its own
+room behind the ring until it ends, so that the agent can learn from it at once.
 """
 
 from collections.abc import Collection, Hashable, Mapping
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-# One line of the episode table. `start` is a row, `length` counts steps (rows less one).
+# One line of the episode table. `start` is a row, `length` counts steps (rows minus one).
 EPISODE_DTYPE = np.dtype(
     [("start", "i8"), ("length", "i8"), ("task_id", "i8"), ("episode_return", "f8"), ("terminated", "?")]
 )
-INITIAL_ROOM = 256  # rows an open episode gets at first; doubled as episodes turn out longer
+INITIAL_ROOM = 256  # rows for an open episode at first; doubled when episodes turn out to be longer
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class EpisodePiece:
     """Neighbouring steps of one episode.
 
     Attributes:
-        slot: Which environment the episode runs in; one slot has one open episode.
-        task_id: The episode's meta-task; None where it is not known: that of the episode's first piece, there 0.
+        slot: The environment that the episode runs in; each slot has one open episode.
+        task_id: The episode's meta-task. None means that of the episode's first piece, and 0 in a first piece.
         first_step: Time step of the first transition; 0 opens a new episode.
-        obs: ``[n + 1, O]``, from before the first to after the last step.
-        actions: ``[n, A]``, normalised.
+        obs: Observations from before the first to after the last step, ``[n + 1, O]``.
+        actions: Normalised actions, ``[n, A]``.
         rewards: ``[n]``.
         done: Whether the episode ends with this piece.
-        terminated: Whether it ends in a terminal state (else it was truncated).
-        fields: What else is kept of the episode as a whole, such as its skill; that of its first piece counts.
+        terminated: Whether it ends in a terminal state; otherwise it was truncated.
+        fields: Further data of the whole episode, such as its skill; read from the first piece.
     """
 
     slot: Hashable
@@ -49,7 +49,7 @@ class EpisodePiece:
 
 
 class EpisodeStore:
-    """Ring of finished episodes and room for open ones; see the module's text.
+    """Ring of finished episodes and room for open ones; see the module's docstring.
 
     Args:
         obs_dim: Observation width ``O``.
@@ -64,7 +64,7 @@ class EpisodeStore:
         self._room = INITIAL_ROOM
         self._open: dict[Hashable, np.ndarray] = {}  # slot -> table line (shape [1]) of the episode in progress
         self._places: dict[Hashable, int] = {}  # slot -> place of its open episode behind the ring
-        self._free: list[int] = []  # places in use by no episode
+        self._free: list[int] = []  # unused places
         self._reset_ring()
         self.rows = np.zeros((self.capacity, self.row_dim), np.float32)
 
@@ -80,7 +80,7 @@ class EpisodeStore:
 
     @property
     def finished(self) -> np.ndarray:
-        """Table of the finished episodes, oldest first (a view of dtype ``EPISODE_DTYPE`` and the fields)."""
+        """Table of the finished episodes, oldest first: a view with dtype ``EPISODE_DTYPE`` and the fields."""
         return self._table[self._first : self._end]
 
     @property
@@ -90,20 +90,20 @@ class EpisodeStore:
 
     @property
     def num_steps(self) -> int:
-        """Steps stored, open episodes included."""
+        """Number of stored steps, including open episodes."""
         return int(self.episodes["length"].sum())
 
     def add(self, piece: EpisodePiece) -> bool:
         """Appends a piece to its slot's episode.
 
-        A piece with ``first_step`` 0 opens a new episode; what the slot held unfinished is dropped, because its
-        environment was lost. A piece that does not continue its slot's episode (after a restart) is left out.
+        A piece with ``first_step`` 0 opens a new episode; an unfinished episode of the slot is dropped, because its
+        environment was lost. A piece that does not continue its slot's episode, after a restart, is ignored.
 
         Returns:
             Whether the piece was stored.
 
         Raises:
-            ValueError: If the episode grows longer than the ring.
+            ValueError: The episode is longer than the ring.
         """
         if piece.first_step == 0:
             start = self._place(piece.slot)
@@ -124,8 +124,8 @@ class EpisodeStore:
         needed = piece.first_step + num_steps + 1
         if needed > self.capacity:
             raise ValueError(
-                f"An episode of task {line['task_id'][0]} has {needed - 1} steps or more, but the replay buffer holds "
-                f"only {self.capacity}. Raise `replay_buffer_config['capacity']` or let the environment end its "
+                f"An episode of task {line['task_id'][0]} has {needed - 1} or more steps, but the replay buffer holds "
+                f"only {self.capacity}. Raise `replay_buffer_config['capacity']`, or let the environment end its "
                 "episodes."
             )
         if needed > self._room:
@@ -143,21 +143,21 @@ class EpisodeStore:
         return True
 
     def task_of(self, slot: Hashable) -> int | None:
-        """Meta-task of a slot's episode in progress; None without one."""
+        """Meta-task of a slot's episode in progress; None if there is none."""
         line = self._open.get(slot)
         return None if line is None else int(line["task_id"][0])
 
     def drop_open(self, keep: Collection[Hashable] = ()) -> None:
-        """Forgets all episodes in progress but those of the slots to keep."""
+        """Drops all episodes in progress except those of the slots to keep."""
         for slot in [slot for slot in self._open if slot not in keep]:
             self._drop(slot)
 
     def gather(self, episodes: np.ndarray, num_rows: int) -> np.ndarray:
-        """Whole episodes from their first row on.
+        """Returns whole episodes from their first row on.
 
         Args:
-            episodes: Table lines of any shape ``[...]``.
-            num_rows: Rows to return of each; past an episode's end its last row is repeated.
+            episodes: Table lines, of any shape ``[...]``.
+            num_rows: Rows to return of each; after an episode's end its last row is repeated.
 
         Returns:
             ``[..., num_rows, F]``.
@@ -168,9 +168,9 @@ class EpisodeStore:
     # --- State ------------------------------------------------------------------------------------------------------
 
     def get_state(self, *, copy: bool = True) -> dict[str, Any]:
-        """The finished episodes, packed; open ones are left out, as their environments are not saved either.
+        """Returns the finished episodes, packed. Open ones are left out, because their environments are not saved.
 
-        With ``copy`` False, ``rows`` is a list of views, at most two if nothing was ever restored into a smaller ring.
+        With ``copy`` False, ``rows`` is a list of views: at most two, unless a larger ring was restored into this one.
         """
         table = self.finished.copy()
         ends = table["start"] + table["length"] + 1
@@ -188,21 +188,21 @@ class EpisodeStore:
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores :meth:`get_state` of a store with the same widths.
 
-        If this store is smaller, the oldest episodes go, and those longer than it.
+        If this store is smaller, the oldest episodes are dropped, and those that are longer than it.
 
         Raises:
-            ValueError: If the widths differ.
+            ValueError: The widths or fields differ.
         """
         if state["rows"].shape[1] != self.row_dim:
             raise ValueError(
                 f"The saved replay buffer has rows of {state['rows'].shape[1]} numbers, but this environment gives "
                 f"{self.row_dim} (observation {self.obs_dim}, action {self.action_dim}, reward). "
-                "Restore with the environment that the checkpoint was made with."
+                "Restore it with the environment that the checkpoint was made with."
             )
         if state["table"].dtype != self._dtype:
             raise ValueError(
-                f"The saved replay buffer keeps {state['table'].dtype.names} of each episode, but this algorithm needs "
-                f"{self._dtype.names}. Restore into the algorithm that the checkpoint is of."
+                f"The saved replay buffer has {state['table'].dtype.names} of each episode, but this algorithm needs "
+                f"{self._dtype.names}. Restore it into the algorithm that the checkpoint was made with."
             )
         self.drop_open()
         self._reset_ring()
@@ -213,7 +213,7 @@ class EpisodeStore:
         for line, begin, end in zip(table, packed, packed[1:], strict=False):
             if end - begin > self.capacity:
                 continue
-            # Keeping each episode's place makes the restored ring overwrite in the same order.
+            # Each episode keeps its place, so that the restored ring overwrites in the same order.
             start = int(line["start"]) if same_places else self._allocate(int(end - begin))
             self.rows[start : start + end - begin] = state["rows"][begin:end]
             self._append(line, start)
@@ -238,7 +238,7 @@ class EpisodeStore:
         return self.capacity + self._places[slot] * self._room
 
     def _drop(self, slot: Hashable) -> None:
-        """Forgets a slot's open episode, if it has one, and frees its place."""
+        """Drops a slot's open episode, if it has one, and frees its place."""
         if slot in self._open:
             del self._open[slot]
             self._free.append(self._places.pop(slot))
@@ -257,7 +257,7 @@ class EpisodeStore:
         rows = np.zeros((self.capacity + extra, self.row_dim), np.float32)
         used = self.capacity if self._wrapped else self._head
         rows[:used] = self.rows[:used]
-        # Open episodes keep their places when places are added; _grow_room moves them.
+        # Open episodes keep their places when places are added; `_grow_room` moves them.
         kept = min(len(self.rows), len(rows)) - self.capacity
         rows[self.capacity : self.capacity + kept] = self.rows[self.capacity : self.capacity + kept]
         self.rows = rows
@@ -277,9 +277,9 @@ class EpisodeStore:
         self._append(line, start)
 
     def _allocate(self, size: int) -> int:
-        """Frees and returns the place of ``size`` neighbouring rows."""
+        """Frees ``size`` neighbouring rows and returns the first one."""
         if self._head + size > self.capacity:
-            # The tail is too short: give it up, with what is left there of the last round.
+            # The tail is too short: leave it unused and evict its episodes of the last round.
             self._evict(self._head, self.capacity)
             self._head = 0
         start = self._head
@@ -288,7 +288,7 @@ class EpisodeStore:
         return start
 
     def _evict(self, begin: int, end: int) -> None:
-        """Drops the oldest episodes as long as they start within ``[begin, end)``."""
+        """Drops the oldest episodes while they start within ``[begin, end)``."""
         while self._first < self._end and begin <= self._table["start"][self._first] < end:
             self._first += 1
 

@@ -1,4 +1,4 @@
-"""Episodes for other algorithms: the replay buffer as Parquet files that RLlib's offline algorithms read."""
+"""Writes the replay buffer as Parquet files, which RLlib's offline algorithms can read."""
 
 import uuid
 from pathlib import Path
@@ -18,28 +18,28 @@ def write_episodes(buffer: TaskEpisodeReplayBuffer, folder: str | Path, *, steps
     """Writes the finished episodes of a replay buffer as Parquet, one row for each step.
 
     The columns are those of RLlib: ``eps_id``, ``obs`` ``[O]``, ``actions`` ``[A]`` (normalised to [-1, 1]),
-    ``rewards``, ``new_obs`` ``[O]`` (the final observation at the last step), ``terminateds``, ``truncateds``; with
-    ``task_id`` and ``time_step`` (0 at the first) beside them. Read them with
-    ``config.offline_data(input_=[folder])``, or with pandas.
+    ``rewards``, ``new_obs`` ``[O]`` (the final observation at the last step), ``terminateds`` and ``truncateds``; and
+    also ``task_id`` and ``time_step`` (0 at the first step). Read them with ``config.offline_data(input_=[folder])``,
+    or with pandas.
 
     Args:
-        buffer: ``algo.replay_buffer``, also of an algorithm from a checkpoint.
-        folder: Where to; made if it is missing.
-        steps_per_file: Steps after which a new file begins; episodes are not split.
+        buffer: ``algo.replay_buffer``, which may be restored from a checkpoint.
+        folder: The folder to write to; created if it is missing.
+        steps_per_file: Number of steps after which a new file begins; episodes are not split.
 
     Returns:
         The files.
 
     Raises:
-        ValueError: There is no finished episode, or the folder has Parquet files already.
+        ValueError: There is no finished episode, or the folder already has Parquet files.
     """
     folder, store = Path(folder), buffer.store
     if len(store.finished) == 0:
         raise ValueError("The replay buffer holds no finished episode, so there is nothing to write. Train first.")
     if any(folder.glob("*.parquet")):
-        raise ValueError(f"{folder} has Parquet files already, which would be mixed with these. Give another folder.")
+        raise ValueError(f"{folder} already has Parquet files, which would be mixed with these. Give another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    export = uuid.uuid4().hex[:12]  # so that episodes of several exports can be told apart
+    export = uuid.uuid4().hex[:12]  # distinguishes episodes of several exports
     files: list[Path] = []
     file_of = (np.cumsum(store.finished["length"]) - 1) // max(1, steps_per_file)
     for number in np.unique(file_of):
@@ -50,7 +50,7 @@ def write_episodes(buffer: TaskEpisodeReplayBuffer, folder: str | Path, *, steps
 
 
 def _table(rows: np.ndarray, episodes: np.ndarray, chosen: np.ndarray, obs_dim: int, export: str) -> pa.Table:
-    """Steps of the chosen lines of the table of episodes; ``rows`` ``[n, F]`` are those of the store."""
+    """Makes a table of the steps of the chosen episodes; ``rows`` ``[n, F]`` are those of the store."""
     lines = episodes[chosen]
     lengths = lines["length"]
     of_episode = np.repeat(np.arange(len(lines)), lengths)
@@ -76,5 +76,5 @@ def _table(rows: np.ndarray, episodes: np.ndarray, chosen: np.ndarray, obs_dim: 
 
 
 def _vectors(array: np.ndarray) -> pa.Array:
-    """``[n, D]`` as a column of ``n`` vectors."""
+    """Converts ``[n, D]`` to a column of ``n`` vectors."""
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(array).reshape(-1)), array.shape[1])

@@ -1,7 +1,7 @@
-"""What updates learn from: transitions, or whole episodes for agents with a memory, drawn for ``U`` updates at once.
+"""Samplers of batches for ``U`` updates at once: transitions, or whole episodes for agents with a memory.
 
 Shapes: ``U`` updates, ``B`` episodes, ``R`` rows of the longest one, ``N`` steps; a row has ``F`` numbers, see
-``episode_store``. Two neighbouring rows of one episode hold a transition, so none crosses a reset.
+``episode_store``. Two neighbouring rows of an episode are a transition, so no transition crosses a reset.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class EpisodeSampling:
     train_episodes: int = setting(
         6,
         integer(1),
-        "Whole episodes in a batch, for each learner. Lower it where episodes have thousands of steps: a batch is held "
-        "in memory as a whole.",
+        "Whole episodes in a batch, for each learner. Lower it if episodes have thousands of steps: the whole batch is "
+        "in memory at once.",
     )
     loss_timesteps: int | None = setting(
         256,
         integer(1).or_none(),
-        "How many of their steps, drawn at random, enter the losses of an update; None takes all. Contexts are made "
-        "from whole episodes in any case.",
+        "How many of their steps, drawn at random, enter the losses of an update; None takes all. Contexts always come "
+        "from whole episodes.",
     )
 
 
@@ -36,14 +36,14 @@ def sample_transitions(
     """Draws single transitions, evenly over tasks.
 
     Args:
-        store: Must hold at least one step.
+        store: The episodes, with at least one step.
         batch_size: Transitions ``N`` of one update.
         num_updates: ``U``.
         rng: Source of randomness.
 
     Returns:
         * ``rows`` ``[U, N, 2, F]``, the two rows of each transition,
-        * ``step_index`` ``[U, N]``, of each transition's first row within ``[N * 2]``,
+        * ``step_index`` ``[U, N]``, the index of each transition's first row in ``[N * 2]``,
         * ``terminated`` ``[U, N]``, and ``noise`` ``[U, 2, N, A]``, standard normal.
     """
     episodes = draw_episodes(store.episodes, batch_size, num_updates, rng)
@@ -66,8 +66,8 @@ def sample_episodes(
     """Draws whole episodes, evenly over tasks, and the steps of them that enter the losses.
 
     Args:
-        store: Must hold at least one step.
-        config: How many of each.
+        store: The episodes, with at least one step.
+        config: How many episodes and steps to draw.
         num_updates: ``U``.
         rng: Source of randomness.
 
@@ -79,9 +79,9 @@ def sample_episodes(
 
 
 def draw_episodes(table: np.ndarray, size: int, num_updates: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws lines ``[U, size]`` of an episode table, each task equally often and its episodes evenly.
+    """Draws lines ``[U, size]`` of an episode table: each task equally often, and its episodes uniformly.
 
-    The order of tasks differs from update to update, so that what is left over evens out too.
+    The order of tasks differs between updates, so that the remainder is distributed evenly too.
     """
     order = np.argsort(table["task_id"], kind="stable")
     _, first, count = np.unique(table["task_id"][order], return_index=True, return_counts=True)
@@ -91,10 +91,10 @@ def draw_episodes(table: np.ndarray, size: int, num_updates: int, rng: np.random
 
 
 def draw_steps(lengths: np.ndarray, num_steps: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws steps evenly over all steps of episodes of ``lengths`` ``[U, B]``.
+    """Draws steps uniformly from all steps of episodes of ``lengths`` ``[U, B]``.
 
-    With ``num_steps`` None every step comes once. An update with fewer steps than the longest repeats some at random,
-    so that all have the same shape.
+    With ``num_steps`` None, every step is drawn once. Updates with fewer steps than others repeat some at random, so
+    that all have the same shape.
 
     Returns:
         Episode and step, ``[U, N]`` each.
@@ -106,7 +106,7 @@ def draw_steps(lengths: np.ndarray, num_steps: int | None, rng: np.random.Genera
         flat = np.where(flat < total, flat, (rng.random(flat.shape) * total).astype(np.int64))
     else:
         flat = (rng.random((len(lengths), num_steps)) * total).astype(np.int64)
-    # Each episode's share of the update's steps; offsetting by update makes one sorted array for searchsorted.
+    # Finds the episode of each step; offsets between updates make a single sorted array for searchsorted.
     offset = np.arange(len(lengths))[:, None] * (int(total.max()) + 1)
     episode = np.searchsorted((ends + offset).ravel(), (flat + offset).ravel(), side="right").reshape(flat.shape)
     episode -= np.arange(len(lengths))[:, None] * lengths.shape[1]
@@ -116,18 +116,18 @@ def draw_steps(lengths: np.ndarray, num_steps: int | None, rng: np.random.Genera
 def gather_episodes(
     store: EpisodeStore, episodes: np.ndarray, num_steps: int | None, num_rows: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """The arrays of whole episodes, and steps drawn from them.
+    """Gathers the arrays of whole episodes and draws steps from them.
 
     Args:
-        store: Has the episodes.
-        episodes: Their lines in its table, ``[U, B]``.
+        store: The store of the episodes.
+        episodes: Lines of its episode table, ``[U, B]``.
         num_steps: Steps ``N`` to draw; None takes all.
-        num_rows: ``R``, at least the longest episode's steps plus one.
+        num_rows: ``R``, at least the steps of the longest episode plus one.
         rng: Source of randomness.
 
     Returns:
         * ``rows`` ``[U, B, R, F]``,
-        * ``step_index`` ``[U, N]``, of each step's first row within ``[B * R]``,
+        * ``step_index`` ``[U, N]``, the index of each step's first row in ``[B * R]``,
         * ``terminated`` ``[U, N]``, and ``noise`` ``[U, 2, N, A]``, standard normal.
     """
     episode, step = draw_steps(episodes["length"], num_steps, rng)

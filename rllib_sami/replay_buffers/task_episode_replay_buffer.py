@@ -1,4 +1,4 @@
-"""The replay buffer: RLlib's episodes in, arrays for several updates out."""
+"""The replay buffer: takes RLlib's episodes and returns arrays for several updates."""
 
 import math
 from collections.abc import Callable, Hashable, Mapping
@@ -10,10 +10,10 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from rllib_sami.core.env_values import TASK_ID, TaskIds, UnusableValue
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
-# Keys of `SingleAgentEpisode.custom_data` that ArrayEnvRunner fills in, beside the task id.
+# Keys of `SingleAgentEpisode.custom_data` that ArrayEnvRunner sets, in addition to the task id.
 SLOT = "slot"
 EPISODE_FIELDS = "episode_fields"
-Sampler = Callable[..., dict[str, np.ndarray] | None]  # of `store`, `num_updates` and `rng`
+Sampler = Callable[..., dict[str, np.ndarray] | None]  # arguments: `store`, `num_updates` and `rng`
 
 
 def _slot_of(episode: SingleAgentEpisode) -> Hashable:
@@ -28,12 +28,12 @@ class TaskEpisodeReplayBuffer:
         action_dim: Action width ``A``.
         sampler: Draws the arrays of several updates from the store, ``sampler(store, num_updates=U, rng=rng)``; see
             ``samplers``.
-        capacity: Steps kept; the oldest episodes go first.
-        seed: Seed of what is drawn; None takes a random one.
-        fields: Widths of what else is kept of each episode, see ``EpisodeStore``.
+        capacity: Number of steps to store; the oldest episodes are dropped first.
+        seed: Seed of the draws; None for a random one.
+        fields: Widths of further data of each episode, see ``EpisodeStore``.
 
     Attributes:
-        task_ids: Reads the tasks of episodes from other runners than ArrayEnvRunner.
+        task_ids: Reads the tasks of episodes from env runners other than ArrayEnvRunner.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class TaskEpisodeReplayBuffer:
         self.task_ids = TaskIds()
         self._rng = np.random.default_rng(seed)
         self._num_steps_added = 0
-        # Steps added since this buffer was made, with those that a restore brought back.
+        # Steps added since this buffer was made, including restored ones.
         self.num_steps_since_restore = 0
 
     def add(self, episodes: list[SingleAgentEpisode]) -> None:
         """Adds complete episodes or pieces of them.
 
-        The task is ``custom_data["task_id"]`` if the runner set it, else the ``task_id`` in the info of the reset; an
-        episode that has none is of task 0.
+        The task is ``custom_data["task_id"]`` if the runner has set it, otherwise the ``task_id`` in the info of the
+        reset. Without either, it is 0.
 
         Raises:
-            FloatingPointError: If a number is not finite.
-            ValueError: If an info tells no task where it should, or a wrong one.
+            FloatingPointError: A number is not finite.
+            ValueError: A task id is missing or wrong.
         """
         for episode in episodes:
             piece = EpisodePiece(
@@ -79,42 +79,44 @@ class TaskEpisodeReplayBuffer:
             if not all(math.isfinite(part.sum(dtype=np.float64)) for part in (piece.obs, piece.actions, piece.rewards)):
                 raise FloatingPointError(
                     f"An episode of task {piece.task_id} has an observation, action or reward that is not finite from "
-                    f"step {episode.t_started} on, which nothing can be learned from. Fix the environment."
+                    f"step {episode.t_started} on, and cannot be learned from. Fix the environment."
                 )
             if self.store.add(piece):
                 self._num_steps_added += len(episode)
                 self.num_steps_since_restore += len(episode)
 
     def _task_of(self, episode: SingleAgentEpisode) -> int | None:
-        """The episode's task; None where it is told by no info, or only in a piece that is not here."""
-        if TASK_ID in episode.custom_data:  # by ArrayEnvRunner, which has looked at the infos
+        """Returns the episode's task; None if no info has it, or only that of a piece that is not here."""
+        if TASK_ID in episode.custom_data:  # set by ArrayEnvRunner, which has checked the infos
             return episode.custom_data[TASK_ID]
         if not len(episode.infos):
             return None
         begins = episode.t_started == 0
         try:
-            task_id = self.task_ids.of_reset(episode.get_infos(0)) if begins else self.store.task_of(_slot_of(episode))
+            task_id = (
+                self.task_ids.read_reset(episode.get_infos(0)) if begins else self.store.task_of(_slot_of(episode))
+            )
             if task_id is not None:
                 for at in (0, -1):
-                    self.task_ids.check_later(episode.get_infos(at), task_id)
+                    self.task_ids.check_step(episode.get_infos(at), task_id)
         except UnusableValue as error:
             raise ValueError(f"An environment gave {error}") from error
         return task_id
 
     def drop_all_but(self, episodes: list[SingleAgentEpisode]) -> None:
-        """Forgets episodes in progress that are none of these."""
+        """Drops all other episodes in progress."""
         self.store.drop_open(keep={_slot_of(episode) for episode in episodes})
 
     def sample(self, num_updates: int) -> dict[str, np.ndarray] | None:
-        """The arrays of ``num_updates`` updates; None if the sampler finds nothing to draw."""
+        """Returns the arrays of ``num_updates`` updates; None if the sampler finds nothing to draw."""
         return self._sampler(self.store, num_updates=num_updates, rng=self._rng)
 
     def __len__(self) -> int:
-        """Steps stored."""
+        """Number of stored steps."""
         return self.store.num_steps
 
     def get_metrics(self) -> dict[str, float]:
-        """Steps, finished episodes and tasks stored, and all steps ever added."""
+        """Returns the numbers of stored steps, finished episodes and tasks, and of all steps ever added."""
         return {
             "num_env_steps_stored": self.store.num_steps,
             "num_episodes_stored": len(self.store.finished),
@@ -123,9 +125,9 @@ class TaskEpisodeReplayBuffer:
         }
 
     def get_state(self, *, copy: bool = True) -> dict[str, Any]:
-        """Finished episodes, counters and the random state: a nested dict of numbers, text and arrays.
+        """Returns finished episodes, counters and the random state as a nested dict of numbers, text and arrays.
 
-        With ``copy`` False for writing it at once: an array may be a list of views, to be joined.
+        With ``copy`` False, to be written immediately, an array may be a list of views to concatenate.
         """
         return {
             "store": self.store.get_state(copy=copy),

@@ -222,7 +222,7 @@ def test_another_librarys_algorithm_is_refused(trained, tmp_path):
     )
     ppo.save_to_path(tmp_path)
     ppo.stop()
-    with pytest.raises(ValueError, match=r"checkpoint of PPO, but is to be restored into SaCCM.*PPO.from_checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoint of PPO and cannot be restored into SaCCM.*PPO.from_checkpoint"):
         trained.restore_from_path(tmp_path)
 
 

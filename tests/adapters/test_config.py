@@ -201,11 +201,11 @@ OTHER_MISTAKES = {
     ),
     "average of an encoder that the critics train": (
         lambda c: c.training(acting_encoder="average", encoder_loss="both", pairing="skill"),
-        "`acting_encoder` is 'average', but the contrast alone.*`encoder_loss` is 'both'. Set `acting_encoder` to",
+        "`acting_encoder` is 'average', which needs an encoder.*`encoder_loss` is 'both'. Set `acting_encoder` to",
     ),
     "average of an encoder without contrast": (
         lambda c: c.training(acting_encoder="average", encoder_loss=None, pairing=None),
-        "`acting_encoder` is 'average', but the contrast alone.*`encoder_loss` is None.*`acting_encoder` to 'online'",
+        "`acting_encoder` is 'average', which needs an encoder.*`encoder_loss` is None.*Set `acting_encoder` to",
     ),
     "both losses without a contrast": (
         lambda c: c.training(acting_encoder="online", encoder_loss="both", pairing=None),

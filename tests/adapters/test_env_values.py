@@ -127,10 +127,10 @@ def test_success_may_be_a_bool_or_unknown(said, success):
 
 
 def test_a_share_of_success_is_told_once_not_in_every_episode(caplog):
-    env_values._tell_of_success.cache_clear()
+    env_values._warn_of_success.cache_clear()
     told = [success_of({"is_success": share}) for share in (0.25, 0.5, 0.75)]
     assert told == [None] * 3
-    assert [record.args for record in caplog.records] == [("float", "is_success")]
+    assert [record.args for record in caplog.records] == [("is_success", "float")]
 
 
 @pytest.mark.parametrize(("said", "success"), [(np.array([1]), True), (0.0, False), (None, None)], ids=repr)
@@ -281,7 +281,7 @@ def test_algorithms_that_read_no_tasks_take_what_is_no_task_id_for_none(later, t
 def test_a_task_id_that_comes_late_is_named_unless_none_is_read(monkeypatch):
     monkeypatch.setitem(PLAIN, "info", {})
     later = {"info": {"task_id": 1}}
-    message = "a 'task_id' in the info of a reset, but earlier resets none"
+    message = "a 'task_id' in the info of a reset, but earlier resets had none"
     for rule in ("each reset", "each reset or none"):
         wrong = message if rule == "each reset or none" else "no 'task_id' in the info of a reset"
         with pytest.raises(ValueError, match=wrong):

@@ -53,7 +53,7 @@ def test_a_task_id_that_is_no_number_is_named(config_class):
 
 
 def test_ccm_refuses_a_single_task_and_satesac_takes_it(ray_cluster):
-    assert "one meta-task only" in refusal(tiny(CCMConfig, env_config={"mass": 1.0}))
+    assert "has only one meta-task" in refusal(tiny(CCMConfig, env_config={"mass": 1.0}))
     tiny(SaTESACConfig, env_config={"mass": 1.0}).build_algo().stop()
 
 

@@ -230,7 +230,7 @@ class Broken(Walker):
         ({"evaluation_splits": ["trian"]}, ["'trian'", "no such split", "train", "moderate", "extreme"]),
         ({"evaluation_splits": "train"}, ["'train'", "list of different names"]),
         ({"evaluation_splits": ["train", "train"]}, ["list of different names"]),
-        ({"evaluation_splits": ["env_runners"]}, ["meaning of its own"]),
+        ({"evaluation_splits": ["env_runners"]}, ["means something else"]),
         ({"evaluation_duration_unit": "timesteps"}, ["1 timesteps", "`evaluation_splits` to []"]),
         (
             {"evaluation_duration": "auto", "evaluation_parallel_to_training": True, "evaluation_num_env_runners": 1},

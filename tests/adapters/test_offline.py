@@ -48,7 +48,7 @@ def test_nothing_to_write_and_a_used_folder_are_errors(buffer, tmp_path):
     with pytest.raises(ValueError, match="no finished episode"):
         write_episodes(empty, tmp_path)
     write_episodes(buffer, tmp_path)
-    with pytest.raises(ValueError, match="has Parquet files already"):
+    with pytest.raises(ValueError, match="already has Parquet files"):
         write_episodes(buffer, tmp_path)
 
 

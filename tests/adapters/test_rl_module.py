@@ -153,9 +153,9 @@ HOW_TO_CALL = r"module\.get_initial_state\(\).*module\.forward_inference\({'obs'
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ({"obs": NO_STATE}, r"reads 'state_in', but got only \['obs'\]"),
-        ({}, r"reads 'obs', but got only \[\]"),
-        ({"obs": NO_STATE, "state_in": {"h": 0}}, r"reads 'encoder', but got only \['h'\]"),
+        ({"obs": NO_STATE}, r"needs 'state_in', but got only \['obs'\]"),
+        ({}, r"needs 'obs', but got only \[\]"),
+        ({"obs": NO_STATE, "state_in": {"h": 0}}, r"needs 'encoder', but got only \['h'\]"),
         ({"obs": NO_STATE[0], "state_in": ENCODER_AND_ACTION}, r"'obs' has shape \[5\].*\[B, 5\].*`obs\[None\]`"),
         ({"obs": np.zeros((1, 9, 5)), "state_in": ENCODER_AND_ACTION}, r"'obs' has shape \[1, 9, 5\]"),
         ({"obs": {"a": 1}, "state_in": ENCODER_AND_ACTION}, r"'obs' as one array of numbers, but got a dict"),
@@ -183,7 +183,7 @@ def test_forward_train_says_what_it_reads():
         make_module().forward_train({"obs": NO_STATE})
     for missing in ("obs", "actions", "state_in"):
         whole = {"obs": torch.zeros(1, 4, 5), "actions": torch.zeros(1, 4, 2), "state_in": ENCODER_AND_ACTION}
-        with pytest.raises(ValueError, match=f"reads '{missing}', but got only"):
+        with pytest.raises(ValueError, match=f"needs '{missing}', but got only"):
             make_sappo().forward_train({key: value for key, value in whole.items() if key != missing})
 
 

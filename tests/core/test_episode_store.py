@@ -170,7 +170,7 @@ def test_episode_longer_than_the_ring_is_an_error_naming_both_sizes():
     assert store.add(make_episode(1, 9).piece("a"))  # nine steps are ten rows
     episode = make_episode(2, 12)
     store.add(episode.piece("a", 0, 6))
-    with pytest.raises(ValueError, match=r"task 0 has 10 steps or more.*only 10.*capacity"):
+    with pytest.raises(ValueError, match=r"task 0 has 10 or more steps.*only 10.*capacity"):
         store.add(episode.piece("a", 6, 10))
 
 

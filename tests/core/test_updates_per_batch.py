@@ -63,5 +63,5 @@ def test_a_batch_of_two_updates_may_have_two_contrasts():
 
 
 def test_steps_that_cannot_be_shared_out_are_refused():
-    with pytest.raises(ValueError, match="has 20 steps, which 3 `updates_per_batch` cannot share"):
+    with pytest.raises(ValueError, match="has 20 steps, which cannot be divided by `updates_per_batch`"):
         run(make_batch(), replace(CONFIG, updates_per_batch=3))

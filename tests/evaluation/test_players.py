@@ -226,7 +226,7 @@ LATER = r"'Foreign' failed \(split own, episode 0, step 3\): RuntimeError: it br
 def test_every_environment_is_closed(play, monkeypatch, caplog, fail, words):
     """And one that cannot be is told once, whatever else went wrong."""
     monkeypatch.setattr(Foreign, "alive", 0)
-    faults._tell_unclosed.cache_clear()
+    faults._warn_of_close.cache_clear()
     with pytest.raises((RuntimeError, ValueError), match=words) if fail else nullcontext():
         play(Foreign, 20, env_config={"fail": fail})
     assert Foreign.alive == 0
@@ -258,8 +258,8 @@ class Lingers(Plain):
     [
         ("reset", r"to be made and reset.*It hangs"),
         ("episode", r"to be made and reset \(split own, episode 26\).*It hangs"),
-        ("step", r"\(split own, episode 0\): the present one has 3 steps.*It hangs"),
-        (None, r"\(split own, episode \d+\): the present one has [\d,]+ steps.*without an end"),
+        ("step", r"\(split own, episode 0\): the current one has 3 steps.*It hangs"),
+        (None, r"\(split own, episode \d+\): the current one has [\d,]+ steps.*endless"),
     ],
 )
 def test_what_hangs_or_never_ends_is_stopped(play, monkeypatch, hang, words):

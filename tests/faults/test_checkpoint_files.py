@@ -176,7 +176,7 @@ def test_a_damaged_one_is_refused_and_complete_ones_are_named(tmp_path, harm, na
     (tmp_path / "progress.csv").write_text("")  # as in a trial's folder
     harm(tmp_path / "checkpoint_3" / name)
     cut(tmp_path / "checkpoint_2" / "state.bin")
-    with pytest.raises(ValueError, match=f"{message}.*Complete ones beside it: [^,]*checkpoint_1\\.$"):
+    with pytest.raises(ValueError, match=f"{message}.*Complete ones next to it: [^,]*checkpoint_1\\.$"):
         check_files(tmp_path / "checkpoint_3")
     assert is_complete(tmp_path / "checkpoint_1")
     assert is_complete(tmp_path / "checkpoint_3") == (harm == change)  # lengths only

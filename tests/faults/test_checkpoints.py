@@ -63,7 +63,7 @@ def test_a_truncated_one_is_refused_before_anything_is_loaded(trained, tmp_path)
     rows = tmp_path / "b" / "replay_buffer" / "store.rows.npy"
     rows.write_bytes(rows.read_bytes()[:1000])
     with pytest.raises(
-        ValueError, match=rf"b is damaged: replay_buffer/store.rows.npy has 1000 .*beside it: {tmp_path}/a"
+        ValueError, match=rf"b is damaged: replay_buffer/store.rows.npy has 1000 .*next to it: {tmp_path}/a"
     ):
         trained.restore_from_path(tmp_path / "b")
     assert differences(before, snapshot(trained)["state"]) == []

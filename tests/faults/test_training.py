@@ -11,7 +11,7 @@ from adapters.tiny import tiny, weights_of
 
 from rllib_sami import compat
 from rllib_sami.algorithms.sami.sampling import SamplingConfig
-from rllib_sami.core.faults import Patience, warned_if_late
+from rllib_sami.core.faults import Patience, warn_if_late
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 NOT_FINITE = [np.nan, np.inf]
@@ -124,11 +124,11 @@ def test_runners_that_give_nothing_for_long_stop_training(monkeypatch):
 
 def test_a_hanging_local_environment_is_told(caplog):
     with caplog.at_level(logging.WARNING, "rllib_sami"):
-        with warned_if_late(10.0), warned_if_late(None):
+        with warn_if_late(10.0), warn_if_late(None):
             pass
         assert caplog.text == ""
         end = time.monotonic() + 60
-        with warned_if_late(0.05):
+        with warn_if_late(0.05):
             while not caplog.text and time.monotonic() < end:
                 time.sleep(0.01)
     assert "Sampling has taken 0.05 s" in caplog.text

@@ -72,7 +72,7 @@ def test_a_call_that_hangs_is_told_and_then_stopped(clock, heard):
         hang(clock, watch(where=lambda: "split own, episode 2"))
     [warning] = heard()
     assert "'Reef'" in warning
-    assert "It goes on. If its episodes do not end by themselves" in warning
+    assert "It continues. If its episodes do not end by themselves" in warning
     assert "gymnasium.wrappers.TimeLimit" in warning
     assert "`evaluation_sample_timeout_s` (0.1)" in warning
 
@@ -111,7 +111,7 @@ def test_an_episode_without_an_end_is_stopped_unless_it_is_meant_to_be_long(cloc
         one.step(faults.LONGEST_EPISODE + 1)
         clock.now += 0.3
         one.step(faults.LONGEST_EPISODE)
-        with pytest.raises(EnvironmentFaultError, match=r"100,001 steps.*one without an end.*TimeLimit"):
+        with pytest.raises(EnvironmentFaultError, match=r"100,001 steps.*seems to be endless.*TimeLimit"):
             one.step(faults.LONGEST_EPISODE + 1)
 
 

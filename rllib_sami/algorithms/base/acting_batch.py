@@ -1,4 +1,4 @@
-"""What RLModules of this package read to act, and the spaces that they can act in."""
+"""The input of RLModules of this package when they act, and checks of the spaces that they act in."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PREVIOUS_ACTION = "previous_action"
 
 
 def check_flat_boxes(module: TorchRLModule) -> None:
-    """Refuses spaces that our networks cannot read or act in.
+    """Refuses observation and action spaces other than Box.
 
     Raises:
         ValueError: Naming the space.
@@ -24,20 +24,19 @@ def check_flat_boxes(module: TorchRLModule) -> None:
     for space in (module.observation_space, module.action_space):
         if not isinstance(space, gym.spaces.Box):
             raise ValueError(
-                f"{type(module).__name__} reads and acts in a flat Box, but got {space}. ArrayEnvRunner flattens "
-                "observations; for RLlib's own env runner add `FlattenObservations` to "
-                "`env_runners(env_to_module_connector=...)`."
+                f"{type(module).__name__} needs a flat Box, but got {space}. ArrayEnvRunner flattens observations; for "
+                "RLlib's own env runner add `FlattenObservations` to `env_runners(env_to_module_connector=...)`."
             )
 
 
 @dataclass(frozen=True)
 class ActingBatch:
-    """What a module with a context encoder reads to act.
+    """The input of a module with a context encoder for one acting step.
 
     Attributes:
         obs: ``[B, O]``.
         state: Recurrent state ``[B, S]`` by key; empty for a module without memory.
-        has_time_axis: Whether the batch has one, as RLlib's own env runner adds for recurrent modules.
+        has_time_axis: Whether the batch has a time axis, which RLlib's own env runner adds for recurrent modules.
     """
 
     obs: torch.Tensor
@@ -46,10 +45,10 @@ class ActingBatch:
 
     @classmethod
     def read(cls, module: TorchRLModule, batch: dict[str, Any]) -> "ActingBatch":
-        """Takes tensors, arrays and lists; ``batch`` has ``obs``, ``[B, *O]`` or ``[B, 1, *O]``, and ``state_in``.
+        """Reads ``obs`` (``[B, *O]`` or ``[B, 1, *O]``) and ``state_in`` of a batch of tensors, arrays or lists.
 
         Raises:
-            ValueError: A column is missing or of another shape; the message says how to call the module.
+            ValueError: A column is missing or has another shape; the message says how to call the module.
         """
         initial = module.get_initial_state()
         obs = read_column(module, batch, Columns.OBS)
@@ -59,11 +58,11 @@ class ActingBatch:
         state = {key: read_column(module, given, key) for key in initial}
         shape = tuple(module.observation_space.shape)
         has_time_axis = obs.dim() == len(shape) + 2
-        if not torch.jit.is_tracing():  # which would take each comparison of shapes for an assumption
+        if not torch.jit.is_tracing():  # tracing would turn each comparison of shapes into an assumption
             if tuple(obs.shape[1:]) not in (shape, (1, *shape), (math.prod(shape),)):
                 raise ValueError(
                     f"'obs' has shape {list(obs.shape)}, but must have [B, {', '.join(map(str, shape))}], a batch of "
-                    f"single steps; of one observation this is `obs[None]`. {_how_to_call(module)}"
+                    f"single steps; for one observation this is `obs[None]`. {_how_to_call(module)}"
                 )
             for key, value in state.items():
                 if tuple(value.shape) != (obs.shape[0], *initial[key].shape):
@@ -73,26 +72,26 @@ class ActingBatch:
                     )
         return cls(obs.flatten(1), state, has_time_axis)
 
-    def as_sent(self, outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """``outputs`` with the time axis that the batch has."""
+    def restore_time_axis(self, outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """Adds a time axis to ``outputs`` if the batch has one."""
         return {key: value.unsqueeze(1) for key, value in outputs.items()} if self.has_time_axis else outputs
 
 
 def read_column(module: TorchRLModule, batch: dict[str, Any], column: str) -> torch.Tensor:
-    """A column of numbers as float32 on the module's device.
+    """Returns a column of numbers as float32 on the module's device.
 
     Raises:
-        ValueError: It is missing or of something else; the message says how to call the module.
+        ValueError: The column is missing or not numeric; the message says how to call the module.
     """
     check_column(module, batch, column)
     value, device = batch[column], next(module.parameters()).device
-    if isinstance(value, torch.Tensor):  # apart, since as_tensor is a constant to torch.jit.trace
+    if isinstance(value, torch.Tensor):  # torch.jit.trace would make a constant of as_tensor's result
         return value.to(device, torch.float32)
     try:
         return torch.as_tensor(value, dtype=torch.float32, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{type(module).__name__} reads {column!r} as one array of numbers, but got a {type(value).__name__}: "
+            f"{type(module).__name__} needs {column!r} as one array of numbers, but got a {type(value).__name__}: "
             f"{error}. {_how_to_call(module)}"
         ) from error
 
@@ -101,11 +100,11 @@ def check_column(module: TorchRLModule, batch: dict[str, Any], column: str) -> N
     """Refuses a batch without a column.
 
     Raises:
-        ValueError: Naming it and how to call the module.
+        ValueError: Naming the column and how to call the module.
     """
     if column not in batch:
         raise ValueError(
-            f"{type(module).__name__} reads {column!r}, but got only {sorted(batch)}. {_how_to_call(module)}"
+            f"{type(module).__name__} needs {column!r}, but got only {sorted(batch)}. {_how_to_call(module)}"
         )
 
 
@@ -115,12 +114,12 @@ def _how_to_call(module: TorchRLModule) -> str:
     return (
         "To act with its memory, begin each episode with `state = {key: torch.as_tensor(value)[None] for key, value in "
         "module.get_initial_state().items()}`, call `out = module.forward_inference({'obs': obs, 'state_in': state})` "
-        "and go on with `state = out['state_out']`. `rllib_sami.load(path)` gives an agent that does so itself."
+        "and continue with `state = out['state_out']`. `rllib_sami.load(path)` returns an agent that does so itself."
     )
 
 
 def check_scaled_by_rllib(space: gym.spaces.Box) -> None:
-    """Refuses an action space that RLlib's own connector does not scale to; it leaves other numbers as they are.
+    """Refuses an action space that RLlib's connector does not scale actions to; it would pass them unscaled.
 
     Raises:
         ValueError: Naming the space.

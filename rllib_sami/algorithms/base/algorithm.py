@@ -1,4 +1,4 @@
-"""What the algorithms of this package share: mistakes found before anything starts, checkpoints that are whole."""
+"""The base of all algorithms: mistakes are found before anything starts, and checkpoints are atomic."""
 
 import logging
 import math
@@ -22,10 +22,10 @@ LAST_EPISODES = "last_episodes"
 
 
 class CheckedAlgorithm(Algorithm):
-    """Looks at environment and checkpoints first; mixed into an algorithm, before it."""
+    """Checks the environment and checkpoints before it uses them; a mixin that comes before RLlib's algorithm."""
 
     def __repr__(self) -> str:
-        # RLlib's needs a config and so hides, in a Ray actor, the message of one that was refused.
+        # RLlib's needs a config, and in a Ray actor would hide the message of a refused config.
         return type(self).__name__ if self.config is None else super().__repr__()
 
     @override(Algorithm)
@@ -38,24 +38,21 @@ class CheckedAlgorithm(Algorithm):
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
-        # Tune ends a whole search with an error where a result lacks the metric that it looks at.
-        results = merged(self._empty_results(), super().step())
-        # Where no episode has ended, RLlib's own env runner reports NaN: those before it stand.
+        # Tune aborts a whole search if a result lacks the metric that it reads.
+        results = with_defaults(super().step(), self._empty_results())
+        # If no episode has ended, RLlib's own env runner reports NaN; the last numbers are reported again instead.
         self._last_episodes = compat.newest_episodes(results, self._last_episodes)
         results[compat.ENV_RUNNER_RESULTS].update(self._last_episodes)
-        return results | self._look_after_health(results[compat.LEARNER_RESULTS][compat.DEFAULT_MODULE_ID])
-
-    def _look_after_health(self, learned: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-        """Warns once of each symptom that has lasted for long; returns what the result says of them."""
+        learned = results[compat.LEARNER_RESULTS][compat.DEFAULT_MODULE_ID]
         counts = self._health.look(learned, self.config.encoder_updates(learned))
         for name in symptoms(counts):
             if name not in self._warned:
                 self._warned.add(name)
                 logger.warning("%s", warning(name, counts[name], learned))
-        return {HEALTH: counts} if counts else {}
+        return results | ({HEALTH: counts} if counts else {})
 
     def _empty_results(self) -> dict[str, Any]:
-        """What results have until there is something to report."""
+        """Values of results for which there is nothing to report yet."""
         learned = dict.fromkeys(self.config.learner_metrics, math.nan)
         return {compat.ENV_RUNNER_RESULTS: {}, compat.LEARNER_RESULTS: {compat.DEFAULT_MODULE_ID: learned}}
 
@@ -83,26 +80,27 @@ class CheckedAlgorithm(Algorithm):
     @override(Algorithm)
     def restore_from_path(self, path, *args, component=None, filesystem=None, **kwargs) -> None:
         if component is not None:
-            path = compat.absolute_path(path)
+            if "://" not in str(path):
+                path = Path(path).absolute()  # RLlib needs it
             super().restore_from_path(path, *args, component=component, filesystem=filesystem, **kwargs)
             return
         with checkpoint_files.as_local(path, filesystem) as folder:
-            if folder.is_dir():  # else RLlib says so; checked before anything is loaded
+            if folder.is_dir():  # otherwise RLlib reports that; checked before anything is loaded
                 checkpoint_files.check_files(folder)
                 check_checkpoint(self, folder)
             self._read_checkpoint(folder, *args, **kwargs)
 
     def _write_checkpoint(self, folder: Path, state: dict[str, Any] | None, use_msgpack: bool) -> None:
-        """Writes all of a checkpoint into a local folder; ``state`` is what to write, None for what there is."""
+        """Writes a whole checkpoint into a local folder: ``state``, or the present state if that is None."""
         super().save_to_path(folder, state=state, use_msgpack=use_msgpack)
 
     def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
-        """Takes over a checkpoint from a local folder."""
-        with compat.says_what_cannot_be_read(folder):
+        """Restores a checkpoint from a local folder."""
+        with compat.unpickling_errors(folder):
             super().restore_from_path(str(folder), *args, **kwargs)
 
 
-def merged(defaults: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested results, with defaults where they have nothing."""
-    both = {key: merged(defaults[key], results[key]) for key in defaults if isinstance(results.get(key), Mapping)}
-    return {**defaults, **results, **both}
+def with_defaults(results: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested results, completed by nested defaults."""
+    nested = [key for key in defaults if isinstance(results.get(key), Mapping)]
+    return {**defaults, **results, **{key: with_defaults(results[key], defaults[key]) for key in nested}}

@@ -1,4 +1,4 @@
-"""The config that all algorithms of this package share: settings from one table, mistakes refused early."""
+"""The config that all algorithms of this package share: settings declared once, mistakes refused early."""
 
 import copy
 import inspect
@@ -12,8 +12,9 @@ from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base.health import Health
-from rllib_sami.config.mapped_settings import adopt, in_our_terms
-from rllib_sami.config.names import check_arguments, check_keys, nearest, refuse
+from rllib_sami.config.family_settings import former_settings
+from rllib_sami.config.mapped_settings import adopt, translate
+from rllib_sami.config.names import check_arguments, check_keys, refuse
 from rllib_sami.config.rllib_ranges import rllib_values
 from rllib_sami.config.rllib_settings import OURS
 from rllib_sami.config.unused_settings import refusals, warn_of_unused
@@ -28,20 +29,20 @@ class ProcessSettings:
     num_torch_threads: int | None = setting(
         1,
         integer(1).or_none(),
-        "Threads of torch and numpy in each process (env runner or learner); None leaves their defaults. Small "
-        "networks are fastest with few.",
+        "Threads of torch and numpy in each process (env runner or learner); None keeps their defaults. Small networks "
+        "are fastest with few threads.",
     )
 
 
 @dataclass(frozen=True)
 class EnvironmentNeeds:
-    """What an algorithm needs of its environment.
+    """Requirements that an algorithm has of its environment.
 
     Attributes:
-        task_ids: What the infos must tell of tasks.
-        num_tasks: How many tasks there must be, where the environment says how many it has.
-        reads_rewards: Whether the agent reads rewards where only these tell tasks apart; None where it could not.
-        flat_actions: Whether actions must have one axis.
+        task_ids: Whether infos must have task ids.
+        num_tasks: Least number of tasks; checked if the environment has ``num_tasks``.
+        reads_rewards: Whether the agent reads rewards, which some environments' tasks differ in; None if it cannot.
+        flat_actions: Whether actions must have a single axis.
         scaled_by_rllib: Whether RLlib's connectors scale the actions.
     """
 
@@ -53,15 +54,16 @@ class EnvironmentNeeds:
 
 
 class BaseConfig(AlgorithmConfig):
-    """Mixed into an algorithm's own config, before it.
+    """Base of all configs; a mixin that comes before RLlib's config of the algorithm, if there is one.
 
-    A subclass lists the dataclasses whose fields are its settings in ``parts``; those of its bases are added. Each is a
-    field of the config and an argument of :meth:`training`, and its value is checked in :meth:`validate`.
+    A subclass lists the dataclasses that declare its settings in ``parts``, in addition to those of its bases. Each
+    setting is a field of the config and an argument of :meth:`training`; its value is checked in :meth:`validate`.
     """
 
     parts: ClassVar[tuple[type, ...]] = (ProcessSettings,)
-    settings: ClassVar[dict[str, Setting]]  # all of them, by name
-    former_defaults: ClassVar[dict[str, Any]] = {}  # what settings mean that an older config lacks
+    settings: ClassVar[dict[str, Setting]]  # all settings by name
+    groups: ClassVar[tuple[str, ...]] = (OURS,)  # rows of `config` tables that apply, in addition to those of bases
+    former_defaults: ClassVar[dict[str, Any]] = {}  # values of settings that configs of earlier versions lack
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -73,91 +75,86 @@ class BaseConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class)
         for one in self.settings.values():
             setattr(self, one.name, copy.deepcopy(one.default))
-        self._adopted: dict[str, Any] = {}  # what RLlib's own settings have set here, which newer ones may change
+        self._adopted: dict[str, Any] = {}  # settings whose values come from RLlib's own settings; see `adopt`
         self.evaluation(evaluation_config=AlgorithmConfig.overrides(explore=False))
 
     @override(AlgorithmConfig)
     def training(self, **kwargs):
-        mapped, kwargs = in_our_terms(self, self.in_todays_terms(kwargs))
+        mapped, kwargs = translate(self, self.rename_former_settings(kwargs))
         own = {key: kwargs.pop(key) for key in [*kwargs] if key in self.settings_of("training")}
         check_arguments(self, "training", kwargs)
         super().training(**kwargs)
-        self._set(mapped | own)
+        for key, value in (mapped | own).items():
+            if value is not NotProvided:
+                setattr(self, key, value)
         return self
 
     @classmethod
     def settings_of(cls, method: str) -> dict[str, Setting]:
-        """The settings that a method of the config sets."""
+        """The settings that are arguments of a method of the config."""
         return {name: one for name, one in cls.settings.items() if one.method == method}
-
-    def _set(self, given: Mapping[str, Any]) -> None:
-        """Sets the settings that were given."""
-        for key, value in given.items():
-            if value is not NotProvided:
-                setattr(self, key, value)
 
     @override(AlgorithmConfig)
     def update_from_dict(self, config_dict: dict[str, Any]) -> "BaseConfig":
-        mapped, rest = in_our_terms(self, self.in_todays_terms(config_dict))
+        mapped, rest = translate(self, self.rename_former_settings(config_dict))
         check_keys(self, rest)
         return super().update_from_dict(mapped | rest)
 
     @override(AlgorithmConfig)
     def validate(self) -> None:
         mistakes = self.mistakes()
-        if not any(rllib_values(self)):  # RLlib's checks never end with some of them, such as fragments of no step
+        if not any(rllib_values(self)):  # some values make RLlib's checks loop forever, such as fragments of 0 steps
             try:
                 super().validate()
             except ValueError as error:
                 mistakes.append(str(error))
         refuse(mistakes)
-        refuse([*self.wrong_together()])
+        refuse([*self.conflicts()])
         warn_of_unused(self)
         compat.pool_means(self)
 
     def mistakes(self) -> list[str]:
-        """Messages about all single settings that are wrong or without effect; takes RLlib's over in its own terms."""
-        return [*adopt(self), *self.wrong_values(), *refusals(self)]
+        """Messages about single settings that are invalid or have no effect; also adopts RLlib's own settings."""
+        return [*adopt(self), *self.invalid_values(), *refusals(self)]
 
-    def wrong_values(self) -> Iterator[str]:
-        """Messages about single settings that are wrong."""
+    def invalid_values(self) -> Iterator[str]:
+        """Messages about invalid values of single settings."""
         for name, one in self.settings.items():
-            value = getattr(self, name)
-            if (message := one.allowed.refusal(name, value)) is not None:
-                choices = one.allowed.choices
-                yield message.removesuffix(".") + nearest(value, choices) if choices else message
+            if message := one.allowed.refusal(name, getattr(self, name)):
+                yield message
         yield from rllib_values(self)
         if not (self.enable_rl_module_and_learner and self.enable_env_runner_and_connector_v2):
-            yield "`api_stack(...)` selects RLlib's old API stack, but must be left as it is: only the new works."
+            yield "`api_stack(...)` selects RLlib's old API stack, but only the new one works: leave it as it is."
         if self.is_multi_agent:
-            yield "Multi-agent environments are not supported: `policies` must be left as it is."
+            yield "Multi-agent environments are not supported: leave `policies` as it is."
 
-    def wrong_together(self) -> Iterator[str]:
-        """Messages about settings that do not go together, looked at when each one is right."""
+    def conflicts(self) -> Iterator[str]:
+        """Messages about settings that exclude each other, checked once every single one is valid."""
         yield from ()
 
     def without_effect(self) -> dict[str, str]:
-        """Names of the settings that change nothing with the others as they are, with the reason for each."""
+        """Names of settings that change nothing in combination with the others, with the reason for each."""
         return {}
 
     @classmethod
     @override(AlgorithmConfig)
     def from_state(cls, state: dict[str, Any]) -> "BaseConfig":
-        return super().from_state(cls.migrated(state))
+        return super().from_state(cls.migrate_state(state))
 
-    def in_todays_terms(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings under today's names; a warning says once what has become of a former one."""
+    def rename_former_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Replaces settings of earlier versions by today's, with a warning."""
         return dict(given)
 
     @classmethod
-    def migrated(cls, state: dict[str, Any]) -> dict[str, Any]:
-        """The state of a config that an earlier version saved, in today's terms."""
-        return cls.former_defaults | state
+    def migrate_state(cls, state: dict[str, Any]) -> dict[str, Any]:
+        """Replaces or drops settings of earlier versions in a saved config."""
+        former = {name for group in cls.groups for name in former_settings(group)}
+        return cls.former_defaults | {key: value for key, value in state.items() if key not in former}
 
     @override(AlgorithmConfig)
     def get_state(self) -> dict[str, Any]:
-        # RLlib leaves out every -1, its mark of deprecated fields: a `target_entropy` of -1 would become "auto", and
-        # other fields, where it is a mistake, would silently get their default.
+        # RLlib drops every value of -1, which marks its deprecated fields: a `target_entropy` of -1 would become
+        # "auto", and fields for which -1 is a mistake would silently get their defaults.
         defaults = vars(type(self)())
         meant = {
             key: value
@@ -166,26 +163,26 @@ class BaseConfig(AlgorithmConfig):
         }
         return super().get_state() | meant
 
-    # --- What other parts ask of a config ---------------------------------------------------------------------------
+    # --- What other parts read from a config ------------------------------------------------------------------------
 
     @property
     def setting_readers(self) -> frozenset[str]:
-        """To whom this config belongs of those that ``rllib_settings`` names."""
-        return frozenset({OURS})
+        """The groups of algorithms that this config belongs to, as named in ``rllib_settings``."""
+        return frozenset(group for base in type(self).__mro__ for group in vars(base).get("groups", ()))
 
     @property
     def environment_needs(self) -> EnvironmentNeeds:
-        """What the algorithm needs of its environment."""
+        """The algorithm's requirements of its environment."""
         return EnvironmentNeeds()
 
     @property
     def task_id_rule(self) -> TaskIdRule:
-        """What the environment's infos must tell of tasks."""
+        """Whether the environment's infos must have task ids."""
         return self.environment_needs.task_ids
 
     @property
     def can_evaluate_splits(self) -> bool:
-        """Whether evaluation may play the fixed episodes of splits; else it is RLlib's own."""
+        """Whether evaluation can play the fixed episodes of splits; otherwise it is RLlib's own."""
         return False
 
     @property
@@ -195,25 +192,25 @@ class BaseConfig(AlgorithmConfig):
 
     @property
     def learner_metrics(self) -> list[str]:
-        """Names of what learners report, beside what RLlib's own report."""
+        """Names of the metrics that learners report in addition to RLlib's."""
         return []
 
     def make_health(self) -> Health:
-        """What is looked at to tell whether the agent learns."""
+        """Makes the object that watches whether the agent learns."""
         return Health()
 
     def encoder_updates(self, learned: Mapping[str, Any]) -> float:
-        """Gradient updates of the context encoder so far, by the learner's metrics; 0 where they do not tell."""
+        """Gradient updates of the context encoder so far, from the learner's metrics; 0 if they do not say."""
         return 0
 
 
 def _documented_training(cls: type[BaseConfig]) -> Any:
-    """``training`` of a config, with the signature and the documentation that its settings give it."""
+    """A config's ``training`` with a signature and docstring made from its settings."""
 
     def training(self, **kwargs):
         return super(cls, self).training(**kwargs)
 
-    method = vars(cls).get("training", training)  # a user's own may have arguments of its own
+    method = vars(cls).get("training", training)  # that of a user's subclass may have further arguments
     arguments = dict(inspect.signature(method).parameters)
     kwargs = arguments.pop("kwargs", Parameter("kwargs", Parameter.VAR_KEYWORD))
     settings = cls.settings_of("training").values()
@@ -224,12 +221,12 @@ def _documented_training(cls: type[BaseConfig]) -> Any:
     method.__qualname__ = f"{cls.__qualname__}.training"
     listed = "\n".join(f"    {one.name}: {one.meaning} Must be {one.allowed.words}." for one in settings)
     method.__doc__ = method.__doc__ or (
-        "Sets the training related configuration; what is not given stays as it is.\n\n"
-        "docs/settings.md lists all settings by theme, with the default of each algorithm. An attribute of the config\n"
-        f"has the present value: ``{cls.__name__}().num_torch_threads``.\n\n"
+        "Sets the training related configuration; settings that are not given keep their values.\n\n"
+        "docs/settings.md lists all settings by topic, with the default of each algorithm. Attributes of the config\n"
+        f"hold their present values: ``{cls.__name__}().num_torch_threads``.\n\n"
         f"Args:\n{listed}\n"
-        "    **kwargs: Further arguments of RLlib's ``training``. What becomes of RLlib's other settings is in\n"
-        "        docs/settings.md.\n\n"
+        "    **kwargs: Further arguments of RLlib's ``training``. docs/settings.md says what happens to RLlib's other\n"
+        "        settings.\n\n"
         "Returns:\n    This config.\n"
     )
     return method

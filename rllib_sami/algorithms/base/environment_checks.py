@@ -1,4 +1,4 @@
-"""Checks of the environment: what it lacks is said before any worker starts."""
+"""Checks of the environment before any worker starts; messages say what it lacks."""
 
 import contextlib
 import logging
@@ -38,7 +38,7 @@ def check_environment(config: BaseConfig) -> None:
     if "evaluation_splits" in vars(config) and (config.evaluation_interval or config.evaluation_splits):
         try:
             split_grids(config)
-        except (ValueError, EnvironmentFaultError):  # they say what is wrong
+        except (ValueError, EnvironmentFaultError):  # their messages are complete
             raise
         except ENVIRONMENT_ERRORS as error:
             raise _failed(error, name_of(config.env), "evaluation") from error
@@ -68,15 +68,15 @@ def _check_training(config: BaseConfig) -> None:
                 f"episodes of one task from those of another. {TASK_ID_HINT}"
             )
         with _watched(config, name, "reset"):
-            TaskIds(needs.task_ids).of_reset(info)
+            TaskIds(needs.task_ids).read_reset(info)
         num_tasks = env.get_wrapper_attr("num_tasks") if env.has_wrapper_attr("num_tasks") else None
         if num_tasks is not None and num_tasks < needs.num_tasks:
             raise ValueError(
-                f"The environment {name!r} has one meta-task only, but {algorithm} contrasts several. Use another "
+                f"The environment {name!r} has only one meta-task, but {algorithm} contrasts several. Use another "
                 "split or SaTESAC."
             )
-        reward_tells = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
-        if reward_tells and not needs.reads_rewards:
+        only_rewards_differ = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
+        if only_rewards_differ and not needs.reads_rewards:
             logger.warning(
                 "Only the reward tells the tasks of %r apart, but the context encoder does not read it. %s.",
                 name,
@@ -86,7 +86,7 @@ def _check_training(config: BaseConfig) -> None:
 
 @contextlib.contextmanager
 def _watched(config: BaseConfig, name: Any, where: str) -> Iterator[None]:
-    """Watches the environment; what it raises becomes a ValueError that names it and says what helps."""
+    """Watches the environment and turns its errors into a ValueError that names it and says what helps."""
     try:
         with Watch(name, config.sample_timeout_s, "sample_timeout_s"):
             yield
@@ -101,14 +101,14 @@ def _failed(error: BaseException, name: Any, where: str) -> ValueError:
 
 
 def _remedy(error: BaseException, where: str) -> str:
-    """Returns what to do about an error of the environment, where that is known."""
+    """Returns what to do about an error of the environment, if that is known."""
     text = str(error)
     is_made = where == compat.MAKING
     if is_made and isinstance(error, KeyError):
         return f". If it reads that from its `env_config`, give it one: env_config={{{text}: ...}}."
     if not is_made and isinstance(error, TypeError) and re.search(r"\breset\(\) (got an unex|takes|missing)", text):
         return ". Write `reset(self, *, seed=None, options=None)`, which returns observation and info."
-    # Gymnasium's ids get the `env_config` as keyword arguments, and its message has them.
+    # Environments with a Gymnasium id get the `env_config` as keyword arguments, which Gymnasium's message names.
     is_call = re.search(r"\(\) (takes (no|\d+ positional)|missing \d+ required)", text) and "with kwargs" not in text
     if is_made and isinstance(error, TypeError) and is_call:
         return ". RLlib makes it with one argument, the `env_config`: write `__init__(self, env_config=None)`."
@@ -116,7 +116,7 @@ def _remedy(error: BaseException, where: str) -> str:
 
 
 def _check_observation(obs: Any, space: gym.Space) -> None:
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # reported below
         flat = flat_observation(obs, space, (gym.spaces.flatdim(space),))
     if not (finite := np.isfinite(flat)).all():
         first = int(np.argmin(finite))
@@ -126,7 +126,7 @@ def _check_observation(obs: Any, space: gym.Space) -> None:
 
 
 def _check_memory(env: gym.Env, config: BaseConfig) -> None:
-    """Its memory is taken only as it fills: else a run that was to take days would be killed in the middle."""
+    """Checks that the full replay buffer fits into memory; it is allocated only as it fills, maybe days later."""
     options: dict[str, Any] = config.replay_buffer_config
     capacity = options["capacity"]
     obs_dim, action_dim = gym.spaces.flatdim(env.observation_space), gym.spaces.flatdim(env.action_space)
@@ -134,7 +134,7 @@ def _check_memory(env: gym.Env, config: BaseConfig) -> None:
     if needed > available:
         raise ValueError(
             f"`replay_buffer_config['capacity']` is {capacity:,} steps of {obs_dim} + {action_dim} + 1 numbers "
-            f"(observation, action, reward), which takes {needed / 2**30:,.1f} GiB of memory, but "
+            f"(observation, action, reward), which take {needed / 2**30:,.1f} GiB of memory, but "
             f"{available / 2**30:,.1f} GiB are available. Set it to {int(0.8 * capacity * available / needed):,} or "
             "less."
         )
@@ -155,17 +155,17 @@ def _check_spaces(env: gym.Env, name: Any, config: BaseConfig) -> None:
             f"The environment {name!r} has the action space {action_space}, but only continuous actions "
             "(gymnasium.spaces.Box) are supported. Discrete actions need another algorithm, such as RLlib's DQN."
         )
-    if not action_space.is_bounded():  # integers have no infinity: gymnasium remembers
+    if not action_space.is_bounded():  # for integers, which have no infinity, Gymnasium remembers it
         raise ValueError(
             f"The environment {name!r} has the action space {action_space}, but actions must be bounded. Give "
-            f"it finite bounds, such as gymnasium.spaces.Box(-1.0, 1.0, {action_space.shape}), in its `__init__` or by "
-            "gymnasium.wrappers.TransformAction(env, func, action_space)."
+            f"it finite bounds, such as gymnasium.spaces.Box(-1.0, 1.0, {action_space.shape}), in its `__init__` or "
+            "with gymnasium.wrappers.TransformAction(env, func, action_space)."
         )
     needs = config.environment_needs
     if needs.flat_actions and len(action_space.shape) != 1:
         raise ValueError(
             f"The environment {name!r} has actions of shape {action_space.shape}, but RLlib's PPO takes flat ones. "
-            "Wrap it in gymnasium.wrappers.TransformAction, which reshapes them."
+            "Wrap it in gymnasium.wrappers.TransformAction to reshape them."
         )
     try:
         ActionScale(action_space.low, action_space.high)
@@ -190,5 +190,5 @@ def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None
     elif len(space.shape) > 1:
         raise ValueError(
             f"The environment {name!r} has observations{key} of shape {space.shape}, but only flat ones are supported: "
-            "images need an encoder of their own. Use gymnasium.wrappers.FlattenObservation if it is no image."
+            "images need an image encoder. If it is no image, use gymnasium.wrappers.FlattenObservation."
         )

@@ -1,9 +1,10 @@
-"""What to look at when an agent does not learn: contrasts at chance, contexts that are equal or of no use.
+"""Symptoms of an agent that does not learn: contrasts at chance level, contexts that are equal or useless.
 
-A contrast or contexts may look like that for a while at the beginning, so all but the last is counted in encoder
-updates in a row; ``PATIENCE`` of them are a warning. In the runs of docs/results.md contrasts between tasks leave
-chance within 700 where contexts then tell tasks apart (HalfCheetah's, which stays weak, within 2,000). SaCCM's contrast
-between skills is only counted: it stays at chance for long, or to the end, in most of the runs that work.
+Contrasts and contexts may look like that for a while at the beginning, so a symptom is counted in consecutive encoder
+updates, and there is a warning after ``PATIENCE`` of them. In the runs of docs/results.md in which contexts come to
+tell tasks apart, contrasts between tasks leave chance level within 700 updates (HalfCheetah's, which stays weak, within
+2,000). SaCCM's contrast between skills is only counted: in most successful runs it stays at chance level for long, or
+to the end.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import numpy as np
 
 PATIENCE = 1_000  # encoder updates
 LONG_EPISODE = 2_000  # steps of each environment without the end of an episode
-CHANCE = 0.05  # share of log K: a bound below is at chance, which is 0
-# Of the contexts' standard deviation; below it they are as good as equal.
-EQUAL_ON_SPHERE = 0.1  # times that of directions drawn at random, 1/sqrt(D); new encoders have 0.2 to 0.6 of it
-EQUAL = 0.02  # of contexts that are not normalised; TESAC's in docs/results.md have 0.12 to 0.6 at their first result
-STANDARD_ERRORS = 2.0  # by which returns have to differ to be different
+CHANCE = 0.05  # share of log K; chance level is 0, and bounds below this share count as at chance
+# Standard deviations of contexts below which they count as equal.
+EQUAL_ON_SPHERE = 0.1  # relative to that of random directions, 1/sqrt(D); new encoders have 0.2 to 0.6
+EQUAL = 0.02  # of contexts that are not normalised; TESAC's in docs/results.md start at 0.12 to 0.6
+STANDARD_ERRORS = 2.0  # least difference of returns that counts
 
-HEALTH = "health"  # where results have it
+HEALTH = "health"  # key in results
 SKILLS, TASKS, CONTRAST = "skills_at_chance", "tasks_at_chance", "contrast_at_chance"
 CONTEXTS = "contexts_equal"
 _METRIC = {SKILLS: "skill_bound", TASKS: "task_bound", CONTRAST: "sance_bound", CONTEXTS: "context_std"}
@@ -38,41 +39,41 @@ _ADVICE = {
 
 
 def at_chance(bound: float, log_k: float) -> bool:
-    """Whether a contrastive bound in nats says that pairs are told apart no better than by chance."""
+    """Whether a contrastive bound, in nats, means that pairs are told apart no better than by chance."""
     return bound < CHANCE * log_k
 
 
 def are_equal(context_std: float, context_dim: int, on_sphere: bool) -> bool:
-    """Whether contexts of this standard deviation (mean over components) are as good as equal."""
+    """Whether contexts with this standard deviation (mean over components) count as equal."""
     return context_std < (EQUAL_ON_SPHERE / math.sqrt(context_dim) if on_sphere else EQUAL)
 
 
 def gain_of_contexts(learned: Sequence[float], zeroed: Sequence[float]) -> tuple[float, float]:
-    """Mean by which the same episodes' returns are higher with learned contexts than with zeros; its standard error."""
+    """Mean gain in return of learned contexts over zeros in the same episodes, and its standard error."""
     gain = np.asarray(learned, float) - np.asarray(zeroed, float)
     error = float(gain.std(ddof=1) / math.sqrt(len(gain))) if len(gain) > 1 else math.inf
     return float(gain.mean()), error
 
 
 def are_of_use(learned: Sequence[float], zeroed: Sequence[float]) -> bool:
-    """Whether returns of the same episodes are clearly higher with learned contexts than with zeros in their place."""
+    """Whether returns of the same episodes are clearly higher with learned contexts than with zeros instead."""
     gain, error = gain_of_contexts(learned, zeroed)
     return gain > STANDARD_ERRORS * error
 
 
 def episodes_do_not_end(steps: int, are_contrasted: bool) -> str:
-    """Returns what to tell where no episode has ended after so many steps of each environment."""
-    why = "whole episodes are read, and updates take longer as they grow"
+    """Returns the warning that no episode has ended after so many steps of each environment."""
+    why = "updates read whole episodes and take longer as these grow"
     if are_contrasted:
-        why += "; only finished ones are contrasted, so there is no contrast"
+        why += "; only finished episodes are contrasted, so there is no contrast"
     return (
-        f"No episode has ended after {steps:,} steps of each environment: {why}. If they do not end by themselves, "
+        f"No episode has ended after {steps:,} steps of each environment: {why}. If episodes do not end by themselves, "
         "limit them: `gymnasium.make(..., max_episode_steps=200)`, or gymnasium.wrappers.TimeLimit around your own."
     )
 
 
 def nothing_to_contrast(num_episodes: int, pairing: str | None) -> str:
-    """Returns what to tell where none of so many stored episodes can be paired."""
+    """Returns the warning that none of so many stored episodes can be paired."""
     return (
         f"There is no contrast: none of the {num_episodes} stored episodes can be paired by `pairing` {pairing!r}, so "
         "the context encoder gets no contrastive loss. 'task' needs episodes of two meta-tasks, the others two "
@@ -81,12 +82,12 @@ def nothing_to_contrast(num_episodes: int, pairing: str | None) -> str:
 
 
 class Health:
-    """Counts for how many encoder updates in a row each symptom has been there.
+    """Counts for how many consecutive encoder updates each symptom has lasted.
 
     Args:
         names: The symptoms to look for.
         context_dim: Width ``D`` of the contexts.
-        on_sphere: Whether they are normalised.
+        on_sphere: Whether contexts are normalised.
     """
 
     def __init__(self, names: Sequence[str] = (), context_dim: int = 0, on_sphere: bool = False):
@@ -95,11 +96,11 @@ class Health:
         self._since: dict[str, float] = {}
 
     def look(self, metrics: Mapping[str, Any], updates: float) -> dict[str, int]:
-        """Returns the counts by symptom; what has no number in ``metrics`` is as it was at the last look.
+        """Returns the counts by symptom. A symptom whose metric is missing or NaN keeps its state.
 
         Args:
-            metrics: The learner's.
-            updates: Of the encoder so far.
+            metrics: Metrics of the learner.
+            updates: Encoder updates so far.
         """
         for name in self._names:
             value, log_k = (float(metrics.get(key, math.nan)) for key in (_METRIC[name], "log_k"))
@@ -123,12 +124,12 @@ class Health:
 
 
 def symptoms(counts: Mapping[str, int]) -> list[str]:
-    """Names of the symptoms that have lasted for long and mean something by themselves."""
+    """Names of the symptoms that have lasted long enough for a warning."""
     return [name for name, count in counts.items() if name in _ADVICE and count >= PATIENCE]
 
 
 def warning(name: str, count: int, metrics: Mapping[str, Any]) -> str:
-    """Returns what to tell of a symptom: its number, for how long, and what to try."""
+    """Returns the warning about a symptom: its metric, how long it has lasted, and what to try."""
     value, metric = float(metrics.get(_METRIC[name], math.nan)), _METRIC[name]
     if name == CONTEXTS:
         what = f"Contexts are nearly equal, whatever the episode: `{metric}` is {value:.3f}"
@@ -136,4 +137,4 @@ def warning(name: str, count: int, metrics: Mapping[str, Any]) -> str:
         which = " between tasks" if name == TASKS else ""
         most = float(metrics.get("log_k", math.nan))
         what = f"The contrast{which} is at chance: `{metric}` is {value:.3f} of at most {most:.2f} nats"
-    return f"{what}, as for {count:,} updates of the encoder. {_ADVICE[name]}"
+    return f"{what}, and has been for {count:,} updates of the encoder. {_ADVICE[name]}"

@@ -1,4 +1,4 @@
-"""What all learners of this package need of RLlib's."""
+"""What all learners of this package add to RLlib's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from rllib_sami import compat
 
 
 def average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """Mean over the learners, in one message."""
+    """Averages gradients over the learners, in one message."""
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()
@@ -23,12 +23,12 @@ def average_gradients(gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tenso
 
 
 class RestorableLearner(TorchLearner):
-    """A learner whose restored state holds at once, and that averages gradients itself."""
+    """A learner whose restored state takes effect at once, and that averages gradients itself."""
 
     @override(TorchLearner)
     def set_state(self, state: dict[str, Any]) -> None:
         if COMPONENT_RL_MODULE in state:
-            self._weights_seq_no = 0  # else weights from before the present ones, of a checkpoint, would be left out
+            self._weights_seq_no = 0  # otherwise RLlib would ignore weights that are older than the present ones
         super().set_state(state)
 
     @override(TorchLearner)
@@ -39,17 +39,17 @@ class RestorableLearner(TorchLearner):
 
     @override(TorchLearner)
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        # RLlib sets the rates after a call of updates only, too late for the first one after a restore.
+        # RLlib sets learning rates only after an update, too late for the first one after a restore.
         super().before_gradient_based_update(timesteps=timesteps)
         compat.set_learning_rates(self, timesteps)
 
     @override(TorchLearner)
     @torch.no_grad()
     def _make_modules_ddp_if_necessary(self) -> None:
-        """Gives all learners the first one's weights, as torch's DDP does: without a seed each has drawn its own.
+        """Copies the first learner's weights to all, as torch's DDP does; without a seed each has drawn its own.
 
-        The modules stay as they are: gradients are averaged step by step, see :func:`average_gradients`. DDP would wait
-        for those of parameters that get none in a step.
+        The modules are not wrapped in DDP, which would wait for gradients of parameters that get none in a step.
+        Gradients are averaged by :func:`average_gradients` instead.
         """
         if self.config.num_learners > 1:
             for module in self.module.values():

@@ -10,14 +10,14 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm, merged
+from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm, with_defaults
 from rllib_sami.algorithms.base.split_evaluation import EvaluatesSplits
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
 from rllib_sami.checkpoints import arrays as array_files
 from rllib_sami.checkpoints import files as checkpoint_files
 from rllib_sami.core.env_values import TASK_ID, TaskIds
-from rllib_sami.core.faults import Patience, warned_if_late
+from rllib_sami.core.faults import Patience, warn_if_late
 from rllib_sami.core.metric_names import FINISHED_EPISODES
 from rllib_sami.core.schedules import value_at
 from rllib_sami.env_runners.recent_episodes import RecentEpisodes
@@ -29,7 +29,7 @@ UPDATE_CREDIT = "update_credit"
 
 
 class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
-    """Sample, store, learn, synchronise; what is learned is the learner's."""
+    """Sample, store, learn, synchronise. The learner says what an update is."""
 
     config_class: ClassVar[type[OffPolicyConfig]]
 
@@ -59,8 +59,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
 
     @override(Algorithm)
     def _create_local_replay_buffer_if_necessary(self, config) -> None:
-        # RLlib would make it here, before the spaces are known and from a closed list of types.
-        return None
+        return None  # RLlib would make one of its own types here, before the spaces are known
 
     @override(CheckedAlgorithm)
     def step(self) -> dict[str, Any]:
@@ -68,8 +67,8 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         results[REPLAY_BUFFER] = self.replay_buffer.get_metrics()
         sampled = results[compat.ENV_RUNNER_RESULTS]
         finished = sampled.pop(FINISHED_EPISODES, [])
-        if self.config.has_array_runner:  # else RLlib's own numbers stand
-            finished = finished if isinstance(finished, list) else [finished]  # RLlib unpacks a list of one
+        if self.config.has_array_runner:  # otherwise RLlib's own numbers are kept
+            finished = finished if isinstance(finished, list) else [finished]  # RLlib unpacks lists of one
             sampled.update(self._recent_episodes.report(finished))
         return results
 
@@ -77,8 +76,8 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def _empty_results(self) -> dict[str, Any]:
         rates = [f"{group}_learning_rate" for group in self.config.learner_class.LEARNING_RATE_OF]
         learned = {compat.DEFAULT_MODULE_ID: {**dict.fromkeys(rates, math.nan), NUM_UPDATES_LIFETIME: 0}}
-        learned = merged(learned, compat.nothing_trained(compat.DEFAULT_MODULE_ID))
-        return merged(super()._empty_results(), {compat.LEARNER_RESULTS: learned})
+        learned = with_defaults(learned, compat.no_steps_trained(compat.DEFAULT_MODULE_ID))
+        return with_defaults({compat.LEARNER_RESULTS: learned}, super()._empty_results())
 
     @override(Algorithm)
     def training_step(self) -> None:
@@ -88,25 +87,25 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         overlaps = config.overlap_sampling and remote
         with self.metrics.log_time((compat.TIMERS, "sample")):
             if remote:
-                compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless begun in the last call
+                compat.begin_sampling(self, random_actions=self._acts_randomly())  # unless the last call did
                 episodes = compat.finish_sampling(self)
                 self._patience.note(sum(len(episode) for episode in episodes), compat.num_lost_runners(self))
             else:
-                with warned_if_late(config.sample_timeout_s):
+                with warn_if_late(config.sample_timeout_s):
                     episodes = compat.sample_locally(self, random_actions=self._acts_randomly())
         if config.has_array_runner:
             self._recent_episodes.begin(episode.custom_data[TASK_ID] for episode in episodes)
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
         if overlaps:
-            # The env runners go on while the learners update; what they send is learned from in the next call. Their
-            # weights come before, while they wait.
+            # The env runners sample while the learners update, with weights from before the update. The next call
+            # learns from these episodes.
             self._sync_weights()
             compat.begin_sampling(self, random_actions=self._acts_randomly())
         if warming_up or self.replay_buffer.num_steps_since_restore < config.num_steps_sampled_before_learning_starts:
-            return  # the second case: restored without the buffer, or with little in it, which has to fill first
+            return  # second case: restored without the buffer or with a small one, which has to fill first
 
-        # A credit keeps the ratio of updates to environment steps the same for any number of runners.
+        # The credit keeps the ratio of updates to environment steps the same for any number of runners.
         rate = value_at(config.updates_per_env_step, compat.env_steps_sampled(self))
         self._update_credit += rate * sum(len(episode) for episode in episodes)
         num_batches = int(self._update_credit / config.num_updates_per_batch)
@@ -129,16 +128,16 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         return compat.env_steps_sampled(self) < self.config.num_steps_sampled_before_learning_starts
 
     def _acts_randomly(self) -> bool:
-        # RLlib's own runner stores random actions as the environment takes them, not normalised, and does not show them
-        # to the encoder; there the untrained policy explores instead.
+        # RLlib's own runner would store random actions unnormalised and hide them from the encoder, so there the
+        # untrained policy explores instead.
         return self._is_warming_up() and self.config.has_array_runner
 
     def _warn_of_sample(self, sample: dict[str, np.ndarray]) -> None:
-        """Says once what a sample shows to be wrong with the stored episodes."""
+        """Warns once of problems with the stored episodes that a sample shows."""
 
     @property
     def _steps_of_each_slot(self) -> int:
-        """Environment steps so far of each environment."""
+        """Steps of each environment so far."""
         slots = max(1, self.config.num_env_runners) * self.config.num_envs_per_env_runner
         return compat.env_steps_sampled(self) // slots
 
@@ -157,7 +156,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def _write_checkpoint(self, folder: Path, state: dict[str, Any] | None, use_msgpack: bool) -> None:
         if state is None:
             state = self.get_state(not_components=REPLAY_BUFFER)
-            # Written from where it lies: a large buffer's copy might not find room in memory.
+            # Written without a copy, for which memory might not suffice.
             buffer = self.replay_buffer.get_state(copy=False) if self.config.store_buffer_in_checkpoints else None
         else:
             state = dict(state)
@@ -170,7 +169,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
         super()._read_checkpoint(folder, *args, **kwargs)
         manifest = checkpoint_files.manifest_of(folder)
-        # Of an earlier checkpoint in the same place there may be one that is none of this one's files.
+        # The folder may contain the buffer of an earlier checkpoint, which is not among this one's files.
         listed = manifest is None or any(name.startswith(f"{REPLAY_BUFFER}/") for name in manifest["files"])
         if listed and (folder / REPLAY_BUFFER).is_dir():
             self._restore_buffer(array_files.read_state(folder / REPLAY_BUFFER))
@@ -181,10 +180,10 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
         if RECENT_EPISODES in state:
             self._recent_episodes.set_state(state[RECENT_EPISODES])
-        if REPLAY_BUFFER in state:  # also of a checkpoint from before buffers had files of their own
+        if REPLAY_BUFFER in state:  # also in old checkpoints, which have no separate files for the buffer
             self._restore_buffer(state[REPLAY_BUFFER])
 
     def _restore_buffer(self, state: dict[str, Any]) -> None:
         self.replay_buffer.set_state(state)
-        # Episodes in progress are not part of a buffer's state: what goes on with them could not be stored.
+        # A buffer's state has no episodes in progress, so further pieces of them could not be stored.
         compat.begin_new_episodes(self)

@@ -1,4 +1,4 @@
-"""Settings of the off-policy loop: what is stored, and how often it is learned from."""
+"""Settings of the off-policy loop: what is stored, and how often the agent learns from it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base.config import BaseConfig, EnvironmentNeeds
-from rllib_sami.config.names import arguments, check_arguments, nearest
+from rllib_sami.config.names import arguments, check_arguments
 from rllib_sami.config.rllib_settings import ARRAY_RUNNER, OFF_POLICY
 from rllib_sami.core.compilation import check_compilation
 from rllib_sami.core.metric_names import ENV_STEPS
 from rllib_sami.core.networks import ActorCriticConfig, NetworkConfig
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import AT_LEAST_0, SWITCH, Allowed, is_integer, is_number, schedule, setting
+from rllib_sami.core.text import nearest_hint
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler, TaskEpisodeReplayBuffer
 
@@ -29,7 +30,7 @@ CAPACITY = 400_000
 class LoopSettings:
     """Settings of the loop."""
 
-    # Many while episodes are few, so that learning starts soon; later steps cost time rather than teach more.
+    # Many updates while there are few episodes, so that learning starts soon. Later they cost more than they teach.
     updates_per_env_step: Schedule = setting(
         [[0, 0.5], [10_000, 0.5], [20_000, 0.25], [60_000, 0.1]],
         schedule("a number above 0", 1.0, lambda x: x > 0),
@@ -42,25 +43,25 @@ class LoopSettings:
     overlap_sampling: bool = setting(
         True,
         SWITCH,
-        "Whether remote env runners go on sampling while the learners update. They then act with weights that are one "
+        "Whether remote env runners keep sampling while the learners update. They then act with weights that are one "
         "round older; the ratio of updates to steps stays exact. Without remote env runners it changes nothing.",
     )
     replay_buffer_config: dict[str, Any] = setting(
         {"type": "TaskEpisodeReplayBuffer", "capacity": CAPACITY},
         Allowed("a dict", None, " such as {'type': 'TaskEpisodeReplayBuffer', 'capacity': 400_000}"),
-        '`type` (`"TaskEpisodeReplayBuffer"`, a subclass or its path, whose own arguments may stand beside it) and '
-        "`capacity` in environment steps (each episode takes one more).",
+        '`type` (`"TaskEpisodeReplayBuffer"`, a subclass or its path), `capacity` in environment steps (each episode '
+        "takes one more), and further arguments of a subclass.",
     )
     store_buffer_in_checkpoints: bool = setting(
         True,
         SWITCH,
-        "Whether checkpoints hold the replay buffer. Without it a restored run first fills its buffer again.",
+        "Whether checkpoints contain the replay buffer. Without it, a restored run first fills its buffer again.",
     )
     compile_update: bool = setting(
         False,
         SWITCH,
         "Whether the losses of an update run through `torch.compile`, on a GPU with CUDA graphs. Needs a C++ compiler; "
-        "the first update takes up to a minute more. For GPUs: on a CPU it saves nothing.",
+        "the first update takes up to a minute longer. For GPUs only: on a CPU it saves nothing.",
     )
 
 
@@ -76,29 +77,30 @@ class EvaluationSettings:
             None,
         ),
         'Names of splits of the environment; `"own"` stands for the meta-tasks that its `env_config` asks for. None '
-        "is all of train, moderate and extreme that an environment of this package has, or the tasks that its "
-        "`env_config` lists; with others, with a `custom_evaluation_function` and with another `env_runner_cls`, it is "
-        "RLlib's own evaluation, as [] always is: `evaluation_duration` episodes of whatever the environment gives, "
-        "under `evaluation/env_runners`.",
+        "means those of train, moderate and extreme that an environment of this package has, or the tasks listed in "
+        "its `env_config`. For other environments, with a `custom_evaluation_function` and with another "
+        "`env_runner_cls`, None means RLlib's own evaluation, as [] always does: `evaluation_duration` episodes of "
+        "whatever the environment gives, under `evaluation/env_runners`.",
         method="evaluation",
     )
 
 
 class OffPolicyConfig(BaseConfig):
-    """Configuration of an algorithm that learns from a replay buffer: sample, store, learn, synchronise."""
+    """Base of configs of algorithms that learn from a replay buffer: sample, store, learn, synchronise."""
 
     parts: ClassVar[tuple[type, ...]] = (LoopSettings, EvaluationSettings, ActorCriticConfig)
+    groups: ClassVar[tuple[str, ...]] = (OFF_POLICY,)
     replay_buffer_config: Any
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class)
-        self.lr = None  # each group of parameters has its own
+        self.lr = None  # each group of parameters has its own learning rate
         self.grad_clip = None
         self.evaluation(evaluation_duration=5)
         self.env_runner_cls = ArrayEnvRunner
         self.num_envs_per_env_runner = 8
         self.rollout_fragment_length = 25
-        self.min_time_s_per_iteration = None  # iterations count steps, so that a seed gives the same run
+        self.min_time_s_per_iteration = None  # iterations count steps, so that runs are reproducible
         self.min_sample_timesteps_per_iteration = 1_000
 
     @override(BaseConfig)
@@ -111,10 +113,10 @@ class OffPolicyConfig(BaseConfig):
     def evaluation(self, *, evaluation_splits: list[str] | None = NotProvided, **kwargs) -> "OffPolicyConfig":
         """Sets the configuration of evaluation during training.
 
-        Of each split the same episodes are played every time, those of ``rllib evaluate``: ``evaluation_duration`` of
-        each meta-task (5), with seeds that depend on nothing but split, meta-task and number of the episode (and on
+        Every evaluation plays the same episodes of each split, those of ``rllib evaluate``: ``evaluation_duration``
+        (5) of each meta-task, with seeds that depend only on split, meta-task and number of the episode (and on
         ``seed`` in ``evaluation_config``). Every result has ``evaluation/<split>/return_mean``, ``success_rate`` and
-        ``return_by_task/<id>``: those of the newest evaluation, NaN before the first one.
+        ``return_by_task/<id>`` of the latest evaluation; NaN before the first one.
 
         Args:
             evaluation_splits: Names of splits; see :class:`EvaluationSettings`.
@@ -133,13 +135,13 @@ class OffPolicyConfig(BaseConfig):
     # --- Checks -----------------------------------------------------------------------------------------------------
 
     @override(BaseConfig)
-    def wrong_values(self) -> Iterator[str]:
-        yield from super().wrong_values()
+    def invalid_values(self) -> Iterator[str]:
+        yield from super().invalid_values()
         mode: Any = self.gym_env_vectorize_mode
         if str(getattr(mode, "value", mode)).lower() != gym.VectorizeMode.SYNC.value:  # RLlib before 2.51 says "SYNC"
             yield (
-                f"`gym_env_vectorize_mode` is {mode!r}, but must be 'sync': environments are "
-                "stepped in their runner's process. Use more env runners (`num_env_runners`) for more processes."
+                f"`gym_env_vectorize_mode` is {mode!r}, but must be 'sync': environments are stepped in their runner's "
+                "process. Use more env runners (`num_env_runners`) for more processes."
             )
         yield from self._wrong_replay_buffer()
         try:
@@ -154,7 +156,7 @@ class OffPolicyConfig(BaseConfig):
         yield from self._wrong_evaluation_splits()
 
     def _wrong_replay_buffer(self) -> Iterator[str]:
-        """What is wrong with ``replay_buffer_config``; resolves its class."""
+        """Messages about ``replay_buffer_config``; also resolves its class."""
         options = self.replay_buffer_config
         if not isinstance(options, dict):
             allowed = self.settings["replay_buffer_config"].allowed
@@ -182,7 +184,7 @@ class OffPolicyConfig(BaseConfig):
             if key not in known:
                 yield (
                     f"`replay_buffer_config` has the key {key!r}, but {buffer_class.__name__} takes {known}"
-                    f"{nearest(key, known)}"
+                    f"{nearest_hint(key, known)}"
                 )
         capacity: Any = options.get("capacity", CAPACITY)
         first = self.num_steps_sampled_before_learning_starts
@@ -208,16 +210,15 @@ class OffPolicyConfig(BaseConfig):
                 f"[] or leave out {other}."
             )
         if reserved := {compat.ENV_RUNNER_RESULTS, ENV_STEPS} & set(splits):
-            yield f"`evaluation_splits` has {min(reserved)!r}, which has a meaning of its own in the results."
+            yield f"`evaluation_splits` has {min(reserved)!r}, which means something else in the results."
         self.evaluation_splits = list(splits)
 
-    # --- What other parts ask of a config ---------------------------------------------------------------------------
+    # --- What other parts read from a config ------------------------------------------------------------------------
 
     @property
     @override(BaseConfig)
     def setting_readers(self) -> frozenset[str]:
-        own = {OFF_POLICY, ARRAY_RUNNER} if self.has_array_runner else {OFF_POLICY}
-        return super().setting_readers | own
+        return super().setting_readers | ({ARRAY_RUNNER} if self.has_array_runner else set())
 
     @property
     @override(BaseConfig)
@@ -227,17 +228,17 @@ class OffPolicyConfig(BaseConfig):
     @property
     @override(BaseConfig)
     def can_evaluate_splits(self) -> bool:
-        """Whether evaluation is neither the user's own nor that of another env runner."""
+        """Whether evaluation is neither the user's own nor left to another env runner."""
         return self.has_array_runner and self.custom_evaluation_function is None
 
     @property
     def has_array_runner(self) -> bool:
-        """Whether this package's env runner samples, not RLlib's or another one."""
+        """Whether this package's env runner samples, rather than RLlib's or another one."""
         return isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, ArrayEnvRunner)
 
     @property
     def num_updates_per_batch(self) -> int:
-        """Gradient updates that one batch of the replay buffer is for."""
+        """Number of gradient updates that share one batch of the replay buffer."""
         return 1
 
     @property
@@ -248,7 +249,7 @@ class OffPolicyConfig(BaseConfig):
         )
 
     def make_sampler(self) -> Sampler:
-        """What draws the batches of several updates from the replay buffer."""
+        """Returns the function that draws batches for several updates from the replay buffer."""
         raise NotImplementedError
 
     @property
@@ -257,7 +258,7 @@ class OffPolicyConfig(BaseConfig):
         return super()._model_config_auto_includes | vars(self.network_config)
 
     def check_machine(self) -> None:
-        """Checks that this process has what the settings need: a GPU for a local learner, a compiler (some seconds).
+        """Checks that the GPU and the compiler that the settings need are available; takes some seconds.
 
         Raises:
             ValueError: Naming the setting and what is missing.

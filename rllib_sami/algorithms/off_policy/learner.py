@@ -1,4 +1,4 @@
-"""The learner: ``U`` gradient updates for each call, on one device or averaged over several learners."""
+"""The learner: ``U`` gradient updates per call, on one device or averaged over several learners."""
 
 import math
 from collections.abc import Callable
@@ -21,22 +21,22 @@ Update = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]  # one bat
 class OffPolicyTorchLearner(RestorableLearner):
     """Runs an algorithm's update ``U`` times on the arrays of one replay-buffer sample.
 
-    An algorithm says in :meth:`parameter_groups` which parameters it trains, in :attr:`LEARNING_RATE_OF` by which
-    setting each group learns, and in :meth:`make_update` what one update is.
+    A subclass defines the trained parameters in :meth:`parameter_groups`, the settings that are their learning rates in
+    :attr:`LEARNING_RATE_OF`, and one update in :meth:`make_update`.
     """
 
-    LEARNING_RATE_OF: ClassVar[dict[str, str]]  # group of parameters to the setting that is its learning rate
+    LEARNING_RATE_OF: ClassVar[dict[str, str]]  # group of parameters -> setting with its learning rate
 
     def parameter_groups(self, module: Any) -> ParameterGroups:
-        """All trained parameters of a module, by the name of the optimiser that owns them."""
+        """Returns all trained parameters of a module, by name of their optimiser."""
         raise NotImplementedError
 
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        """The update of a module: a function of one batch, which it learns from, to metrics."""
+        """Returns the function that makes one update of a module from a batch and returns its metrics."""
         raise NotImplementedError
 
     def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser of a group of parameters."""
+        """Returns the optimiser of a group of parameters."""
         return torch.optim.Adam(parameters, fused=True)
 
     @override(TorchLearner)
@@ -64,7 +64,7 @@ class OffPolicyTorchLearner(RestorableLearner):
 
     @override(TorchLearner)
     def _convert_batch_type(self, batch, to_device=True, pin_memory=False, use_stream=False):
-        # From pinned memory, so that the copy to a GPU does not wait for it.
+        # Pinned memory makes the copy to a GPU asynchronous.
         pin_memory = pin_memory or self._device.type == "cuda"
         return super()._convert_batch_type(batch, to_device, pin_memory, use_stream)
 
@@ -76,20 +76,20 @@ class OffPolicyTorchLearner(RestorableLearner):
             for index in range(num_updates):
                 metrics = self._updates[module_id]({name: values[index] for name, values in arrays.items()})
                 totals = {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
-            # The only point where the device is waited for.
+            # The only point that waits for the device.
             names = list(totals)
             means = (torch.stack([totals[name] for name in names]) / num_updates).cpu().numpy()
             results = dict(zip(names, means.tolist(), strict=True))
             check_finite(results)
             self.metrics.log_dict(results, key=module_id, window=1)
-            # Summed over the learners, which make every update together.
+            # Metrics are summed over the learners, which make every update together.
             share = num_updates * self.config.num_updates_per_batch / max(1, self.config.num_learners)
             self.metrics.log_value((module_id, NUM_UPDATES_LIFETIME), share, reduce="lifetime_sum")
-        return {}, {}, {}  # there is no one loss: each optimiser has its own
+        return {}, {}, {}  # no single loss: each optimiser has its own
 
     @override(TorchLearner)
     def _log_steps_trained_metrics(self, batch) -> None:
-        # The base class would take the leading axis (updates) for a number of steps.
+        # The base class would count the leading axis, updates, as steps.
         for module_id, arrays in batch.policy_batches.items():
             compat.log_steps_trained(self.metrics, module_id, int(np.prod(arrays["terminated"].shape)))
 
@@ -100,15 +100,15 @@ class OffPolicyTorchLearner(RestorableLearner):
 
 
 def check_finite(means: dict[str, float]) -> None:
-    """Stops training once learning has diverged: such networks must neither act nor be saved.
+    """Stops training once learning has diverged, because such networks must neither act nor be saved.
 
     Raises:
-        FloatingPointError: If any metric is not finite.
+        FloatingPointError: A metric is not finite.
     """
     diverged = [name for name, value in means.items() if not math.isfinite(value)]
     if diverged:
         raise FloatingPointError(
-            f"Learning has diverged: {', '.join(diverged)} not finite. Training stops, the checkpoints so far are "
-            "whole. Lower the learning rates (`critic_lr`, `actor_lr`, ...), set `grad_clip` (such as 10), or look at "
+            f"Learning has diverged: {', '.join(diverged)} not finite. Training stops; earlier checkpoints are intact. "
+            "Lower the learning rates (`critic_lr`, `actor_lr`, ...), set `grad_clip` (to 10, for example), or check "
             "the size of the environment's rewards and observations."
         )

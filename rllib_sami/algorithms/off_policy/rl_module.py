@@ -19,31 +19,31 @@ from rllib_sami.algorithms.base.acting_batch import (
 from rllib_sami.core.action_scale import ActionScale
 from rllib_sami.core.networks import FORMER_NETWORK, ActorNetworks, NetworkConfig
 
-# Networks that every agent of an earlier version had, whether it used them or not.
+# Networks that every agent of earlier versions had, used or not.
 FORMER_NETWORKS = ("learning.similarity_map", "learning.key_encoder.")
 
 
 class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
-    """Encoder and actor (``acting``), and what only learning needs (``learning``).
+    """Encoder and actor (``acting``), and the networks that only learning needs (``learning``).
 
     A subclass makes the latter in :meth:`make_training_networks`.
 
-    It acts through RLlib's usual hooks. The previous action, which the encoder reads, travels in the recurrent state::
+    It acts through RLlib's usual hooks. The previous action, which the encoder reads, is part of the recurrent state::
 
         state = {key: torch.as_tensor(value)[None] for key, value in module.get_initial_state().items()}  # B = 1
         out = module.forward_inference({"obs": obs, "state_in": state})
         out["actions"], out["actions_for_env"], out["state_out"]
 
-    ``obs`` is ``[B, O]`` (or ``[B, 1, O]``, as RLlib's own env runner sends it). ``actions`` ``[B, A]`` are
-    normalised to (-1, 1), as RLlib stores them; ``actions_for_env`` are scaled to the action space and of its dtype
-    (``scale_actions``). With ``encoder_reward`` the batch must have the previous ``rewards`` ``[B]`` too. Without an
+    ``obs`` is ``[B, O]``, or ``[B, 1, O]`` as from RLlib's own env runner. ``actions`` ``[B, A]`` are normalised to
+    (-1, 1), as RLlib stores them; ``actions_for_env`` are scaled to the action space and have its dtype
+    (``scale_actions``). With ``encoder_reward`` the batch must also have the previous ``rewards`` ``[B]``. Without an
     encoder (``context_dim`` 0) there is no memory, and ``{"obs": obs}`` is enough.
     """
 
     @override(TorchRLModule)
     def setup(self):
         check_flat_boxes(self)
-        given = FORMER_NETWORK | self.model_config  # modules saved by an earlier version lack what was added since
+        given = FORMER_NETWORK | self.model_config  # modules saved by earlier versions lack some settings
         self.network_config = NetworkConfig(
             **{key: given[key] for key in NetworkConfig.__dataclass_fields__ if key in given}
         )
@@ -55,7 +55,7 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             self.learning = self.make_training_networks()
 
     def make_training_networks(self) -> torch.nn.Module:
-        """The networks that only learning needs, such as critics."""
+        """Makes the networks that only learning needs, such as critics."""
         raise NotImplementedError
 
     @override(InferenceOnlyAPI)
@@ -64,7 +64,7 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @override(TorchRLModule)
     def set_state(self, state: dict[str, Any]) -> None:
-        # A plain SAC of an earlier version had an empty similarity map and no more; others had a key encoder.
+        # In earlier versions a plain SAC had an empty similarity map, and others always had a key encoder.
         present = self.state_dict()
         former = [key for key in state if key.startswith(FORMER_NETWORKS) and key not in present]
         super().set_state({key: value for key, value in state.items() if key not in former})
@@ -88,14 +88,14 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @override(TorchRLModule)
     def _forward_train(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
-        """Contexts ``[B, T, D]`` of whole episodes ``obs`` ``[B, T, I]`` of encoder inputs.
+        """Returns contexts ``[B, T, D]`` of whole episodes; ``obs`` holds the encoder's inputs ``[B, T, I]``.
 
-        The learner does not come through here: the losses are in the algorithm's ``update.py``.
+        Learners do not call this: the losses are in the algorithm's ``update.py``.
         """
         inputs = read_column(self, batch, Columns.OBS)
         if inputs.dim() != 3 or inputs.shape[2] != self.acting.encoder_input_dim:
             raise ValueError(
-                f"forward_train reads whole episodes of encoder inputs, 'obs' of shape [B, T, "
+                f"forward_train needs whole episodes of encoder inputs, 'obs' of shape [B, T, "
                 f"{self.acting.encoder_input_dim}] (observation, previous action and, with `encoder_reward`, previous "
                 f"reward), but got {list(inputs.shape)}. To act, call forward_inference or forward_exploration."
             )
@@ -103,13 +103,13 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
         read = ActingBatch.read(self, batch)
-        obs, size = read.obs, read.obs.shape[0]  # not len(), which torch.export takes for a constant
+        obs, size = read.obs, read.obs.shape[0]  # len() would be a constant to torch.export
         has_reward = Columns.REWARDS in batch
         if self.network_config.encoder_reward and not has_reward:
             raise ValueError(
                 "This module's encoder reads rewards (`encoder_reward=True`), but the batch has no 'rewards'. Add the "
-                "previous rewards, shape [B] (zeros at an episode's start); RLlib's own env runner does not send "
-                "them, ArrayEnvRunner does."
+                "previous rewards, shape [B] (zeros at an episode's start). ArrayEnvRunner sends them; RLlib's own env "
+                "runner does not."
             )
         reward = read_column(self, batch, Columns.REWARDS) if has_reward else obs.new_zeros(size)
         if not torch.jit.is_tracing() and reward.numel() != size:
@@ -118,13 +118,13 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         previous_action = read.state.get(PREVIOUS_ACTION, obs.new_zeros(size, self.acting.action_dim))
         encoder_state = read.state.get(ENCODER_STATE, obs.new_zeros(size, 0))
         action, _, encoder_state = self.acting.act(obs, previous_action, reward.reshape(-1, 1), encoder_state, noise)
-        shape = self.action_space.shape
-        outputs = {
-            Columns.ACTIONS: action.reshape(-1, *shape),
-            Columns.ACTIONS_FOR_ENV: self.scale_actions(action),
-        }
-        sent = read.as_sent(outputs)
-        if Columns.STATE_IN in batch:  # RLlib's own connectors cannot take an empty state
+        outputs = read.restore_time_axis(
+            {
+                Columns.ACTIONS: action.reshape(-1, *self.action_space.shape),
+                Columns.ACTIONS_FOR_ENV: self.scale_actions(action),
+            }
+        )
+        if Columns.STATE_IN in batch:  # RLlib's own connectors fail on an empty state
             state = {ENCODER_STATE: encoder_state, PREVIOUS_ACTION: action}
-            sent[Columns.STATE_OUT] = {key: state[key] for key in read.state}
-        return sent
+            outputs[Columns.STATE_OUT] = {key: state[key] for key in read.state}
+        return outputs

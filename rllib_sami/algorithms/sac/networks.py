@@ -1,4 +1,4 @@
-"""What a soft actor-critic needs beside its actor in order to learn."""
+"""The networks that a soft actor-critic needs only for learning."""
 
 import copy
 import math
@@ -10,7 +10,7 @@ from rllib_sami.core.networks import ActorNetworks, TwinCritics
 
 
 class SACTrainingNetworks(nn.Module):
-    """Twin critics, their moving average, and the entropy coefficient.
+    """Twin critics, their moving average (the target critics), and the entropy coefficient.
 
     Args:
         acting: Encoder and actor, whose sizes and settings the critics share.

@@ -17,17 +17,9 @@ from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME, OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
+from rllib_sami.algorithms.sac import update as sac_update
 from rllib_sami.algorithms.sac.networks import SACTrainingNetworks
-from rllib_sami.algorithms.sac.update import (
-    CONTEXT_STD,
-    UPDATE_METRICS,
-    EntropyConfig,
-    LossFunctions,
-    SACUpdateConfig,
-    parameter_groups,
-    update,
-)
-from rllib_sami.config.family_settings import former_settings
+from rllib_sami.algorithms.sac.update import CONTEXT_STD, UPDATE_METRICS, EntropyConfig, SACUpdateConfig
 from rllib_sami.config.rllib_settings import PLAIN_SAC, RECURRENT_SAC
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.context_encoder import EncoderConfig, EncoderInputConfig
@@ -57,8 +49,8 @@ class EncoderLearningRate:
     encoder_lr: Schedule = setting(
         1e-3,
         LEARNING_RATE,
-        "Learning rate (or schedule) of the context encoder. Where the contrast alone trains it, Adam takes AMSGrad's "
-        "steps, which get smaller as contexts tell tasks apart.",
+        "Learning rate (or schedule) of the context encoder. If only the contrast trains it, Adam uses AMSGrad, whose "
+        "steps get smaller as contexts come to tell tasks apart.",
     )
 
 
@@ -66,7 +58,7 @@ class EncoderLearningRate:
 
 
 class SACTorchRLModule(OffPolicyTorchRLModule):
-    """Actor and twin critics, with a context encoder where there is a memory."""
+    """Actor and twin critics; with a context encoder if the algorithm has a memory."""
 
     @override(OffPolicyTorchRLModule)
     def make_training_networks(self) -> SACTrainingNetworks:
@@ -77,20 +69,22 @@ class SACTorchLearner(OffPolicyTorchLearner):
     """Runs :func:`rllib_sami.algorithms.sac.update.update`."""
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]] = {"critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
+    update_module: ClassVar[Any] = sac_update  # the module with `parameter_groups`, `LossFunctions` and `update`
 
     @override(OffPolicyTorchLearner)
     def parameter_groups(self, module: Any) -> ParameterGroups:
-        return parameter_groups(module.acting, module.learning)
+        return self.update_module.parameter_groups(module.acting, module.learning)
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
+        update, losses = self.update_module.update, self.update_module.LossFunctions()
+        losses = compiled(losses) if self.config.compile_update else losses
         constants = self.config.get_update_config(module.acting.action_dim)
-        losses = compiled(LossFunctions()) if self.config.compile_update else LossFunctions()
         return lambda batch: update(module.acting, module.learning, optimization, batch, constants, losses)
 
 
 class RecurrentSACTorchLearner(SACTorchLearner):
-    """The same with an optimiser for the encoder."""
+    """SAC's learner with an optimiser for the encoder."""
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]] = {"encoder": "encoder_lr"} | SACTorchLearner.LEARNING_RATE_OF
 
@@ -99,9 +93,10 @@ class RecurrentSACTorchLearner(SACTorchLearner):
 
 
 class SoftActorCriticConfig(OffPolicyConfig):
-    """What every soft actor-critic of this package can be told."""
+    """Base of the configs of all soft actor-critics of this package."""
 
     parts: ClassVar[tuple[type, ...]] = (SACUpdateConfig, EntropyConfig, LearningRates)
+    update_config_class: ClassVar[type[SACUpdateConfig]] = SACUpdateConfig
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
@@ -117,10 +112,8 @@ class SoftActorCriticConfig(OffPolicyConfig):
     def learner_metrics(self) -> list[str]:
         return [*super().learner_metrics, *UPDATE_METRICS]
 
-    update_config_class: ClassVar[type[SACUpdateConfig]] = SACUpdateConfig
-
     def get_update_config(self, action_dim: int) -> SACUpdateConfig:
-        """Constants of one gradient update for ``action_dim`` actions."""
+        """Returns the constants of an update for ``action_dim`` action dimensions."""
         constants = {field.name: getattr(self, field.name) for field in fields(self.update_config_class)}
         if constants["target_entropy"] == "auto":
             constants["target_entropy"] = -float(action_dim)
@@ -128,22 +121,20 @@ class SoftActorCriticConfig(OffPolicyConfig):
 
 
 class PlainSACConfig(SoftActorCriticConfig):
-    """Soft actor-critic without context: the baseline that shows what the context is worth.
+    """Configuration of soft actor-critic without context: the baseline that shows what the context is worth.
 
-    It shares replay buffer, env runners and the loop with the others. With ``env_config={"observe_task": True}`` it is
-    the oracle, which is told the task. An update learns from ``train_batch_size_per_learner`` transitions.
+    It shares the replay buffer, env runners and loop of the other algorithms. With
+    ``env_config={"observe_task": True}`` it is the oracle, which is told the task. An update learns from
+    ``train_batch_size_per_learner`` transitions.
     """
+
+    groups: ClassVar[tuple[str, ...]] = (PLAIN_SAC,)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or PlainSAC)
         self._train_batch_size_per_learner = 256
-        # As often as others' SAC at first: without an encoder updates cost half as much.
+        # At first one update per step, as usual for SAC: without an encoder, updates cost half as much.
         self.updates_per_env_step = [[0, 1.0], [10_000, 1.0], [20_000, 0.5], [50_000, 0.2], [100_000, 0.1]]
-
-    @property
-    @override(OffPolicyConfig)
-    def setting_readers(self) -> frozenset[str]:
-        return super().setting_readers | {PLAIN_SAC}
 
     @property
     @override(OffPolicyConfig)
@@ -165,8 +156,8 @@ class PlainSACConfig(SoftActorCriticConfig):
         return SACTorchLearner
 
     @override(BaseConfig)
-    def in_todays_terms(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        if given.get("loss_timesteps") is None:  # all steps of some episodes, for algorithms that read whole ones
+    def rename_former_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        if given.get("loss_timesteps") is None:  # None means all steps of whole episodes, which are not read here
             return {key: value for key, value in given.items() if key != "loss_timesteps"}
         given = dict(given)
         given.setdefault("train_batch_size_per_learner", given.pop("loss_timesteps"))
@@ -174,15 +165,14 @@ class PlainSACConfig(SoftActorCriticConfig):
 
     @classmethod
     @override(BaseConfig)
-    def migrated(cls, state: dict[str, Any]) -> dict[str, Any]:
-        state = super().migrated(state)
-        if "loss_timesteps" in state:  # of a version in which a plain SAC had all settings of SaMI
-            state["_train_batch_size_per_learner"] = state["loss_timesteps"] or 256
-        return {key: value for key, value in state.items() if key not in former_settings(PLAIN_SAC)}
+    def migrate_state(cls, state: dict[str, Any]) -> dict[str, Any]:
+        if "loss_timesteps" in state:  # from a version in which a plain SAC had all settings of SaMI
+            state = state | {"_train_batch_size_per_learner": state["loss_timesteps"] or 256}
+        return super().migrate_state(state)
 
 
 class EncoderSACConfig(SoftActorCriticConfig):
-    """Soft actor-critic whose actor and critics read what a recurrent encoder made of the episode so far."""
+    """Base of configs of soft actor-critics whose actor and critics read the context of a recurrent encoder."""
 
     parts: ClassVar[tuple[type, ...]] = (EncoderConfig, EncoderInputConfig, EncoderLearningRate, EpisodeSampling)
     former_defaults: ClassVar[dict[str, Any]] = {"normalize_inputs": False, "encoder_obs_delta": False}
@@ -212,11 +202,11 @@ class EncoderSACConfig(SoftActorCriticConfig):
 
 
 class RecurrentSACConfig(EncoderSACConfig):
-    """Recurrent soft actor-critic for partially observable environments, one task or many.
+    """Configuration of recurrent soft actor-critic for partially observable environments, with one task or many.
 
-    The critics' loss trains the memory, which actor and critics read beside the observation, through whole episodes. It
-    asks nothing of the environment but Box observations and bounded Box actions; set ``encoder_reward`` where rewards
-    tell what observations do not.
+    Actor and critics read a memory in addition to the observation. The critics' loss trains it through whole episodes.
+    The environment only needs Box observations and bounded Box actions. Set ``encoder_reward`` if rewards contain
+    information that observations lack.
 
     .. code-block:: python
 
@@ -225,16 +215,13 @@ class RecurrentSACConfig(EncoderSACConfig):
         algo = RecurrentSACConfig().environment("Pendulum-v1").build_algo()
     """
 
+    groups: ClassVar[tuple[str, ...]] = (RECURRENT_SAC,)
+
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or RecurrentSAC)
-        self.context_dim = 32  # memory of any kind, not the name of a task
+        self.context_dim = 32  # more than for contexts of tasks, because it may have to remember anything
         self.encoder_hidden_dim = 64
         self.normalize_context = False
-
-    @property
-    @override(OffPolicyConfig)
-    def setting_readers(self) -> frozenset[str]:
-        return super().setting_readers | {RECURRENT_SAC}
 
     @override(OffPolicyConfig)
     def make_sampler(self) -> Sampler:
@@ -244,19 +231,12 @@ class RecurrentSACConfig(EncoderSACConfig):
     def get_default_learner_class(self) -> type[RecurrentSACTorchLearner]:
         return RecurrentSACTorchLearner
 
-    @classmethod
-    @override(BaseConfig)
-    def migrated(cls, state: dict[str, Any]) -> dict[str, Any]:
-        return {
-            key: value for key, value in super().migrated(state).items() if key not in former_settings(RECURRENT_SAC)
-        }
-
 
 # --- Algorithms -----------------------------------------------------------------------------------------------------
 
 
 class EncoderSAC(OffPolicyAlgorithm):
-    """What algorithms with a context encoder have to tell of the stored episodes."""
+    """Base of algorithms with a context encoder, which warns of episodes that do not end."""
 
     @override(OffPolicyAlgorithm)
     def _warn_of_sample(self, sample: dict[str, Any]) -> None:

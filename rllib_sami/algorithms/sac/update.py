@@ -1,8 +1,10 @@
 """One gradient update of soft actor-critic (arXiv:1812.05905), with or without a memory.
 
-Actor and critics read the observation and a *context*, what a recurrent encoder has made of the episode so far; it has
-width 0 in a plain SAC. Shapes: ``N`` steps, ``O`` observation, ``A`` action and ``D`` context dimensions; ``B``
-episodes of ``R`` rows ``[o_t, a_{t-1}, r_{t-1}]``, ``F`` numbers each.
+Actor and critics read the observation and a *context*, a recurrent encoder's summary of the episode so far. In a plain
+SAC the context has width 0.
+
+Shapes: ``N`` steps; ``O`` observation, ``A`` action and ``D`` context dimensions; ``B`` episodes of ``R`` rows
+``[o_t, a_{t-1}, r_{t-1}]`` with ``F`` numbers each.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +25,19 @@ from rllib_sami.core.settings import ABOVE_0, RATE, SWITCH, Allowed, is_number, 
 Batch = dict[str, Tensor]
 Metrics = dict[str, Tensor]
 UPDATE_METRICS = ("critic_loss", "q_mean", "actor_loss", "entropy", "alpha", "alpha_loss")
-CONTEXT_STD = "context_std"  # reported where there is a context
+CONTEXT_STD = "context_std"  # reported only if there is a context
 
 
 @dataclass(frozen=True)
 class EntropyConfig:
-    """The setting of the entropy coefficient that networks begin with."""
+    """Setting of the initial entropy coefficient."""
 
     initial_alpha: float = setting(0.1, ABOVE_0, "Entropy coefficient at the start.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SACUpdateConfig:
-    """Constants of an update. ``gamma``, the discount, is RLlib's setting; ``target_entropy`` is a number here."""
+    """Constants of an update. The discount ``gamma`` is RLlib's setting; here ``target_entropy`` must be a number."""
 
     gamma: float
     tau: float = setting(0.01, RATE, "Rate of the target critics' moving average.")
@@ -48,36 +50,36 @@ class SACUpdateConfig:
         False,
         SWITCH,
         "Whether the hidden layers of actor and critics compute in bfloat16. Their last layers, the encoder, the "
-        "contrast, log-probabilities and all weights stay in float32. For processors that are fast at it: GPUs, and "
+        "contrast, log-probabilities and all weights stay in float32. For processors with fast bfloat16: GPUs, and "
         "CPUs with AVX512-BF16 or AMX.",
     )
 
 
 class Transitions(NamedTuple):
-    """Steps that the losses learn from."""
+    """The steps that enter the losses of an update."""
 
     obs: Tensor  # [N, O]
     action: Tensor  # [N, A], normalised
     reward: Tensor  # [N]
     next_obs: Tensor  # [N, O]
     terminated: Tensor  # [N], 1 where the episode ended in a terminal state
-    context: Tensor  # [N, D], of the encoder that acts, with its gradient if the critics train it
+    context: Tensor  # [N, D], of the encoder that acts, with gradient if the critics train it
     next_context: Tensor  # [N, D]
-    target_next_context: Tensor  # [N, D], what the target critics read
-    noise: Tensor  # [2, N, A], standard normal: of the next action and of the actor's
+    target_next_context: Tensor  # [N, D], for the target critics
+    noise: Tensor  # [2, N, A], standard normal, for the next action and for the actor's action
 
     def parts(self, number: int) -> list["Transitions"]:
         """Splits the steps into ``number`` equal parts.
 
         Raises:
-            ValueError: If they cannot be shared out evenly.
+            ValueError: If they cannot be divided evenly.
         """
         if len(self.obs) % number:
             raise ValueError(
-                f"`step_index` has {len(self.obs)} steps, which {number} `updates_per_batch` cannot share."
+                f"`step_index` has {len(self.obs)} steps, which cannot be divided by `updates_per_batch` ({number})."
             )
-        of_each = [tensor.chunk(number) for tensor in self[:-1]]
-        return [Transitions(*part) for part in zip(*of_each, self.noise.chunk(number, dim=1), strict=True)]
+        chunks = [tensor.chunk(number) for tensor in self[:-1]]
+        return [Transitions(*part) for part in zip(*chunks, self.noise.chunk(number, dim=1), strict=True)]
 
 
 # --- The losses -----------------------------------------------------------------------------------------------------
@@ -86,7 +88,7 @@ class Transitions(NamedTuple):
 def critics_loss(
     acting: ActorNetworks, training: SACTrainingNetworks, steps: Transitions, alpha: Tensor, config: SACUpdateConfig
 ) -> tuple[Tensor, Metrics]:
-    """Loss of the critics (Eq. 5) and its metrics."""
+    """Returns the loss of the critics (Eq. 5) and its metrics."""
     with _precision(config, steps.obs.device):
         with torch.no_grad():
             next_action, next_log_prob = acting.actor.sample(steps.next_obs, steps.next_context, steps.noise[0])
@@ -104,9 +106,9 @@ def critics_loss(
 def actor_loss(
     acting: ActorNetworks, training: SACTrainingNetworks, steps: Transitions, alpha: Tensor, config: SACUpdateConfig
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the actor (Eq. 7) and the log-probabilities ``[N]`` of its actions, without gradient."""
+    """Returns the loss of the actor (Eq. 7) and the log-probabilities ``[N]`` of its actions, without gradient."""
     context = steps.context.detach()
-    # The critics' weights are constants here: compiled code would compute their gradients too.
+    # The critics' weights are constants here; otherwise compiled code would compute their gradients too.
     weights = {name: parameter.detach() for name, parameter in training.critics.named_parameters()}
     with _precision(config, steps.obs.device):
         action, log_prob = acting.actor.sample(steps.obs, context, steps.noise[1])
@@ -116,7 +118,7 @@ def actor_loss(
 
 @dataclass(frozen=True)
 class LossFunctions:
-    """The loss functions of an update, whose shapes do not depend on the length of episodes; compiled or not."""
+    """The loss functions of an update, compiled or not. Their shapes do not depend on the length of episodes."""
 
     critics: Callable = critics_loss
     actor: Callable = actor_loss
@@ -129,7 +131,7 @@ PLAIN = LossFunctions()  # not compiled
 
 
 def parameter_groups(acting: ActorNetworks, training: SACTrainingNetworks) -> ParameterGroups:
-    """All trained parameters by the optimiser that owns them."""
+    """Returns all trained parameters, by name of their optimiser."""
     groups = {
         "critic": list(training.critics.parameters()),
         "actor": list(acting.actor.parameters()),
@@ -146,16 +148,16 @@ def update(
     config: SACUpdateConfig,
     loss_functions: LossFunctions = PLAIN,
 ) -> Metrics:
-    """One step of every optimiser, then of the target critics' moving average.
+    """Takes one step of every optimiser, then moves the target critics.
 
-    The update has no randomness of its own: all of it comes in the batch. On a GPU nothing in it waits for the device.
+    All randomness of the update comes in the batch. On a GPU, nothing in it waits for the device.
 
     Args:
         acting: Encoder and actor.
         training: Critics, target critics, entropy coefficient.
         optimization: The optimisers of :func:`parameter_groups`.
-        batch: One update (without the leading ``U``) of ``samplers.sample_transitions`` for a plain SAC, of
-            ``samplers.sample_episodes`` where there is an encoder, which the critics' loss then trains.
+        batch: One update of ``samplers.sample_transitions`` for a plain SAC, or of ``samplers.sample_episodes`` for an
+            agent with an encoder, which the critics' loss trains; without the leading ``U``.
         config: Constants.
         loss_functions: The loss functions.
 
@@ -185,22 +187,22 @@ def actor_critic_step(
     trained: Sequence[str] = ("critic",),
     auxiliary: tuple[Tensor, Metrics] | None = None,
 ) -> Metrics:
-    """One step of critics, actor and entropy coefficient, then of the target critics' moving average.
+    """Takes one step of critics, actor and entropy coefficient, then moves the target critics.
 
     Args:
         acting: Encoder and actor.
         training: Critics, target critics, entropy coefficient.
         optimization: The optimisers.
-        steps: What to learn from.
+        steps: The steps to learn from.
         config: Constants.
         loss_functions: The loss functions.
-        trained: The groups of parameters that the first loss trains.
-        auxiliary: A loss that is added to the critics', with metrics of its own.
+        trained: The groups of parameters that the critics' loss trains.
+        auxiliary: A loss to add to the critics', and its metrics.
 
     Returns:
         Scalar tensors by metric name.
     """
-    # --- Critics, and what trains with them: one backward ---
+    # --- Critics, and the encoder if it trains with them: one backward pass ---
     alpha = training.log_alpha.exp().detach()
     loss, metrics = loss_functions.critics(acting, training, steps, alpha, config)
     if auxiliary is not None:
@@ -208,7 +210,7 @@ def actor_critic_step(
         metrics |= auxiliary[1]
     optimization.step(trained, loss)
 
-    # --- Actor and entropy coefficient: contexts are given, no gradient reaches the encoder ---
+    # --- Actor and entropy coefficient: no gradient reaches the encoder ---
     loss_of_actor, log_prob = loss_functions.actor(acting, training, steps, alpha, config)
     optimization.step(["actor"], loss_of_actor)
     alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, float(config.target_entropy))
@@ -220,14 +222,14 @@ def actor_critic_step(
 
 
 def transitions(acting: ActorNetworks, batch: Batch, context: Tensor, target_context: Tensor) -> Transitions:
-    """The steps of a batch.
+    """Turns the rows of a batch into transitions.
 
     Args:
-        acting: Says how wide the parts of a row are.
-        batch: ``rows`` ``[B, R, F]``, ``step_index`` ``[N]`` of each step's first row in ``[B R]``, ``terminated``
+        acting: The networks, which know the widths of observation and action in a row.
+        batch: ``rows`` ``[B, R, F]``, ``step_index`` ``[N]`` (each step's first row in ``[B R]``), ``terminated``
             ``[N]`` and ``noise`` ``[2, N, A]``.
-        context: Of each row, ``[B R, D]``.
-        target_context: Of each row, for the target critics, ``[B R, D]``.
+        context: Contexts of all rows, ``[B R, D]``.
+        target_context: Contexts of all rows for the target critics, ``[B R, D]``.
     """
     flat, now = batch["rows"].flatten(0, 1), batch["step_index"]
     row, next_row = flat[now], flat[now + 1]
@@ -245,7 +247,7 @@ def transitions(acting: ActorNetworks, batch: Batch, context: Tensor, target_con
 
 
 def update_input_norms(encoders: Sequence[ContextEncoder], batch: Batch, optimization: Optimization) -> None:
-    """Adds what the steps of a batch hold to the statistics by which encoders standardise their inputs."""
+    """Adds the steps of a batch to the statistics with which encoders standardise their inputs."""
     norms = [encoder.norm for encoder in encoders if encoder.norm is not None]
     if norms:
         inputs = batch["rows"][..., : encoders[0].input_dim]
@@ -256,5 +258,5 @@ def update_input_norms(encoders: Sequence[ContextEncoder], batch: Batch, optimiz
 
 
 def _precision(config: SACUpdateConfig, device: torch.device) -> AbstractContextManager:
-    """Where the hidden layers of actor and critics may compute in bfloat16."""
+    """Context in which the hidden layers of actor and critics compute in bfloat16, if `mixed_precision` is set."""
     return torch.autocast(device.type, torch.bfloat16) if config.mixed_precision else nullcontext()

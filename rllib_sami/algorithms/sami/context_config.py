@@ -1,4 +1,4 @@
-"""Settings of a context encoder and its contrast, for whatever algorithm they are part of."""
+"""Settings of a context encoder and its contrast, for any algorithm."""
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -17,7 +17,7 @@ from rllib_sami.core.settings import settings_of
 
 
 class ContextConfig(BaseConfig):
-    """Settings of context encoder and contrast; mixed into an algorithm's own config, before it."""
+    """Settings of context encoder and contrast; a mixin that comes before the algorithm's own config."""
 
     parts: ClassVar[tuple[type, ...]] = (EncoderConfig, ActorCriticConfig, ContrastConfig, ContrastSampling)
     former_defaults: ClassVar[dict[str, Any]] = {"skill_weight": 1.0}
@@ -28,7 +28,7 @@ class ContextConfig(BaseConfig):
         return self.pairing is not None and self.contrast_coeff > 0
 
     def contrast_sampling(self, of: type[ContrastSampling] = ContrastSampling) -> Any:
-        """What is drawn for the contrast, without a pairing where there is none."""
+        """The sampling settings as an object of class ``of``; ``pairing`` is None if there is no contrast."""
         given = {field.name: getattr(self, field.name) for field in fields(of)}
         return of(**given | {"pairing": self.pairing if self.has_contrast else None})
 
@@ -44,13 +44,13 @@ class ContextConfig(BaseConfig):
     @property
     @override(BaseConfig)
     def learner_metrics(self) -> list[str]:
-        both = self.pairing == "skill_task"  # only then each has a bound of its own
+        both = self.pairing == "skill_task"  # only then are there separate bounds
         contrast = [name for name in CONTRAST_METRICS if self.has_contrast and (both or name not in BOUNDS_OF_BOTH)]
         return [*super().learner_metrics, *contrast]
 
     @property
     def contrast_symptoms(self) -> list[str]:
-        """What may be wrong with the contrast's bounds."""
+        """Symptoms to look for in the contrast's bounds."""
         return ([SKILLS, TASKS] if self.pairing == "skill_task" else [CONTRAST]) if self.has_contrast else []
 
     @override(BaseConfig)
@@ -58,10 +58,10 @@ class ContextConfig(BaseConfig):
         reasons = super().without_effect()
         if not self.has_contrast:
             why = self.why_no_contrast()
-            still_read = {"pairing", "key_encoder_tau"} | ({"contrast_coeff"} if self.contrast_coeff == 0 else set())
-            of_contrast = settings_of(ContrastConfig, ContrastSampling)
-            idle = [name for name in of_contrast if name not in still_read]
-            return reasons | dict.fromkeys(idle, f"There is no contrast: {why}")
+            names = settings_of(ContrastConfig, ContrastSampling).keys() - {"pairing", "key_encoder_tau"}
+            if self.contrast_coeff == 0:
+                names -= {"contrast_coeff"}  # it is the reason
+            return reasons | dict.fromkeys(names, f"There is no contrast: {why}")
         if not PAIRINGS[self.pairing].by_skill:
             why = f"`pairing` is {self.pairing!r}, which does not look at returns"
             reasons |= dict.fromkeys(("positive_fraction", "return_gap_weight"), why)
@@ -70,11 +70,11 @@ class ContextConfig(BaseConfig):
         return reasons
 
     def why_no_contrast(self) -> str:
-        """Which setting says that there is no contrast."""
+        """Names the setting because of which there is no contrast."""
         return "`pairing` is None" if self.pairing is None else "`contrast_coeff` is 0"
 
     def untrained_encoder(self, setting: str, remedy: str) -> Iterator[str]:
-        """What is wrong where nothing trains the encoder: neither the critics, by ``setting``, nor a contrast."""
+        """Message that nothing trains the encoder: neither another loss, according to ``setting``, nor a contrast."""
         yield (
             f"`{setting}` is {getattr(self, setting)!r} and there is no contrast (`pairing` {self.pairing!r}, "
             f"`contrast_coeff` {self.contrast_coeff}), so nothing would train the context encoder. Set `{setting}` to "

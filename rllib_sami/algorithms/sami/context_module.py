@@ -1,4 +1,4 @@
-"""A context encoder for RLModules of one's own, on RLlib's own env runners, connectors and learners."""
+"""A context encoder for your own RLModules, with RLlib's own env runners, connectors and learners."""
 
 import contextlib
 from typing import Any
@@ -26,13 +26,13 @@ from rllib_sami.core.context_encoder import ContextEncoder, EncoderConfig
 class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """An ``RLModule`` with a context encoder (``encoder``) and its contrast (``contrast``).
 
-    A subclass makes its networks in :meth:`setup`, after ``super().setup()``, and says in :meth:`action_dist_inputs`
-    what the policy is. The encoder reads observation and previous action; its state and the previous action travel in
-    RLlib's recurrent state, so RLlib's own env runners, connectors and learners do the rest.
+    A subclass makes its networks in :meth:`setup`, after ``super().setup()``, and defines the policy in
+    :meth:`action_dist_inputs`. The encoder reads the observation and the previous action. Its state and the previous
+    action are RLlib's recurrent state, so RLlib's own env runners, connectors and learners do the rest.
 
     ``model_config`` may set the fields of ``EncoderConfig`` (``rllib_sami.core.context_encoder``) and of
     ``ContrastConfig`` (``rllib_sami.algorithms.sami.contrast``), and RLlib's ``max_seq_len`` (20), the length of the
-    sequences that episodes are cut to for learning.
+    sequences into which episodes are cut for learning.
 
     Attributes:
         obs_dim: Observation width ``O``.
@@ -61,7 +61,7 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             self.contrast = SkillContrast(self.encoder, _given(ContrastConfig, given))
 
     def action_dist_inputs(self, obs: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Parameters of the action distribution: means and log standard deviations.
+        """Returns the parameters of the action distribution: means and log standard deviations.
 
         Args:
             obs: ``[..., O]``.
@@ -70,10 +70,10 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         Returns:
             ``[..., 2 A]``.
         """
-        raise NotImplementedError(f"{type(self).__name__} has to say in `action_dist_inputs` what its policy is.")
+        raise NotImplementedError(f"{type(self).__name__} must define its policy in `action_dist_inputs`.")
 
     def contexts(self, batch: dict[str, Any]) -> torch.Tensor:
-        """Contexts ``[B, T, D]`` of a learner's batch: ``obs`` and ``actions`` ``[B, T, ...]`` and ``state_in``."""
+        """Returns contexts ``[B, T, D]`` of a learner's batch: ``obs``, ``actions`` (``[B, T, ...]``), ``state_in``."""
         obs = read_column(self, batch, Columns.OBS).flatten(2)
         actions = read_column(self, batch, Columns.ACTIONS).reshape(*obs.shape[:2], -1)
         check_column(self, batch, Columns.STATE_IN)
@@ -84,7 +84,7 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         return self.encoder(torch.cat([obs, previous_actions], dim=-1), state)
 
     def no_sync(self) -> contextlib.AbstractContextManager:
-        """What RLlib, with several learners, asks of a module in torch's DDP; ``ContrastLearner`` averages without."""
+        """RLlib calls this of modules in torch's DDP; with several learners ``ContrastLearner`` does without DDP."""
         return contextlib.nullcontext()
 
     @override(InferenceOnlyAPI)
@@ -112,7 +112,7 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         return {Columns.ACTION_DIST_INPUTS: self.action_dist_inputs(obs, self.contexts(batch))}
 
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
-        """One step. The action is drawn here, not by RLlib's connector, since the encoder reads it next."""
+        """Acts one step. The action is drawn here, not by RLlib's connector, because the encoder reads it next."""
         read = ActingBatch.read(self, batch)
         obs, state = read.obs, read.state
         context, next_state = self.encoder.step(torch.cat([obs, state[PREVIOUS_ACTION]], dim=-1), state[ENCODER_STATE])
@@ -125,9 +125,11 @@ class ContextTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             Columns.ACTION_DIST_INPUTS: logits,
             Columns.ACTION_LOGP: distribution.logp(action),
         }
-        return read.as_sent(outputs) | {Columns.STATE_OUT: {ENCODER_STATE: next_state, PREVIOUS_ACTION: action}}
+        return read.restore_time_axis(outputs) | {
+            Columns.STATE_OUT: {ENCODER_STATE: next_state, PREVIOUS_ACTION: action}
+        }
 
 
 def _given(config_class: Any, model_config: dict[str, Any]) -> Any:
-    """The settings of a dataclass that ``model_config`` gives, the others at their defaults."""
+    """Makes a dataclass of settings from a ``model_config``; missing settings have their defaults."""
     return config_class(**{key: model_config[key] for key in config_class.__dataclass_fields__ if key in model_config})

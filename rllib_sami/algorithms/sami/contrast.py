@@ -1,8 +1,8 @@
-"""The contrast that makes an agent's context encoder skill-aware: its loss, its key encoder, its settings.
+"""The contrast that makes a context encoder skill-aware: its loss, its key encoder, its settings.
 
-An agent of any kind needs four lines::
+Any agent can use it with four lines::
 
-    contrast = SkillContrast(encoder, ContrastConfig())              # once, beside its context encoder
+    contrast = SkillContrast(encoder, ContrastConfig())              # once, with its context encoder
     batch = sample_contrast(store, ContrastSampling(pairing="skill_task"), num_updates=1, rng=rng)
     loss, metrics = contrast(encoder, {name: torch.as_tensor(value[0]) for name, value in batch.items()})
     contrast.follow(encoder)                                         # after each step of the optimiser
@@ -23,9 +23,9 @@ from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, RATE, SWITCH, one_of, setting
 
 OBJECTIVES = ("sance", "binary_nce")
-# What a contrast is made of; see `sampling.sample_contrast`.
+# Arrays of a contrast; see `sampling.sample_contrast`.
 CONTRAST_ARRAYS = ("contrast_rows", "query_index", "positive_index", "negative_index", "return_gap")
-BOUNDS_OF_BOTH = ("skill_bound", "task_bound")  # where skills and tasks are contrasted
+BOUNDS_OF_BOTH = ("skill_bound", "task_bound")  # only if both skills and tasks are contrasted
 CONTRAST_METRICS = ("contrast_loss", "sance_bound", "log_k", "contrast_accuracy", *BOUNDS_OF_BOTH)
 
 
@@ -36,15 +36,15 @@ class ContrastConfig:
     contrast_coeff: float = setting(
         0.1,
         AT_LEAST_0,
-        "Weight of the contrastive loss against the others. 0.01 to 1. Adam makes it matter only where another loss "
+        "Weight of the contrastive loss relative to others. 0.01 to 1. With Adam it matters only if another loss "
         "trains the encoder too.",
     )
     skill_weight: float = setting(
         1.0,
         AT_LEAST_0,
-        'Weight of the contrast between skills, where that between tasks has 1; for `"skill_task"`, which has both, '
-        "and whose `sance_bound` is the weighted mean of `skill_bound` and `task_bound`. What is a high return changes "
-        "as the policy learns, and contexts change with it: a large weight disturbs actor and critics. 0.05 to 1.",
+        'Weight of the contrast between skills relative to that between tasks, for `"skill_task"`, which has both; '
+        "`sance_bound` is the weighted mean of `skill_bound` and `task_bound`. As the policy learns, it changes which "
+        "returns are high, and contexts change with them: a large weight disturbs actor and critics. 0.05 to 1.",
     )
     return_gap_weight: bool = setting(
         False,
@@ -57,7 +57,7 @@ class ContrastConfig:
         one_of(OBJECTIVES),
         '`"sance"`, the K-sample softmax bound, or `"binary_nce"`, independent logistic terms.',
     )
-    temperature: float = setting(0.1, ABOVE_0, "What the contrast's scores are divided by. 0.05 to 1.")
+    temperature: float = setting(0.1, ABOVE_0, "Divisor of the contrast's scores. 0.05 to 1.")
     similarity: str = setting(
         "cosine",
         one_of(losses.SIMILARITIES),
@@ -69,11 +69,11 @@ class ContrastConfig:
 def contrast_terms(
     query: Tensor, positive_keys: Tensor, negative_keys: Tensor, config: ContrastConfig, similarity_map: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Contrastive loss ``-I`` of contexts.
+    """Computes the contrastive loss ``-I`` of contexts.
 
     Args:
         query: ``[G, n, D]``.
-        positive_keys: ``[G, S, n, D]``, ``S`` sets with a bound each: of skills, of tasks, or of both in this order.
+        positive_keys: ``[G, S, n, D]``; ``S`` sets of keys with a bound each: skills, tasks, or both in this order.
         negative_keys: ``[G, S, K-1, D]``.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
@@ -84,9 +84,8 @@ def contrast_terms(
     parts = [
         losses.similarity_scores(query, positive, negative, config.similarity, similarity_map)
         for positive, negative in zip(positive_keys.unbind(dim=1), negative_keys.unbind(dim=1), strict=True)
-    ]  # [G, n] and [G, n, K-1] of each set
-    # Skills come before tasks.
-    weights = [config.skill_weight, 1.0] if len(parts) == 2 else [1.0]
+    ]  # [G, n] and [G, n, K-1] for each set
+    weights = [config.skill_weight, 1.0] if len(parts) == 2 else [1.0]  # skills come before tasks
     bounds = [losses.sance_bound_from_scores(*scores, config.temperature) for scores in parts]
     objectives = bounds
     if config.objective == "binary_nce":
@@ -117,15 +116,15 @@ def contrast_loss(
     similarity_map: Tensor,
     terms: Callable = contrast_terms,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted contrastive loss, ``-contrast_coeff * I``, of one update.
+    """Computes the weighted contrastive loss of one update, ``-contrast_coeff * I``.
 
     Args:
-        encoder: The context encoder, which gives the queries and gets the gradient.
-        key_encoder: Its moving average, which gives the keys.
-        batch: One update of ``sampling.sample_contrast`` (without the leading ``U``), as tensors.
+        encoder: The context encoder, which makes the queries and receives the gradient.
+        key_encoder: Its moving average, which makes the keys.
+        batch: One update of ``sampling.sample_contrast``, as tensors without the leading ``U``.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
-        terms: :func:`contrast_terms`, or what ``torch.compile`` made of it.
+        terms: :func:`contrast_terms`, or its compiled version.
 
     Returns:
         The loss, and scalar tensors by metric name, without gradient.
@@ -151,8 +150,8 @@ class SkillContrast(nn.Module):
     """Key encoder, similarity and loss for one context encoder.
 
     Args:
-        encoder: The context encoder; the key encoder begins as its copy. It is not kept, so that it stays a part of
-            one module only.
+        encoder: The context encoder; the key encoder starts as its copy. The encoder itself is not stored here, so that
+            it belongs to one module only.
         config: Constants.
     """
 
@@ -171,5 +170,5 @@ class SkillContrast(nn.Module):
 
     @torch.no_grad()
     def follow(self, encoder: ContextEncoder) -> None:
-        """Moves the key encoder towards the encoder; after each of its steps."""
+        """Moves the key encoder towards the encoder; to be called after each optimiser step."""
         polyak_update(self.key_encoder, encoder, self.config.key_encoder_tau)

@@ -1,4 +1,4 @@
-"""The contrast for learners of one's own: a store of recent episodes and one more term in the loss."""
+"""The contrast for your own learners: a store of recent episodes and one more term in the loss."""
 
 import logging
 from functools import partial
@@ -22,27 +22,27 @@ RECENT_EPISODES = "recent_episodes"
 
 
 class ContrastLearner(RestorableLearner):
-    """Adds the contrastive loss to the learner that it is mixed into.
+    """Adds the contrastive loss to another learner; a mixin that comes before it.
 
     .. code-block:: python
 
         class MySaMILearner(ContrastLearner, MyLearner):
             contrast_sampling = ContrastSampling(pairing="skill_task")
 
-    ``MyLearner`` may be any ``TorchLearner`` that learns from episodes, one module and one loss, such as
-    ``PPOTorchLearner`` or your own; the module must be a ``rllib_sami.ContextTorchRLModule``. What
-    arrives is remembered, whole episodes with task and return, before any of RLlib's connectors changes it; each
-    gradient step then takes a contrast from there, whose loss is added to yours. The key encoder follows each step.
+    ``MyLearner`` may be any ``TorchLearner`` that learns from episodes with one module and one loss, such as
+    ``PPOTorchLearner`` or your own. The module must be a ``rllib_sami.ContextTorchRLModule``. Arriving episodes are
+    stored with their task and return before any of RLlib's connectors changes them. Each gradient step draws a contrast
+    from the store and adds its loss to yours; then the key encoder moves towards the encoder.
 
-    With several learners gradients are averaged. RLlib cuts episodes to give each learner the same number of steps;
-    pieces of an episode that come to different learners are left out here, so that each contrasts fewer episodes.
+    With several learners, gradients are averaged. RLlib cuts episodes so that each learner gets the same number of
+    steps. An episode whose pieces go to different learners is not contrasted, so each learner contrasts fewer episodes.
 
     Attributes:
         contrast_sampling: Which of the recent episodes are contrasted, and how many; without ``pairing`` there is no
             contrast.
-        contrast_capacity: Environment steps of recent episodes that are kept. In checkpoints, too.
-        task_id_rule: What the infos of resets must tell of tasks: ``"each reset"`` its episode's, or all of them none
-            (``"each reset or none"``), which counts as one task.
+        contrast_capacity: Environment steps of recent episodes that are stored, also in checkpoints.
+        task_id_rule: Whether the infos of resets must have task ids: ``"each reset"``, or ``"each reset or none"``; in
+            the latter case, episodes without task ids count as one task.
     """
 
     contrast_sampling: ContrastSampling = ContrastSampling(pairing="skill_task")
@@ -61,9 +61,9 @@ class ContrastLearner(RestorableLearner):
             seed=self.config.seed,
         )
         self.recent_episodes.task_ids = TaskIds(self.task_id_rule)
-        self._contrast_metrics: list[dict[str, torch.Tensor]] = []  # of the updates since the last report
+        self._contrast_metrics: list[dict[str, torch.Tensor]] = []  # one per update since the last report
         if self.contrast_sampling.pairing is not None:
-            compat.prepend_learner_connector(self, _Remember(self.recent_episodes))
+            compat.prepend_learner_connector(self, _StoreEpisodes(self.recent_episodes))
 
     def _context_module(self, module_id: str) -> Any:
         module: Any = self.module.get(module_id)
@@ -79,7 +79,7 @@ class ContrastLearner(RestorableLearner):
     def compute_loss_for_module(self, *, module_id, config, batch, fwd_out) -> torch.Tensor:
         loss = super().compute_loss_for_module(module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
         arrays = self.recent_episodes.sample(num_updates=1)
-        if arrays is None:  # too few episodes yet
+        if arrays is None:  # still too few episodes
             return loss
         contrast = {name: torch.as_tensor(values[0], device=self._device) for name, values in arrays.items()}
         module = self._context_module(module_id)
@@ -94,7 +94,7 @@ class ContrastLearner(RestorableLearner):
     @override(TorchLearner)
     def compute_gradients(self, loss_per_module, **kwargs) -> dict[Any, torch.Tensor]:
         gradients = super().compute_gradients(loss_per_module, **kwargs)
-        # What no loss has reached, such as the encoder before there are episodes to contrast, stays as it is.
+        # Parameters that no loss depends on, such as the encoder's before the first contrast, do not change.
         gradients = {
             key: torch.zeros_like(self._params[key]) if gradient is None else gradient
             for key, gradient in gradients.items()
@@ -114,7 +114,7 @@ class ContrastLearner(RestorableLearner):
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         super().after_gradient_based_update(timesteps=timesteps)
         several, self._contrast_metrics = self._contrast_metrics, []
-        for name in several[-1] if several else ():  # their mean, since one update contrasts few episodes
+        for name in several[-1] if several else ():  # means, because one update contrasts few episodes
             # Before there is a second task, there are fewer metrics.
             mean = torch.stack([metrics[name] for metrics in several if name in metrics]).mean()
             self.metrics.log_value((compat.DEFAULT_MODULE_ID, name), mean, window=1)
@@ -133,8 +133,8 @@ class ContrastLearner(RestorableLearner):
             self.recent_episodes.set_state(state[RECENT_EPISODES])
 
 
-class _Remember(ConnectorV2):
-    """Puts the episodes that a learner gets into its store, and passes everything on."""
+class _StoreEpisodes(ConnectorV2):
+    """Adds a learner's episodes to its store and passes everything on unchanged."""
 
     def __init__(self, recent_episodes: TaskEpisodeReplayBuffer):
         super().__init__()
@@ -146,10 +146,11 @@ class _Remember(ConnectorV2):
         short = [episode for episode in episodes if episode.t_started + len(episode) < capacity]
         if len(short) < len(episodes) and log_once("contrast-capacity"):
             logger.warning(
-                "Episodes of %d steps and more are not contrasted. Raise `contrast_capacity`, or let the environment "
+                "Episodes of %d or more steps are not contrasted. Raise `contrast_capacity`, or let the environment "
                 "end its episodes.",
                 capacity,
             )
         self._recent_episodes.add(sorted(short, key=lambda episode: episode.t_started))
-        self._recent_episodes.drop_all_but(episodes)  # an environment sends something in every round, or is lost
+        # Every environment sends something in every round, unless it is lost.
+        self._recent_episodes.drop_all_but(episodes)
         return batch

@@ -1,4 +1,4 @@
-"""What a SaMI agent needs beside encoder and actor in order to learn."""
+"""The networks that a SaMI agent needs only for learning."""
 
 import copy
 from typing import Any
@@ -15,18 +15,18 @@ ACTING_ENCODERS = ("online", "average")
 class SaMITrainingNetworks(SACTrainingNetworks):
     """Critics and entropy coefficient, the encoder that does not act, and the contrast's similarity.
 
-    Two encoders belong to an agent: the *query encoder*, which is trained, and the *key encoder*, its moving average.
+    An agent has two encoders: the *query encoder*, which is trained, and the *key encoder*, its moving average.
 
     Args:
-        acting: Encoder and actor.
+        acting: The encoder that acts, and the actor.
         initial_alpha: Entropy coefficient at the start.
-        acting_encoder: Whether the encoder that acts is the trained one, ``"online"``, or the ``"average"``.
+        acting_encoder: Whether the query encoder (``"online"``) or the key encoder (``"average"``) acts.
     """
 
     def __init__(self, acting: ActorNetworks, initial_alpha: float, acting_encoder: str):
         super().__init__(acting, initial_alpha)
         self.acting_encoder = acting_encoder
-        # Where it is the other one that acts, this is a copy of its own.
+        # The encoder that acts is in `acting`; the other one is here.
         self.key_encoder = self.query_encoder = None
         if acting_encoder == "average":
             self.query_encoder = copy.deepcopy(acting.encoder)
@@ -36,7 +36,7 @@ class SaMITrainingNetworks(SACTrainingNetworks):
         self.similarity_map = nn.Parameter(torch.eye(acting.config.context_dim))
 
     def query_and_key_encoder(self, acting: ActorNetworks) -> tuple[Any, Any]:
-        """The encoder that is trained, and its moving average."""
+        """Returns the trained encoder and its moving average."""
         if self.acting_encoder == "average":
             return self.query_encoder, acting.encoder
         return acting.encoder, self.key_encoder

@@ -1,18 +1,19 @@
-"""Which episodes give queries, positive keys and negative keys: all that tells the algorithms of the family apart.
+"""Which episodes are queries, positive keys and negative keys: this alone distinguishes the algorithms of the family.
 
 | set of keys | positives | negatives | used by |
 |---|---|---|---|
-| of skills | same task, same skill | same task, the other skill | SaTESAC (``skill``), SaCCM (``skill_task``) |
-| of tasks | same task, any skill | other tasks | CCM (``task``), SaCCM (``skill_task``) |
+| skills | same task, same skill | same task, the other skill | SaTESAC (``skill``), SaCCM (``skill_task``) |
+| tasks | same task, any skill | other tasks | CCM (``task``), SaCCM (``skill_task``) |
 
-The skills of a task are its episodes of high and of low return. Each set has a bound of its own. In a single softmax,
-episodes of the same task, which are hard to tell apart as long as all skills are poor, would dominate the others.
+A task has two skills: its episodes with high returns and those with low returns. Each set of keys has its own bound. In
+a single softmax, episodes of the same task would dominate the others, because they are hard to tell apart as long as
+all skills are poor.
 
-High and low are ranks *within* a task, so even a hard task has its good skills. Equal returns are ranked at random,
-again at each draw, so that nothing is learned from their order.
+High and low are ranks *within* a task, so even a hard task has good skills. Equal returns are ranked at random, anew at
+each draw, so that nothing is learned from their order.
 
-Every episode gives queries, of either skill. Only queries receive gradients. Episodes used only as keys would never
-train the encoder, and all contexts would collapse together.
+Episodes of both skills are queries. Only queries receive gradients. Episodes used only as keys would never train the
+encoder, and all contexts would collapse together.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PairingStrategy:
-    """Which sets of keys are contrasted, see the module's table.
+    """Which sets of keys are contrasted; see the table in the module's docstring.
 
     Attributes:
         by_skill: Whether skills are contrasted.
@@ -42,23 +43,23 @@ PAIRINGS = {
 
 @dataclass(frozen=True)
 class Pairs:
-    """Contrast of ``U`` updates, each of ``G`` groups of ``P`` episodes that have one task and one skill.
+    """The pairs of ``U`` updates. Each has ``G`` groups of ``P`` episodes with the same task and skill.
 
-    With skills, the first half of the groups are the tasks' high-return episodes and the other half the low-return ones
-    of the same tasks, in the same order. ``*_episode`` arrays count within the ``E = G P`` episodes of an update,
-    ``*_step`` arrays time steps of that episode. ``S`` sets of keys: of skills, of tasks, or both in this order.
+    With skills, the first half of the groups are the tasks' high-return episodes, and the second half are the
+    low-return episodes of the same tasks, in the same order. ``*_episode`` arrays are indices into the ``E = G P``
+    episodes of an update, ``*_step`` arrays are time steps in that episode. There are ``S`` sets of keys: skills,
+    tasks, or both in this order.
 
     Attributes:
         episodes: Indices into the episode table, ``[U, E]``, group by group.
-        query_episode: ``[U, G, N]``; with ``query_step``.
+        query_episode: ``[U, G, N]``.
         query_step: ``[U, G, N]``.
-        positive_episode: ``[U, G, S, N]``: for each query another episode that its set calls positive, if there is one;
-            with ``positive_step``.
+        positive_episode: ``[U, G, S, N]``; for each query another positive episode of its set, if there is one.
         positive_step: ``[U, G, S, N]``.
-        negative_episode: ``[U, G, S, K-1]``, shared by a group's queries; with ``negative_step``.
+        negative_episode: ``[U, G, S, K-1]``, shared by a group's queries.
         negative_step: ``[U, G, S, K-1]``.
-        return_gap: Mean reward per step of the high-return episodes less that of the low-return ones (1 without
-            skills), ``[U]``.
+        return_gap: Mean reward per step of the high-return episodes minus that of the low-return ones, ``[U]``; 1
+            without skills.
     """
 
     episodes: np.ndarray
@@ -82,22 +83,22 @@ def draw_pairs(
     num_negatives: int,
     positive_fraction: float = 0.5,
 ) -> Pairs | None:
-    """Draws the contrastive pairs of several updates: chooses tasks, splits them by return, draws keys.
+    """Draws the contrastive pairs of several updates: chooses tasks, splits them by return, and draws keys.
 
     Args:
         table: Finished episodes (``episode_store.EPISODE_DTYPE``).
         strategy: Which episodes may pair.
         rng: Source of randomness.
         num_updates: ``U``.
-        num_episodes: Episodes ``E`` of one update, shared by its groups (up to a third less if they do not divide
-            evenly; more if they are too few for one task, or for two where other tasks give negatives).
+        num_episodes: Episodes ``E`` of one update, divided among its groups: up to a third fewer if they do not divide
+            evenly; more if they are too few for one task, or for two tasks where tasks are contrasted.
         queries_per_episode: Queries from each episode.
         num_negatives: ``K - 1``, in each set.
-        positive_fraction: Share of a task's episodes that counts as high return; at least one is high, one low.
+        positive_fraction: Share of a task's episodes that count as high return; at least one is high and one is low.
 
     Returns:
-        The pairs; or None as long as no task has what the strategy needs: two episodes for the skill strategies, and
-        for ``task`` two tasks with an episode each. ``skill_task`` with a single task works as ``skill``.
+        The pairs, or None if there are too few episodes: the skill strategies need a task with two episodes, and
+        ``task`` needs two tasks with an episode each. ``skill_task`` with a single task works like ``skill``.
     """
     num_skills = 2 if strategy.by_skill else 1
     tasks = _choose_tasks(table, strategy, rng, num_updates, num_episodes // (MIN_GROUP * num_skills))
@@ -140,12 +141,12 @@ MIN_GROUP = 2  # episodes of each task and skill: a query and its positive key
 
 @dataclass(frozen=True)
 class _Tasks:
-    """The tasks of each update, by where their episodes stand in an order by return.
+    """The tasks of each update, as ranges of episodes sorted by task and return.
 
     Attributes:
-        order: Indices into the episode table, by task and then by return.
+        order: Indices into the episode table, sorted by task and then by return.
         first: Where each task's episodes begin in ``order``, ``[U, tasks]``.
-        count: How many there are, ``[U, tasks]``.
+        count: Number of episodes of each task, ``[U, tasks]``.
     """
 
     order: np.ndarray
@@ -187,7 +188,7 @@ def _split_by_return(
 
 
 def _return_gap(table: np.ndarray, episodes: np.ndarray) -> np.ndarray:
-    """By how much the mean reward of high-return episodes exceeds that of the others, ``[U]``."""
+    """Mean reward per step of high-return episodes minus that of the others, ``[U]``."""
     lines = table[episodes]
     mean_reward = (lines["episode_return"] / np.maximum(lines["length"], 1)).mean(axis=-1)  # [U, skills, tasks]
     return (mean_reward[:, 0] - mean_reward[:, 1]).mean(axis=-1)
@@ -199,9 +200,9 @@ def _group(skill: np.ndarray, task: np.ndarray, num_tasks: int) -> np.ndarray:
 
 
 class _Groups:
-    """The episodes of each update in groups of ``P``, one for each skill and task.
+    """The episodes of each update in groups of ``P``, one group for each skill and task.
 
-    An episode is named by its *place*, ``group * P + number`` in the group.
+    An episode's *place* is ``group * P +`` its number within the group.
 
     Args:
         table: Finished episodes.
@@ -217,51 +218,51 @@ class _Groups:
         self._rng = rng
 
     def any_episode(self, groups: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """A random place of each group, of ``shape``, to which ``groups`` is broadcast."""
+        """Draws random places of ``shape`` in ``groups``, which is broadcast to it."""
         return groups * self.size + self._rng.integers(self.size, size=shape)
 
     def another_episode(self, groups: np.ndarray, queries_per_episode: int) -> np.ndarray:
-        """For each query a random place in ``groups`` whose episode is not its own, if there is one.
+        """Draws for each query a random place in ``groups`` with another episode than its own, if there is one.
 
         Args:
-            groups: Where to look for the queries of each group, ``[G, M]``.
+            groups: The groups to draw from for each group's queries, ``[G, M]``.
             queries_per_episode: Queries ``n`` from each episode.
 
         Returns:
-            ``[U, G, P n]``; the queries of an episode stand together.
+            ``[U, G, P n]``; the queries of an episode are neighbours.
         """
         num_updates = len(self.episodes)
         places = (groups[..., None] * self.size + np.arange(self.size)).reshape(self.number, -1)  # [G, M P]
         own = self.episodes.reshape(num_updates, self.number, self.size, 1)
         differs = self.episodes[:, places][:, :, None] != own  # [U, G, P, M P]
         number = differs.sum(axis=-1, keepdims=True)
-        number = np.where(number, number, places.shape[1])  # of all, if none differs
+        number = np.where(number, number, places.shape[1])  # all of them, if none differs
         rank = (self._rng.random((*number.shape[:-1], queries_per_episode)) * number).astype(np.int64)
-        those_that_differ_first = np.argsort(~differs, axis=-1, kind="stable")
-        pick = np.take_along_axis(those_that_differ_first, rank, axis=-1).reshape(num_updates, self.number, -1)
+        differing_first = np.argsort(~differs, axis=-1, kind="stable")
+        pick = np.take_along_axis(differing_first, rank, axis=-1).reshape(num_updates, self.number, -1)
         return places[np.arange(self.number)[:, None], pick]
 
     def any_step(self, places: np.ndarray) -> np.ndarray:
-        """A random time step of each episode."""
+        """Draws a random time step of each episode."""
         lengths = np.take_along_axis(self._lengths, places.reshape(len(places), -1), axis=1).reshape(places.shape)
         return (self._rng.random(places.shape) * lengths).astype(np.int64)
 
 
 def _spread(rng: np.random.Generator, first: np.ndarray, count: np.ndarray, size: int) -> np.ndarray:
-    """Draws from spans of numbers, one from each of ``size`` stretches of (nearly) equal length: distinct if possible.
+    """Draws ``size`` numbers from each range, one from each of ``size`` parts of (nearly) equal length.
 
-    The numbers are places in an order by return, so what is drawn is spread over a group's returns. The first stretch
-    begins at a random number and the last ones wrap around, so that any two numbers may come together, neighbours (and
-    first and last) less often than others.
+    The numbers are ranks by return, so that the draws are spread over a group's returns. They are distinct if possible.
+    The first part begins at a random number and the last part wraps around, so that any two numbers can be drawn
+    together, though neighbours (and first and last) less often than others.
 
     Args:
         rng: Source of randomness.
-        first: First number of each span, ``[...]``.
-        count: Numbers in each span, ``[...]``.
-        size: How many to draw from each span.
+        first: First number of each range, ``[...]``.
+        count: How many numbers each range has, ``[...]``.
+        size: How many to draw from each range.
 
     Returns:
-        ``[..., size]``; for each draw alone all numbers of the span are equally likely.
+        ``[..., size]``; each single draw is uniform over its range.
     """
     first, count = first[..., None], count[..., None]
     edges = np.arange(size + 1) * count // size

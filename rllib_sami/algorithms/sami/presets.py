@@ -1,23 +1,24 @@
-"""The members of the family: SaCCM, SaTESAC, CCM and TESAC are ``SaMI`` with a pairing each."""
+"""The members of the family: SaCCM, SaTESAC, CCM and TESAC are ``SaMI`` with different pairings."""
 
 from rllib_sami.algorithms.sami.sami import SaMI, SaMIConfig
 
 
 class TESACConfig(SaMIConfig):
-    """TESAC: task-embedding SAC, its encoder trained by the critics' loss alone."""
+    """Configuration of TESAC, task-embedding SAC: only the critics' loss trains the encoder."""
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or TESAC)
 
 
 class _ContrastiveConfig(SaMIConfig):
-    """What the contrastive algorithms share: the contrast alone trains the encoder, and contexts lie on the sphere.
+    """Base of the contrastive algorithms: only the contrast trains the encoder, and contexts are on the unit sphere.
 
-    So actor and critics need no new contexts for every update, and make 32 of them on one batch of 128 episodes. They
-    read the encoder's moving average, which drifts slowly enough for them. To let the critics train the encoder too,
-    set ``encoder_loss`` to ``"both"``, ``acting_encoder`` to ``"online"``, ``key_encoder_tau`` to 0.05 (with two
-    encoders only the keys depend on it), ``updates_per_batch`` and ``contrast_interval`` to 1 and ``train_episodes``
-    to 6.
+    Actor and critics therefore need no new contexts for every update and make 32 updates with one batch of 128
+    episodes. They read the encoder's moving average, which drifts slowly enough for them.
+
+    To let the critics train the encoder too, set ``encoder_loss`` to ``"both"``, ``acting_encoder`` to ``"online"``,
+    ``key_encoder_tau`` to 0.05 (then only the keys depend on it), ``updates_per_batch`` and ``contrast_interval`` to 1,
+    and ``train_episodes`` to 6.
     """
 
     def __init__(self, algo_class=None):
@@ -33,7 +34,7 @@ class _ContrastiveConfig(SaMIConfig):
 
 
 class CCMConfig(_ContrastiveConfig):
-    """CCM: contrast between tasks."""
+    """Configuration of CCM: contrast between tasks."""
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or CCM)
@@ -41,7 +42,7 @@ class CCMConfig(_ContrastiveConfig):
 
 
 class SaTESACConfig(_ContrastiveConfig):
-    """SaTESAC: contrast between skills of one task (SaNCE)."""
+    """Configuration of SaTESAC: contrast between skills within a task (SaNCE)."""
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaTESAC)
@@ -49,7 +50,7 @@ class SaTESACConfig(_ContrastiveConfig):
 
 
 class SaCCMConfig(_ContrastiveConfig):
-    """SaCCM: contrast between skills of one task and between tasks."""
+    """Configuration of SaCCM: contrast between skills within a task and contrast between tasks."""
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaCCM)

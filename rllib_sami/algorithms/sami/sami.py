@@ -1,4 +1,4 @@
-"""``SaMI``: skill-aware mutual information on soft actor-critic, as an RLlib algorithm, and the family's members."""
+"""``SaMI``: skill-aware mutual information on soft actor-critic, as an RLlib algorithm."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,40 +14,33 @@ from ray.util.debug import log_once
 from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.base.health import CONTEXTS, Health, nothing_to_contrast
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
-from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
+from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
 from rllib_sami.algorithms.sac.sac import EncoderSAC, EncoderSACConfig, RecurrentSACTorchLearner, SACTorchRLModule
 from rllib_sami.algorithms.sac.update import SACUpdateConfig
+from rllib_sami.algorithms.sami import update as sami_update
 from rllib_sami.algorithms.sami.context_config import ContextConfig
 from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import (
-    EncoderTrainingConfig,
-    LossFunctions,
-    UpdateConfig,
-    parameter_groups,
-    update,
-)
+from rllib_sami.algorithms.sami.update import EncoderTrainingConfig, UpdateConfig
+from rllib_sami.config.family_settings import former_settings
 from rllib_sami.config.names import WrongSettings
 from rllib_sami.config.rllib_settings import SAMI
 from rllib_sami.config.unused_settings import warn_once
-from rllib_sami.core.compilation import compiled
-from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
 logger = logging.getLogger(__name__)
-FORMER_SETTINGS = ("encoder_critic_gradient", "averaged_context", "key_encoder")
 
 
 # --- RLModule and learner -------------------------------------------------------------------------------------------
 
 
 class SaMITorchRLModule(SACTorchRLModule):
-    """Context encoder and actor; for learning critics, the other encoder and the contrast's similarity."""
+    """Context encoder and actor; for learning also critics, a second encoder and the contrast's similarity."""
 
     @override(SACTorchRLModule)
     def make_training_networks(self) -> SaMITrainingNetworks:
         given = self.model_config
-        # Modules saved by an earlier version say it in another way.
+        # Modules saved by earlier versions have `averaged_context` instead.
         acting_encoder = given.get("acting_encoder", "average" if given.get("averaged_context") else "online")
         return SaMITrainingNetworks(self.acting, given["initial_alpha"], acting_encoder)
 
@@ -55,20 +48,12 @@ class SaMITorchRLModule(SACTorchRLModule):
 class SaMITorchLearner(RecurrentSACTorchLearner):
     """Runs :func:`rllib_sami.algorithms.sami.update.update`."""
 
-    @override(OffPolicyTorchLearner)
-    def parameter_groups(self, module: Any) -> ParameterGroups:
-        return parameter_groups(module.acting, module.learning)
-
-    @override(OffPolicyTorchLearner)
-    def make_update(self, module: Any, optimization: Optimization) -> Update:
-        constants = self.config.get_update_config(module.acting.action_dim)
-        losses = compiled(LossFunctions()) if self.config.compile_update else LossFunctions()
-        return lambda batch: update(module.acting, module.learning, optimization, batch, constants, losses)
+    update_module: ClassVar[Any] = sami_update
 
     @override(OffPolicyTorchLearner)
     def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        # Once contexts tell tasks apart, the contrast's gradient fades. Adam alone would forget how large it was and
-        # go on in steps of the same size, away from what actor and critics have learned to read.
+        # Once contexts tell tasks apart, the contrast's gradient vanishes. Plain Adam would forget how large it was and
+        # continue with steps of the same size, away from the contexts that actor and critics have learned to read.
         amsgrad = name == "encoder" and not self.config.critics_train_encoder
         return torch.optim.Adam(parameters, fused=True, amsgrad=amsgrad)
 
@@ -93,10 +78,11 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
         algo.train()
 
     ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing``. In ``TESACConfig`` the critics
-    train the encoder, at every update, and contexts are not on the sphere.
+    train the encoder, in every update, and contexts are not normalised.
     """
 
     parts: ClassVar[tuple[type, ...]] = (SamplingConfig, EncoderTrainingConfig)
+    groups: ClassVar[tuple[str, ...]] = (SAMI,)
     update_config_class: ClassVar[type[SACUpdateConfig]] = UpdateConfig
     former_defaults: ClassVar[dict[str, Any]] = (
         ContextConfig.former_defaults
@@ -124,8 +110,8 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
         return super().why_no_contrast() if self.encoder_loss != "critic" else "`encoder_loss` is 'critic'"
 
     @override(BaseConfig)
-    def wrong_together(self) -> Iterator[str]:
-        yield from super().wrong_together()
+    def conflicts(self) -> Iterator[str]:
+        yield from super().conflicts()
         number, interval = self.updates_per_batch, self.contrast_interval
         one_each = "`updates_per_batch` and `contrast_interval` to 1 (and `train_episodes` to 6 or so)"
         if max(number, interval) > 1 and self.critics_train_encoder:
@@ -133,12 +119,12 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
             online = " and `acting_encoder` to 'online'" if self.acting_encoder == "average" else ""
             yield (
                 f"`{key}` is {getattr(self, key)}, but `encoder_loss` is {self.encoder_loss!r}: every update of the "
-                f"critics trains the encoder and needs contexts of its own. Set {one_each}{online}, or `encoder_loss` "
-                "to 'contrast'."
+                f"critics trains the encoder and needs new contexts. Set {one_each}{online}, or `encoder_loss` to "
+                "'contrast'."
             )
         if number > 1 and self.loss_timesteps is None:
             yield (
-                f"`updates_per_batch` is {number}, but `loss_timesteps` is None (all steps): they cannot be shared out "
+                f"`updates_per_batch` is {number}, but `loss_timesteps` is None (all steps), which cannot be divided "
                 f"among updates. Set `loss_timesteps` to a number such as 256, or {one_each}."
             )
         if number % interval:
@@ -155,16 +141,16 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
             )
         if self.acting_encoder == "average" and self.critics_train_encoder:
             yield (
-                "`acting_encoder` is 'average', but the contrast alone must train the encoder then: `encoder_loss` is "
-                f"{self.encoder_loss!r}. Set `acting_encoder` to 'online' (and `key_encoder_tau` to 0.05), or "
-                "`encoder_loss` to 'contrast'."
+                "`acting_encoder` is 'average', which needs an encoder that only the contrast trains, but "
+                f"`encoder_loss` is {self.encoder_loss!r}. Set `acting_encoder` to 'online' (and `key_encoder_tau` to "
+                "0.05), or `encoder_loss` to 'contrast'."
             )
 
     # --- Settings of earlier versions -------------------------------------------------------------------------------
 
     @override(BaseConfig)
-    def in_todays_terms(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        former = {key: given[key] for key in FORMER_SETTINGS if key in given}
+    def rename_former_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        former = {key: given[key] for key in former_settings(SAMI) if key in given}
         if not former:
             return dict(given)
         for key, value in former.items():
@@ -177,7 +163,7 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
             )
         rest = {key: value for key, value in given.items() if key not in former}
         pairing = given.get("pairing", self.pairing)
-        todays = _todays(former, bool(pairing) and given.get("contrast_coeff", self.contrast_coeff) != 0)
+        todays = _rename(former, bool(pairing) and given.get("contrast_coeff", self.contrast_coeff) != 0)
         now = ", ".join(f"`{key}={value!r}`" for key, value in todays.items()) or "leave it out"
         names = ", ".join(f"`{key}`" for key in former)
         warn_once(type(self).__name__, f"{names} is a setting of earlier versions: now {now}.", names)
@@ -185,19 +171,14 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
 
     @classmethod
     @override(BaseConfig)
-    def migrated(cls, state: dict[str, Any]) -> dict[str, Any]:
-        state = super().migrated(state)
+    def migrate_state(cls, state: dict[str, Any]) -> dict[str, Any]:
+        migrated = super().migrate_state(state)
         if "acting_encoder" in state:
-            return state
-        former = {"averaged_context": False} | {key: state.pop(key) for key in FORMER_SETTINGS if key in state}
-        return state | _todays(former, state["pairing"] is not None and state["contrast_coeff"] > 0)
+            return migrated
+        has_contrast = state["pairing"] is not None and state["contrast_coeff"] > 0
+        return migrated | _rename({"averaged_context": False} | state, has_contrast)
 
-    # --- What other parts ask of a config ---------------------------------------------------------------------------
-
-    @property
-    @override(OffPolicyConfig)
-    def setting_readers(self) -> frozenset[str]:
-        return super().setting_readers | {SAMI}
+    # --- What other parts read from a config ------------------------------------------------------------------------
 
     @property
     @override(BaseConfig)
@@ -235,8 +216,8 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
         return super()._model_config_auto_includes | {"acting_encoder": self.acting_encoder}
 
 
-def _todays(former: Mapping[str, Any], has_contrast: bool) -> dict[str, Any]:
-    """What settings of earlier versions are called now."""
+def _rename(former: Mapping[str, Any], has_contrast: bool) -> dict[str, Any]:
+    """Today's settings for those of earlier versions."""
     todays: dict[str, Any] = {}
     if "encoder_critic_gradient" in former:
         by_critics = former["encoder_critic_gradient"]

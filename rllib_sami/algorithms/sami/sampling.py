@@ -1,4 +1,4 @@
-"""What SaMI's updates learn from: whole episodes, and the episodes of the contrast."""
+"""Samples for SaMI's updates: whole episodes, and episodes to contrast."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from rllib_sami.replay_buffers.samplers import EpisodeSampling, draw_episodes, g
 
 @dataclass(frozen=True)
 class ContrastSampling:
-    """Settings of what is contrasted in one update."""
+    """Settings of the contrast in one update."""
 
     pairing: str | None = setting(
         None,
@@ -23,15 +23,15 @@ class ContrastSampling:
     contrast_episodes: int = setting(
         16,
         integer(4),
-        "Episodes contrasted in one update; with too few, contexts of all tasks stay equal for a long time. Tasks "
-        'share them, at least four each (two with `"task"`); where there are more tasks than that, every update takes '
-        "some of them.",
+        "Episodes contrasted in one update; with too few, contexts of all tasks stay equal for a long time. They are "
+        'divided among the tasks, at least four for each (two with `"task"`); if there are too many tasks for that, '
+        "every update takes some of them.",
     )
     contrast_timesteps: int = setting(16, integer(1), "Queries from each episode.")
     num_negatives: int = setting(
         127,
         integer(1),
-        'Negative keys of each query, `K - 1`: the bound cannot exceed `log K`. `"skill_task"` has this many of either '
+        'Negative keys of each query, `K - 1`: the bound cannot exceed `log K`. `"skill_task"` has this many of each '
         "kind.",
     )
     positive_fraction: float = setting(
@@ -43,19 +43,19 @@ class ContrastSampling:
 
 @dataclass(frozen=True)
 class SamplingConfig(ContrastSampling, EpisodeSampling):
-    """Settings of what one batch holds."""
+    """Settings of one batch."""
 
     updates_per_batch: int = setting(
         1,
         integer(1),
-        "Updates of actor and critics that share one batch of `train_episodes`, encoded once: each then learns from "
-        "steps of many more episodes, for less. They are made together, once for every `updates_per_batch / "
-        "updates_per_env_step` steps. Above 1 only where the contrast alone trains the encoder.",
+        "Updates of actor and critics that share one batch of `train_episodes`, which is encoded once: each update "
+        "learns from steps of many more episodes, at lower cost. They are made together, every `updates_per_batch / "
+        "updates_per_env_step` steps. Above 1 only if the contrast alone trains the encoder.",
     )
     contrast_interval: int = setting(
         1,
         integer(1),
-        "Updates of actor and critics for each update of the encoder; above 1 only where the contrast alone trains it. "
+        "Updates of actor and critics for each update of the encoder; above 1 only if the contrast alone trains it. "
         "Divides `updates_per_batch`. 1 to 8.",
     )
 
@@ -66,15 +66,15 @@ def sample_updates(
     """Draws everything that ``U`` calls of ``update`` need; the updates themselves are deterministic.
 
     Args:
-        store: Must hold at least one step.
+        store: The episodes, with at least one step.
         config: What to draw.
-        num_updates: ``U``; each is one of ``updates_per_batch`` updates of actor and critics, with as many times the
+        num_updates: ``U``. Each comprises ``updates_per_batch`` updates of actor and critics and has as many times the
             steps.
         rng: Source of randomness.
 
     Returns:
         Arrays with a leading ``U``: those of ``samplers.gather_episodes`` and, if there is a contrast, those of
-        :func:`sample_contrast`; with several contrasts to a batch these have an axis of contrasts after ``U``.
+        :func:`sample_contrast`. If a batch has several contrasts, these have an axis of contrasts after ``U``.
     """
     episodes = draw_episodes(store.episodes, config.train_episodes, num_updates, rng)  # [U, B]
     num_contrasts = config.updates_per_batch // config.contrast_interval
@@ -98,16 +98,15 @@ def sample_contrast(
     """Draws what the contrast of ``U`` updates needs.
 
     Args:
-        store: Recent episodes with their tasks; only finished ones are contrasted.
+        store: Recent episodes with their tasks; only finished episodes are contrasted.
         config: What to draw.
         num_updates: ``U``.
         rng: Source of randomness.
 
     Returns:
         ``contrast_rows`` ``[U, E, R, F]`` (the episodes of ``pairing.Pairs``); ``query_index`` ``[U, G, n]``,
-        ``positive_index`` ``[U, G, S, n]`` and ``negative_index`` ``[U, G, S, K-1]``, which count rows within
-        ``[E * R]``; and ``return_gap`` ``[U]``. None as long as there is nothing to contrast: no ``pairing``, or too
-        few episodes for it.
+        ``positive_index`` ``[U, G, S, n]`` and ``negative_index`` ``[U, G, S, K-1]``, which are rows in ``[E * R]``;
+        and ``return_gap`` ``[U]``. None if there is nothing to contrast: no ``pairing``, or too few episodes for it.
     """
     pairs = _draw_pairs(store.finished, config, num_updates, rng)
     if pairs is None:

@@ -1,4 +1,4 @@
-"""One gradient update of a SaMI agent, read from top to bottom: soft actor-critic, its contexts, and the contrast."""
+"""One gradient update of a SaMI agent, from top to bottom: soft actor-critic, its contexts, and the contrast."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,20 +25,20 @@ ENCODER_LOSSES = ("critic", "contrast", "both")
 
 @dataclass(frozen=True)
 class EncoderTrainingConfig:
-    """Settings of what trains the encoder, and of who reads it."""
+    """Settings of what trains the encoder, and of which encoder actor and critics read."""
 
     encoder_loss: str | None = setting(
         None,
         one_of((*ENCODER_LOSSES, None)),
-        'Which loss trains the encoder: `"critic"`, `"contrast"` or `"both"`. None chooses by `pairing`: both where '
-        "there is one, else the critics'.",
+        'Which loss trains the encoder: `"critic"`, `"contrast"` or `"both"`. None means both if there is a contrast, '
+        "otherwise the critics'.",
     )
     acting_encoder: str = setting(
         "online",
         one_of(ACTING_ENCODERS),
         'Which encoder actor and critics read: `"online"`, the trained one, or `"average"`, the key encoder, its '
-        "moving average (at the rate `key_encoder_tau`). A trained encoder drifts faster than they can follow where "
-        "the contrast alone trains it, so the average is for that case.",
+        "moving average (with rate `key_encoder_tau`). An encoder that only the contrast trains drifts faster than "
+        "they can follow; the average is for that case.",
     )
 
 
@@ -51,7 +51,7 @@ class UpdateConfig(ContrastConfig, SACUpdateConfig):
         has_contrast: Whether the contrast trains it.
         acting_encoder: See ``EncoderTrainingConfig``.
         updates_per_batch: Updates of actor and critics that share one batch.
-        contrast_interval: Updates of actor and critics for each one of the encoder.
+        contrast_interval: Updates of actor and critics for each update of the encoder.
     """
 
     critics_train_encoder: bool
@@ -72,7 +72,7 @@ PLAIN = LossFunctions()  # not compiled
 
 
 def parameter_groups(acting: ActorNetworks, training: SaMITrainingNetworks) -> ParameterGroups:
-    """All trained parameters by the optimiser that owns them; the encoder's has the similarity map too."""
+    """Returns all trained parameters, by name of their optimiser; the encoder's includes the similarity map."""
     encoder, _ = training.query_and_key_encoder(acting)
     return sac.parameter_groups(acting, training) | {"encoder": [*encoder.parameters(), training.similarity_map]}
 
@@ -87,15 +87,15 @@ def update(
 ) -> Metrics:
     """Takes one step of every optimiser and moves the averaged networks.
 
-    With ``updates_per_batch`` above 1, actor and critics take that many steps, each on a part of the batch's steps, and
-    the encoder one for every ``contrast_interval`` of them. The contexts are those of the beginning: in a few steps the
-    encoder changes little, and encoding again would cost more than all the rest.
+    With ``updates_per_batch`` above 1, actor and critics take that many steps, each on a part of the batch, and the
+    encoder takes one for every ``contrast_interval`` of them. All use the contexts from the beginning: the encoder
+    changes little in a few steps, and encoding again would cost more than everything else.
 
     Args:
         acting: Encoder and actor.
-        training: Critics, targets, the other encoder, entropy coefficient, similarity map.
+        training: Critics, target critics, the other encoder, entropy coefficient, similarity map.
         optimization: The optimisers of :func:`parameter_groups`.
-        batch: One update of ``sampling.sample_updates`` (without the leading ``U``), as tensors.
+        batch: One update of ``sampling.sample_updates``, as tensors without the leading ``U``.
         config: Constants.
         loss_functions: The loss functions.
 
@@ -105,7 +105,7 @@ def update(
     query_encoder, key_encoder = training.query_and_key_encoder(acting)
     sac.update_input_norms([query_encoder, key_encoder], batch, optimization)
 
-    # --- Contexts: every episode is encoded once. The target critics read those of the key encoder ---
+    # --- Contexts: every episode is encoded once; the target critics read contexts of the key encoder ---
     inputs = batch["rows"][..., : acting.encoder_input_dim]  # [B, R, I]
     with torch.set_grad_enabled(config.critics_train_encoder):
         context = acting.encoder(inputs).flatten(0, 1)  # [B R, D]
@@ -131,7 +131,7 @@ def update(
         )
         if updates_encoder:
             polyak_update(key_encoder, query_encoder, config.key_encoder_tau)
-        # Summed at once: what compiled functions return is overwritten by the next part.
+        # Summed immediately, because the next part overwrites the outputs of compiled functions.
         totals |= {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
     return {
         name: total / (len(contrasts) if name in CONTRAST_METRICS else config.updates_per_batch)
@@ -140,7 +140,7 @@ def update(
 
 
 def _contrasts(batch: Batch) -> list[Batch]:
-    """The contrasts of a batch: none, one, or those along a leading axis."""
+    """The contrasts of a batch: none, one, or several along a leading axis."""
     arrays = {name: batch[name] for name in CONTRAST_ARRAYS if name in batch}
     if not arrays or arrays["query_index"].dim() == 2:  # [G, n], else [J, G, n]
         return [arrays] if arrays else []

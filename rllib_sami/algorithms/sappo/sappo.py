@@ -23,10 +23,8 @@ from rllib_sami.algorithms.sami.context_config import ContextConfig
 from rllib_sami.algorithms.sami.context_module import ContextTorchRLModule
 from rllib_sami.algorithms.sami.contrast import ContrastConfig
 from rllib_sami.algorithms.sami.contrast_learner import ContrastLearner
-from rllib_sami.algorithms.sami.sampling import ContrastSampling
 from rllib_sami.config.rllib_settings import SAPPO
 from rllib_sami.core.context_encoder import EncoderConfig
-from rllib_sami.core.env_values import TaskIdRule
 from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, ActorCriticConfig, mlp
 from rllib_sami.core.settings import SWITCH, integer, setting, settings_of
 from rllib_sami.core.threads import set_num_threads
@@ -61,7 +59,7 @@ class SaPPOTorchRLModule(ContextTorchRLModule, ValueFunctionAPI):
     @override(ContextTorchRLModule)
     def _forward_train(self, batch: dict[str, Any], **kwargs) -> dict[str, Any]:
         obs, context = read_column(self, batch, Columns.OBS).flatten(2), self.contexts(batch)
-        # Policy and value function read the same contexts, so these are made once.
+        # Policy and value function share the contexts, which are made once.
         return {
             Columns.ACTION_DIST_INPUTS: self.action_dist_inputs(obs, context),
             Columns.EMBEDDINGS: torch.cat([obs, context], dim=-1),
@@ -81,27 +79,15 @@ class SaPPOTorchLearner(ContrastLearner, PPOTorchLearner):
     @override(ContrastLearner)
     def build(self) -> None:
         set_num_threads(self.config.num_torch_threads)
+        self.contrast_sampling = self.config.contrast_sampling()
+        self.contrast_capacity = self.config.contrast_capacity
+        self.task_id_rule = self.config.task_id_rule
         super().build()
-
-    @property
-    def contrast_sampling(self) -> ContrastSampling:  # type: ignore[override]
-        """From the config."""
-        return self.config.contrast_sampling()
-
-    @property
-    def contrast_capacity(self) -> int:  # type: ignore[override]
-        """From the config."""
-        return self.config.contrast_capacity
-
-    @property
-    def task_id_rule(self) -> TaskIdRule:  # type: ignore[override]
-        """From the config."""
-        return self.config.task_id_rule
 
 
 @dataclass(frozen=True)
 class SaPPOSettings:
-    """Settings of SaPPO alone."""
+    """Settings of SaPPO only."""
 
     encoder_ppo_gradient: bool = setting(
         False,
@@ -110,7 +96,7 @@ class SaPPOSettings:
         '(`rl_module(model_config={"max_seq_len": 20})`).',
     )
     contrast_capacity: int = setting(
-        50_000, integer(2), "Environment steps of recent episodes that are kept to be contrasted."
+        50_000, integer(2), "Environment steps of recent episodes that are stored for the contrast."
     )
 
 
@@ -126,6 +112,7 @@ class SaPPOConfig(ContextConfig, PPOConfig):
     """
 
     parts: ClassVar[tuple[type, ...]] = (SaPPOSettings,)
+    groups: ClassVar[tuple[str, ...]] = (SAPPO,)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SaPPO)
@@ -135,18 +122,18 @@ class SaPPOConfig(ContextConfig, PPOConfig):
         self.lambda_ = 0.95
         self.num_epochs = 10
         self.minibatch_size = 256
-        self.vf_clip_param = float("inf")  # RLlib's 10 stops learning from values that are further off
+        self.vf_clip_param = float("inf")  # RLlib's 10 would cut off the gradient of larger errors
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 8
 
     @override(ContextConfig)
-    def wrong_values(self) -> Iterator[str]:
-        yield from super().wrong_values()
+    def invalid_values(self) -> Iterator[str]:
+        yield from super().invalid_values()
         if isinstance(self.env_runner_cls, type) and issubclass(self.env_runner_cls, ArrayEnvRunner):
             yield "`env_runner_cls` is ArrayEnvRunner, but SaPPO samples with RLlib's own env runner: leave it at None."
 
     @override(ContextConfig)
-    def wrong_together(self) -> Iterator[str]:
+    def conflicts(self) -> Iterator[str]:
         if not self.encoder_ppo_gradient and not self.has_contrast:
             yield from self.untrained_encoder("encoder_ppo_gradient", "True")
 
@@ -160,13 +147,8 @@ class SaPPOConfig(ContextConfig, PPOConfig):
 
     @property
     @override(ContextConfig)
-    def setting_readers(self) -> frozenset[str]:
-        return super().setting_readers | {SAPPO}
-
-    @property
-    @override(ContextConfig)
     def environment_needs(self) -> EnvironmentNeeds:
-        # RLlib's own env runners hand no rewards on, and its connectors scale flat actions.
+        # RLlib's own env runners pass no rewards to the module, and its connectors scale only flat actions.
         return replace(super().environment_needs, reads_rewards=None, flat_actions=True, scaled_by_rllib=True)
 
     @property
@@ -180,8 +162,8 @@ class SaPPOConfig(ContextConfig, PPOConfig):
 
     @override(ContextConfig)
     def encoder_updates(self, learned: Mapping[str, Any]) -> float:
-        of_an_update = self.minibatch_size or self.train_batch_size_per_learner  # of each learner
-        return learned.get("num_module_steps_trained_lifetime", 0) / (of_an_update * max(1, self.num_learners))
+        steps_per_update = (self.minibatch_size or self.train_batch_size_per_learner) * max(1, self.num_learners)
+        return learned.get("num_module_steps_trained_lifetime", 0) / steps_per_update
 
     @override(PPOConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
