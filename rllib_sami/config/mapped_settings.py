@@ -74,7 +74,7 @@ def adopt(config: Any) -> Iterator[str]:
     old = {key: value for key, value in config.model.items() if value != defaults["model"].get(key, ...)}
     if not issubclass(compat.module_class(config), config.get_default_rl_module_spec().module_class):
         if old:
-            yield no_effect("model", old, "A module of your own reads `model_config`")
+            yield no_effect("model", old, "Your own module reads `model_config`")
     else:
         for name, given in (("model", old), ("model_config", compat.user_model_config(config))):
             settings, rest, mistakes = _read_model(config, name, given)

@@ -28,11 +28,11 @@ _OWN_RUNNER = (
 _NO_CONNECTORS = "The learner takes arrays from the replay buffer: subclass TaskEpisodeReplayBuffer"
 _OFFLINE = "It learns from an environment. RLlib's BC, MARWIL and CQL learn from recorded episodes"
 _NO_PREPROCESSING = "The new API stack filters and clips in connectors (`env_to_module_connector`) or environments"
-_OLD = "Only RLlib's old API stack reads it"
+_OLD = "Only RLlib's old API stack uses it"
 _GONE = "It no longer exists in RLlib"
-_IMPALA = "It is IMPALA's and APPO's"
-_OF_PPO = "It is PPO's: take SaPPO"
-_OF_SAC = "It is SAC's or DQN's: take SaCCM or PlainSAC"
+_IMPALA = "Only IMPALA and APPO use it"
+_OF_PPO = "Only PPO uses it: take SaPPO"
+_OF_SAC = "Only SAC or DQN use it: take SaCCM or PlainSAC"
 _SIZES = "`actor_hidden` and `critic_hidden`"
 
 
@@ -69,7 +69,7 @@ TABLE = (
     Row(REFUSED, OFF_POLICY, "grad_clip_by",
         "It must be 'global_norm': gradients are clipped by the norm over each of encoder, critics and actor"),
     Row(REFUSED, OFF_POLICY, "_learner_connector add_default_connectors_to_learner_pipeline", _NO_CONNECTORS),
-    Row(REFUSED, OFF_POLICY, "batch_mode", "The replay buffer puts pieces of episodes together: leave it as it is"),
+    Row(REFUSED, OFF_POLICY, "batch_mode", "The replay buffer joins the pieces of episodes: leave it as it is"),
     Row(REFUSED, OFF_POLICY, "torch_compile_learner", "Set `compile_update`, which compiles the losses of an update"),
     Row(IDLE, OFF_POLICY, "torch_compile_learner_what_to_compile torch_compile_learner_dynamo_backend "
         "torch_compile_learner_dynamo_mode", "`compile_update` compiles the losses of an update"),
@@ -78,7 +78,7 @@ TABLE = (
     Row(REFUSED, OFF_POLICY, "normalize_actions", "The actor's tanh needs normalised actions: leave it as it is"),
     Row(REFUSED, OFF_POLICY, "torch_skip_nan_gradients", "Training stops once learning has diverged: set `grad_clip`"),
     Row(REFUSED, OFF_POLICY, "_torch_grad_scaler_class", "Set `mixed_precision`"),
-    Row(IDLE, OFF_POLICY, "log_gradients", "The results have the losses"),
+    Row(IDLE, OFF_POLICY, "log_gradients", "The results contain the losses"),
     Row(IDLE, OURS, "torch_ddp_kwargs", "The learners average gradients themselves"),
     Row(REFUSED, ARRAY_RUNNER, "_env_to_module_connector _module_to_env_connector "
         "add_default_connectors_to_env_to_module_pipeline add_default_connectors_to_module_to_env_pipeline",
@@ -86,9 +86,9 @@ TABLE = (
     Row(REFUSED, ARRAY_RUNNER, "output",
         "Write the replay buffer's episodes: `replay_buffers.offline.write_episodes(algo.replay_buffer, DIR)`"),
     Row(REFUSED, ARRAY_RUNNER, "observation_filter",
-        "The encoder standardises what it reads (`normalize_inputs`). For actor and critics wrap the environment, such "
-        "as in gymnasium.wrappers.NormalizeObservation"),
-    Row(IDLE, ARRAY_RUNNER, "clip_actions", "Actions are within their bounds without"),
+        "The encoder standardises what it reads (`normalize_inputs`). For actor and critics wrap the environment, "
+        "for example in gymnasium.wrappers.NormalizeObservation"),
+    Row(IDLE, ARRAY_RUNNER, "clip_actions", "Actions are always within their bounds"),
     Row(IDLE, ARRAY_RUNNER, "episode_lookback_horizon episodes_to_numpy merge_env_runner_states torch_compile_worker "
         "broadcast_env_runner_states torch_compile_worker_dynamo_backend torch_compile_worker_dynamo_mode "
         "output_compress_columns output_max_rows_per_file output_write_remaining_data output_write_method "
@@ -118,8 +118,8 @@ TABLE = (
     Row(MAPPED, OFF_POLICY, "policy_model_config policy_model", "`actor_hidden`"),
     Row(MAPPED, OFF_POLICY, "q_model_config Q_model", "`critic_hidden`"),
     Row(MAPPED, OFF_POLICY, "optimization", "`actor_lr`, `critic_lr` and `alpha_lr`"),
-    Row(REFUSED, OFF_POLICY, "twin_q double_q", "There are two critics, and targets take the lesser value"),
-    Row(REFUSED, OFF_POLICY, "n_step", "Targets are of one step"),
+    Row(REFUSED, OFF_POLICY, "twin_q double_q", "There are always two critics, and targets use the smaller value"),
+    Row(REFUSED, OFF_POLICY, "n_step", "Targets look one step ahead"),
     Row(REFUSED, OFF_POLICY, "target_network_update_freq",
         "Targets move at every update: set `tau`, and `updates_per_env_step`", as_here=(0, 1)),
     Row(REFUSED, OFF_POLICY, "training_intensity", "Set `updates_per_env_step`: training_intensity / loss_timesteps"),
@@ -128,8 +128,8 @@ TABLE = (
         as_here=(False, -1)),  # -1 marks what RLlib no longer has
     Row(REFUSED, OFF_POLICY, "_deterministic_loss _use_beta_distribution", "The policy is a tanh-Gaussian"),
     Row(REFUSED, OFF_POLICY, "td_error_loss_fn before_learn_on_batch burn_in_len epsilon num_atoms v_min v_max "
-        "sigma0 adam_epsilon categorical_distribution_temperature", "It is DQN's"),
-    Row(REFUSED, OURS, "dueling hiddens noisy", "It is DQN's", as_here=(False, (), None)),
+        "sigma0 adam_epsilon categorical_distribution_temperature", "Only DQN uses it"),
+    Row(REFUSED, OURS, "dueling hiddens noisy", "Only DQN uses it", as_here=(False, (), None)),
     Row(REFUSED, OFF_POLICY, "use_critic use_gae lambda_ use_kl_loss kl_coeff kl_target vf_loss_coeff entropy_coeff "
         "entropy_coeff_schedule clip_param vf_clip_param", _OF_PPO),
     Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", as_here=(False, -1)),
@@ -179,13 +179,13 @@ TABLE = (
     Row(RENAMED, EVERY, "prioritized_replay_alpha", "replay_buffer_config.alpha"),
     Row(RENAMED, EVERY, "prioritized_replay_beta", "replay_buffer_config.beta"),
     Row(REFUSED, EVERY, "prioritized_replay prioritized_replay_eps replay_mode replay_batch_size "
-        "worker_side_prioritization", "`replay_buffer_config` says how to replay"),
+        "worker_side_prioritization", "Set `replay_buffer_config`"),
     Row(REFUSED, EVERY, "model policy_model_config policy_model q_model_config Q_model hiddens dueling_hiddens",
-        "The new API stack reads `model_config`, such as {fcnet_hiddens: [64, 64]}"),
-    Row(REFUSED, EVERY, "optimization", "The new API stack reads `actor_lr`, `critic_lr` and `alpha_lr`"),
+        "The new API stack uses `model_config`, for example {fcnet_hiddens: [64, 64]}"),
+    Row(REFUSED, EVERY, "optimization", "The new API stack uses `actor_lr`, `critic_lr` and `alpha_lr`"),
     Row(REFUSED, EVERY, "optimizer", "Override `configure_optimizers_for_module` of the Learner"),
     Row(REFUSED, EVERY, "observation_filter",
-        "Give `env_to_module_connector` a ray.rllib.connectors.env_to_module.MeanStdFilter"),
+        "Set `env_to_module_connector` to a ray.rllib.connectors.env_to_module.MeanStdFilter"),
     Row(REFUSED, EVERY, "clip_rewards", _NO_PREPROCESSING, as_here=(None, False)),
     Row(REFUSED, EVERY, "horizon", "Set the environment's `max_episode_steps`", as_here=(None,)),
     Row(REFUSED, EVERY, "soft_horizon no_done_at_end",
@@ -213,9 +213,9 @@ TABLE = (
 
 # Keys of `model_config` (DefaultModelConfig) and of the old `model`, for the networks of this package. RLModules of
 # users may read any key.
-_NO_SHAPES = "Observations are flat: flatten or embed images in a module of your own (`rl_module_spec`)"
-_INITIAL = "Weights start as torch's layers do"
-_OWN_MODULE = "Give `rl_module_spec` a module of your own"
+_NO_SHAPES = "Observations are flat: flatten or embed images in your own module (`rl_module_spec`)"
+_INITIAL = "Layers use torch's initialisation"
+_OWN_MODULE = "Use your own module (`rl_module_spec`)"
 MODEL = (
     Row(MAPPED, OURS, "fcnet_hiddens", _SIZES),
     Row(MAPPED, OURS, "head_fcnet_hiddens post_fcnet_hiddens", f"further layers of {_SIZES}"),
@@ -227,7 +227,7 @@ MODEL = (
     Row(IDLE, OFF_POLICY, "max_seq_len", "Updates read whole episodes"),
     Row(USED, OURS, "lstm_use_prev_action", "The encoder always reads it"),
     Row(REFUSED, OURS, "fcnet_activation head_fcnet_activation post_fcnet_activation fusionnet_activation",
-        "Hidden layers have ReLU", as_here=("relu", None)),
+        "Hidden layers use ReLU", as_here=("relu", None)),
     Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", as_here=(False,)),
     Row(REFUSED, OURS, "fcnet_use_layernorm head_fcnet_use_layernorm fusionnet_hiddens no_final_linear "
         "encoder_latent_dim use_attention", _OWN_MODULE),

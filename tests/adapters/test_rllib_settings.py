@@ -263,7 +263,7 @@ def test_a_module_of_ones_own_gets_its_model_config_as_it_is():
 # --- What means nothing here ----------------------------------------------------------------------------------------
 
 FOREIGN = [
-    (PlainSACConfig, {"n_step": 3}, "`n_step` is 3, but has no effect here. Targets are of one step."),
+    (PlainSACConfig, {"n_step": 3}, "`n_step` is 3, but has no effect here. Targets look one step ahead."),
     (PlainSACConfig, {"twin_q": False}, "There are two critics"),
     (PlainSACConfig, {"training_intensity": 4}, "`updates_per_env_step`"),
     (PlainSACConfig, {"clip_param": 0.1}, "take SaPPO"),

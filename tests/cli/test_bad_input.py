@@ -69,7 +69,7 @@ def experiment(**changes) -> str:
         (experiment(run="PPO", env="Pendulum-v1", config={"sgd_minibatch_size": 16}), ["'sgd_minibatch_size' is now called 'minibatch_size'"]),
         (experiment(run="PPO", env="Pendulum-v1", config={"model": {"fcnet_hiddens": [9]}}), ["'model' is", "reads 'model_config'"]),
         (experiment(run="SAC", env="Pendulum-v1", config={"optimization": {}, "horizon": 9}), ["2 mistakes", "'actor_lr'", "'max_episode_steps'"]),
-        (experiment(config={"n_step": 3}), ["'n_step' is 3, but has no effect here. Targets are of one step."]),
+        (experiment(config={"n_step": 3}), ["'n_step' is 3, but has no effect here. Targets look one step ahead."]),
         (experiment(config={"model_config": {"fcnet_activation": "tanh"}}), ["`model_config.fcnet_activation` is 'tanh'"]),
         (experiment(config={"num_env_runners": -1}), ["cannot be negative"]),
         (experiment(config={"stop": {}}), ["It belongs one level up, beside 'config'"]),

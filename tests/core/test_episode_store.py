@@ -360,5 +360,5 @@ def test_fields_of_an_episode_stay_with_it_through_the_ring_and_a_restore():
     other = EpisodeStore(2, 1, capacity=30, fields={"skill": 2})
     other.set_state(store.get_state())
     assert other.finished["skill"].tolist() == store.finished["skill"].tolist()
-    with pytest.raises(ValueError, match=r"keeps .*'skill'.* of each episode, but this algorithm needs"):
+    with pytest.raises(ValueError, match=r"has .*'skill'.* of each episode, but this algorithm needs"):
         EpisodeStore(2, 1, capacity=30).set_state(store.get_state())
