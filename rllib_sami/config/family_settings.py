@@ -16,24 +16,24 @@ _CONTRAST = (
 
 # fmt: off
 FAMILY = (
-    Row(REFUSED, PLAIN_SAC, "pairing encoder_loss", _NO_ENCODER, as_here=(None,)),
-    Row(REFUSED, PLAIN_SAC, "acting_encoder", _NO_ENCODER, as_here=(None, "online")),
-    Row(REFUSED, PLAIN_SAC, "context_dim", _NO_ENCODER, as_here=(0,)),
+    Row(REFUSED, PLAIN_SAC, "pairing encoder_loss", _NO_ENCODER, accepted=(None,)),
+    Row(REFUSED, PLAIN_SAC, "acting_encoder", _NO_ENCODER, accepted=(None, "online")),
+    Row(REFUSED, PLAIN_SAC, "context_dim", _NO_ENCODER, accepted=(0,)),
     Row(REFUSED, PLAIN_SAC, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
-        "averaged_context", _NO_ENCODER, as_here=(False,)),
+        "averaged_context", _NO_ENCODER, accepted=(False,)),
     Row(MAPPED, PLAIN_SAC, "loss_timesteps", "`train_batch_size_per_learner`"),
     Row(IDLE, PLAIN_SAC, f"encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes {_CONTRAST}",
         "PlainSAC has no context encoder, and its batches are single transitions"),
-    Row(REFUSED, RECURRENT_SAC, "pairing", _NO_CONTRAST, as_here=(None,)),
-    Row(REFUSED, RECURRENT_SAC, "encoder_loss", _NO_CONTRAST, as_here=(None, "critic")),
+    Row(REFUSED, RECURRENT_SAC, "pairing", _NO_CONTRAST, accepted=(None,)),
+    Row(REFUSED, RECURRENT_SAC, "encoder_loss", _NO_CONTRAST, accepted=(None, "critic")),
     Row(REFUSED, RECURRENT_SAC, "acting_encoder", "RecurrentSAC has no average of its encoder: take TESAC",
-        as_here=(None, "online")),
-    Row(REFUSED, RECURRENT_SAC, "encoder_critic_gradient", "Critics train the memory of RecurrentSAC", as_here=(True,)),
+        accepted=(None, "online")),
+    Row(REFUSED, RECURRENT_SAC, "encoder_critic_gradient", "Critics train the memory of RecurrentSAC", accepted=(True,)),
     Row(REFUSED, RECURRENT_SAC, "key_encoder averaged_context", "RecurrentSAC has no key encoder: take TESAC",
-        as_here=(False,)),
+        accepted=(False,)),
     Row(IDLE, RECURRENT_SAC, _CONTRAST, "RecurrentSAC has no contrast"),
     Row(REFUSED, SAPPO, "encoder_reward", "RLlib's own env runners, with which SaPPO samples, pass no rewards to the "
-        "module: put the previous reward into the observation", as_here=(False,)),
+        "module: put the previous reward into the observation", accepted=(False,)),
     Row(MAPPED, SAMI, "encoder_critic_gradient", "`encoder_loss`"),
     Row(MAPPED, SAMI, "averaged_context key_encoder", "`acting_encoder`"),
 )

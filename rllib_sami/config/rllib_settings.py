@@ -45,14 +45,14 @@ class Row(NamedTuple):
         names: Names of the settings, separated by spaces.
         text: The reason and what to set instead; for ``MAPPED`` the settings that are set, for ``RENAMED`` today's
             name.
-        as_here: Values that ask for what happens anyway, a tuple also standing for a list. By default RLlib's default.
+        accepted: Values that ask for what happens anyway, a tuple also standing for a list. By default RLlib's default.
     """
 
     fate: str
     of: str
     names: str
     text: str = ""
-    as_here: tuple[Any, ...] = ()
+    accepted: tuple[Any, ...] = ()
 
 
 # fmt: off
@@ -61,7 +61,7 @@ TABLE = (
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner", "`loss_timesteps`; a setting of its own in PlainSAC"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
-    Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, as_here=(None, -1)),
+    Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, accepted=(None, -1)),
     Row(REFUSED, OFF_POLICY, "lr",
         "Each network has its own rate: set `actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr`, leave `lr` at None"),
     Row(REFUSED, OFF_POLICY, "lr_schedule",
@@ -121,18 +121,18 @@ TABLE = (
     Row(REFUSED, OFF_POLICY, "twin_q double_q", "There are always two critics, and targets use the smaller value"),
     Row(REFUSED, OFF_POLICY, "n_step", "Targets look one step ahead"),
     Row(REFUSED, OFF_POLICY, "target_network_update_freq",
-        "Targets move at every update: set `tau`, and `updates_per_env_step`", as_here=(0, 1)),
+        "Targets move at every update: set `tau`, and `updates_per_env_step`", accepted=(0, 1)),
     Row(REFUSED, OFF_POLICY, "training_intensity", "Set `updates_per_env_step`: training_intensity / loss_timesteps"),
     Row(REFUSED, OFF_POLICY, "prioritized_replay prioritized_replay_alpha prioritized_replay_beta "
         "prioritized_replay_eps", "Episodes are drawn with equal probability",
-        as_here=(False, -1)),  # -1 marks what RLlib no longer has
+        accepted=(False, -1)),  # -1 marks what RLlib no longer has
     Row(REFUSED, OFF_POLICY, "_deterministic_loss _use_beta_distribution", "The policy is a tanh-Gaussian"),
     Row(REFUSED, OFF_POLICY, "td_error_loss_fn before_learn_on_batch burn_in_len epsilon num_atoms v_min v_max "
         "sigma0 adam_epsilon categorical_distribution_temperature", "Only DQN uses it"),
-    Row(REFUSED, OURS, "dueling hiddens noisy", "Only DQN uses it", as_here=(False, (), None)),
+    Row(REFUSED, OURS, "dueling hiddens noisy", "Only DQN uses it", accepted=(False, (), None)),
     Row(REFUSED, OFF_POLICY, "use_critic use_gae lambda_ use_kl_loss kl_coeff kl_target vf_loss_coeff entropy_coeff "
         "entropy_coeff_schedule clip_param vf_clip_param", _OF_PPO),
-    Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", as_here=(False, -1)),
+    Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", accepted=(False, -1)),
     Row(REFUSED, SAPPO, "policy_model_config policy_model q_model_config Q_model optimization twin_q double_q n_step "
         "target_network_update_freq training_intensity _deterministic_loss _use_beta_distribution td_error_loss_fn "
         "before_learn_on_batch burn_in_len epsilon num_atoms v_min v_max sigma0 adam_epsilon "
@@ -140,16 +140,16 @@ TABLE = (
         "replay_buffer_config store_buffer_in_checkpoints num_steps_sampled_before_learning_starts learning_starts "
         "buffer_size prioritized_replay_alpha prioritized_replay_beta prioritized_replay_eps replay_mode "
         "replay_batch_size worker_side_prioritization", _OF_SAC),
-    Row(REFUSED, SAPPO, "prioritized_replay", _OF_SAC, as_here=(False, -1)),
+    Row(REFUSED, SAPPO, "prioritized_replay", _OF_SAC, accepted=(False, -1)),
     # --- Settings that are renamed, or have no effect in RLlib either -----------------------------------------------
     Row(RENAMED, EVERY, "num_workers num_rollout_workers", "num_env_runners"),
     Row(RENAMED, EVERY, "num_envs_per_worker", "num_envs_per_env_runner"),
     Row(RENAMED, EVERY, "num_cpus_per_worker", "num_cpus_per_env_runner"),
-    Row(RENAMED, EVERY, "num_gpus_per_worker", "num_gpus_per_env_runner", as_here=(0,)),
+    Row(RENAMED, EVERY, "num_gpus_per_worker", "num_gpus_per_env_runner", accepted=(0,)),
     Row(RENAMED, EVERY, "custom_resources_per_worker", "custom_resources_per_env_runner"),
     Row(RENAMED, EVERY, "num_learner_workers", "num_learners"),
     Row(RENAMED, EVERY, "num_cpus_per_learner_worker", "num_cpus_per_learner"),
-    Row(RENAMED, EVERY, "num_gpus num_gpus_per_learner_worker", "num_gpus_per_learner", as_here=(0,)),
+    Row(RENAMED, EVERY, "num_gpus num_gpus_per_learner_worker", "num_gpus_per_learner", accepted=(0,)),
     Row(RENAMED, EVERY, "num_cpus_for_local_worker", "num_cpus_for_main_process"),
     Row(RENAMED, EVERY, "worker_cls", "env_runner_cls"),
     Row(RENAMED, EVERY, "recreate_failed_workers", "restart_failed_env_runners"),
@@ -186,10 +186,10 @@ TABLE = (
     Row(REFUSED, EVERY, "optimizer", "Override `configure_optimizers_for_module` of the Learner"),
     Row(REFUSED, EVERY, "observation_filter",
         "Set `env_to_module_connector` to a ray.rllib.connectors.env_to_module.MeanStdFilter"),
-    Row(REFUSED, EVERY, "clip_rewards", _NO_PREPROCESSING, as_here=(None, False)),
-    Row(REFUSED, EVERY, "horizon", "Set the environment's `max_episode_steps`", as_here=(None,)),
+    Row(REFUSED, EVERY, "clip_rewards", _NO_PREPROCESSING, accepted=(None, False)),
+    Row(REFUSED, EVERY, "horizon", "Set the environment's `max_episode_steps`", accepted=(None,)),
     Row(REFUSED, EVERY, "soft_horizon no_done_at_end",
-        "The environment says how an episode ends (`terminated`, `truncated`)", as_here=(False,)),
+        "The environment says how an episode ends (`terminated`, `truncated`)", accepted=(False,)),
     Row(REFUSED, EVERY, "env_task_fn", "The environment draws its task in `reset`"),
     Row(REFUSED, EVERY, "custom_async_evaluation_function", "Set `custom_evaluation_function`"),
     Row(REFUSED, EVERY, "noisy sigma0 _deterministic_loss _use_beta_distribution before_learn_on_batch "
@@ -198,7 +198,7 @@ TABLE = (
     Row(REFUSED, EVERY, "enable_connectors monitor collect_metrics_timeout input_evaluation "
         "policy_map_cache synchronize_filters _enable_rl_module_api auto_wrap_old_gym_envs "
         "always_attach_evaluation_results _disable_execution_plan_api use_state_preprocessor", _GONE),
-    Row(REFUSED, EVERY, "simple_optimizer", _GONE, as_here=(False, -1)),  # RLlib sets it itself
+    Row(REFUSED, EVERY, "simple_optimizer", _GONE, accepted=(False, -1)),  # RLlib sets it itself
     Row(IDLE, EVERY, "eager_tracing eager_max_retraces tf_session_args local_tf_session_args enable_tf1_exec_eagerly "
         "_tf_policy_handles_more_than_one_loss render_env action_mask_key "
         "compress_observations remote_env_batch_wait_ms sample_collector preprocessor_pref update_worker_filter_stats "
@@ -227,8 +227,8 @@ MODEL = (
     Row(IDLE, OFF_POLICY, "max_seq_len", "Updates read whole episodes"),
     Row(USED, OURS, "lstm_use_prev_action", "The encoder always reads it"),
     Row(REFUSED, OURS, "fcnet_activation head_fcnet_activation post_fcnet_activation fusionnet_activation",
-        "Hidden layers use ReLU", as_here=("relu", None)),
-    Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", as_here=(False,)),
+        "Hidden layers use ReLU", accepted=("relu", None)),
+    Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", accepted=(False,)),
     Row(REFUSED, OURS, "fcnet_use_layernorm head_fcnet_use_layernorm fusionnet_hiddens no_final_linear "
         "encoder_latent_dim use_attention", _OWN_MODULE),
     Row(REFUSED, OURS, "free_log_std log_std_clip_param custom_action_dist", "The actor's last layer gives mean and "
@@ -273,7 +273,7 @@ def refusal(row: Row | None, name: str, value: Any, default: Any) -> str | None:
     """The message that refuses a value of a setting; None if it is allowed."""
     if row is None or row.fate in (USED, IDLE, MAPPED) or (row.fate == RENAMED and value is None):
         return None
-    if (tuple(value) if row.as_here and isinstance(value, list) else value) in (row.as_here or (default,)):
+    if (tuple(value) if row.accepted and isinstance(value, list) else value) in (row.accepted or (default,)):
         return None
     if row.fate == RENAMED:
         return f"`{name}` is now called `{row.text}`."

@@ -79,9 +79,9 @@ class TaskVectorEnv(SyncVectorEnv):
         self._task_reader, self._runner_index = TaskIds(task_ids), runner_index
         super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
         self._restart_failed = restart_failed
-        space = self.single_observation_space
-        self._original_space = space
-        self.single_observation_space = flat_observation_space(space)
+        self._original_space = self.single_observation_space
+        flat: Any = gym.spaces.flatten_space(self._original_space)
+        self.single_observation_space = gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32))
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._row_shape: Any = self.single_observation_space.shape
         self._obs_shape = (self.num_envs, *self._row_shape)
@@ -269,9 +269,3 @@ class TaskVectorEnv(SyncVectorEnv):
         """Closes the environments."""
         for env in getattr(self, "envs", ()):  # none if making them failed
             close_env(env, type(env.unwrapped).__name__)
-
-
-def flat_observation_space(space: gym.Space) -> gym.spaces.Box:
-    """Returns the flat float32 Box of a space."""
-    flat: Any = gym.spaces.flatten_space(space)
-    return gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)

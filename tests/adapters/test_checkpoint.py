@@ -189,7 +189,7 @@ def test_from_checkpoint_of_another_class_names_both(trained, tmp_path):
     [
         (
             {"config_class": TESACConfig},
-            r"checkpoint of SaCCM, but is to be .* TESAC.*SaCCM.from_checkpoint",
+            r"checkpoint of SaCCM and cannot be .* TESAC.*SaCCM.from_checkpoint",
         ),
         ({"context_dim": 4}, r"`context_dim` 3, but this SaCCM has 4.*SaCCM.from_checkpoint"),
         ({"encoder_type": "gru"}, r"`encoder_type` lstm, but this SaCCM has gru"),

@@ -198,7 +198,7 @@ def test_in_an_evaluation_its_place_is_named_too(later, reason):
 
 def test_a_missing_key_of_a_dict_observation_is_named():
     later = {"obs": {"a": [5.0]}}
-    message = r"the observation {'a': \[5.0\]}, which is not of.*KeyError: 'b'"
+    message = r"the observation {'a': \[5.0\]}, which is not in.*KeyError: 'b'"
     with pytest.raises(ValueError, match=message):
         play_second_episode(vector_env(later, as_dict=True))
     with pytest.raises(ValueError, match=message):

@@ -117,7 +117,7 @@ def test_actions_for_env_fill_the_action_space(env, low, high):
 def test_an_encoder_that_reads_rewards_says_so_when_there_are_none():
     module = make_module(encoder_reward=True)
     batch = {"obs": NO_STATE, "state_in": initial_state(module)}
-    with pytest.raises(ValueError, match=r"encoder_reward=True.*no 'rewards'.*ArrayEnvRunner does"):
+    with pytest.raises(ValueError, match=r"encoder_reward=True.*no 'rewards'.*ArrayEnvRunner sends them"):
         module.forward_inference(batch)
     with pytest.raises(ValueError, match=r"'rewards' has shape \[2\], but must have \[1\]"):
         module.forward_inference(batch | {"rewards": np.zeros(2)})

@@ -264,7 +264,7 @@ def test_a_module_of_ones_own_gets_its_model_config_as_it_is():
 
 FOREIGN = [
     (PlainSACConfig, {"n_step": 3}, "`n_step` is 3, but has no effect here. Targets look one step ahead."),
-    (PlainSACConfig, {"twin_q": False}, "There are two critics"),
+    (PlainSACConfig, {"twin_q": False}, "There are always two critics"),
     (PlainSACConfig, {"training_intensity": 4}, "`updates_per_env_step`"),
     (PlainSACConfig, {"clip_param": 0.1}, "take SaPPO"),
     (PlainSACConfig, {"q_model_config": {"fcnet_activation": "tanh"}}, "`q_model_config.fcnet_activation` is 'tanh'"),

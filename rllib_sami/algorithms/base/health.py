@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 PATIENCE = 1_000  # encoder updates
-LONG_EPISODE = 2_000  # steps of each environment without the end of an episode
+
 CHANCE = 0.05  # share of log K; chance level is 0, and bounds below this share count as at chance
 # Standard deviations of contexts below which they count as equal.
 EQUAL_ON_SPHERE = 0.1  # relative to that of random directions, 1/sqrt(D); new encoders have 0.2 to 0.6
@@ -59,26 +59,6 @@ def are_of_use(learned: Sequence[float], zeroed: Sequence[float]) -> bool:
     """Whether returns of the same episodes are clearly higher with learned contexts than with zeros instead."""
     gain, error = gain_of_contexts(learned, zeroed)
     return gain > STANDARD_ERRORS * error
-
-
-def episodes_do_not_end(steps: int, are_contrasted: bool) -> str:
-    """Returns the warning that no episode has ended after so many steps of each environment."""
-    why = "updates read whole episodes and take longer as these grow"
-    if are_contrasted:
-        why += "; only finished episodes are contrasted, so there is no contrast"
-    return (
-        f"No episode has ended after {steps:,} steps of each environment: {why}. If episodes do not end by themselves, "
-        "limit them: `gymnasium.make(..., max_episode_steps=200)`, or gymnasium.wrappers.TimeLimit around your own."
-    )
-
-
-def nothing_to_contrast(num_episodes: int, pairing: str | None) -> str:
-    """Returns the warning that none of so many stored episodes can be paired."""
-    return (
-        f"There is no contrast: none of the {num_episodes} stored episodes can be paired by `pairing` {pairing!r}, so "
-        "the context encoder gets no contrastive loss. 'task' needs episodes of two meta-tasks, the others two "
-        "episodes of one; check the 'task_id' in the environment's reset infos."
-    )
 
 
 class Health:

@@ -135,12 +135,6 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def _warn_of_sample(self, sample: dict[str, np.ndarray]) -> None:
         """Warns once of problems with the stored episodes that a sample shows."""
 
-    @property
-    def _steps_of_each_slot(self) -> int:
-        """Steps of each environment so far."""
-        slots = max(1, self.config.num_env_runners) * self.config.num_envs_per_env_runner
-        return compat.env_steps_sampled(self) // slots
-
     # --- Checkpoints ------------------------------------------------------------------------------------------------
 
     @override(Algorithm)

@@ -11,8 +11,9 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 from ray.util.debug import log_once
 
+from rllib_sami import compat
 from rllib_sami.algorithms.base.config import BaseConfig, EnvironmentNeeds
-from rllib_sami.algorithms.base.health import CONTEXTS, LONG_EPISODE, Health, episodes_do_not_end
+from rllib_sami.algorithms.base.health import CONTEXTS, Health
 from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME, OffPolicyTorchLearner, Update
@@ -31,6 +32,7 @@ from rllib_sami.replay_buffers.samplers import EpisodeSampling, sample_episodes,
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
 logger = logging.getLogger(__name__)
+LONG_EPISODE = 2_000  # steps of each environment without the end of an episode, before a warning
 
 
 @dataclass(frozen=True)
@@ -240,9 +242,17 @@ class EncoderSAC(OffPolicyAlgorithm):
 
     @override(OffPolicyAlgorithm)
     def _warn_of_sample(self, sample: dict[str, Any]) -> None:
-        steps = self._steps_of_each_slot
+        config = self.config
+        steps = compat.env_steps_sampled(self) // (max(1, config.num_env_runners) * config.num_envs_per_env_runner)
         if not len(self.replay_buffer.store.finished) and steps > LONG_EPISODE and log_once(f"{self.trial_id}-endless"):
-            logger.warning("%s", episodes_do_not_end(steps, self.config.task_id_rule == "each reset"))
+            contrast = "; only finished episodes are contrasted, so there is no contrast"
+            logger.warning(
+                "No episode has ended after %s steps of each environment: updates read whole episodes and take longer "
+                "as these grow%s. If episodes do not end by themselves, limit them: "
+                "`gymnasium.make(..., max_episode_steps=200)`, or gymnasium.wrappers.TimeLimit around your own.",
+                f"{steps:,}",
+                contrast if config.task_id_rule == "each reset" else "",
+            )
 
 
 class PlainSAC(OffPolicyAlgorithm):

@@ -9,8 +9,8 @@ A task has two skills: its episodes with high returns and those with low returns
 a single softmax, episodes of the same task would dominate the others, because they are hard to tell apart as long as
 all skills are poor.
 
-High and low are ranks *within* a task, so even a hard task has good skills. Equal returns are ranked at random, again at
-each draw, so that nothing is learned from their order.
+High and low are ranks *within* a task, so even a hard task has good skills. Equal returns are ranked at random at each
+draw, so that nothing is learned from their order.
 
 Episodes of both skills are queries. Only queries receive gradients. Episodes used only as keys would never train the
 encoder, and all contexts would collapse together.

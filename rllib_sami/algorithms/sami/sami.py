@@ -12,7 +12,7 @@ from ray.rllib.utils.annotations import override
 from ray.util.debug import log_once
 
 from rllib_sami.algorithms.base.config import BaseConfig
-from rllib_sami.algorithms.base.health import CONTEXTS, Health, nothing_to_contrast
+from rllib_sami.algorithms.base.health import CONTEXTS, Health
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
 from rllib_sami.algorithms.sac.sac import EncoderSAC, EncoderSACConfig, RecurrentSACTorchLearner, SACTorchRLModule
@@ -241,4 +241,10 @@ class SaMI(EncoderSAC):
         num_episodes = len(self.replay_buffer.store.finished)
         without = self.config.has_contrast and "contrast_rows" not in sample
         if without and num_episodes >= 100 and log_once(f"{self.trial_id}-no-contrast"):
-            logger.warning("%s", nothing_to_contrast(num_episodes, self.config.pairing))
+            logger.warning(
+                "There is no contrast: none of the %d stored episodes can be paired by `pairing` %r, so the context "
+                "encoder gets no contrastive loss. 'task' needs episodes of two meta-tasks, the others two episodes of "
+                "one; check the 'task_id' in the environment's reset infos.",
+                num_episodes,
+                self.config.pairing,
+            )
