@@ -8,8 +8,8 @@ from numbers import Real
 from typing import Any
 
 from rllib_sami.algorithms.base.split_episodes import RETURN_BY_TASK, RETURN_MEAN, SUCCESS_RATE, USUAL_SPLITS
+from rllib_sami.core.metric_names import OWN_SPLIT
 from rllib_sami.core.text import nearest_name
-from rllib_sami.evaluation.stages import OWN_SPLIT
 from rllib_sami_cli.errors import Mistakes, UserError
 from rllib_sami_cli.spaces import alternatives
 

@@ -1,63 +1,62 @@
-"""Plays episodes in lockstep, a chunk at a time, and names the environment that fails."""
+"""Plays episodes in lockstep and names the environment that fails."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, close_env, named
-from rllib_sami.env_runners.episodes import ROWS, Episode, Job, Slot, kept_steps, max_episode_steps
+from rllib_sami.env_runners.episodes import NUM_SLOTS, Episode, EpisodeSpec, Slot, context_steps, max_episode_steps
 
 TIMEOUT = "evaluation_sample_timeout_s"
+OnStep = Callable[[int, Slot], None]
 
 
-class Turn(Protocol):
-    """An episode in progress as an agent sees it; a ``Slot`` of the player is one."""
+class RunningEpisode(Protocol):
+    """An episode in progress as an agent sees it, such as that of a ``Slot``.
 
-    @property
-    def env(self) -> Any:
-        """What has the spaces of observations and actions."""
+    Attributes:
+        env: Has the observation and action space.
+        spec: Task, and seed of the agent's noise.
+        info: Newest info.
+        reward: Reward of the last step, 0 at the start.
+    """
 
-    @property
-    def job(self) -> Job:
-        """Its task and the seed of the agent's noise."""
+    env: Any
+    spec: EpisodeSpec
+    info: dict[str, Any]
+    reward: float
 
     @property
     def obs(self) -> Any:
-        """The newest observation, as the environment gives it."""
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """The newest info."""
-
-    @property
-    def reward(self) -> float:
-        """Of the last step, 0 at the start."""
+        """Newest observation, as the environment gave it."""
 
 
 class Agent(Protocol):
-    """Something that acts on several episodes at once.
+    """Something that acts in several episodes at once.
 
     Attributes:
-        explore: Whether it acts with noise, as in training.
-        contexts: ``[ROWS, D]``, what the encoder made of the episodes at the last act; None without an encoder.
-        spaces: Of the observations and actions of the environments it was trained on; None where it is not known.
+        explore: Whether to act with noise, as in training.
+        spaces: Observation and action space of the training environment; None where it is unknown.
     """
 
     explore: bool
-    contexts: np.ndarray | None
     spaces: tuple[gymnasium.Space | None, gymnasium.Space | None]
 
-    def begin(self, slots: Sequence[Turn], rows: np.ndarray) -> None:
-        """Takes up new episodes, whose flat observations are in ``rows``, ``[ROWS, O]``."""
+    @property
+    def contexts(self) -> np.ndarray | None:
+        """Contexts at the last :meth:`act`, ``[NUM_SLOTS, D]``; None without an encoder."""
 
-    def act(self, slots: Sequence[Turn], live: list[int]) -> Mapping[int, Any] | np.ndarray:
-        """Returns an action of the action space for each slot that is ``live``, by its number."""
+    def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
+        """Starts new episodes, whose flat observations are written to ``obs``, ``[NUM_SLOTS, O]``."""
+
+    def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
+        """Returns an action of the action space for each ``live`` episode, by its index."""
 
 
 class Player:
@@ -65,57 +64,55 @@ class Player:
 
     Args:
         make_env: Makes the environment of a slot.
-        alone: Whether one environment has to play all episodes, one after the other.
-        name: Of the environment, for messages.
+        single_env: Whether one environment has to play all episodes, one after the other.
+        name: Name of the environment, for messages.
         timeout_s: How long an episode may take in seconds, see :class:`~rllib_sami.core.faults.Watch`; None: any time.
     """
 
     def __init__(
         self,
         make_env: Callable[[int], gymnasium.Env],
-        alone: bool = False,
+        single_env: bool = False,
         name: Any = "",
         timeout_s: float | None = None,
     ):
-        self._make_env, self._alone, self._name, self._timeout_s = make_env, alone, name, timeout_s
+        self._make_env, self._single_env, self._name, self._timeout_s = make_env, single_env, name, timeout_s
         self._slots: list[Slot] = []
-        self._at: Slot | None = None  # what is reset or stepped
-        self._rows = np.zeros((0, 0), np.float32)
-        self._playing: Generator[None, None, list[Episode]] | None = None
-        self.kept = np.zeros(0, np.int64)
+        self._active: Slot | None = None  # the one that is reset or stepped
+        self._obs = np.zeros((0, 0), np.float32)
+        self._context_steps = np.zeros(0, np.int64)
 
-    def play(
-        self, agent: Agent, jobs: Sequence[Job], watch: Callable[[int, Slot], None] | None = None
-    ) -> list[Episode]:
-        """Plays a chunk of jobs.
+    def play(self, agent: Agent, specs: Sequence[EpisodeSpec], on_step: OnStep | None = None) -> list[Episode]:
+        """Plays episodes.
 
         Args:
             agent: Who plays.
-            jobs: At most ``ROWS``, unless one environment plays all.
-            watch: Called with the job's place in the chunk and its slot at the start and after each step.
+            specs: At most ``NUM_SLOTS`` episodes, unless one environment plays all.
+            on_step: Called with the episode's index in ``specs`` and its slot, at the start and after each step.
 
         Returns:
-            An episode for each job.
+            The finished episodes, in the order of ``specs``.
 
         Raises:
             EnvironmentFaultError: An environment raised, hangs or has episodes without an end.
         """
-        self.begin(agent, jobs, watch)
-        episodes = self.go_on()
+        self.start(agent, specs, on_step)
+        episodes = self.resume()
         assert episodes is not None
         return episodes
 
-    def begin(self, agent: Agent, jobs: Sequence[Job], watch: Callable[[int, Slot], None] | None = None) -> None:
-        """Takes up a chunk of jobs, as :meth:`play` does, for :meth:`go_on`."""
-        self._at = None
-        self._patience = Watch(self._name, self._timeout_s, TIMEOUT, where=lambda: self._at.place if self._at else "")
-        self._playing = self._play(agent, jobs, watch)
+    def start(self, agent: Agent, specs: Sequence[EpisodeSpec], on_step: OnStep | None = None) -> None:
+        """Prepares to play episodes, as :meth:`play` does, with calls of :meth:`resume`."""
+        self._active = None
+        self._watch = Watch(
+            self._name, self._timeout_s, TIMEOUT, where=lambda: self._active.place if self._active else ""
+        )
+        self._playing = self._play(agent, specs, on_step)
 
-    def go_on(self, seconds: float = math.inf) -> list[Episode] | None:
-        """Plays on for as long in seconds; returns an episode for each job, or None if there is more to play."""
+    def resume(self, seconds: float = math.inf) -> list[Episode] | None:
+        """Plays for so many seconds; returns the episodes once all are finished, None before."""
         end = time.monotonic() + seconds
-        assert self._playing is not None
-        with self._patience:
+        with self._watch:
             while True:
                 try:
                     next(self._playing)
@@ -125,74 +122,70 @@ class Player:
                     return None
 
     def _play(
-        self, agent: Agent, jobs: Sequence[Job], watch: Callable[[int, Slot], None] | None
+        self, agent: Agent, specs: Sequence[EpisodeSpec], on_step: OnStep | None
     ) -> Generator[None, None, list[Episode]]:
-        groups: Iterator[Sequence[Job]] = iter([[job] for job in jobs] if self._alone else [jobs])
         episodes: list[Episode] = []
-        for group in groups:
-            episodes += yield from self._play_at_once(agent, group, len(episodes), watch)
+        for batch in [[spec] for spec in specs] if self._single_env else [specs]:
+            episodes += yield from self._play_at_once(agent, batch, len(episodes), on_step)
         return episodes
 
     def _play_at_once(
-        self, agent: Agent, jobs: Sequence[Job], first: int, watch: Callable[[int, Slot], None] | None
+        self, agent: Agent, specs: Sequence[EpisodeSpec], first: int, on_step: OnStep | None
     ) -> Generator[None, None, list[Episode]]:
-        """Plays a group of episodes in lockstep; yields after each step."""
-        slots = self._take(len(jobs))
-        self._patience.allow(max_episode_steps(slots[0].env))
+        """Plays episodes in lockstep, of which the first one has the index ``first``; yields after each step."""
+        slots = self._prepare_slots(len(specs))
+        self._watch.allow(max_episode_steps(slots[0].env))
         try:
-            for self._at, job in zip(slots, jobs, strict=True):
-                self._at.begin(job)
-                self._patience.step(0)
+            for self._active, spec in zip(slots, specs, strict=True):
+                self._active.reset(spec)
+                self._watch.step(0)
         except ENVIRONMENT_ERRORS as error:
             raise self._named(error, "reset") from error
-        agent.begin(slots, self._rows)
-        kept: list[np.ndarray] = []
+        agent.reset(slots, self._obs)
+        contexts: list[np.ndarray] = []
         live = list(range(len(slots)))
-        keep_at, step = set(self.kept.tolist()), 0
+        keep_at, step = set(self._context_steps.tolist()), 0
         while live:
-            if watch is not None and step == 0:
-                _ = [watch(first + index, slots[index]) for index in live]
+            if on_step is not None and step == 0:
+                for index in live:
+                    on_step(first + index, slots[index])
             actions = agent.act(slots, live)
             if agent.contexts is not None and step in keep_at:
-                kept.append(np.where([[not slot.done] for slot in slots], agent.contexts[: len(slots)], np.nan))
+                contexts.append(np.where([[not slot.done] for slot in slots], agent.contexts[: len(slots)], np.nan))
             for index in live:
-                self._at = slots[index]
+                self._active = slots[index]
                 try:
-                    self._at.step(actions[index])
-                    self._patience.step(step + 1)
+                    self._active.step(actions[index])
+                    self._watch.step(step + 1)
                 except ENVIRONMENT_ERRORS as error:
                     raise self._named(error, f"step {step + 1}") from error
-                if watch is not None:
-                    watch(first + index, slots[index])
+                if on_step is not None:
+                    on_step(first + index, slots[index])
             step += 1
-            still = [index for index in live if not slots[index].done]
-            if len(still) < len(live):
-                self._patience.episode()
-            live = still
+            if any(slots[index].done for index in live):
+                self._watch.episode()
+                live = [index for index in live if not slots[index].done]
             yield
-        contexts: list[np.ndarray | None] = [None] * len(slots)
-        if agent.contexts is not None:
-            # Steps that no episode of the chunk has reached are missing in all.
-            width = agent.contexts.shape[1]
-            values = np.full((len(slots), len(self.kept), width), np.nan, np.float32)
-            values[:, : len(kept)] = np.stack(kept, axis=1)
-            contexts = list(values)
-        return [slot.result(context) for slot, context in zip(slots, contexts, strict=True)]
+        if agent.contexts is None:
+            return [slot.result(None) for slot in slots]
+        # Steps that none of these episodes has reached stay NaN.
+        values = np.full((len(slots), len(self._context_steps), agent.contexts.shape[1]), np.nan, np.float32)
+        values[:, : len(contexts)] = np.stack(contexts, axis=1)
+        return [slot.result(of_episode) for slot, of_episode in zip(slots, values, strict=True)]
 
     def _named(self, error: BaseException, when: str) -> EnvironmentFaultError:
-        return named(error, self._name, f"{self._at.place}, {when}" if self._at else when)
+        return named(error, self._name, f"{self._active.place}, {when}" if self._active else when)
 
-    def _take(self, count: int) -> list[Slot]:
-        """Returns as many slots; environments that are there already are used again."""
+    def _prepare_slots(self, count: int) -> list[Slot]:
+        """Returns ``count`` slots; existing environments are used again."""
         while len(self._slots) < count:
             env = self._make_env(len(self._slots))
             if not self._slots:
-                size = gymnasium.spaces.flatdim(env.observation_space)
-                self._rows = np.zeros((ROWS, size), np.float32)
-                self.kept = kept_steps(max_episode_steps(env))
-            self._slots.append(Slot(env, self._rows[len(self._slots)]))
-            self._patience.step(None)
-        self._rows[count:] = 0.0
+                self._obs = np.zeros((NUM_SLOTS, gymnasium.spaces.flatdim(env.observation_space)), np.float32)
+                self._context_steps = context_steps(max_episode_steps(env))
+            self._slots.append(Slot(env, self._obs[len(self._slots)]))
+            self._watch.step(None)
+        self._obs[count:] = 0.0
         return self._slots[:count]
 
     def close(self) -> None:

@@ -13,14 +13,13 @@ import pandas as pd
 
 from rllib_sami import compat
 from rllib_sami.core.env_values import name_of
-from rllib_sami.core.metric_names import OWN_SPLIT
-from rllib_sami.env_runners.agents import ContextChange
-from rllib_sami.env_runners.episodes import Episode, Job, chunks_of, kept_steps
-from rllib_sami.evaluation.names import ORACLE
+from rllib_sami.env_runners.agents import parse_context
+from rllib_sami.env_runners.episodes import Episode, context_steps
+from rllib_sami.env_runners.splits import SplitGrid
+from rllib_sami.evaluation.plan import AgentOnSplit, close, plan, play_packed
 from rllib_sami.evaluation.processes import run_all
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Contexts, Results, join
-from rllib_sami.evaluation.stages import Stage, close, pack, plan, play_packed
 from rllib_sami.exports import checkpoints as checkpoint_files
 
 logger = logging.getLogger(__name__)
@@ -44,35 +43,35 @@ def evaluate(
     say: Callable[[str], None] | None = None,
     on_results: Callable[[Results], None] | None = None,
 ) -> Results:
-    """Plays every task of the splits with each checkpoint's agent, which learns nothing.
+    """Plays every task of the splits with each checkpoint's agent, which does not learn.
 
-    The seed of an episode depends on ``seed``, split, task and number of the episode alone, so all agents play the
-    same episodes; results do not depend on ``workers``.
+    The seed of an episode depends only on ``seed``, split, task and number of the episode, so all agents play the same
+    episodes. Results do not depend on ``workers``.
 
     Args:
         checkpoints: Folders of checkpoints of any RLlib algorithm, of trials (their newest checkpoint) or of
             experiments (the newest of each trial).
         splits: Names of splits; None for all of train, moderate, extreme and super_extreme that the environment has, or
-            for the agent's own tasks where its ``env_config`` names some.
-        episodes: Of each task (or in all, where the environment chooses its tasks or has none).
-        seed: Of the episodes.
-        workers: Further processes that play; 0 plays in this one. A script that has some needs
+            for the agent's own tasks if its ``env_config`` names some.
+        episodes: Number of episodes of each task, or in total if the environment chooses its tasks or has none.
+        seed: Seed of the episodes.
+        workers: Number of further processes that play; 0 plays in this one. A script that uses some needs
             ``if __name__ == "__main__":`` around the call, since each process imports it.
         explore: Whether the agents act with noise, as in training.
-        context: What the actor sees: ``"learned"`` (what the encoder makes), ``"zero"``, ``"shuffled"`` (of another
+        context: What the actor sees: ``"learned"`` (the encoder's context), ``"zero"``, ``"shuffled"`` (of another
             episode, of another task where possible) or ``"frozen-after=N"`` (that of step N from there on).
-        video: Folder for videos of the best, median and worst episode of each task; None for none.
+        video: Folder for videos of the best, median and worst episode of each task; None for no videos.
         progress: Whether a terminal shows a progress bar.
         env: Another environment than the checkpoints'.
-        env_config: Settings in addition to the checkpoints' (or ``env``'s) own.
+        env_config: Settings in addition to those of the checkpoints (or of ``env``).
         sample_timeout_s: How long an episode may take in seconds. After that there is a warning; an environment is
             stopped only if it hangs or its episodes do not end (docs/reliability.md). None: the checkpoint's
             ``evaluation_sample_timeout_s``.
-        say: Gets a line before what takes long: loading, playing, filming.
-        on_results: Gets the results before videos are made of them.
+        say: Called with a line before what takes long: loading, playing, filming.
+        on_results: Called with the results before videos are made.
 
     Returns:
-        One row per episode; where agents have a context, the encoder's contexts along them.
+        One row per episode, and the contexts along it if the agent has an encoder.
 
     Raises:
         ValueError: An argument is impossible; the message says which and what to do.
@@ -81,52 +80,48 @@ def evaluate(
     """
     if episodes < 1 or workers < 0 or seed < 0:
         raise ValueError(f"{episodes=}, {workers=}, {seed=}: expected at least 1, 0 and 0.")
-    ContextChange.parse(context)
+    parse_context(context)
     given = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
     paths = list(dict.fromkeys(path for one in given for path in checkpoint_files.find_all(one)))
     if not paths:
         raise ValueError("checkpoints: none given.")
-    say = say or _nothing
+    say = say or (lambda line: None)
     say(f"Loading {_counted(len(paths), 'agent')} and making environments")
-    played: list[tuple[str, Stage, list[Job]]] = []
+    played: list[tuple[str, AgentOnSplit]] = []
     for run, path in zip(labels(paths), paths, strict=True):
-        stage = _stage(path, env, env_config or {}, explore, context, sample_timeout_s)
-        of_run = plan(stage, [splits] if isinstance(splits, str) else splits, episodes, seed)
-        played += [(run, here, chunk) for here, jobs in of_run for chunk in chunks_of(jobs, in_one=here.alone)]
+        agent = _load_agent(path, env, env_config or {}, explore, context, sample_timeout_s)
+        on_splits = plan(agent, [splits] if isinstance(splits, str) else splits, episodes, seed)
+        played += [(run, chunk) for on_split in on_splits for chunk in on_split.chunks()]
 
     started = time.monotonic()
-    sizes = [len(chunk) for *_, chunk in played]
+    sizes = [len(chunk.grid.episodes) for _, chunk in played]
     say(f"Playing {_counted(sum(sizes), 'episode')}")
     try:
-        outcomes = run_all(
-            play_packed,
-            [(pack(stage), chunk) for _, stage, chunk in played],
-            sizes,
-            workers,
-            "playing" if progress else None,
-        )
+        calls = [chunk.pack() for _, chunk in played]
+        found = run_all(play_packed, calls, sizes, workers, "playing" if progress else None)
     finally:
         close()
     seconds = time.monotonic() - started
 
-    names = _task_names([(stage, one) for (_, stage, _), found in zip(played, outcomes, strict=True) for one in found])
-    results = join([_table(run, stage, found, names) for (run, stage, _), found in zip(played, outcomes, strict=True)])
-    steps = int(results.episodes["length"].sum())
+    outcomes = [(run, chunk, finished) for (run, chunk), finished in zip(played, found, strict=True)]
+    names = _task_names(outcomes)
+    results = join([_table(*outcome, names) for outcome in outcomes])
+    grids = [chunk.grid for _, chunk in played]
     results.provenance = provenance_of(
         seed=seed,
         episodes_per_task=episodes,
         checkpoints=[
-            {"run": run, "algorithm": _name(stage), "path": str(stage.checkpoint.path)}
-            for run, stage in {run: stage for run, stage, _ in played}.items()
+            {"run": run, "algorithm": agent.algorithm, "path": str(agent.checkpoint.path)}
+            for run, agent in dict(played).items()
         ],
-        max_steps={stage.name: stage.cap for _, stage, _ in played if stage.cap is not None},
-        env_settings=_settings([stage for _, stage, _ in played]),
+        max_steps={grid.name: grid.max_episode_steps for grid in grids if grid.max_episode_steps is not None},
+        env_settings=_env_settings(grids),
         task_names=names,
         throughput={
             "seconds": round(seconds, 3),
             "processes": max(1, workers),
             "episodes_per_second": round(sum(sizes) / seconds, 3),
-            "env_steps_per_second": round(steps / seconds, 1),
+            "env_steps_per_second": round(int(results.episodes["length"].sum()) / seconds, 1),
         },
     )
     if on_results is not None:
@@ -141,12 +136,8 @@ def evaluate(
     return results
 
 
-def _nothing(_: str) -> None:
-    """Says nothing."""
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
@@ -163,12 +154,15 @@ def labels(paths: Sequence[Path]) -> list[str]:
     return ["/".join(end.parts[-size:]) for end in ends]
 
 
-def _stage(
+def _load_agent(
     path: Path, env: Any, env_config: Mapping[str, Any], explore: bool, context: str, timeout_s: float | None
-) -> Stage:
-    """Returns the stage of a checkpoint with its own environment and ``env_config``, or with those given."""
+) -> AgentOnSplit:
+    """Returns a checkpoint's agent with its own environment and ``env_config``, or with those given."""
     checkpoint = checkpoint_files.load(path)
     config = checkpoint.config.copy(copy_frozen=False)
+    config.explore = explore
+    if timeout_s is not None:
+        config.evaluation_sample_timeout_s = timeout_s
     if env is not None:
         config.environment(env)
         config.env_config = dict(env_config)
@@ -188,64 +182,53 @@ def _stage(
             )
     name = name_of(config.env)
     config.env = compat.registered_creator(config.env) or config.env
-    timeout_s = config.evaluation_sample_timeout_s if timeout_s is None else timeout_s
-    return Stage(checkpoint, name, config, OWN_SPLIT, explore, context, timeout_s=timeout_s)
+    return AgentOnSplit(checkpoint, SplitGrid(name, config), context)
 
 
-def _name(stage: Stage) -> str:
-    """Returns the algorithm's name; an agent that is told the task is another agent than one that is not."""
-    name = stage.checkpoint.algorithm.__name__
-    return f"{name} ({ORACLE})" if stage.config.env_config.get("observe_task") else name
-
-
-def _settings(stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
-    """Returns what ``env_config`` says of each environment beside its tasks and the length of episodes."""
+def _env_settings(grids: Sequence[SplitGrid]) -> dict[str, dict[str, Any]]:
+    """Returns the ``env_config`` of each environment without its tasks and the length of episodes."""
     found: dict[str, dict[str, Any]] = {}
-    for stage in stages:
-        more = {key: value for key, value in stage.config.env_config.items() if key not in _TASK_SETTINGS}
+    for grid in grids:
+        more = {key: value for key, value in grid.config.env_config.items() if key not in _TASK_SETTINGS}
         if more:
-            found.setdefault(stage.name, {}).update(more)
+            found.setdefault(grid.name, {}).update(more)
     return found
 
 
-def _task_names(episodes: Sequence[tuple[Stage, Episode]]) -> dict[str, list[str]]:
-    """Returns the tasks of environments that tell any by name, sorted; their place is the ``task_id`` then."""
+def _task_names(outcomes: Sequence[tuple[str, AgentOnSplit, list[Episode]]]) -> dict[str, list[str]]:
+    """Returns the sorted names of tasks, if an environment has any; their index is the ``task_id`` then."""
     told: dict[str, set[int | str]] = {}
-    for stage, episode in episodes:
-        if episode.task_id is not None:
-            told.setdefault(stage.name, set()).add(episode.task_id)
-    return {
-        env: sorted({str(task) for task in tasks})
-        for env, tasks in told.items()
-        if any(isinstance(task, str) for task in tasks)
-    }
+    for _, agent, episodes in outcomes:
+        ids = {episode.task_id for episode in episodes if episode.task_id is not None}
+        told.setdefault(agent.grid.name, set()).update(ids)
+    return {env: sorted(map(str, ids)) for env, ids in told.items() if any(isinstance(task, str) for task in ids)}
 
 
-def _table(run: str, stage: Stage, episodes: Sequence[Episode], names: Mapping[str, list[str]]) -> Results:
-    """Returns the episodes of one stage as results."""
-    environment = stage.name
+def _table(run: str, agent: AgentOnSplit, episodes: Sequence[Episode], names: Mapping[str, list[str]]) -> Results:
+    """Returns finished episodes as results."""
+    checkpoint, grid = agent.checkpoint, agent.grid
     common = {
-        "algorithm": _name(stage),
+        "algorithm": agent.algorithm,
         "run": run,
-        "seed": -1 if stage.checkpoint.config.seed is None else stage.checkpoint.config.seed,
-        "env_steps": stage.checkpoint.env_steps(),
-        "context": stage.context,
-        "explore": stage.explore,
-        "environment": environment,
+        "seed": -1 if checkpoint.config.seed is None else checkpoint.config.seed,
+        "env_steps": checkpoint.env_steps(),
+        "context": agent.context,
+        "explore": grid.config.explore,
+        "environment": grid.name,
     }
     rows = []
     for episode in episodes:
         task_id = -1 if episode.task_id is None else episode.task_id
-        if environment in names and episode.task_id is not None:
-            task_id = names[environment].index(str(task_id))
+        if grid.name in names and episode.task_id is not None:
+            task_id = names[grid.name].index(str(task_id))
         rows.append(
             common
             | {f"task_{key}": value for key, value in episode.task.items()}
             | {
-                "split": episode.job.split,
+                "split": episode.spec.split,
                 "task_id": task_id,
-                "episode": episode.job.episode,
-                "episode_seed": -1 if episode.job.seed is None else episode.job.seed,
+                "episode": episode.spec.episode,
+                "episode_seed": -1 if episode.spec.seed is None else episode.spec.seed,
                 "return": episode.total,
                 "length": episode.length,
                 "success": episode.success,
@@ -253,4 +236,5 @@ def _table(run: str, stage: Stage, episodes: Sequence[Episode], names: Mapping[s
             | episode.skills
         )
     contexts = [episode.contexts for episode in episodes if episode.contexts is not None]
-    return Results(pd.DataFrame(rows), Contexts(kept_steps(stage.cap), np.stack(contexts)) if contexts else None)
+    kept = Contexts(context_steps(grid.max_episode_steps), np.stack(contexts)) if contexts else None
+    return Results(pd.DataFrame(rows), kept)

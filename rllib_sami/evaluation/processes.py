@@ -1,4 +1,4 @@
-"""Shares work out among processes, with a progress bar; what comes of it does not depend on how many there are."""
+"""Distributes calls among processes, with a progress bar; the results do not depend on their number."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ from threadpoolctl import threadpool_limits
 
 from rllib_sami.core.threads import set_num_threads
 
-_MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize  # that the system can wait for
-
-
-_advance: list[Callable[[int], None]] = []  # of the bar that calls in this process advance by themselves
+_MAX_WORKERS = 61 if sys.platform == "win32" else sys.maxsize  # that the system can wait for
+_bars: list[Callable[[int], None]] = []  # progress bars that calls in this process advance by themselves
 
 
 class WorkersLostError(RuntimeError):
-    """Processes ended before their work was done."""
+    """A process ended before its work was done."""
 
 
 def advance(count: int) -> None:
     """Advances the progress bar within a call; does nothing in another process, whose calls count when they end."""
-    for bar in _advance:
+    for bar in _bars:
         bar(count)
 
 
@@ -41,39 +39,36 @@ def run_all(
     workers: int = 0,
     title: str | None = None,
 ) -> list[Any]:
-    """Returns ``function`` of each of the arguments.
+    """Returns ``function(*one)`` for each one of ``arguments``.
 
     Args:
-        function: Of a module, so that other processes find it.
-        arguments: The arguments of each call.
-        sizes: How much of the progress bar each call is worth: by so much it calls :func:`advance`.
-        workers: Processes; 0 calls in this one.
-        title: Of the progress bar, which only a terminal shows; None for none.
+        function: A function of a module, so that other processes find it.
+        arguments: Arguments of each call.
+        sizes: By how much each call advances the progress bar, with calls of :func:`advance`.
+        workers: Number of processes; 0 calls in this one.
+        title: Title of the progress bar, which only a terminal shows; None for no bar.
 
     Raises:
-        WorkersLostError: A process ended without a word.
+        WorkersLostError: A process ended before its work was done.
     """
-    with _bar(title, sum(sizes)) as tick:
+    with _progress_bar(title, sum(sizes)) as bar:
         if workers == 0:
-            results = []
-            with _as_in_a_process_of_its_own(), _advanced_by_calls(tick):
-                for given in arguments:
-                    results.append(function(*given))
-            return results
-        # A fresh interpreter each: a copy of this one would have locks that nobody opens.
-        count = max(1, min(workers, len(arguments), _MOST_WORKERS))
+            with _like_a_worker(bar):
+                return [function(*given) for given in arguments]
+        # Spawned: a forked process would inherit locks that nobody releases.
+        count = max(1, min(workers, len(arguments), _MAX_WORKERS))
         log_level = logging.getLogger("ray").getEffectiveLevel()
         others = active_children()
-        pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(log_level,))
+        pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_start_worker, initargs=(log_level,))
         try:
             futures = [pool.submit(function, *given) for given in arguments]
             size_of = dict(zip(futures, sizes, strict=True))
             for future in as_completed(futures):
                 future.result()
-                tick(size_of[future])
+                bar(size_of[future])
             return [future.result() for future in futures]
         except KeyboardInterrupt:
-            for process in set(active_children()) - set(others):  # which would finish what they are at
+            for process in set(active_children()) - set(others):  # which would finish their calls
                 process.terminate()
             raise
         except BrokenProcessPool as error:
@@ -86,8 +81,8 @@ def run_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _begin(log_level: int) -> None:
-    """Prepares a process: one thread, and as few words as in the one that started it, to which a Ctrl-C is left."""
+def _start_worker(log_level: int) -> None:
+    """Prepares a process: one thread, the log level of the process that started it, and Ctrl-C is left to that one."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(1))
     import ray.rllib  # noqa: F401 - it sets levels of its own
 
@@ -97,31 +92,24 @@ def _begin(log_level: int) -> None:
 
 
 @contextmanager
-def _as_in_a_process_of_its_own() -> Iterator[None]:
-    """Leaves torch's generator as it was, and limits torch and numpy to one thread.
+def _like_a_worker(bar: Callable[[int], None]) -> Iterator[None]:
+    """Limits torch and numpy to one thread, leaves torch's generator as it was, and has calls advance the bar.
 
-    With more, products would be shared out differently, and cost time.
+    More threads would split products differently, and are slower.
     """
-    before = torch.get_num_threads()
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    _bars.append(bar)
     try:
         with threadpool_limits(1, user_api="blas"), torch.random.fork_rng(devices=[]):
             yield
     finally:
-        torch.set_num_threads(before)
+        _bars.remove(bar)
+        torch.set_num_threads(num_threads)
 
 
 @contextmanager
-def _advanced_by_calls(tick: Callable[[int], None]) -> Iterator[None]:
-    _advance.append(tick)
-    try:
-        yield
-    finally:
-        _advance.remove(tick)
-
-
-@contextmanager
-def _bar(title: str | None, total: int) -> Iterator[Callable[[int], None]]:
+def _progress_bar(title: str | None, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

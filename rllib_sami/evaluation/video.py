@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pandas as pd
 
-from rllib_sami.core.faults import closing
-from rllib_sami.env_runners.episodes import Episode, Job, Slot
+from rllib_sami.core.faults import closing, trying
+from rllib_sami.env_runners.episodes import Episode, EpisodeSpec, Slot
+from rllib_sami.env_runners.player import TIMEOUT
+from rllib_sami.env_runners.splits import SplitGrid
 from rllib_sami.envs import MetaTaskEnv
 from rllib_sami.envs.base import constructor_names
+from rllib_sami.evaluation.plan import AgentOnSplit, close, open_packed
 from rllib_sami.evaluation.processes import advance, run_all
 from rllib_sami.evaluation.results import Results, split_order
-from rllib_sami.evaluation.stages import Stage, close, opened, pack
 
 SECONDS = 10  # of an episode that are filmed at most
-_USUAL_FPS = 20
+_DEFAULT_FPS = 20
+_KINDS = ("best", "median", "worst")
 _PICTURES = {"render_task": True, "width": 320, "height": 320}  # as small as the page shows them
 
 
 def record(
     results: Results,
-    played: Sequence[tuple[str, Stage, list[Job]]],
+    played: Sequence[tuple[str, AgentOnSplit]],
     folder: Path,
     workers: int,
     title: str | None,
@@ -37,23 +41,23 @@ def record(
 
     Args:
         results: What was played.
-        played: Run, stage and jobs of each chunk.
-        folder: Where to write ``<run>/<split>_task<id>_<kind>.mp4`` and a JPEG beside each, made if missing.
-        workers: Further processes that play.
-        title: Of the progress bar, which counts pictures; None for none.
-        say: Gets a line before what takes long.
+        played: Run and chunk of episodes, in the order in which they were played.
+        folder: Where to write ``<run>/<split>_task<id>_<kind>.mp4`` and a JPEG beside each; made if missing.
+        workers: Number of further processes that play.
+        title: Title of the progress bar, which counts pictures; None for no bar.
+        say: Called with a line before what takes long.
 
     Returns:
-        What there is to know of each video (``file``, ``poster``, ``kind`` and what identifies the episode), and a
-        sentence for all that had to be left out.
+        A description of each video (``file``, ``poster``, ``kind`` and what identifies the episode), and a sentence
+        for each one that had to be left out.
     """
     left_out = []
     say("Drawing a first picture")
     renders: dict[str, dict[str, Any]] = {}
-    for environment, stage in {stage.name: stage for _, stage, _ in played}.items():
+    for environment, grid in {chunk.grid.name: chunk.grid for _, chunk in played}.items():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            renders[environment] = _try_to_film(stage)
+            renders[environment] = _try_to_film(grid)
         except OSError as error:
             return [], [f"No videos: {folder} cannot be written to: {error.strerror}."]
         except ImportError:
@@ -61,47 +65,51 @@ def record(
         except Exception as error:  # whatever a simulator raises where there is nothing to draw with
             left_out.append(f"No videos of {environment}: {' '.join(str(error).split())}")
 
-    wanted = _choose(results.episodes[results.episodes["environment"].isin(renders)])
-    calls, sizes, rows = [], [], []
-    for run, stage, jobs in played:
-        mine = [(at, wanted[key]) for at, job in enumerate(jobs) if (key := _key(run, job)) in wanted]
-        if mine:
-            files = {at: folder / _file_name(run, row) for at, row in mine}
-            calls.append((pack(stage), jobs, files, renders[stage.name]))
-            sizes.append(sum(row["length"] + 1 for _, row in mine))
-            rows.append(mine)
-    say(f"Filming {sum(map(len, rows))} episodes into {folder}")
+    chosen = _choose(results.episodes[results.episodes["environment"].isin(renders)])
+    calls, sizes, filmed = [], [], []
+    for run, chunk in played:
+        keys = [_key(run, spec) for spec in chunk.grid.episodes]
+        rows = {index: chosen[key] for index, key in enumerate(keys) if key in chosen}
+        if rows:
+            files = {index: folder / _file_name(run, row) for index, row in rows.items()}
+            calls.append((*chunk.pack(), files, renders[chunk.grid.name]))
+            sizes.append(sum(row["length"] + 1 for row in rows.values()))
+            filmed.append((rows, files))
+    say(f"Filming {sum(len(rows) for rows, _ in filmed)} episodes into {folder}")
     try:
         outcomes = run_all(_film, calls, sizes, workers, title)
     finally:
         close()
     videos = []
-    for (_, _, files, _), mine, episodes in zip(calls, rows, outcomes, strict=True):
-        for at, row in mine:
-            if episodes[at].total == row["return"]:
-                videos.append(row | {"file": str(files[at].absolute()), "poster": str(_poster(files[at]).absolute())})
-            else:
-                for file in (files[at], _poster(files[at])):
-                    file.unlink(missing_ok=True)
-                left_out.append(
-                    f"No video of {row['run']}, {row['split']} task {row['task_id']}, episode {row['episode']}: played "
-                    f"again its return is {episodes[at].total:g} instead of {row['return']:g}."
-                )
-    order = {"best": 0, "median": 1, "worst": 2}
-    videos.sort(key=lambda video: (video["run"], split_order(video["split"]), video["task_id"], order[video["kind"]]))
+    for (rows, files), episodes in zip(filmed, outcomes, strict=True):
+        for index, row in rows.items():
+            file, total = files[index], episodes[index].total
+            if total == row["return"]:
+                videos.append(row | {"file": str(file.absolute()), "poster": str(_poster(file).absolute())})
+                continue
+            file.unlink(missing_ok=True)
+            _poster(file).unlink(missing_ok=True)
+            left_out.append(
+                f"No video of {row['run']}, {row['split']} task {row['task_id']}, episode {row['episode']}: played "
+                f"again its return is {total:g} instead of {row['return']:g}."
+            )
+    videos.sort(
+        key=lambda video: (video["run"], split_order(video["split"]), video["task_id"], _KINDS.index(video["kind"]))
+    )
     return videos, left_out
 
 
-def _try_to_film(stage: Stage) -> dict[str, Any]:
-    """Returns the arguments with which a stage's environment draws pictures, after having drawn one."""
+def _try_to_film(grid: SplitGrid) -> dict[str, Any]:
+    """Returns the ``env_config`` with which an environment draws pictures, after having drawn one."""
     import imageio_ffmpeg  # noqa: F401 - it is needed later, and may be missing
 
     render: dict[str, Any] = {"render_mode": "rgb_array"}
-    with closing(stage.make_env(0), stage.name) as env:
+    with closing(grid.make_env(), grid.name) as env:
         if isinstance(env, MetaTaskEnv):
             known = constructor_names(type(env))
             render |= {key: value for key, value in _PICTURES.items() if key in known}
-    with closing(stage.make_env(0, **render), stage.name) as env, stage.trying("render"):
+    timeout_s = grid.config.evaluation_sample_timeout_s
+    with closing(grid.make_env(**render), grid.name) as env, trying(grid.name, "render", timeout_s, TIMEOUT):
         env.reset(seed=0)
         image: Any = env.render()
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
@@ -110,7 +118,7 @@ def _try_to_film(stage: Stage) -> dict[str, Any]:
 
 
 def _choose(episodes: pd.DataFrame) -> dict[tuple, dict[str, Any]]:
-    """Returns the rows of the episodes to film, with their ``kind``, by what identifies them."""
+    """Returns the rows of the episodes to film, with their ``kind``, by the key of :func:`_key`."""
     chosen: dict[tuple, dict[str, Any]] = {}
     columns = ["algorithm", "run", "seed", "environment", "split", "task_id", "episode", "episode_seed", "return",
                "length", "success", "skill"]  # fmt: skip
@@ -123,8 +131,8 @@ def _choose(episodes: pd.DataFrame) -> dict[tuple, dict[str, Any]]:
     return chosen
 
 
-def _key(run: str, job: Job) -> tuple:
-    return run, job.split, -1 if job.seed is None else job.seed, job.episode
+def _key(run: str, spec: EpisodeSpec) -> tuple:
+    return run, spec.split, -1 if spec.seed is None else spec.seed, spec.episode
 
 
 def _file_name(run: str, row: Mapping[str, Any]) -> Path:
@@ -135,31 +143,31 @@ def _poster(file: Path) -> Path:
     return file.with_suffix(".jpg")
 
 
-def _film(packed: bytes, jobs: Sequence[Job], files: Mapping[int, Path], render: Mapping[str, Any]) -> list[Episode]:
-    """Plays a chunk again, all of it since actions may depend on who else plays, and films some of its episodes."""
-    import cloudpickle
+def _film(
+    packed: bytes, specs: Sequence[EpisodeSpec], files: Mapping[int, Path], render: Mapping[str, Any]
+) -> list[Episode]:
+    """Plays a chunk again and films some of its episodes.
 
-    stage: Stage = cloudpickle.loads(packed)
-    agent, _ = opened(packed)
-    player = stage.player(**render)
-    with contextlib.ExitStack() as films:
-        open_films: dict[int, Film] = {}
+    All of them are played, since the actions of one episode may depend on the others.
+    """
+    on_split: AgentOnSplit = cloudpickle.loads(packed)
+    agent, _ = open_packed(packed)
+    player = on_split.grid.player(**render)
+    films: dict[int, Film] = {}
 
-        def watch(place: int, slot: Slot) -> None:
-            if place in files:
-                if slot.length == 0:
-                    open_films[place] = films.enter_context(filming(files[place], slot.env))
-                open_films[place].take()
-                advance(1)
+    def take_picture(index: int, slot: Slot) -> None:
+        if index in files:
+            if slot.length == 0:
+                films[index] = stack.enter_context(contextlib.closing(Film(files[index], slot.env)))
+            films[index].take()
+            advance(1)
 
-        try:
-            return player.play(agent, jobs, watch)
-        finally:
-            player.close()
+    with contextlib.closing(player), contextlib.ExitStack() as stack:
+        return player.play(agent, specs, take_picture)
 
 
 class Film:
-    """A video in the making, and its poster.
+    """A video in the making, and its poster; :meth:`close` finishes both.
 
     Args:
         file: An MP4 file.
@@ -168,7 +176,7 @@ class Film:
 
     def __init__(self, file: Path, env: gymnasium.Env):
         self._file, self._env = file, env
-        self._fps = int(env.metadata.get("render_fps") or _USUAL_FPS)
+        self._fps = int(env.metadata.get("render_fps") or _DEFAULT_FPS)
         self._count, self._image = 0, np.zeros((0, 0, 3), np.uint8)
         self._writer: Any = None
 
@@ -198,13 +206,3 @@ class Film:
 
             self._writer.close()
             Image.fromarray(self._image).save(_poster(self._file), quality=80)
-
-
-@contextlib.contextmanager
-def filming(file: Path, env: gymnasium.Env) -> Iterator[Film]:
-    """Returns a film that is finished at the end of the context."""
-    film = Film(file, env)
-    try:
-        yield film
-    finally:
-        film.close()

@@ -1,4 +1,4 @@
-"""Trained agents in loops of one's own: ``rllib_sami.load(path)``. Nothing here starts Ray."""
+"""Trained agents in your own loops: ``rllib_sami.load(path)``. Nothing here starts Ray."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rllib_sami import compat
 from rllib_sami.core.env_values import UnusableValue, check_finite, reward_of, short, snapshot
 from rllib_sami.core.faults import closing
 from rllib_sami.env_runners.agents import Agent, ContextAgent, make_agent
-from rllib_sami.env_runners.episodes import ROWS, Job
+from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec
 from rllib_sami.exports.checkpoints import load as load_checkpoint
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path, *, observation_space: gymnasium.Space | None = None) -> TrainedAgent:
-    """Loads an agent that acts in any loop, as ``rllib evaluate`` plays it.
+    """Loads an agent that acts in any loop, exactly as in ``rllib evaluate``.
 
     .. code-block:: python
 
@@ -38,17 +38,17 @@ def load(path: str | Path, *, observation_space: gymnasium.Space | None = None) 
             done = terminated or truncated
 
     Args:
-        path: A checkpoint's folder, that of a trial or experiment (its newest checkpoint is taken), or an exported
-            agent's. Checkpoints are read with pickle, which can run code: load only those that you trust.
-        observation_space: Of the environment, where observations are to be flattened (``Dict``) and the environment
-            of training cannot be made here; None: that one's.
+        path: Folder of a checkpoint, of a trial or experiment (its newest checkpoint is taken), or of an exported
+            agent. Checkpoints are read with pickle, which can run code: load only those that you trust.
+        observation_space: Observation space of the environment. Only needed to flatten ``Dict`` observations if the
+            training environment cannot be made here.
 
     Returns:
         The agent, at the start of an episode.
 
     Raises:
-        ValueError: There is no agent, or none that can be loaded; the message says why.
-        TypeError: ``observation_space`` is no space.
+        ValueError: There is no agent, or it cannot be loaded.
+        TypeError: ``observation_space`` is not a space.
     """
     if not isinstance(observation_space, gymnasium.Space | None):
         raise TypeError(
@@ -58,11 +58,11 @@ def load(path: str | Path, *, observation_space: gymnasium.Space | None = None) 
 
 
 class TrainedAgent:
-    """A trained agent that plays one episode after the other; it keeps the memory of the present one.
+    """A trained agent that plays one episode after the other and remembers the current one.
 
     Attributes:
-        observation_space: What its network reads, for this package's agents a flat Box.
-        action_space: That of the actions it returns.
+        observation_space: What its network reads; a flat Box for this package's agents.
+        action_space: Space of the actions that it returns.
         module: The RLModule that it acts with.
     """
 
@@ -71,36 +71,33 @@ class TrainedAgent:
         self.module = module = checkpoint.module()
         self._agent: Agent = make_agent(module, checkpoint.path, explore=False, env_steps=checkpoint.env_steps())
         self.observation_space, self.action_space = self._agent.spaces
-        is_ours = isinstance(self._agent, ContextAgent)
-        self._reads_rewards = is_ours and module.network_config.encoder_reward
-        self._rows = np.zeros((ROWS, module.acting.obs_dim if is_ours else 0), np.float32)
+        self._is_ours = isinstance(self._agent, ContextAgent)
+        self._reads_rewards = self._is_ours and module.network_config.encoder_reward
+        self._obs = np.zeros((NUM_SLOTS, module.acting.obs_dim if self._is_ours else 0), np.float32)
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
-        """Begins an episode: forgets the one before.
+        """Starts a new episode; forgets the last one.
 
         Args:
-            seed: Of the noise in ``act(..., explore=True)``; None draws one from torch's generator.
+            seed: Seed of the noise in ``act(..., explore=True)``; None draws one from torch's generator.
 
         Raises:
-            ValueError: It is no integer >= 0.
+            ValueError: The seed is not an integer >= 0.
         """
         given: Any = int(torch.randint(2**31, ())) if seed is None else seed
         if not isinstance(given, numbers.Integral) or given < 0:
             raise ValueError(f"seed={seed!r}: expected an integer >= 0, or None to draw one.")
-        self._noise: torch.Tensor | None = None  # state of the generator that RLlib's modules draw from
-        self._turn, self._steps = _Turn(self, Job("", None, 0, None, int(given) % 2**63)), 0
-        if isinstance(self._agent, ContextAgent):
-            self._agent.begin([self._turn], self._rows)
+        self._episode, self._steps = _Episode(self, EpisodeSpec("", None, 0, None, int(given) % 2**63)), 0
 
     def act(self, obs: Any, reward: float | None = None, *, explore: bool = False) -> Any:
         """Returns the action for an observation; to be called once in each step of an episode.
 
         Args:
-            obs: As the environment gives it. A ``Dict`` is flattened.
-            reward: Of the step before, for encoders that read it (``encoder_reward=True``); others need none. Unread
-                on an episode's first step.
-            explore: Whether to sample the action, as in training, instead of the most likely one.
+            obs: Observation as the environment gives it. A ``Dict`` is flattened.
+            reward: Reward of the last step, for encoders that read it (``encoder_reward=True``); others need none. It
+                is ignored on an episode's first step.
+            explore: Whether to sample the action, as in training, instead of taking the most likely one.
 
         Returns:
             An action of the environment's action space: not normalised, without a batch axis.
@@ -114,43 +111,37 @@ class TrainedAgent:
                 "This agent's encoder reads rewards (`encoder_reward=True`): call act(obs, reward) with the reward of "
                 "the step before, and reset() before an episode's first step."
             )
-        turn, agent = self._turn, self._agent
-        flat = self._flat(obs)
+        episode, agent = self._episode, self._agent
+        flat = self._flatten(obs)
         try:
             last_reward = 0.0 if reward is None or self._steps == 0 else reward_of(reward)
             check_finite(flat, last_reward)
         except UnusableValue as error:
             raise ValueError(f"act() was given {error}") from error
-        turn.obs, turn.reward = snapshot(obs), last_reward
+        episode.obs, episode.reward = snapshot(obs), last_reward
+        if self._is_ours:
+            self._obs[0] = flat
+        if self._steps == 0:  # connectors read the first observation at the reset
+            agent.reset([episode], self._obs)
         agent.explore = explore
-        if isinstance(agent, ContextAgent):
-            self._rows[0] = flat
-            self._steps += 1
-            return agent.act([turn], [0])[0]
-        with torch.random.fork_rng(devices=[]):  # the caller's own draws stay as they would be without this agent
-            if self._noise is not None:
-                torch.set_rng_state(self._noise)
-            if self._steps == 0:  # it takes the first observation along
-                agent.begin([turn], self._rows)
-            self._steps += 1
-            action = agent.act([turn], [0])[0]
-            self._noise = torch.get_rng_state()
-        return action
+        self._steps += 1
+        return agent.act([episode], [0])[0]
 
     @property
     def context(self) -> np.ndarray | None:
-        """What the encoder has made of the episode by the last ``act``, ``[D]``; None without one, or before it."""
-        return self._agent.contexts[0].copy() if self._agent.contexts is not None and self._steps else None
+        """The encoder's context at the last ``act``, ``[D]``; None before the first one or without an encoder."""
+        contexts = self._agent.contexts
+        return contexts[0].copy() if contexts is not None and self._steps else None
 
-    def _flat(self, obs: Any) -> np.ndarray:
-        """An observation as float32 ``[O]``, in the order that training had; of RLlib's agents as their Box has it."""
-        is_ours, space = isinstance(self._agent, ContextAgent), self.observation_space
-        if is_ours and isinstance(obs, Mapping):
-            space = self._given_space = self._given_space or self._space_of_training()
+    def _flatten(self, obs: Any) -> np.ndarray:
+        """Returns an observation as float32 ``[O]``, in the order of training; a Box keeps its shape."""
+        space = self.observation_space
+        if self._is_ours and isinstance(obs, Mapping):
+            space = self._given_space = self._given_space or self._training_space()
         if space is None or not space.is_np_flattenable:
-            return np.zeros(0, np.float32)  # only the agent's connectors know
+            return np.zeros(0, np.float32)  # only the agent's connectors know how to flatten it
         is_box = isinstance(space, gymnasium.spaces.Box)
-        shape: Any = self._rows[0].shape if is_ours else space.shape if is_box else (gymnasium.spaces.flatdim(space),)
+        shape: Any = space.shape if is_box else (gymnasium.spaces.flatdim(space),)
         try:
             flat = np.asarray(obs if is_box else gymnasium.spaces.flatten(space, obs))
             if flat.dtype.kind not in "biufO":
@@ -162,7 +153,8 @@ class TrainedAgent:
                 f"The observation {short(obs)} does not fit {space}: {type(error).__name__}: {error}. Give it as the "
                 "environment of training does."
             ) from error
-        flat = np.atleast_1d(flat) if is_ours else flat  # spaces may be of shape ()
+        if self._is_ours:
+            flat, shape = np.atleast_1d(flat), self._obs[0].shape  # spaces may be of shape ()
         if flat.shape != shape:
             raise ValueError(
                 f"The observation has shape {list(flat.shape)}, but this agent reads {list(shape)}, one observation at "
@@ -170,8 +162,8 @@ class TrainedAgent:
             )
         return flat
 
-    def _space_of_training(self) -> gymnasium.Space:
-        """Of the environment of training, with the parts that the network reads as one."""
+    def _training_space(self) -> gymnasium.Space:
+        """Returns the observation space of the training environment, which says how to flatten observations."""
         try:
             env = compat.env_creator(self._checkpoint.config, worker_index=0, slot=0)()
             with closing(env, self._checkpoint.config.env):
@@ -184,11 +176,11 @@ class TrainedAgent:
 
 
 @dataclass
-class _Turn:
-    """The present episode; see ``evaluation.agents.Turn``."""
+class _Episode:
+    """The current episode, a ``player.RunningEpisode``; its ``env`` has the spaces."""
 
     env: TrainedAgent
-    job: Job
+    spec: EpisodeSpec
     obs: Any = None
     info: dict[str, Any] = field(default_factory=dict)
     reward: float = 0.0

@@ -15,7 +15,7 @@ from rllib_sami.algorithms.sami.sampling import SamplingConfig
 from rllib_sami.core import env_values
 from rllib_sami.core.env_values import TaskIds, UnusableValue, success_of
 from rllib_sami.core.faults import EnvironmentFaultError
-from rllib_sami.env_runners.episodes import Job, Slot
+from rllib_sami.env_runners.episodes import EpisodeSpec, Slot
 from rllib_sami.env_runners.player import Player
 from rllib_sami.env_runners.vector_env import TaskVectorEnv
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
@@ -45,9 +45,9 @@ def slot_of(later, **config):
 
 
 def play_second_job(slot):
-    job = Job("train", None, 0, 0, 0)
+    job = EpisodeSpec("train", None, 0, 0, 0)
     for _ in range(2):
-        slot.begin(job)
+        slot.reset(job)
         while not slot.done:
             slot.step(np.zeros(1, np.float32))
             assert slot.length < 5
@@ -187,13 +187,13 @@ def test_a_mistake_is_named_with_its_environment_even_where_failures_are_restart
 )
 def test_in_an_evaluation_its_place_is_named_too(later, reason):
     at = 2 if "last" in later else 1
-    player = Player(lambda slot: Changing({"later": later}), alone=True, name="test/Changing")
+    player = Player(lambda slot: Changing({"later": later}), single_env=True, name="test/Changing")
     agent = SimpleNamespace(
-        contexts=None, begin=lambda slots, rows: None, act=lambda slots, live: np.zeros((1, 1), np.float32)
+        contexts=None, reset=lambda slots, obs: None, act=lambda slots, live: np.zeros((1, 1), np.float32)
     )
     message = rf"'test/Changing' failed \(split train, task 1, episode 1, step {at}\): it gave {reason}"
     with pytest.raises(EnvironmentFaultError, match=message):
-        player.play(agent, [Job("train", None, episode, 0, 0) for episode in range(2)])
+        player.play(agent, [EpisodeSpec("train", None, episode, 0, 0) for episode in range(2)])
 
 
 def test_a_missing_key_of_a_dict_observation_is_named():
@@ -362,10 +362,10 @@ def test_an_exit_is_a_failure_of_the_environment(where, code):
     env = TaskVectorEnv([lambda: Leaving(where)], restart_failed=True)
     play_second_episode(env)
     assert env.envs[0].episodes == 1  # made again
-    player = Player(lambda slot: Leaving(where), alone=True, name="test/Leaving")
-    agent = SimpleNamespace(contexts=None, begin=lambda *given: None, act=lambda *given: np.zeros((1, 1), np.float32))
+    player = Player(lambda slot: Leaving(where), single_env=True, name="test/Leaving")
+    agent = SimpleNamespace(contexts=None, reset=lambda *given: None, act=lambda *given: np.zeros((1, 1), np.float32))
     with pytest.raises(EnvironmentFaultError, match=rf"'test/Leaving' failed .*: it called sys.exit\({code}\)"):
-        player.play(agent, [Job("train", None, episode, 0, 0) for episode in range(2)])
+        player.play(agent, [EpisodeSpec("train", None, episode, 0, 0) for episode in range(2)])
 
 
 # --- What failures are not ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESAC
 from rllib_sami.algorithms.base.environment_checks import check_environment
 from rllib_sami.core.faults import EnvironmentFaultError
 from rllib_sami.env_runners.agents import make_agent
-from rllib_sami.env_runners.episodes import Job
+from rllib_sami.env_runners.episodes import EpisodeSpec
 from rllib_sami.env_runners.player import Player
 from rllib_sami.exports.agents import export_agent, load_exported
 
@@ -248,7 +248,9 @@ def test_actions_of_any_shape_and_dtype_arrive_in_training_evaluation_and_after_
     loaded = load_exported(tmp_path / "agent").module()
     assert loaded.action_space == runner.module.action_space
     player = Player(lambda slot: Given({"space": space}))
-    player.play(make_agent(loaded, None, explore=True), [Job("train", None, number, 0, 0) for number in range(3)])
+    player.play(
+        make_agent(loaded, None, explore=True), [EpisodeSpec("train", None, number, 0, 0) for number in range(3)]
+    )
     envs = [*(env.unwrapped for env in runner.env.envs), *(slot.env for slot in player._slots)]
     assert all(len(env.got) >= 20 for env in envs)
     for env in envs:

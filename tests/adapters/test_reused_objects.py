@@ -11,7 +11,7 @@ from ray.tune.registry import register_env
 
 from rllib_sami import RecurrentSACConfig
 from rllib_sami.env_runners.agents import ConnectorAgent
-from rllib_sami.env_runners.episodes import Job, Slot
+from rllib_sami.env_runners.episodes import EpisodeSpec, Slot
 from rllib_sami.env_runners.player import Player
 from rllib_sami.evaluation.video import Film
 
@@ -91,13 +91,13 @@ def test_what_the_runner_keeps_does_not_change():
 
 
 def job(episode):
-    return Job("train", None, episode, 0, 0)
+    return EpisodeSpec("train", None, episode, 0, 0)
 
 
 def test_what_an_evaluation_keeps_does_not_change():
-    player = Player(lambda slot: Reusing(), alone=True)  # one environment, one episode after the other
+    player = Player(lambda slot: Reusing(), single_env=True)  # one environment, one episode after the other
     agent = SimpleNamespace(
-        contexts=None, begin=lambda slots, rows: None, act=lambda slots, live: np.zeros((1, 1), np.float32)
+        contexts=None, reset=lambda slots, obs: None, act=lambda slots, live: np.zeros((1, 1), np.float32)
     )
     episodes = player.play(agent, [job(0), job(1)])
     assert [(episode.task, episode.total, episode.success) for episode in episodes] == [
@@ -135,8 +135,8 @@ def test_rllibs_agents_read_past_observations_infos_and_actions_as_they_were(mon
         forward_exploration=None,
     )
     agent, slot = ConnectorAgent(Path("nowhere"), module, explore=False), Slot(Reusing(), np.zeros(1, np.float32))
-    slot.begin(job(0))
-    agent.begin([slot], np.zeros((1, 1), np.float32))
+    slot.reset(job(0))
+    agent.reset([slot], np.zeros((1, 1), np.float32))
     for _ in range(4):
         slot.step(agent.act([slot], [0])[0])
     agent.act([slot], [0])

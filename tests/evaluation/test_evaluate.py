@@ -9,7 +9,7 @@ import pytest
 
 from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.evaluation import Results, evaluate
-from rllib_sami.evaluation.play import _name, _settings, _stage, labels
+from rllib_sami.evaluation.play import _env_settings, _load_agent, labels
 from rllib_sami.exports.agents import export_agent
 from rllib_sami.exports.checkpoints import find, load
 
@@ -96,9 +96,9 @@ def test_an_agent_that_is_told_the_task_is_another_one(checkpoints):
     path = load(checkpoints / "experiment" / "first").path
     for observes, name in ((True, "SaCCM (oracle)"), (False, "SaCCM")):
         env_config = {"observe_task": observes, "max_steps": 5, "gravity": 3}
-        stage = _stage(path, "SaMI/Pendulum-v0", env_config, False, "learned", None)
-        assert _name(stage) == name
-        assert _settings([stage]) == {"SaMI/Pendulum-v0": {"gravity": 3}}
+        agent = _load_agent(path, "SaMI/Pendulum-v0", env_config, False, "learned", None)
+        assert agent.algorithm == name
+        assert _env_settings([agent.grid]) == {"SaMI/Pendulum-v0": {"gravity": 3}}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from rllib_sami import SaCCMConfig
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.core import faults
 from rllib_sami.core.faults import EnvironmentFaultError
-from rllib_sami.env_runners.episodes import ROWS, Job, Slot, kept_steps, max_episode_steps, seed_of
+from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec, Slot, context_steps, episode_seed, max_episode_steps
 from rllib_sami.env_runners.player import Player
 from rllib_sami.env_runners.vector_env import TaskVectorEnv
 from rllib_sami.envs import ENVIRONMENTS
@@ -269,14 +269,14 @@ def test_what_hangs_or_never_ends_is_stopped(play, monkeypatch, hang, words):
 
 
 def test_a_chunk_may_be_played_bit_by_bit():
-    agent = SimpleNamespace(begin=lambda *given: None, act=lambda slots, live: np.zeros((ROWS, 1)), contexts=None)
-    jobs = [Job("own", None, number, number, 0) for number in range(3)]
+    agent = SimpleNamespace(reset=lambda *given: None, act=lambda slots, live: np.zeros((NUM_SLOTS, 1)), contexts=None)
+    jobs = [EpisodeSpec("own", None, number, number, 0) for number in range(3)]
     for alone in (False, True):
         player = Player(lambda slot: Plain(), alone)
-        player.begin(agent, jobs)
-        parts = [player.go_on(0.0)]
+        player.start(agent, jobs)
+        parts = [player.resume(0.0)]
         while parts[-1] is None:
-            parts.append(player.go_on(0.0))
+            parts.append(player.resume(0.0))
         assert len(parts) > 3
         assert parts[-1] == Player(lambda slot: Plain(), alone).play(agent, jobs)
 
@@ -284,7 +284,7 @@ def test_a_chunk_may_be_played_bit_by_bit():
 def test_a_step_of_ones_own_is_the_one_taken():
     env = OtherSteps(max_steps=2)
     slot = Slot(env, np.zeros(3, np.float32))
-    slot.begin(Job("own", 0, 0, 0, 0))
+    slot.reset(EpisodeSpec("own", 0, 0, 0, 0))
     slot.step(np.zeros(1))
     assert slot.reward == 1.0
     both = TaskVectorEnv([lambda: OtherSteps(max_steps=2)] * 2)
@@ -315,9 +315,9 @@ def test_an_environment_that_can_be_told_its_task(play):
 def test_seeds_depend_on_split_task_and_episode_alone(play):
     few, many = (play(Walks, number).episodes.set_index(["task_id", "episode"]) for number in (2, 9))
     assert (many.loc[few.index, "episode_seed"] == few["episode_seed"]).all()
-    assert few.loc[(1, 1), "episode_seed"] == seed_of(0, "own", 1, 1)
-    assert max(seed_of(0, "own", task, 0) for task in range(50)) < 2**31  # which C has to take
-    assert len({seed_of(*key) for key in [(0, "a", 1, 1), (1, "a", 1, 1), (0, "b", 1, 1), (0, "a", 2, 1)]}) == 4
+    assert few.loc[(1, 1), "episode_seed"] == episode_seed(0, "own", 1, 1)
+    assert max(episode_seed(0, "own", task, 0) for task in range(50)) < 2**31  # which C has to take
+    assert len({episode_seed(*key) for key in [(0, "a", 1, 1), (1, "a", 1, 1), (0, "b", 1, 1), (0, "a", 2, 1)]}) == 4
 
 
 def test_contexts_are_kept_until_the_end_of_an_episode(play):
@@ -328,7 +328,7 @@ def test_contexts_are_kept_until_the_end_of_an_episode(play):
     lengths = results.episodes["length"].to_numpy()
     assert sorted(set(lengths)) == [4, 5, 6]
     assert np.array_equal(~np.isnan(values).any(axis=2), steps < lengths[:, None])
-    assert kept_steps(64).tolist() == sorted({1, 2, *range(0, 64, 4)})
+    assert context_steps(64).tolist() == sorted({1, 2, *range(0, 64, 4)})
 
 
 def test_an_episode_does_not_depend_on_who_else_plays(play):
@@ -336,7 +336,7 @@ def test_an_episode_does_not_depend_on_who_else_plays(play):
     Listed.episodes_played.clear()
     alone = play(Listed, 1, explore=True).episodes
     Listed.episodes_played.clear()
-    with_others = play(Listed, ROWS, explore=True).episodes
+    with_others = play(Listed, NUM_SLOTS, explore=True).episodes
     both = alone.merge(with_others, on=["task_id", "episode"])
     assert len(both) == 3
     assert (both["return_x"] == both["return_y"]).all()

@@ -1,5 +1,6 @@
 """Videos: which episodes, that they are the very ones of the results, and what happens without a picture."""
 
+import contextlib
 from types import SimpleNamespace
 
 import imageio_ffmpeg
@@ -46,21 +47,21 @@ def test_the_poster_is_the_last_picture(tmp_path):
     """It shows how the episode went; films of two pictures a second, one brighter than the other."""
     pictures = iter(np.full((32, 32, 3), 20 * number, np.uint8) for number in range(10))
     env = SimpleNamespace(metadata={"render_fps": 2}, render=lambda: next(pictures))
-    with filming.filming(tmp_path / "film.mp4", env) as film:
+    with contextlib.closing(filming.Film(tmp_path / "film.mp4", env)) as film:
         for _ in range(10):
             film.take()
     assert np.asarray(Image.open(tmp_path / "film.jpg")).mean() == pytest.approx(180, abs=3)
 
 
 def test_an_agent_that_plays_otherwise_when_filmed_is_not_shown(filmed, monkeypatch):
-    play = filming.opened
+    play = filming.open_packed
 
     def other(packed):
         agent, player = play(packed)
         agent.act, act = lambda *given: act(*given) * 0.5, agent.act
         return agent, player
 
-    monkeypatch.setattr(filming, "opened", other)
+    monkeypatch.setattr(filming, "open_packed", other)
     results, folder = filmed(episodes=1)
     assert results.provenance["videos"] == []
     assert "played again its return is" in results.provenance["left_out"][0]
@@ -71,12 +72,12 @@ def test_an_agent_that_plays_otherwise_when_filmed_is_not_shown(filmed, monkeypa
 def test_without_videos_the_rest_is_there(checkpoints, tmp_path, monkeypatch, missing):
     folder = tmp_path / "videos"
     if missing == "ffmpeg":
-        monkeypatch.setitem(filming.__dict__, "_try_to_film", lambda stage: __import__("no_such_module"))
+        monkeypatch.setitem(filming.__dict__, "_try_to_film", lambda grid: __import__("no_such_module"))
     elif missing == "folder":
         folder.write_text("in the way")
     else:
 
-        def no_display(stage):
+        def no_display(grid):
             raise RuntimeError("no display")
 
         monkeypatch.setattr(filming, "_try_to_film", no_display)

@@ -12,7 +12,7 @@ import pytest
 
 from rllib_sami.core import faults
 from rllib_sami.core.faults import EnvironmentFaultError, Watch, trying
-from rllib_sami.env_runners.episodes import ROWS, Job
+from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec
 from rllib_sami.env_runners.player import Player
 from rllib_sami.envs import ENVIRONMENTS
 
@@ -95,8 +95,8 @@ def test_environments_that_are_slow_to_make_are_not_taken_for_one_that_hangs(clo
         clock.wait(0.4)
         return ENVIRONMENTS["SaMI/Pendulum-v0"](max_steps=2)
 
-    agent = SimpleNamespace(begin=lambda *given: None, act=lambda slots, live: np.zeros((ROWS, 1)), contexts=None)
-    jobs = [Job("own", 0, number, number, 0) for number in range(3)]
+    agent = SimpleNamespace(reset=lambda *given: None, act=lambda slots, live: np.zeros((NUM_SLOTS, 1)), contexts=None)
+    jobs = [EpisodeSpec("own", 0, number, number, 0) for number in range(3)]
     assert len(Player(make, name="Reef", timeout_s=0.1).play(agent, jobs)) == 3
 
 

@@ -1,4 +1,4 @@
-"""Evaluation during training, as RLlib's ``Algorithm`` calls it: when, with which weights, where it is reported."""
+"""Evaluation during training, as RLlib's ``Algorithm`` calls it: when, with which weights, under which metrics."""
 
 import functools
 import logging
@@ -13,46 +13,47 @@ from rllib_sami import compat
 from rllib_sami.algorithms.base import split_episodes as in_training
 from rllib_sami.core.metric_names import FINISHED_EPISODES
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
+from rllib_sami.env_runners.splits import SplitGrid
 
 logger = logging.getLogger(__name__)
 LAST_EVALUATION = "last_evaluation"
 
 
 class EvaluatesSplits(Algorithm):
-    """An algorithm that evaluates on the fixed episodes of each split, or as RLlib does where there are none.
+    """An algorithm that evaluates on the fixed episodes of each split, or as RLlib does without splits.
 
-    The numbers of the newest evaluation are in every result, and in checkpoints; NaN before the first one.
+    The newest evaluation is in every result and in checkpoints; its numbers are NaN before the first one.
     """
 
     @override(Algorithm)
     def setup(self, config) -> None:
         super().setup(config)
-        self._weights_to_evaluate: tuple[int, ray.ObjectRef] | None = None
+        self._evaluated_weights: tuple[int, ray.ObjectRef] | None = None
         self._last_evaluation: dict[str, Any] = {}
         if self.config.evaluation_interval:
             self._last_evaluation = in_training.empty_results(self._grids)
 
     @functools.cached_property
-    def _grids(self) -> list[in_training.Grid]:
-        """What evaluations play; empty if they are RLlib's own."""
+    def _grids(self) -> list[SplitGrid]:
+        """The episodes of each split; empty for RLlib's own evaluation."""
         return in_training.split_grids(self.config)
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
         results = super().step()
         if self._last_evaluation:
-            # In every result: Tune stops with an error where a metric that it looks at is missing.
+            # In every result: Tune stops with an error if a metric that it needs is missing.
             results[compat.EVALUATION_RESULTS] = {**results.get(compat.EVALUATION_RESULTS, {}), **self._last_evaluation}
         return results
 
     @override(Algorithm)
     def _run_one_training_iteration_and_evaluation_in_parallel(self):
-        # Taken before updates begin, which would change them while they are read.
-        self._weights_to_evaluate = self._take_weights() if self._grids else None
+        # Copied before the updates, which would change them while they are read.
+        self._evaluated_weights = self._copy_weights() if self._grids else None
         try:
             return super()._run_one_training_iteration_and_evaluation_in_parallel()
         finally:
-            self._weights_to_evaluate = None
+            self._evaluated_weights = None
 
     @override(Algorithm)
     def evaluate(self, parallel_train_future=None) -> dict[str, Any]:
@@ -64,13 +65,13 @@ class EvaluatesSplits(Algorithm):
                     "This evaluation is skipped; training goes on. `evaluation/` keeps the numbers before it."
                 )
             return {**results, **self._last_evaluation}
-        # Only training's own go into its window; there are some where its env runner has evaluated.
+        # Training's window is for its own episodes only; its env runner may have evaluated, too.
         path = (compat.EVALUATION_RESULTS, compat.ENV_RUNNER_RESULTS, FINISHED_EPISODES)
         self.metrics.delete(*path, key_error=False)
         if played := results.get(compat.ENV_RUNNER_RESULTS):
             played = {key: value for key, value in played.items() if key != FINISHED_EPISODES}
             newest = {
-                compat.ENV_RUNNER_RESULTS: {**in_training.nothing_played(), **played},
+                compat.ENV_RUNNER_RESULTS: {**in_training.no_episodes(), **played},
                 in_training.ENV_STEPS: env_steps,
             }
             results = {**results, **newest}
@@ -88,25 +89,25 @@ class EvaluatesSplits(Algorithm):
     def _evaluate_with_fixed_duration(self):
         return self._evaluate_splits(None) if self._grids else super()._evaluate_with_fixed_duration()
 
-    def _take_weights(self) -> tuple[int, ray.ObjectRef]:
-        """Environment steps so far, and a copy of the weights that came of them."""
+    def _copy_weights(self) -> tuple[int, ray.ObjectRef]:
+        """Number of environment steps so far, and a copy of the weights."""
         return compat.env_steps_sampled(self), compat.acting_weights(self)
 
     def _evaluate_splits(self, local_runner: ArrayEnvRunner | None) -> tuple[None, int, int, list]:
-        """Plays the episodes of all splits, here or on the evaluation runners; returns what RLlib's methods do."""
-        env_steps, weights = self._weights_to_evaluate or self._take_weights()
-        chunks = in_training.chunks_of_grids(self._grids)
+        """Plays the episodes of all splits, here or on the evaluation runners; returns what RLlib's method returns."""
+        env_steps, weights = self._evaluated_weights or self._copy_weights()
+        chunks = [chunk for grid in self._grids for chunk in grid.chunks()]
         if local_runner is not None:
-            played = [in_training.play_on(local_runner, chunk, ray.get(weights)) for chunk in chunks]
+            played = [in_training.play_chunk(local_runner, chunk, ray.get(weights)) for chunk in chunks]
         else:
             timeout_s = self.config.evaluation_sample_timeout_s
             timeout_s = math.inf if timeout_s is None else timeout_s
             calls = [{"chunk": chunk, "weights": weights, "seconds": timeout_s / 4} for chunk in chunks]
-            played = compat.call_on_runners(self.eval_env_runner_group, in_training.play_on, calls, timeout_s)
-        episodes = in_training.episodes_of(played)
+            played = compat.call_on_runners(self.eval_env_runner_group, in_training.play_chunk, calls, timeout_s)
+        episodes = in_training.join_chunks(played)
         if episodes is None:
             return None, 0, 0, []
-        results = in_training.results_of(episodes, self._last_evaluation or in_training.empty_results(self._grids))
+        results = in_training.summarize(episodes, self._last_evaluation or in_training.empty_results(self._grids))
         self._last_evaluation = results | {in_training.ENV_STEPS: env_steps}
         compat.log_evaluation(self.metrics, self._last_evaluation)
         num_steps = sum(episode.length for episode in episodes)
@@ -123,5 +124,5 @@ class EvaluatesSplits(Algorithm):
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         if self._last_evaluation:
-            # On top of what this config will report, which may be of other splits.
+            # Added to what this config reports, which may be of other splits.
             self._last_evaluation = {**self._last_evaluation, **state.get(LAST_EVALUATION, {})}

@@ -1,0 +1,144 @@
+"""Plans an evaluation: which agent plays which episodes; agents and environments that stay open in a process."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import gymnasium
+
+from rllib_sami.core.faults import closing
+from rllib_sami.core.metric_names import OWN_SPLIT, SPLITS
+from rllib_sami.env_runners.agents import Agent, make_agent
+from rllib_sami.env_runners.episodes import Episode, EpisodeSpec
+from rllib_sami.env_runners.player import Player
+from rllib_sami.env_runners.splits import SplitGrid, WrongSplitError
+from rllib_sami.envs import MetaTaskEnv
+from rllib_sami.evaluation.names import ORACLE
+from rllib_sami.evaluation.processes import advance
+
+if TYPE_CHECKING:
+    from rllib_sami.exports.agents import ExportedAgent
+    from rllib_sami.exports.checkpoints import Checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentOnSplit:
+    """An agent and the episodes that it plays of one split.
+
+    Attributes:
+        checkpoint: The agent's checkpoint.
+        grid: The episodes.
+        context: What its actor sees of the context, see ``agents.parse_context``.
+    """
+
+    checkpoint: Checkpoint | ExportedAgent
+    grid: SplitGrid
+    context: str
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm. An agent that observes the task is another one than an agent that does not."""
+        name = self.checkpoint.algorithm.__name__
+        return f"{name} ({ORACLE})" if self.grid.config.env_config.get("observe_task") else name
+
+    def agent(self) -> Agent:
+        """Returns the agent."""
+        checkpoint, explore = self.checkpoint, self.grid.config.explore
+        return make_agent(checkpoint.module(), checkpoint.path, explore, self.context, checkpoint.env_steps())
+
+    def chunks(self) -> list[AgentOnSplit]:
+        """Splits the episodes into parts that are played at once, see ``SplitGrid.chunks``."""
+        return [dataclasses.replace(self, grid=chunk) for chunk in self.grid.chunks()]
+
+    def pack(self) -> tuple[bytes, list[EpisodeSpec]]:
+        """Returns agent and environments as bytes that any process can open, and the episodes."""
+        without_episodes = dataclasses.replace(self, grid=dataclasses.replace(self.grid, episodes=[]))
+        return cloudpickle.dumps(without_episodes), self.grid.episodes
+
+
+def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int, seed: int) -> list[AgentOnSplit]:
+    """Returns what the agent plays of each split.
+
+    Args:
+        agent: With the checkpoint's own ``env_config`` and no episodes.
+        splits: Names of splits; None for all of train, moderate, extreme and super_extreme that the environment has,
+            or for the tasks in the checkpoint's ``env_config`` if it names some, or if the environment has no splits.
+        episodes: Number of episodes of each meta-task.
+        seed: Seed of the evaluation.
+
+    Raises:
+        ValueError: The environment has no such split, or does not fit the agent.
+    """
+    if splits is not None and not splits:
+        raise ValueError("splits: none given.")
+    played, grid = [], agent.grid
+    with closing(grid.make_env(), grid.name) as env:
+        _check_spaces(env, agent)
+        wanted = splits or _default_splits(env, grid.config.env_config)
+        for split in dict.fromkeys(wanted):  # the same episodes twice would count as independent ones
+            try:
+                of_split = grid.with_split(env, split, episodes, seed)
+            except WrongSplitError:
+                if splits is None:
+                    continue
+                raise
+            if of_split.single_env and agent.context == "shuffled":
+                raise ValueError(
+                    f"context='shuffled' takes contexts of episodes played at the same time, but {grid.name} chooses "
+                    "its tasks itself, so that one environment plays all episodes, one after the other. Use zero or "
+                    "frozen-after=N, or give it the attributes num_tasks and next_task_id."
+                )
+            played.append(dataclasses.replace(agent, grid=of_split))
+    return played or plan(agent, [OWN_SPLIT], episodes, seed)
+
+
+def _default_splits(env: gymnasium.Env, env_config: Mapping[str, Any]) -> list[str]:
+    unwrapped = env.unwrapped
+    if not isinstance(unwrapped, MetaTaskEnv):
+        return [env_config["split"]] if isinstance(env_config.get("split"), str) else [OWN_SPLIT]
+    if unwrapped.split == "custom":
+        return [OWN_SPLIT]
+    return [split for split in SPLITS if split in unwrapped.splits] or [unwrapped.split]
+
+
+def _check_spaces(env: gymnasium.Env, agent: AgentOnSplit) -> None:
+    trained_on = agent.agent().spaces
+    spaces: Any = (trained_on[0], env.observation_space, trained_on[1], env.action_space)
+    if any(space is None for space in spaces):
+        return
+    sizes = [gymnasium.spaces.flatdim(space) for space in spaces]
+    if sizes[0] != sizes[1] or sizes[2] != sizes[3]:
+        raise ValueError(
+            f"{agent.checkpoint.path}: the agent was trained on {sizes[0]} observations and {sizes[2]} actions, "
+            f"but this environment has {sizes[1]} and {sizes[3]}."
+        )
+
+
+def play_packed(packed: bytes, episodes: Sequence[EpisodeSpec]) -> list[Episode]:
+    """Plays episodes; agent and environments stay open for the next ones."""
+    agent, player = open_packed(packed)
+    return player.play(agent, episodes, lambda _, slot: advance(1) if slot.done else None)
+
+
+_open: dict[bytes, tuple[Agent, Player]] = {}  # the packed agent that is open, if any
+
+
+def open_packed(packed: bytes) -> tuple[Agent, Player]:
+    """Returns a packed agent and its player, which are kept until another one is opened."""
+    if packed not in _open:
+        close()
+        agent: AgentOnSplit = cloudpickle.loads(packed)
+        _open[packed] = agent.agent(), agent.grid.player()
+    return _open[packed]
+
+
+@atexit.register  # of processes that only play
+def close() -> None:
+    """Closes the environments of the agent that is open, if any."""
+    while _open:
+        _, (_, player) = _open.popitem()
+        player.close()
