@@ -119,5 +119,6 @@ def _check_split(env: gymnasium.Env, split: str, name: str) -> None:
     if split != OWN_SPLIT and isinstance(unwrapped, MetaTaskEnv) and unwrapped.split != split:
         raise WrongSplitError(
             f"split {split!r}: {name!r} does not pass the 'split' of its `env_config` on to "
-            f"{type(unwrapped).__name__}, which would play {unwrapped.split!r}. Let it do so, or use {OWN_SPLIT!r}, its tasks as they are."
+            f"{type(unwrapped).__name__}, which would play {unwrapped.split!r}. Let it do so, or use {OWN_SPLIT!r}, its "
+            "tasks as they are."
         )

@@ -14,17 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from rllib_sami.evaluation import style as styles
+from rllib_sami.evaluation import tables
 from rllib_sami.evaluation.baselines import NAMES
 from rllib_sami.evaluation.layout import text
 from rllib_sami.evaluation.names import is_oracle
 from rllib_sami.evaluation.results import split_order
 from rllib_sami.evaluation.style import HATCHES, LINES, MARKERS, Style, styled
 
-_MOST_IN_LEGEND = 12
+_MAX_IN_LEGEND = 12
 _CURVE_POINTS = 200
 _FEW_POINTS = 12
 _LEVELS = {NAMES["random"]: "--", NAMES["zero"]: ":"}  # an oracle: "-."
-_FLATTENING = 5.0  # a curve so many times as high as another needs an axis of powers
+_MAX_RATIO = 5.0  # between the heights of two curves on a linear scale
 
 
 @styled
@@ -41,7 +42,7 @@ def iqm_bars(
     Args:
         table: As of ``tables.per_split``.
         statistic: Which of its statistics.
-        levels: What the bars are read by, as of ``baselines.levels``; None for nothing.
+        levels: Means of baselines, as of ``baselines.levels``; None for none.
         style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     table = table[table["statistic"] == statistic]
@@ -49,44 +50,44 @@ def iqm_bars(
     table, lines = _bars_and_lines(table, levels)
     looks, page = styles.looks(table["agent"], style), styles.of(style)
     most = table.groupby("environment")["split"].nunique().max()
-    room = max(4.2, 0.36 * most * len(looks) + 1.6)
-    figure, axes = styles.panels(len(environments), styles.fitting(room), room, 3.4)
+    panel_width = max(4.2, 0.36 * most * len(looks) + 1.6)
+    figure, axes = styles.panels(len(environments), styles.columns_on_page(panel_width), panel_width, 3.4)
     width = 0.8 / len(looks)
-    entries: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for axis, environment in zip(axes, environments, strict=True):
         here = table[table["environment"] == environment]
-        splits = sorted(here["split"].unique(), key=split_order)
+        place_of = {split: place for place, split in enumerate(sorted(here["split"].unique(), key=split_order))}
         for index, (agent, (colour, variant)) in enumerate(looks.items()):
             mine = here[here["agent"] == agent]
             if mine.empty:
                 continue
-            at = np.array([splits.index(split) for split in mine["split"]]) + (index - (len(looks) - 1) / 2) * width
+            x = mine["split"].map(place_of).to_numpy() + (index - (len(looks) - 1) / 2) * width
+            look = {
+                "color": colour,
+                "hatch": HATCHES[variant % len(HATCHES)],
+                "label": f"{agent} ({_runs(mine['runs'])})",
+            }
+            handles.setdefault(agent, axis.bar(x, mine["estimate"], 0.92 * width, **look))
             error = [mine["estimate"] - mine["low"], mine["high"] - mine["estimate"]]
-            label = f"{agent} ({_runs(mine['runs'])})"
-            bars = axis.bar(
-                *(at, mine["estimate"], 0.92 * width), color=colour, hatch=HATCHES[variant % len(HATCHES)], label=label
-            )
-            entries.setdefault(agent, bars)
-            axis.errorbar(at, mine["estimate"], error, fmt="none", ecolor=page.ink, capsize=2.5, lw=1.2)
-            for place, row in zip(at, mine.itertuples(), strict=True):
+            axis.errorbar(x, mine["estimate"], error, fmt="none", ecolor=page.ink, capsize=2.5, lw=1.2)
+            for place, row in zip(x, mine.itertuples(), strict=True):
                 _write_number(axis, place, row.estimate, row.low, row.high)
-        levels_here = lines[(lines["environment"] == environment) & lines["split"].isin(splits)]
+        levels_here = lines[(lines["environment"] == environment) & lines["split"].isin(place_of)]
         for name, mine in levels_here.groupby("baseline", sort=False):
-            places = np.array([splits.index(split) for split in mine["split"]])
+            x = mine["split"].map(place_of).to_numpy()
             look = {"colors": page.ink, "linestyles": _LEVELS.get(str(name), "-."), "lw": 1.3, "zorder": 3}
-            drawn = axis.hlines(mine["mean"], places - 0.46, places + 0.46, **look, label=name)
-            entries.setdefault(str(name), drawn)
-        if not unit.startswith("nothing"):
+            handles.setdefault(str(name), axis.hlines(mine["mean"], x - 0.46, x + 0.46, **look, label=name))
+        if not tables.is_raw(unit):
             axis.axhline(1, color=page.ink, lw=0.8, ls=":")
         axis.margins(y=0.14)  # for the numbers
-        axis.set_xticks(range(len(splits)), [split.replace("_", " ") for split in splits])
+        axis.set_xticks(range(len(place_of)), [split.replace("_", " ") for split in place_of])
         axis.set(
             title=_title(environment),
             xlim=(-0.5, most - 0.5),
             ylabel=f"{statistic} of {_value(table, unit)}".replace(" ÷", "\n÷"),
         )
         axis.grid(axis="x", visible=False)
-    _legend(figure, list(entries.values()))
+    _legend(figure, list(handles.values()))
     return figure
 
 
@@ -123,13 +124,13 @@ def learning_curves(
     levels: pd.DataFrame | None = None,
     style: str | Style = "light",
 ) -> Figure:
-    """Draws each run thinly and the mean of each agent's runs, as far as all of them go.
+    """Draws each run thinly and the mean of each agent's runs, over the steps that all of them have reached.
 
     Args:
-        progress: As of ``read_progress``, of several runs one after the other.
-        x: ``"env_steps"`` or ``"seconds"`` (drawn in seconds, minutes or hours, whichever is legible).
-        y: ``"return_mean"``, or one of the splits' columns such as ``"return_mean_extreme"``.
-        levels: What the curves are read by, as of ``baselines.levels``, of the same environment and split.
+        progress: As of ``read_progress``, of several runs.
+        x: ``"env_steps"`` or ``"seconds"`` (drawn in seconds, minutes or hours).
+        y: ``"return_mean"``, or the column of a split such as ``"return_mean_extreme"``.
+        levels: Means of baselines, as of ``baselines.levels``, on the same environment and split.
         style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
@@ -137,8 +138,8 @@ def learning_curves(
     unit, scale = _time_unit(rows[x].max()) if x == "seconds" else ("", 1.0)
     _curves(axis, rows.assign(**{x: rows[x] / scale}), x, y, style)
     for level in () if levels is None else levels.itertuples():
-        look = {"color": styles.of(style).ink, "ls": _LEVELS.get(level.baseline, "-."), "lw": 1}
-        axis.axhline(level.mean, **look, label=level.baseline)
+        line_style = _LEVELS.get(level.baseline, "-.")
+        axis.axhline(level.mean, color=styles.of(style).ink, ls=line_style, lw=1, label=level.baseline)
     _label_steps(axis, unit)
     what, _, split = y.partition("_mean") if y.startswith("return") else y.partition("_rate")
     label = styles.value_label(what).replace("return", "mean return", 1)
@@ -152,7 +153,7 @@ def bound_in_training(progress: pd.DataFrame, style: str | Style = "light") -> F
     """Draws the SaNCE bound during training beside log K, which it cannot exceed.
 
     Args:
-        progress: As of ``read_progress``, of several runs; those without a contrastive objective are left out.
+        progress: As of ``read_progress``, of several runs; those without a contrastive loss are left out.
         style: ``"light"``, ``"dark"`` or a ``Style``.
     """
     rows = progress.dropna(subset=["sance_bound", "log_k"])
@@ -201,16 +202,17 @@ def bound_versus_keys(sweep: pd.DataFrame, style: str | Style = "light") -> Figu
 def context_scatter(
     points: np.ndarray, colours: Sequence[pd.Series], axes_are: str, title: str = "", style: str | Style = "light"
 ) -> Figure:
-    """Draws contexts on a plane, once for each of several things to colour them by.
+    """Draws contexts on a plane, once per colouring.
 
     Args:
         points: ``[N, 2]``.
-        colours: What colours them, each ``[N]`` and named: numbers get a scale, all else (splits, skills) a shade each.
-        axes_are: What the axes are, such as ``"PCA, 70% and 20% of the variance"``.
-        title: Of the figure.
+        colours: Named values that colour the points, each ``[N]``: numbers have a scale, categories (splits, skills) a
+            shade each.
+        axes_are: Meaning of the axes, such as ``"PCA, 70% and 20% of the variance"``.
+        title: Title of the figure.
         style: ``"light"``, ``"dark"`` or a ``Style``.
     """
-    figure, axes = styles.panels(len(colours), styles.fitting(3.6), 3.6, 2.7)
+    figure, axes = styles.panels(len(colours), styles.columns_on_page(3.6), 3.6, 2.7)
     for axis, colour in zip(axes, colours, strict=True):
         axis.set_title(f"by {str(colour.name).partition(' (')[0]}")
         look = {"s": 20, "edgecolors": "gray", "linewidths": 0.3}
@@ -226,9 +228,10 @@ def context_scatter(
         scale = ListedColormap(matplotlib.colormaps["plasma"](shades))
         codes, ends = names.map(categories.index).to_numpy(), (-0.5, len(categories) - 0.5)
         dots = axis.scatter(*points.T, c=codes, cmap=scale, vmin=ends[0], vmax=ends[1], **look)
-        legend = figure.colorbar(dots, ax=axis, label=str(colour.name), drawedges=len(categories) <= _MOST_IN_LEGEND)
-        named = categories if len(categories) <= _MOST_IN_LEGEND else []
-        legend.set_ticks(range(len(named)), labels=[name.replace("_", " ") for name in named], minor=False)
+        few = len(categories) <= _MAX_IN_LEGEND
+        legend = figure.colorbar(dots, ax=axis, label=str(colour.name), drawedges=few)
+        labels = [name.replace("_", " ") for name in categories] if few else []
+        legend.set_ticks(range(len(labels)), labels=labels, minor=False)
     figure.suptitle(title, size="medium", weight="bold")
     figure.supxlabel(f"first axis ({axes_are})", size="medium")
     figure.supylabel("second axis", size="medium")
@@ -237,7 +240,7 @@ def context_scatter(
 
 @styled
 def context_settling(table: pd.DataFrame, style: str | Style = "light") -> Figure:
-    """Draws how the context nears its final value within an episode, and how well it tells the task.
+    """Draws how the context approaches its final value within an episode, and how well it identifies the task.
 
     Args:
         table: Columns ``agent, step, distance, standard_error, accuracy``; rows of several runs are averaged.
@@ -257,7 +260,7 @@ def context_settling(table: pd.DataFrame, style: str | Style = "light") -> Figur
         axis.set_xlabel("step within the episode")
         axis.xaxis.set_major_formatter(EngFormatter())
     highest = table.groupby(["agent", "step"])["distance"].mean().groupby("agent").max()
-    if highest.max() > _FLATTENING * highest.min() > 0:
+    if highest.max() > _MAX_RATIO * highest.min() > 0:
         left.set_yscale("log")
         left.set_ylim(bottom=0.5 * table.loc[table["distance"] > 0, "distance"].min())
     else:
@@ -275,7 +278,7 @@ def _curves(axis: Any, rows: pd.DataFrame, x: str, y: str, style: str | Style) -
         for run in runs if len(runs) > 1 else []:
             axis.plot(run[x], run[y], **line, **_marked(len(run)), lw=0.8, alpha=0.45)
         start, end = max(run[x].iloc[0] for run in runs), min(run[x].iloc[-1] for run in runs)
-        # One run is drawn as it is; several are averaged where all of them have been.
+        # A single run is drawn as it is; several are averaged where all of them have values.
         grid = runs[0][x].to_numpy() if len(runs) == 1 else np.linspace(start, end, _CURVE_POINTS if start < end else 1)
         grid = grid if start <= end else grid[:0]
         mean = np.mean([np.interp(grid, run[x], run[y]) for run in runs], axis=0)
@@ -283,12 +286,12 @@ def _curves(axis: Any, rows: pd.DataFrame, x: str, y: str, style: str | Style) -
 
 
 def _marked(points: int) -> dict[str, Any]:
-    """Returns a marker for lines of so few points that one alone may be all there is to see."""
+    """Returns a marker for lines of few points: a single point would be invisible."""
     return {"marker": "o", "ms": 4} if points <= _FEW_POINTS else {}
 
 
 def _time_unit(seconds: float) -> tuple[str, float]:
-    """Returns the unit a time is legible in, and how many seconds it has."""
+    """Returns a legible unit for a time, and its number of seconds."""
     return ("seconds", 1.0) if seconds < 180 else ("minutes", 60.0) if seconds < 10800 else ("hours", 3600.0)
 
 
@@ -300,19 +303,19 @@ def _label_steps(axis: Any, unit: str = "") -> None:
 
 
 def _legend(figure: Figure, handles: list[Any], where: Any = "outside lower left") -> None:
-    """Puts a legend below or above, on the left: what a phone shows first of a wide figure."""
+    """Puts a legend below or above, on the left: a phone shows that part of a wide figure first."""
     columns = max(1, int(figure.get_figwidth() / 2.2))
     figure.legend(handles=handles, loc=where, ncols=min(len(handles), columns))
 
 
 def _bars_and_lines(table: pd.DataFrame, levels: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns a table without oracles, and these with the levels; oracles alone are agents like others."""
+    """Returns a table without oracles, and the levels with them; oracles alone are drawn as bars."""
     columns = ["environment", "split", "baseline", "mean"]
     lines = pd.DataFrame(columns=columns) if levels is None else levels
-    told = table["agent"].map(is_oracle)
-    if told.any() and not told.all():
-        own = table[told].rename(columns={"agent": "baseline", "estimate": "mean"})
-        lines, table = pd.concat([own[columns], *([lines] if len(lines) else [])]), table[~told]
+    oracles = table["agent"].map(is_oracle)
+    if oracles.any() and not oracles.all():
+        own = table[oracles].rename(columns={"agent": "baseline", "estimate": "mean"})
+        lines, table = pd.concat([own[columns], *([lines] if len(lines) else [])]), table[~oracles]
     return table, lines
 
 

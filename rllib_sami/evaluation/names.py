@@ -1,4 +1,4 @@
-"""What agents are called, and the one order they have in every table and figure."""
+"""Names of agents, and their order in every table and figure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ KNOWN = ("SaCCM", "SaTESAC", "CCM", "TESAC", "SaPPO", "SaMI", "RecurrentSAC", "P
 
 
 def algorithm_of(agent: str) -> str:
-    """Returns the algorithm of ``"SaCCM, zero context"``; any agent that is told the task is an oracle."""
+    """Returns the algorithm of ``"SaCCM, zero context"``; any agent that observes the task is an oracle."""
     name = agent.partition(",")[0]
     return ORACLE if name.endswith(f"({ORACLE})") else name
 
 
 def is_oracle(agent: str) -> bool:
-    """Returns whether an agent is told the task."""
+    """Returns whether an agent observes the task."""
     return algorithm_of(agent) == ORACLE
 
 
-def order(agents: Iterable[str]) -> list[str]:
-    """Returns agents in their order: well-known ones from the method's own down, others by name, oracles last."""
+def agent_order(agent: str) -> str:
+    """Returns the sort key of an agent: well-known ones from the method's own down, others by name, oracles last."""
     ranks = {name: rank for rank, name in enumerate(KNOWN)} | {ORACLE: len(KNOWN) + 1}
-    return sorted(set(agents), key=lambda agent: (ranks.get(algorithm_of(agent), len(KNOWN)), agent))
+    return f"{ranks.get(algorithm_of(agent), len(KNOWN)):02d} {agent}"
+
+
+def order(agents: Iterable[str]) -> list[str]:
+    """Returns the different agents in their order."""
+    return sorted(set(agents), key=agent_order)

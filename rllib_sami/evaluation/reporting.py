@@ -133,7 +133,7 @@ def _swatches(cast: list[str]) -> dict[str, dict[str, Any]]:
 def _save(plot: Plot, folder: Path, cast: list[str]) -> dict[str, Any]:
     """Writes a figure (the light one) as SVG and PNG; returns both styles as data URIs, and the width in inches."""
     found: dict[str, Any] = {}
-    for name, look in style.with_cast(cast).items():
+    for name, look in style.with_agents(cast).items():
         figure = plot.draw(style=look)
         if engine := figure.get_layout_engine():
             engine.execute(figure)

@@ -1,10 +1,10 @@
-"""What an evaluation found: one table of episodes, the contexts along them, and where both come from."""
+"""Results of an evaluation: one table of episodes, the contexts along them, and the provenance of both."""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class Contexts:
     """Contexts along episodes.
 
     Attributes:
-        steps: ``[M]`` int64, environment steps after which contexts were kept: 0, 1, 2, 4, … and every 1/16 of the cap.
+        steps: ``[M]`` int64, environment steps after which contexts were kept: 0, 1, 2, 4, … and every 1/16 of the
+            longest episode.
         values: ``[num_episodes, M, D]`` float32; row i belongs to row i of the episodes. NaN after an episode's end,
             in all of an episode whose agent has no context, and beyond the width of a context narrower than D.
     """
@@ -65,15 +66,15 @@ class Contexts:
 class Results:
     """Episodes of trained agents on tasks they may never have seen.
 
-    Columns and rows of ``episodes`` are brought into one order, so that equal results are equal files.
+    Columns and rows of ``episodes`` are sorted, so that equal results are equal files.
 
     Attributes:
         episodes: One row per episode: the columns of ``COLUMNS`` and one ``task_<key>`` (float64) per number of the
             environment's ``info["task"]``.
         contexts: Contexts along the episodes, or None where no agent has any.
-        provenance: Versions, commands, seeds, hardware; of results put together, ``{"parts": [...]}``. Its
-            ``max_steps`` (environment to its cap on steps, if any) is part of the task grid. Its ``videos`` may have
-            paths relative to the folder of the files; ``load`` makes them absolute.
+        provenance: Versions, commands, seeds, hardware; of joined results ``{"parts": [...]}``. Its ``max_steps``
+            (limit on episode length by environment) is part of the task grid. Its ``videos`` may have paths relative
+            to the folder of the files; ``load`` makes them absolute.
     """
 
     episodes: pd.DataFrame
@@ -90,19 +91,20 @@ class Results:
             )
         episodes = self.episodes.reindex(columns=[*COLUMNS, *task_columns(self.episodes)])
         episodes = episodes.astype({**COLUMNS, **dict.fromkeys(task_columns(episodes), "float64")})
-        episodes = episodes.reset_index(drop=True).sort_values([*PLAYER, *TASK, "episode"], key=_rank, kind="stable")
+        episodes = episodes.reset_index(drop=True)
+        episodes = episodes.sort_values([*PLAYER, *TASK, "episode"], key=_split_key, kind="stable")
         order = episodes.index.to_numpy()
         self.episodes = episodes.reset_index(drop=True)
         if self.contexts is not None:
             self.contexts = Contexts(self.contexts.steps, self.contexts.values[order])
 
     @property
-    def task_columns(self) -> list[str]:
-        """Names of the columns with the tasks' values."""
-        return task_columns(self.episodes)
+    def parts(self) -> list[dict[str, Any]]:
+        """Provenance of each part that the results were joined from."""
+        return self.provenance.get("parts", [self.provenance])
 
     def summary(self) -> pd.DataFrame:
-        """Returns one row per algorithm, context, environment and split; each task weighs the same."""
+        """Returns one row per algorithm, context, environment and split; all tasks have the same weight."""
         groups = ["algorithm", "context", "explore", "environment", "split"]
         rows = []
         for key, mine in self.episodes.groupby(groups, sort=False):
@@ -131,25 +133,28 @@ class Results:
         return self._shown().to_html(index=False, float_format="{:,.4g}".format)
 
     def _shown(self) -> pd.DataFrame:
-        """Returns the summary without columns that say nothing."""
+        """Returns the summary without columns that are empty or at their default."""
         table = self.summary().dropna(axis="columns", how="all")
-        plain = {"context": "learned", "explore": False}
-        return table.drop(columns=[name for name, usual in plain.items() if (table[name] == usual).all()])
+        defaults = {"context": "learned", "explore": False}
+        return table.drop(columns=[name for name, value in defaults.items() if (table[name] == value).all()])
 
     def save(self, folder: str | Path) -> Path:
         """Writes ``results.parquet``, ``embeddings.npz`` (if there are contexts) and ``provenance.json``.
 
         Args:
-            folder: Where; made if missing. Files of former results in it are replaced.
+            folder: Folder for the files; made if missing. Former results in it are replaced.
 
         Raises:
-            ValueError: It cannot be written.
+            ValueError: The folder cannot be written to.
         """
         folder = Path(folder).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.episodes.to_parquet(folder / EPISODES_FILE, index=False)
-            provenance = _with_relative_videos(self.provenance, folder)
+            here = folder.absolute()
+            provenance = _with_video_paths(
+                self.provenance, lambda file: file.relative_to(here) if file.is_relative_to(here) else file
+            )
             (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=1, default=str) + "\n", "utf-8")
             if self.contexts is not None:
                 np.savez_compressed(folder / CONTEXTS_FILE, steps=self.contexts.steps, values=self.contexts.values)
@@ -163,7 +168,7 @@ class Results:
 
     @classmethod
     def load(cls, folders: str | Path | Iterable[str | Path]) -> Results:
-        """Reads results from one folder, or puts those of several together.
+        """Reads results from one folder, or joins those of several.
 
         Raises:
             ValueError: A folder holds no results, two hold the same ones, or their task grids differ.
@@ -177,9 +182,9 @@ class Results:
 
 
 def join(parts: Sequence[Results]) -> Results:
-    """Puts results together; the caller has seen to it that their task grids agree."""
+    """Joins results whose task grids agree."""
     episodes = pd.concat([part.episodes for part in parts], ignore_index=True)
-    provenance = [piece for part in parts for piece in part.provenance.get("parts", [part.provenance])]
+    provenance = [piece for part in parts for piece in part.parts]
     kept = [part.contexts for part in parts if part.contexts is not None]
     contexts = None
     if kept:
@@ -201,16 +206,13 @@ def task_columns(episodes: pd.DataFrame) -> list[str]:
     return [name for name in episodes if name.startswith("task_") and name != "task_id"]
 
 
-def split_order(split: str) -> tuple[int, str]:
-    """Returns what splits are sorted by: from training outwards."""
-    return (SPLITS.index(split) if split in SPLITS else len(SPLITS)), split
+def split_order(split: str) -> str:
+    """Returns the sort key of a split: from training outwards, then by name."""
+    return f"{SPLITS.index(split) if split in SPLITS else len(SPLITS)} {split}"
 
 
-def _rank(column: pd.Series) -> pd.Series:
-    if column.name != "split":
-        return column
-    ranks = {split: rank for rank, split in enumerate(sorted(column.unique(), key=split_order))}
-    return column.map(ranks)
+def _split_key(column: pd.Series) -> pd.Series:
+    return column.map(split_order) if column.name == "split" else column
 
 
 def _read(folder: Path) -> Results:
@@ -225,48 +227,42 @@ def _read(folder: Path) -> Results:
                 contexts = Contexts(arrays["steps"], arrays["values"])
         file, provenance = folder / PROVENANCE_FILE, {}
         if file.is_file():
-            provenance = _with_absolute_videos(json.loads(file.read_text("utf-8")), folder)
+            provenance = json.loads(file.read_text("utf-8"))
+            provenance = _with_video_paths(provenance, lambda video: (folder / video).absolute())
         return Results(episodes, contexts, provenance)
     except Exception as error:  # whatever parquet, zip and JSON readers raise
         reason = " ".join(str(error).split())
         raise ValueError(f"{file}: cannot be read: {reason} Evaluate again, or restore the file.") from error
 
 
-def _with_relative_videos(provenance: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Returns a copy of provenance whose videos inside of a folder are named as seen from there."""
-    provenance, here = copy.deepcopy(provenance), folder.absolute()
-    for video in [video for part in provenance.get("parts", [provenance]) for video in part.get("videos", [])]:
-        for key in ("file", "poster"):
-            if video.get(key) and Path(video[key]).is_relative_to(here):
-                video[key] = Path(video[key]).relative_to(here).as_posix()
-    return provenance
-
-
-def _with_absolute_videos(provenance: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Returns provenance whose videos are found from anywhere; files name them as seen from their folder."""
-    for video in [video for part in provenance.get("parts", [provenance]) for video in part.get("videos", [])]:
-        video.update({key: str((folder / video[key]).absolute()) for key in ("file", "poster") if video.get(key)})
+def _with_video_paths(provenance: dict[str, Any], change: Callable[[Path], Path]) -> dict[str, Any]:
+    """Returns a copy of provenance with other paths of its videos."""
+    provenance = copy.deepcopy(provenance)
+    for part in provenance.get("parts", [provenance]):
+        for video in part.get("videos", []):
+            paths = {key: Path(video[key]) for key in ("file", "poster") if video.get(key)}
+            video.update({key: change(path).as_posix() for key, path in paths.items()})
     return provenance
 
 
 def _check_grids(parts: Sequence[Results], names: Sequence[str]) -> None:
-    """Refuses results that no table may compare: each run must have played the same episodes of an environment."""
+    """Checks that results can be compared: each run must have played the same episodes of an environment, and once.
+
+    Raises:
+        ValueError: They cannot.
+    """
     seen: dict[Any, tuple[str, pd.DataFrame]] = {}
-    first: dict[str, tuple[str, pd.DataFrame, Any]] = {}
+    first: dict[Any, tuple[str, pd.DataFrame, Any]] = {}
     for part, name in zip(parts, names, strict=True):
         for (environment, *player), mine in part.episodes.groupby(["environment", *PLAYER], sort=False):
             who = f"{player[1]} ({player[2]} context{', exploring' if player[3] else ''})"
-            played = (environment, *player)
-            if played in seen:
-                other, episodes = seen[played]
-                raise ValueError(f"{name}: {who} on {environment} is in {other} too{_twice(mine, episodes)}")
-            seen[played] = (name, mine)
+            other, theirs = seen.setdefault((environment, *player), (name, mine))
+            if theirs is not mine:
+                raise ValueError(f"{name}: {who} on {environment} is in {other} too{_twice(mine, theirs)}")
             values = mine.dropna(axis="columns", how="all")
             grid = values[[*TASK, "episode", "episode_seed", *task_columns(values)]].reset_index(drop=True)
-            cap = _cap(part.provenance, environment)
-            if environment not in first:
-                first[environment] = (f"{name}, {who}", grid, cap)
-            elif difference := _difference(first[environment][1:], (grid, cap)):
+            here = (f"{name}, {who}", grid, _max_steps(part, environment))
+            if difference := _difference(first.setdefault(environment, here)[1:], here[1:]):
                 raise ValueError(
                     f"{name}, {who}: other tasks of {environment} than in {first[environment][0]}: {difference}. "
                     "Evaluate them with the same splits, episodes, seed and env_config, or report them apart."
@@ -284,37 +280,29 @@ def _twice(mine: pd.DataFrame, other: pd.DataFrame) -> str:
     )
 
 
-def _difference(wanted: tuple[pd.DataFrame, Any], there: tuple[pd.DataFrame, Any]) -> str | None:
-    """Returns where two grids differ, in a few words."""
-    (grid, cap), (other, other_cap) = wanted, there
-    if None not in (cap, other_cap) and cap != other_cap:
-        return f"max_steps {other_cap} instead of {cap}"
+def _difference(wanted: tuple[pd.DataFrame, Any], given: tuple[pd.DataFrame, Any]) -> str | None:
+    """Returns the first difference between two task grids, each with its limit on episode length."""
+    (grid, max_steps), (other, other_max_steps) = wanted, given
+    if None not in (max_steps, other_max_steps) and max_steps != other_max_steps:
+        return f"max_steps {other_max_steps} instead of {max_steps}"
     for keys in (["split"], ["split", "task_id"], ["split", "task_id", "episode"]):
         ours, theirs = ({tuple(row) for row in table[keys].itertuples(index=False)} for table in (grid, other))
         if ours != theirs:
-            lacking, extra = sorted(ours - theirs), sorted(theirs - ours)
-            verb, row = ("lacks", lacking[0]) if lacking else ("has also", extra[0])
-            named = ", ".join(f"{key} {value}" for key, value in zip(keys, row, strict=True))
-            return f"it {verb} {named}"
+            missing, extra = sorted(ours - theirs), sorted(theirs - ours)
+            verb, row = ("lacks", missing[0]) if missing else ("has also", extra[0])
+            return f"it {verb} {', '.join(f'{key} {value}' for key, value in zip(keys, row, strict=True))}"
     if list(grid.columns) != list(other.columns):
         return f"its tasks have {', '.join(task_columns(other))} instead of {', '.join(task_columns(grid))}"
-    for name in grid.columns:
-        unequal = (
-            ~np.isclose(grid[name], other[name], rtol=0, atol=0, equal_nan=True)
-            if name[:5] == "task_"
-            else (grid[name] != other[name])
-        )
-        if unequal.any():
-            at = int(np.flatnonzero(unequal)[0])
-            place = f"split {grid['split'][at]}, task_id {grid['task_id'][at]}, episode {grid['episode'][at]}"
-            return f"{name} is {other[name][at]} instead of {grid[name][at]} in {place}"
+    both_missing = grid.isna() & other.isna()
+    unequal = (grid != other) & ~both_missing
+    for name in grid.columns[unequal.any()]:
+        at = unequal[name].idxmax()
+        place = f"split {grid['split'][at]}, task_id {grid['task_id'][at]}, episode {grid['episode'][at]}"
+        return f"{name} is {other[name][at]} instead of {grid[name][at]} in {place}"
     return None
 
 
-def _cap(provenance: dict[str, Any], environment: str) -> Any:
-    caps = {
-        part["max_steps"][environment]
-        for part in provenance.get("parts", [provenance])
-        if environment in (part.get("max_steps") or {})
-    }
-    return next(iter(caps)) if len(caps) == 1 else None
+def _max_steps(results: Results, environment: Any) -> Any:
+    limits = [part.get("max_steps") or {} for part in results.parts]
+    found = {by_env[environment] for by_env in limits if environment in by_env}
+    return found.pop() if len(found) == 1 else None

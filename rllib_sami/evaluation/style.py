@@ -1,4 +1,4 @@
-"""How figures look: colours fixed per algorithm, light and dark, without pyplot's global state."""
+"""Style of figures: fixed colours per algorithm, light and dark, without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rllib_sami.evaluation.names import algorithm_of, order
+from rllib_sami.evaluation.tables import is_raw
 
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class Style:
-    """Colours of the page and of what is drawn on it.
+    """Colours of the page and of the figures on it.
 
     Attributes:
         page: Background.
@@ -26,8 +27,8 @@ class Style:
         faint: Grid and reference lines.
         algorithms: One colour per well-known algorithm.
         others: For all further names.
-        shades: The part of the colour map ``plasma`` that is legible on the page, for categories.
-        cast: All agents of a report: each keeps its colour in figures that show only some of them.
+        shades: Range of the colour map ``plasma`` that is legible on the page, for categories.
+        agents: All agents of a report. Each keeps its colour in figures that show only some of them.
     """
 
     page: str
@@ -36,11 +37,11 @@ class Style:
     algorithms: dict[str, str]
     others: tuple[str, ...]
     shades: tuple[float, float]
-    cast: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
 
 
-# The first three after Okabe and Ito, https://jfly.uni-koeln.de/color/; each of the rest is far from those before it in
-# the common colour blindnesses. All have a contrast of 3 or more to the page.
+# The first three are those of Okabe and Ito, https://jfly.uni-koeln.de/color/; all others differ from those before them
+# in the common kinds of colour blindness. All have a contrast of 3 or more to the page.
 STYLES = {
     "light": Style(
         page="#ffffff",
@@ -74,7 +75,7 @@ HATCHES = ("", "//", "..", "xx")
 
 
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Makes a figure function draw in its keyword ``style``: ``"light"`` (default), ``"dark"``, or a ``Style``."""
+    """Decorates a figure function: its keyword ``style`` is ``"light"`` (default), ``"dark"``, or a ``Style``."""
 
     @functools.wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -86,7 +87,7 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def of(name: str | Style) -> Style:
-    """Returns a style by its name, or as it is."""
+    """Returns the style of a name; a ``Style`` is returned as it is."""
     if isinstance(name, Style):
         return name
     if name not in STYLES:
@@ -94,8 +95,8 @@ def of(name: str | Style) -> Style:
     return STYLES[name]
 
 
-def fitting(width: float) -> int:
-    """Returns how many panels of a width stand side by side, so that their text is legible on the page."""
+def columns_on_page(width: float) -> int:
+    """Returns how many panels of a width fit side by side on the page with legible text."""
     return max(1, int(PAGE_WIDTH / width))
 
 
@@ -111,12 +112,12 @@ def panels(count: int, columns: int, width: float, height: float) -> tuple[Figur
 
 
 def looks(agents: Iterable[str], style: str | Style) -> dict[str, tuple[str, int]]:
-    """Returns each agent's colour, that of its algorithm, and a number that tells agents of one colour apart.
+    """Returns each agent's colour, that of its algorithm, and its number among the agents of that colour.
 
-    They depend on the algorithm alone if that is well known, else on the style's ``cast`` and the agents given.
+    They depend only on the algorithm if it is well known, else on the style's ``agents`` and those given.
     """
     page, shown = of(style), set(agents)
-    everyone = order({*page.cast, *shown})
+    everyone = order({*page.agents, *shown})
     further = [name for name in dict.fromkeys(map(algorithm_of, everyone)) if name not in page.algorithms]
     colours = page.algorithms | {name: page.others[i % len(page.others)] for i, name in enumerate(further)}
     counts = dict.fromkeys(colours.values(), 0)
@@ -128,21 +129,23 @@ def looks(agents: Iterable[str], style: str | Style) -> dict[str, tuple[str, int
     return {agent: look for agent, look in found.items() if agent in shown}
 
 
-def with_cast(agents: Iterable[str]) -> dict[str, Style]:
+def with_agents(agents: Iterable[str]) -> dict[str, Style]:
     """Returns the styles of a report with these agents."""
-    return {name: replace(style, cast=tuple(order(agents))) for name, style in STYLES.items()}
+    return {name: replace(style, agents=tuple(order(agents))) for name, style in STYLES.items()}
 
 
 def value_label(value: str, normalised_by: str = "nothing") -> str:
-    """Returns the axis title of a score, with its unit."""
+    """Returns the axis label of a score, with its unit."""
     names = {"return": "return (sum of rewards)", "success": "success rate", "length": "length (steps)"}
-    if normalised_by.startswith("nothing"):
-        return names.get(value, value)
-    return f"{value} ÷ {normalised_by}"
+    return names.get(value, value) if is_raw(normalised_by) else f"{value} ÷ {normalised_by}"
 
 
 def only(table: pd.DataFrame, column: str) -> str:
-    """Returns the one value of a column; figures of one environment refuse tables of several."""
+    """Returns the one value of a column, such as the environment of a figure.
+
+    Raises:
+        ValueError: There are several, or none.
+    """
     values = list(table[column].unique())
     if len(values) != 1:
         raise ValueError(f"{column}: {', '.join(map(str, values)) or 'nothing'} in one figure. Expected exactly one.")

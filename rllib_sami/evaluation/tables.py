@@ -1,20 +1,20 @@
 """Tables of results: per task, per split, between agents, over two factors.
 
-Functions take ``Results.episodes`` and return tidy tables. An *agent* is an algorithm, with the way its context was
-replaced or its acting with noise where that was asked for; its runs are its training seeds.
+Functions take ``Results.episodes`` and return tidy tables. An *agent* is an algorithm, together with the replacement of
+its context or its exploration noise if there is any; its runs are its training seeds.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rllib_sami.evaluation import statistics
-from rllib_sami.evaluation.names import order
+from rllib_sami.evaluation.names import agent_order
 from rllib_sami.evaluation.results import TASK, split_order, task_columns
 
 REFERENCE = "TESAC"
@@ -32,31 +32,27 @@ def scores(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
     """Returns each run's mean over its episodes of a task.
 
     Args:
-        episodes: As in ``Results``; rows in which the value is missing are left out.
+        episodes: As in ``Results``; rows without the value are left out.
         value: ``"return"``, ``"success"`` or ``"length"``.
 
     Returns:
         Columns ``agent, environment, split, task_id, run, episodes, score``.
     """
-    rows = episodes.assign(agent=agents(episodes)).dropna(subset=value)
-    groups = rows.astype({value: "float64"}).groupby(["agent", *TASK, "run"])[value]
+    groups = _with_value(episodes, value).groupby(["agent", *TASK, "run"])[value]
     table = groups.agg(episodes="size", score="mean").reset_index()
-    return table.sort_values(["environment", "split", "agent"], key=ranks, kind="stable", ignore_index=True)
+    return table.sort_values(["environment", "split", "agent"], key=sort_key, kind="stable", ignore_index=True)
 
 
-@dataclass(frozen=True)
-class Normalised:
+class Normalised(NamedTuple):
     """Scores in units of a reference.
 
     Attributes:
-        scores: As of ``scores()``, ``score`` divided by the reference's mean on the same task.
-        by: What they were divided by, in words; every table of them names it.
-        divided: Whether they were.
+        scores: As of ``scores()``, with ``score`` divided by the reference's mean on the same task.
+        by: The divisor in words, as every table names it; see :func:`is_raw`.
     """
 
     scores: pd.DataFrame
     by: str
-    divided: bool
 
 
 def normalise(table: pd.DataFrame, reference: str | None = REFERENCE) -> Normalised:
@@ -66,22 +62,27 @@ def normalise(table: pd.DataFrame, reference: str | None = REFERENCE) -> Normali
     (a better return might become a smaller score), so scores stay as they are then, as they do without a reference.
 
     Raises:
-        ValueError: A reference other than the usual one is not among the agents.
+        ValueError: A reference other than the default is not among the agents.
     """
     if reference is None:
-        return Normalised(table, "nothing", False)
+        return Normalised(table, "nothing")
     mine = table[table["agent"] == reference].groupby(TASK)["score"].mean()
     if mine.empty and reference == REFERENCE:
-        return Normalised(table, f"nothing ({reference} is not among the results)", False)
+        return Normalised(table, f"nothing ({reference} is not among the results)")
     if mine.empty:
         names = ", ".join(table["agent"].unique())
         raise ValueError(f"reference={reference!r}: no such agent in the results. Expected one of: {names}.")
     unit = pd.MultiIndex.from_frame(table[TASK]).map(mine)
     if not (unit > 0).all():
-        row = table.iloc[int(np.flatnonzero(~(unit > 0))[0])]
+        row = table[~(unit > 0)].iloc[0]
         place = f"{row['environment']}, {row['split']}, task {row['task_id']}"
-        return Normalised(table, f"nothing ({reference} has no positive mean on {place})", False)
-    return Normalised(table.assign(score=table["score"] / unit), f"{reference}'s mean per task", True)
+        return Normalised(table, f"nothing ({reference} has no positive mean on {place})")
+    return Normalised(table.assign(score=table["score"] / unit), f"{reference}'s mean per task")
+
+
+def is_raw(normalised_by: str) -> bool:
+    """Returns whether scores are not divided by a reference."""
+    return normalised_by.startswith("nothing")
 
 
 def per_task(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
@@ -89,19 +90,17 @@ def per_task(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
 
     Returns:
         Columns ``agent, environment, split, task_id, runs, episodes, mean, low, high, interval_over``. The interval is
-        over runs; of a single run over its episodes, which says nothing about other training seeds.
+        over runs; for a single run it is over its episodes, which says nothing about other training seeds.
     """
-    table = scores(episodes, value)
+    keys = ["agent", *TASK]
     rows = []
-    for key, mine in table.groupby(["agent", *TASK], sort=False):
-        over, values = "runs", mine["score"].to_numpy()
-        if len(mine) == 1:
-            over, values = "episodes", _values(episodes, value, key, mine["run"].iloc[0])
-        low, high = statistics.mean_interval(values)
-        counts = {"runs": len(mine), "episodes": int(mine["episodes"].sum())}
-        found = {"mean": mine["score"].mean(), "low": low, "high": high, "interval_over": over}
-        rows.append({**dict(zip(["agent", *TASK], key, strict=True)), **counts, **found})
-    return pd.DataFrame(rows)
+    table = _with_value(episodes, value).sort_values(["environment", "split", "agent", "task_id"], key=sort_key)
+    for key, mine in table.groupby(keys, sort=False):
+        by_run = mine.groupby("run")[value].mean()
+        over, values = ("runs", by_run) if len(by_run) > 1 else ("episodes", mine[value])
+        low, high = statistics.mean_interval(values.to_numpy())
+        rows.append((*key, len(by_run), len(mine), by_run.mean(), low, high, over))
+    return pd.DataFrame(rows, columns=[*keys, "runs", "episodes", "mean", "low", "high", "interval_over"])
 
 
 def per_split(
@@ -114,7 +113,7 @@ def per_split(
     """Returns IQM, mean, median and optimality gap per split with 95 % stratified bootstrap intervals.
 
     Runs are drawn within each environment, all tasks of a run together; a single run has no interval (NaN).
-    Environments are put together only where scores are in units of a reference.
+    Environments are pooled only if scores are in units of a reference.
 
     Args:
         episodes: As in ``Results``.
@@ -126,22 +125,17 @@ def per_split(
     Returns:
         Columns ``agent, environment, split, statistic, estimate, low, high, runs, tasks, normalised_by, value``.
     """
-    normalised = _in_units(episodes, value, reference)
+    table, unit = _in_units(episodes, value, reference)
     rows = []
-    for group in _groups(normalised.scores, normalised.divided):
+    for group in _groups(table, pooled=not is_raw(unit)):
         for agent, matrix in group.matrices.items():
             samples = statistics.resample(matrix, group.strata, resamples, seed)
             for name, aggregate in statistics.AGGREGATES.items():
-                if name == "optimality gap" and not normalised.divided and value != "success":
+                if name == "optimality gap" and is_raw(unit) and value != "success":
                     continue  # a raw return has no target to fall short of
                 low, high = _interval(aggregate(samples), matrix)
                 found = {"statistic": name, "estimate": float(aggregate(matrix)), "low": low, "high": high}
-                size = {
-                    "runs": matrix.shape[0],
-                    "tasks": matrix.shape[1],
-                    "normalised_by": normalised.by,
-                    "value": value,
-                }
+                size = {"runs": matrix.shape[0], "tasks": matrix.shape[1], "normalised_by": unit, "value": value}
                 rows.append({"agent": agent, **group.where, **found, **size})
     return pd.DataFrame(rows)
 
@@ -159,12 +153,12 @@ def profiles(
         Columns ``agent, environment, split, threshold, fraction, low, high, normalised_by, value``; arguments as of
         ``per_split``.
     """
-    normalised = _in_units(episodes, value, reference)
-    tables = []
-    for group in _groups(normalised.scores, normalised.divided):
+    table, unit = _in_units(episodes, value, reference)
+    found = []
+    for group in _groups(table, pooled=not is_raw(unit)):
         every = np.concatenate([matrix.ravel() for matrix in group.matrices.values()])
         lowest, margin = every.min(), 0.02 * (np.ptp(every) or 1.0)  # so that every curve begins at 1
-        if (normalised.divided or value == "success") and lowest > 0:
+        if (value == "success" or not is_raw(unit)) and lowest > 0:
             lowest, margin = 0.0, 0.0
         thresholds = np.linspace(lowest - margin, every.max(), _THRESHOLDS)
         for agent, matrix in group.matrices.items():
@@ -172,10 +166,10 @@ def profiles(
             low, high = _interval(statistics.performance_profile(samples, thresholds), matrix)
             fraction = statistics.performance_profile(matrix, thresholds)
             columns = {"threshold": thresholds, "fraction": fraction, "low": low, "high": high}
-            tables.append(
-                pd.DataFrame({"agent": agent, **group.where, **columns, "normalised_by": normalised.by, "value": value})
+            found.append(
+                pd.DataFrame({"agent": agent, **group.where, **columns, "normalised_by": unit, "value": value})
             )
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(found, ignore_index=True)
 
 
 def improvements(
@@ -189,8 +183,7 @@ def improvements(
     """
     rows = []
     for group in _groups(scores(episodes, value), pooled=True):
-        for x, y in itertools.combinations(group.matrices, 2):
-            first, second = group.matrices[x], group.matrices[y]
+        for (x, first), (y, second) in itertools.combinations(group.matrices.items(), 2):
             samples = statistics.resample_improvement(first, second, group.strata, resamples, seed)
             low, high = _interval(samples, first, second)
             probability = statistics.probability_of_improvement(first, second)
@@ -207,11 +200,11 @@ def t_tests(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
         Columns ``environment, split, x, y, mean_x, mean_y, t, df, p`` (Welch's) and ``student_t, student_df,
         student_p`` (equal variances assumed, as the method's authors did). NaN where an agent has a single run.
     """
-    names = ["environment", "split", "x", "y", "mean_x", "mean_y", "t", "df", "p"]
+    columns = ["environment", "split", "x", "y", "mean_x", "mean_y", "t", "df", "p"]
     rows = []
     for group in _groups(scores(episodes, value), pooled=False):
-        for x, y in itertools.combinations(group.matrices, 2):
-            first, second = group.matrices[x].mean(axis=1), group.matrices[y].mean(axis=1)
+        means = {agent: matrix.mean(axis=1) for agent, matrix in group.matrices.items()}
+        for (x, first), (y, second) in itertools.combinations(means.items(), 2):
             student = statistics.t_test(first, second, equal_variances=True)
             rows.append(
                 {
@@ -220,11 +213,11 @@ def t_tests(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
                     **{f"student_{key}": number for key, number in student._asdict().items()},
                 }
             )
-    return pd.DataFrame(rows, columns=[*names, "student_t", "student_df", "student_p"])
+    return pd.DataFrame(rows, columns=[*columns, "student_t", "student_df", "student_p"])
 
 
 def factors(episodes: pd.DataFrame) -> list[str]:
-    """Returns the task columns with more than one value, those with most values first."""
+    """Returns the task columns with several values, sorted by their number in descending order."""
     counts = episodes[task_columns(episodes)].nunique()
     return list(counts[counts > 1].sort_values(ascending=False, kind="stable").index)
 
@@ -235,7 +228,7 @@ def cells(episodes: pd.DataFrame, x: str, y: str, value: str = "return") -> pd.D
     Returns:
         Columns ``agent, environment, <x>, <y>, mean, episodes, trained`` (whether the pair is one of training).
     """
-    rows = episodes.assign(agent=agents(episodes)).dropna(subset=[value, x, y]).astype({value: "float64"})
+    rows = _with_value(episodes, value).dropna(subset=[x, y])
     groups = rows.groupby(["environment", "agent", x, y])
     table = groups.agg(mean=(value, "mean"), episodes=(value, "size")).reset_index()
     trained = rows[rows["split"] == "train"].groupby(["environment", x, y]).size().index
@@ -265,8 +258,7 @@ def skill_rates(episodes: pd.DataFrame, x: str, y: str, label: str = "skill") ->
     return pd.concat(shown, ignore_index=True).rename(columns={"mean": "rate"})[columns]
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """Scores of several agents on the same tasks.
 
     Attributes:
@@ -281,26 +273,24 @@ class _Group:
 
 
 def _groups(table: pd.DataFrame, pooled: bool) -> Iterator[_Group]:
-    """Yields the scores of each split, of all environments together or of one after the other.
+    """Yields the scores of each split, of all environments together if ``pooled``, or else of each environment.
 
     Raises:
         ValueError: Agents did not play the same tasks, or an agent has not as many runs on all of them.
     """
-    names = list(table["environment"].unique())
-    together = pooled and len(names) > 1
-    for environment in [ALL_ENVIRONMENTS] if together else names:
-        here = table if together else table[table["environment"] == environment]
-        for split, rows in here.groupby("split", sort=False):
-            tasks = pd.MultiIndex.from_frame(rows[TASK].drop_duplicates()).sort_values()
-            matrices = {agent: _matrix(str(agent), mine, tasks) for agent, mine in rows.groupby("agent", sort=False)}
-            strata = pd.factorize(tasks.get_level_values("environment"))[0]
-            yield _Group({"environment": environment, "split": str(split)}, matrices, strata)
+    together = pooled and table["environment"].nunique() > 1
+    groups = table.assign(group=ALL_ENVIRONMENTS if together else table["environment"])
+    for (environment, split), rows in groups.groupby(["group", "split"], sort=False):
+        tasks = pd.MultiIndex.from_frame(rows[TASK].drop_duplicates()).sort_values()
+        matrices = {str(agent): _matrix(str(agent), mine, tasks) for agent, mine in rows.groupby("agent", sort=False)}
+        strata = pd.factorize(tasks.get_level_values("environment"))[0]
+        yield _Group({"environment": environment, "split": str(split)}, matrices, strata)
 
 
 def _matrix(agent: str, mine: pd.DataFrame, tasks: pd.MultiIndex) -> np.ndarray:
-    """Returns scores ``[R, T]``; a row holds one run per environment."""
-    ranks = mine.groupby("environment")["run"].rank("dense")
-    wide = mine.assign(row=ranks).pivot(index="row", columns=TASK, values="score").reindex(columns=tasks)
+    """Returns scores ``[R, T]``; each row has one run of every environment."""
+    number = mine.groupby("environment")["run"].rank("dense")
+    wide = mine.assign(number=number).pivot(index="number", columns=TASK, values="score").reindex(columns=tasks)
     if wide.isna().any(axis=None):
         environment, split, task = wide.columns[wide.isna().any()][0]
         raise ValueError(
@@ -312,7 +302,7 @@ def _matrix(agent: str, mine: pd.DataFrame, tasks: pd.MultiIndex) -> np.ndarray:
 
 
 def _interval(samples: np.ndarray, *matrices: np.ndarray) -> np.ndarray:
-    """Returns the interval of resampled statistics; NaN where a matrix ``[R, T]`` has one run, to be drawn only."""
+    """Returns the interval of resampled statistics; NaN if a matrix ``[R, T]`` has a single run."""
     found = statistics.interval(samples)
     return np.full_like(found, np.nan) if min(map(len, matrices)) < 2 else found
 
@@ -321,21 +311,12 @@ def _in_units(episodes: pd.DataFrame, value: str, reference: str | None) -> Norm
     return normalise(scores(episodes, value), None if value == "success" else reference)
 
 
-def _values(episodes: pd.DataFrame, value: str, key: tuple, run: str) -> np.ndarray:
-    """Returns the episodes' values of one run on one task."""
-    mine = (agents(episodes) == key[0]) & (episodes["run"] == run)
-    for name, wanted in zip(TASK, key[1:], strict=True):
-        mine &= episodes[name] == wanted
-    return episodes.loc[mine, value].dropna().to_numpy("float64")
+def _with_value(episodes: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Returns the episodes that have a value, as a float, and their ``agent``."""
+    return episodes.assign(agent=agents(episodes)).dropna(subset=value).astype({value: "float64"})
 
 
-def ranks(column: pd.Series) -> pd.Series:
-    """Returns the places of splits and agents in their own order; all else has that of its name."""
-    values = list(column.unique())
-    if column.name == "split":
-        values.sort(key=split_order)
-    elif column.name in ("agent", "algorithm"):
-        values = order(values)
-    else:
-        return column
-    return column.map({value: rank for rank, value in enumerate(values)})
+def sort_key(column: pd.Series) -> pd.Series:
+    """Returns the sort keys of splits and agents; all else is sorted by its value."""
+    orders = {"split": split_order, "agent": agent_order, "algorithm": agent_order}
+    return column.map(orders[column.name]) if column.name in orders else column

@@ -39,13 +39,13 @@ def test_one_order_of_agents():
 
 def test_further_agents_keep_their_looks_in_figures_of_some_of_them():
     everyone = ["SaCCM", "SaCCM, zero context", "Alpha", "Beta", "Zeta", *(f"Own{number}" for number in range(9))]
-    for look in style.with_cast(everyone).values():
+    for look in style.with_agents(everyone).values():
         together = style.looks(everyone, look)
         assert len(set(together.values())) == len(everyone)  # none looks like another, also beyond the last colour
         for agent in everyone:
             assert style.looks([agent], look) == {agent: together[agent]}
     (bars,) = figures.iqm_bars(SPLIT_TABLE.query("agent == 'CCM'").assign(agent="Zeta"),
-                               style=style.with_cast(["Alpha", "Zeta"])["light"]).axes[0].containers[:1]  # fmt: skip
+                               style=style.with_agents(["Alpha", "Zeta"])["light"]).axes[0].containers[:1]  # fmt: skip
     assert matplotlib.colors.to_hex(bars[0].get_facecolor()) == style.STYLES["light"].others[1]
 
 

@@ -135,7 +135,7 @@ def join_chunks(played: Sequence[list[Episode] | str | None]) -> list[Episode] |
     return [episode for chunk in played for episode in chunk]  # type: ignore[union-attr, misc]
 
 
-def summarize(episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is reported under ``evaluation/``.
 
     Args:

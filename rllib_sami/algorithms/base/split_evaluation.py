@@ -107,7 +107,7 @@ class EvaluatesSplits(Algorithm):
         episodes = in_training.join_chunks(played)
         if episodes is None:
             return None, 0, 0, []
-        results = in_training.summarize(episodes, self._last_evaluation or in_training.empty_results(self._grids))
+        results = in_training.summarise(episodes, self._last_evaluation or in_training.empty_results(self._grids))
         self._last_evaluation = results | {in_training.ENV_STEPS: env_steps}
         compat.log_evaluation(self.metrics, self._last_evaluation)
         num_steps = sum(episode.length for episode in episodes)

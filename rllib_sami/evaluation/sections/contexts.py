@@ -35,7 +35,7 @@ def embeddings(results: Results) -> Section:
     if missing := _missing(results):
         section.missing = missing
         return section
-    table = contexts.describe(results).sort_values("algorithm", key=tables.ranks, kind="stable")
+    table = contexts.describe(results).sort_values("algorithm", key=tables.sort_key, kind="stable")
     drawn = _one_run_each(results)
     methods = ("pca", "tsne") if len(drawn) <= MOST_TSNE else ("pca",)
     for algorithm, run in drawn:
@@ -161,7 +161,7 @@ def _one_run_each(results: Results) -> list[tuple[str, str]]:
     runs = contexts.runs_with_contexts(results)
     rows = results.episodes[results.episodes["run"].isin(runs)]
     first = rows.drop_duplicates(["algorithm", "environment"]).sort_values(
-        ["environment", "algorithm"], key=tables.ranks
+        ["environment", "algorithm"], key=tables.sort_key
     )
     several = first["environment"].nunique() > 1
     names = [f"{row.algorithm}, {short(row.environment)}" if several else row.algorithm for row in first.itertuples()]

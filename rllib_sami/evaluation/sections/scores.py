@@ -201,7 +201,7 @@ def _aggregates(table: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
     ].reset_index()
     below = levels.rename(columns={"baseline": "agent"}).merge(wide[keys[:2]].drop_duplicates())
     wide = pd.concat([wide, below.assign(mean=below["mean"].map(text))], ignore_index=True).fillna(NOTHING)
-    return without_only_environment(wide.sort_values(keys[:2], key=tables.ranks, kind="stable"))
+    return without_only_environment(wide.sort_values(keys[:2], key=tables.sort_key, kind="stable"))
 
 
 def _listed(names: pd.Series) -> str:

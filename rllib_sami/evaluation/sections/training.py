@@ -36,7 +36,7 @@ def runs(results: Results) -> Section:
                 f"{' ' if section.missing else ''}Runs on {environment} were not trained equally long (environment "
                 f"steps: {each}): differences between agents may come from that alone."
             )
-    table = table.sort_values(["environment", "agent"], key=tables.ranks, kind="stable")
+    table = table.sort_values(["environment", "agent"], key=tables.sort_key, kind="stable")
     names = {"seed": "training seed", "env_steps": "trained for (environment steps)"}
     shown = without_only_environment(table).rename(columns=names)
     shown[list(names.values())] = shown[list(names.values())].astype(object).replace(-1, "unknown")
