@@ -1,4 +1,4 @@
-"""What a report is made of: sections with text, plots, tables and videos."""
+"""Building blocks of a report: sections with text, plots, tables and videos."""
 
 from __future__ import annotations
 
@@ -14,37 +14,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTHING = "–"
-VIDEOS_SHOWN = 12  # at once, until more are asked for
+VIDEOS_SHOWN = 12  # at once, until more are requested
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure.
+    """A figure."""
 
-    Attributes:
-        name: Of its files.
-        caption: What is shown, in which units, of how many, with which intervals.
-        draw: Makes it; its keyword ``style`` is ``"light"`` or ``"dark"``.
-    """
-
-    name: str
-    caption: str
-    draw: Callable[..., Figure]
+    name: str  # of its files
+    caption: str  # what is shown, with units, sample sizes and intervals
+    draw: Callable[..., Figure]  # its keyword `style` is a name or a `style.Style`
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        caption: What is shown.
-        frame: Its cells; column names are what the reader sees.
-        folded: Shown on demand only.
-    """
+    """A table."""
 
     caption: str
-    frame: pd.DataFrame
-    folded: bool = False
+    frame: pd.DataFrame  # cells and column names as the reader sees them
+    folded: bool = False  # shown on demand only
 
     @property
     def columns(self) -> list[str]:
@@ -56,12 +44,9 @@ class Table:
         """Cells, as text."""
         return [[text(cell) for cell in row] for row in self.frame.itertuples(index=False)]
 
-    def is_text(self, column: int) -> bool:
-        """Returns whether a column holds words (aligned left) rather than numbers."""
-        return self._texts[column]
-
     @cached_property
-    def _texts(self) -> list[bool]:
+    def text_columns(self) -> list[bool]:
+        """Whether each column holds words (aligned left) rather than numbers."""
         columns = (self.frame.iloc[:, column].dropna() for column in range(self.frame.shape[1]))
         return [
             any(isinstance(cell, str) and cell[:1] not in "-0123456789" + NOTHING for cell in cells)
@@ -71,49 +56,28 @@ class Table:
 
 @dataclass(frozen=True)
 class Video:
-    """A recorded episode.
+    """A recorded episode."""
 
-    Attributes:
-        title: Who plays what.
-        caption: How it went.
-        labels: What the gallery is filtered by: ``algorithm``, ``environment``, ``split``, ``task``, ``skill``,
-            ``success``.
-        source: Of the page's player: a data URI or a path beside the page.
-        poster: Likewise, of the picture shown before it plays; empty without one.
-        file: Path beside the page; empty if it is inlined.
-    """
-
-    title: str
-    caption: str
-    labels: dict[str, str]
-    source: str
-    poster: str = ""
-    file: str = ""
+    title: str  # who plays what
+    caption: str  # return, run and episode
+    labels: dict[str, str]  # what the gallery is filtered by, such as the algorithm or the split
+    source: str  # a data URI or a path beside the page
+    poster: str = ""  # data URI of the picture shown before it plays; may be empty
+    file: str = ""  # path beside the page; empty if the video is inlined
 
 
 @dataclass
 class Section:
-    """A part of the report.
+    """A part of the report."""
 
-    Attributes:
-        key: Its anchor.
-        title: Its heading.
-        text: Paragraphs before everything else.
-        missing: Sentence that stands in for what could not be made, or a warning, or empty.
-        plots: Figures.
-        tables: Tables.
-        videos: Recorded episodes, shown as a gallery.
-        notes: Paragraphs after everything else.
-    """
-
-    key: str
+    key: str  # its anchor
     title: str
-    text: Sequence[str] = ()
-    missing: str = ""
+    text: Sequence[str] = ()  # paragraphs before everything else
+    missing: str = ""  # says why there is nothing to show; or a warning
     plots: list[Plot] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    videos: list[Video] = field(default_factory=list)
-    notes: Sequence[str] = ()
+    videos: list[Video] = field(default_factory=list)  # shown as a gallery
+    notes: Sequence[str] = ()  # paragraphs after everything else
 
     @property
     def empty(self) -> bool:
@@ -122,7 +86,7 @@ class Section:
 
     @property
     def filters(self) -> list[tuple[str, str, list[str]]]:
-        """Name, label and values of each thing that tells this section's videos apart."""
+        """Name, label and values of each property in which this section's videos differ."""
         names = list(dict.fromkeys(name for video in self.videos for name in video.labels))
         values = {name: sorted({video.labels.get(name, NOTHING) for video in self.videos}) for name in names}
         return [(name, name.capitalize(), values[name]) for name in names if len(values[name]) > 1]

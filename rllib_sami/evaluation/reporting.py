@@ -1,4 +1,4 @@
-"""`report()`: one page, readable offline and on a phone, with everything an evaluation found."""
+"""`report()`: one page, readable offline and on a phone, with all results of an evaluation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rllib_sami.evaluation.layout import VIDEOS_SHOWN, Plot, Section, Table
 from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.results import EPISODES_FILE, Results
 from rllib_sami.evaluation.sections import contexts, gallery, maps, scores, training
-from rllib_sami.evaluation.sections.common import counted, is_paper, parts, short
+from rllib_sami.evaluation.sections.common import counted, is_paper, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,18 +33,18 @@ _OURS = re.compile(r"index\.html|report\.md|figures(/[^/]+\.(svg|png))?|videos(/
 def report(results: Results, out: str | Path, title: str | None = None) -> Path:
     """Writes a report: ``index.html``, ``report.md`` and ``figures/`` (PNG and SVG).
 
-    What the results lack, or what would say nothing of them, is left out and named at the end.
+    Sections that these results cannot fill are left out and listed at the end.
 
     Args:
         results: Of ``evaluate()``, ``Results.load()`` or ``paper_results()``.
-        out: The folder; made if missing, a former report in it is replaced.
+        out: Folder of the report; made if missing. A former report in it is replaced.
         title: Heading of the page.
 
     Returns:
         The path of ``index.html``.
 
     Raises:
-        ValueError: There are no episodes, or the folder holds anything but a report, or cannot be written.
+        ValueError: There are no episodes, or the folder holds anything but a report, or cannot be written to.
     """
     if results.episodes.empty:
         raise ValueError("results: no episodes in them. Evaluate at least one task.")
@@ -52,15 +52,15 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
     try:
         _clear(out)
         (out / "figures").mkdir(parents=True, exist_ok=True)
-        cast = order(tables.agents(results.episodes))
+        agents = order(tables.agents(results.episodes))
         sections = _sections(results, out)
-        plots = {plot.name: _save(plot, out / "figures", cast) for section in sections for plot in section.plots}
+        plots = {plot.name: _save(plot, out / "figures", agents) for section in sections for plot in section.plots}
         words: dict[str, Any] = {
             "title": title or f"Evaluation: {_names(results, 'algorithm')}",
             "lead": _lead(results),
             "facts": _facts(results),
             "sections": sections,
-            "swatches": _swatches(cast),
+            "swatches": _swatches(agents),
             "videos_shown": VIDEOS_SHOWN,
         }
         (out / "report.md").write_text(_render("report.md.j2", words), "utf-8")
@@ -76,44 +76,41 @@ def _clear(out: Path) -> None:
     """Removes a former report from a folder.
 
     Raises:
-        ValueError: There is anything in it that no report wrote.
+        ValueError: The folder holds something that no report wrote.
     """
-    top = [file for file in out.iterdir() if not file.name.startswith(".")] if out.is_dir() else []
-    if any(file.name == EPISODES_FILE for file in top):
+    files = [file for file in out.rglob("*") if not file.name.startswith(".")] if out.is_dir() else []
+    names = sorted(file.relative_to(out).as_posix() for file in files)
+    if EPISODES_FILE in names:
         raise ValueError(f"{out}: holds results of `rllib evaluate`, which a report would be mixed with. Give another.")
     page = out / "index.html"
-    if top and not (page.is_file() and GENERATOR in page.read_text("utf-8", "replace")[:2000]):
-        raise ValueError(f"{out}: holds {top[0].name}, but no report. Give an empty folder, or a new one.")
-    there = [file for place in top for file in (place, *place.rglob("*")) if not file.name.startswith(".")]
-    names = [file.relative_to(out).as_posix() for file in there]
-    foreign = sorted(name for name in names if not _OURS.fullmatch(name))
-    if foreign:
+    if names and not (page.is_file() and GENERATOR in page.read_text("utf-8", "replace")[:2000]):
+        raise ValueError(f"{out}: holds {names[0]}, but no report. Give an empty folder, or a new one.")
+    if foreign := [name for name in names if not _OURS.fullmatch(name)]:
         raise ValueError(
             f"{out}: holds {foreign[0]}, which no report wrote, beside a former report. Move it away, or give another "
             "folder."
         )
-    for file in there:
+    for file in files:
         if file.is_file():
             file.unlink()
 
 
 def _sections(results: Results, out: Path) -> list[Section]:
-    make: list[Callable[[Results], Section]] = [
-        training.runs,
-        scores.splits,
-        scores.profiles,
-        scores.tasks,
-        maps.maps,
-        contexts.embeddings,
-        contexts.settling,
-        contexts.skills,
-        lambda results: gallery.gallery(results, out),
-        training.information,
-        training.learning_curves,
-        maps.skill_rates,
-        training.provenance,
+    sections = [
+        training.runs(results),
+        scores.splits(results),
+        scores.profiles(results),
+        scores.tasks(results),
+        maps.maps(results),
+        contexts.embeddings(results),
+        contexts.settling(results),
+        contexts.skills(results),
+        gallery.gallery(results, out),
+        training.information(results),
+        training.learning_curves(results),
+        maps.skill_rates(results),
+        training.provenance(results),
     ]
-    sections = [section(results) for section in make]
     shown = [section for section in sections if not section.empty or section.key == "provenance"]
     left_out = [(section.title, section.missing) for section in sections if section not in shown and section.missing]
     if left_out:
@@ -121,23 +118,23 @@ def _sections(results: Results, out: Path) -> list[Section]:
     return shown
 
 
-def _swatches(cast: list[str]) -> dict[str, dict[str, Any]]:
-    """Returns each agent's colour in both styles, and whether it is told by its pattern alone, for tables."""
-    looks = {name: style.looks(cast, name) for name in STYLES}
+def _swatches(agents: list[str]) -> dict[str, dict[str, Any]]:
+    """Returns each agent's colour in both styles, and whether only its pattern identifies it, for tables."""
+    looks = {name: style.looks(agents, name) for name in STYLES}
     return {
         agent: {**{name: looks[name][agent][0] for name in STYLES}, "dashed": looks["light"][agent][1] > 0}
-        for agent in cast
+        for agent in agents
     }
 
 
-def _save(plot: Plot, folder: Path, cast: list[str]) -> dict[str, Any]:
-    """Writes a figure (the light one) as SVG and PNG; returns both styles as data URIs, and the width in inches."""
+def _save(plot: Plot, folder: Path, agents: list[str]) -> dict[str, Any]:
+    """Writes the light figure as SVG and PNG; returns both styles as data URIs, and the width in inches."""
     found: dict[str, Any] = {}
-    for name, look in style.with_agents(cast).items():
+    for name, look in style.with_agents(agents).items():
         figure = plot.draw(style=look)
         if engine := figure.get_layout_engine():
             engine.execute(figure)
-        figure.set_layout_engine("none")  # it has done its work, once for both files
+        figure.set_layout_engine("none")  # it has run, once for both files
         drawn = _svg(figure)
         if name == "light":
             (folder / f"{plot.name}.svg").write_bytes(drawn)
@@ -181,7 +178,7 @@ def _lead(results: Results) -> str:
             f"each training seed over a split, on {_names(results, 'environment', short)}."
         )
     agents = results.episodes[["algorithm", "run"]].drop_duplicates()["algorithm"].value_counts()
-    who = ", ".join(f"{name} ({counted(str(agents[name]), 'run')})" for name in order(agents.index))
+    who = ", ".join(f"{name} ({counted(agents[name], 'run')})" for name in order(agents.index))
     today = datetime.now(timezone.utc).date().isoformat()
     splits = list(dict.fromkeys(results.episodes["split"]))
     played = f"the split{'s' if len(splits) > 1 else ''} {', '.join(splits)}"
@@ -190,17 +187,18 @@ def _lead(results: Results) -> str:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     episodes = results.episodes
-    facts = [
-        ("Agents", str(episodes[["algorithm", "context", "explore"]].drop_duplicates().shape[0])),
-        ("Runs", str(episodes["run"].nunique())),
-        ("Environments", str(episodes["environment"].nunique())),
-        ("Tasks", str(episodes[["environment", "split", "task_id"]].drop_duplicates().shape[0])),
-    ]
+    columns = {
+        "Agents": ["algorithm", "context", "explore"],
+        "Runs": ["run"],
+        "Environments": ["environment"],
+        "Tasks": ["environment", "split", "task_id"],
+    }
+    facts = [(name, str(len(episodes[keys].drop_duplicates()))) for name, keys in columns.items()]
     if not is_paper(results):
         facts.append(("Episodes", f"{len(episodes):,}"))
-    if all("env_steps_per_second" in part for part in parts(results)):
-        speed = sum(float(part["env_steps_per_second"]) for part in parts(results)) / len(parts(results))
-        facts.append(("Steps per second", f"{speed:,.0f}"))
+    if all("env_steps_per_second" in part for part in results.parts):
+        speeds = [float(part["env_steps_per_second"]) for part in results.parts]
+        facts.append(("Steps per second", f"{sum(speeds) / len(speeds):,.0f}"))
     return facts
 
 

@@ -354,4 +354,4 @@ def test_cells():
     assert [text(value) for value in (1234.5678, 12.345, 1.0, 0.01234, 0.0, float("nan"), None, 12345, "a", True)] == [
         "1,235", "12.3", "1.00", "0.0123", "0", "–", "–", "12,345", "a", "True"]  # fmt: skip
     table = Table("", pd.DataFrame({"a": ["1.0 [0.9, 1.1]", "–"], "b": ["train", "–"], "c": [1, 2]}))
-    assert [table.is_text(column) for column in range(3)] == [False, True, False]
+    assert table.text_columns == [False, True, False]

@@ -1,8 +1,6 @@
-"""What several sections need."""
+"""Words and tables that several sections share."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pandas as pd
 
@@ -10,35 +8,26 @@ from rllib_sami.evaluation.paper import SOURCE
 from rllib_sami.evaluation.results import Results
 
 
-def parts(results: Results) -> list[dict[str, Any]]:
-    """Returns the provenance of each part that the results were put together from."""
-    return results.provenance.get("parts", [results.provenance])
-
-
 def is_paper(results: Results) -> bool:
     """Returns whether the results are the paper's published numbers."""
-    return any(part.get("source") == SOURCE for part in parts(results))
+    return any(part.get("source") == SOURCE for part in results.parts)
 
 
 def measures(results: Results) -> list[str]:
-    """Returns what can be compared: ``"success"`` if any episode tells it, and ``"return"``."""
+    """Returns what can be compared: ``"success"`` if it is known of any episode, and ``"return"``."""
     return [*(["success"] if results.episodes["success"].notna().any() else []), "return"]
 
 
 def short(environment: str) -> str:
-    """Returns an environment's name without what all have in common."""
+    """Returns an environment's name without prefix and version."""
     return environment.removeprefix("SaMI/").removesuffix("-v0")
 
 
-def span(numbers: pd.Series) -> str:
-    """Returns ``"5"``, or ``"3 to 5"`` of whole numbers that differ."""
-    low, high = int(numbers.min()), int(numbers.max())
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def counted(number: str, noun: str) -> str:
+def counted(numbers: int | pd.Series, noun: str) -> str:
     """Returns ``"1 run"``, ``"3 runs"`` or ``"1 to 3 runs"``."""
-    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
+    numbers = pd.Series(numbers)
+    low, high = int(numbers.min()), int(numbers.max())
+    return f"{low if low == high else f'{low} to {high}'} {noun}{'' if high == 1 else 's'}"
 
 
 def unit_in_words(normalised_by: str) -> str:
@@ -50,7 +39,7 @@ def unit_in_words(normalised_by: str) -> str:
 
 
 def without_only_environment(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns a table with short names in its column ``environment``, or without it if all rows have the same."""
+    """Returns a table with short names in its column ``environment``, or without it if there is only one."""
     if table["environment"].nunique() == 1:
         return table.drop(columns="environment")
     return table.assign(environment=table["environment"].map(short))

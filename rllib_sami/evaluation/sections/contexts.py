@@ -1,4 +1,4 @@
-"""Sections on contexts: where they lie, how fast they settle, which tasks get similar ones."""
+"""Sections on contexts: where they lie, how fast they settle, which tasks have similar ones."""
 
 from __future__ import annotations
 
@@ -9,60 +9,61 @@ import pandas as pd
 from rllib_sami.evaluation import contexts, figures, tables
 from rllib_sami.evaluation.layout import Plot, Section, Table
 from rllib_sami.evaluation.results import Results
-from rllib_sami.evaluation.sections.common import counted, short, span
+from rllib_sami.evaluation.sections.common import counted, short
 from rllib_sami.evaluation.task_words import factor_values
 
 HOW_TO_GET = (
     "The results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
     "beside results.parquet) and would give it."
 )
-
-MOST_FACTORS = 3  # that contexts are coloured by
-MOST_TSNE = 8  # agents whose contexts are drawn by t-SNE, too: it is slow, and each figure makes the page larger
+MAX_FACTORS = 3  # that contexts are coloured by
+MAX_TSNE = 8  # agents whose contexts are drawn by t-SNE, too: it is slow, and each figure makes the page larger
+_COLUMNS = {
+    "neighbour_accuracy": "task told by neighbours",
+    "chance": "by chance",
+    "silhouette_skill": "silhouette by skill",
+    "silhouette": "silhouette by task",
+    "episodes": "n",
+}
 
 
 def embeddings(results: Results) -> Section:
-    """Projections, and the numbers that need no eye."""
+    """Projections, and numbers that do not depend on them."""
     section = Section(
         "contexts",
         "Contexts",
-        ["The last context of each episode. A plane shows only so much of them, hence the numbers: silhouette (1: "
+        ["The last context of each episode. A plane shows only part of them, hence the numbers: silhouette (1: "
          "contexts of a task lie apart from all others; 0: they overlap), how often the nearest other episodes tell "
-         "task, and R² of a linear probe to the true factors on tasks held out from it (1: perfect; 0 or less: "
-         "nothing; far below 0: it leads astray on tasks unlike those it was fitted to). Contexts of different runs "
-         "have nothing in common, so one run per agent is drawn."],
+         "the task, and R² of a linear probe to the true factors on tasks held out from it (1: perfect; 0 or less: "
+         "nothing; far below 0: it is misleading on tasks unlike those it was fitted to). Contexts of different runs "
+         "cannot be compared, so one run per agent is drawn."],
+        _missing(results),
     )  # fmt: skip
-    if missing := _missing(results):
-        section.missing = missing
+    if section.missing:
         return section
-    table = contexts.describe(results).sort_values("algorithm", key=tables.sort_key, kind="stable")
-    drawn = _one_run_each(results)
-    methods = ("pca", "tsne") if len(drawn) <= MOST_TSNE else ("pca",)
+    drawn = _first_runs(results)
     for algorithm, run in drawn:
         episodes, values = contexts.of_run(results, run)
         final = contexts.final_contexts(values)
         if len(final) < 3:
             continue
         colours = _colours(episodes)
-        names = ", ".join(str(colour.name) for colour in colours)
-        for method in methods:
-            points, what = contexts.project(final, method)
+        for method in ("pca", "tsne")[: 2 if len(drawn) <= MAX_TSNE else 1]:
+            points, axes_are = contexts.project(final, method)
             section.plots.append(
-                Plot(
-                    f"contexts_{_name(algorithm)}_{method}",
-                    f"{algorithm} (run {run}): last context of each of {len(final)} episodes, {what}; coloured by "
-                    f"{names}." + (" Distances between groups mean nothing in t-SNE." if method == "tsne" else ""),
-                    partial(figures.context_scatter, points, colours, what, algorithm),
-                )
-            )
-    columns = {"neighbour_accuracy": "task told by neighbours", "chance": "by chance", "silhouette_skill":
-               "silhouette by skill", "silhouette": "silhouette by task", "episodes": "n"}  # fmt: skip
-    columns |= {name: f"R² {name.removeprefix('r2_')}" for name in table if name.startswith("r2_")}
+                Plot(f"contexts_{algorithm.lower().replace(', ', '_')}_{method}",
+                     f"{algorithm} (run {run}): last context of each of {len(final)} episodes, {axes_are}; coloured by "
+                     f"{', '.join(str(colour.name) for colour in colours)}."
+                     + (" Distances between groups mean nothing in t-SNE." if method == "tsne" else ""),
+                     partial(figures.context_scatter, points, colours, axes_are, algorithm))
+            )  # fmt: skip
+    table = contexts.describe(results).sort_values("algorithm", key=tables.sort_key, kind="stable")
     if (table["episodes"] < contexts.PROBE_EPISODES * table["dimensions"]).any():
         section.notes = [
             f"R² is left out for runs with fewer than {contexts.PROBE_EPISODES} episodes per context dimension: a "
-            "probe fitted to so few says more of chance than of the context."
+            "probe fitted to so few says more about chance than about the context."
         ]
+    columns = _COLUMNS | {name: f"R² {name.removeprefix('r2_')}" for name in table if name.startswith("r2_")}
     section.tables.append(Table("Contexts in numbers", table.rename(columns=columns).dropna(axis="columns", how="all")))
     return section
 
@@ -73,54 +74,48 @@ def settling(results: Results) -> Section:
         "settling",
         "How fast the context settles",
         ["Left: mean distance to the episode's last context, in units of the mean distance between two episodes. "
-         "The scale is logarithmic where one agent's distances would flatten another's. Right: how often the nearest "
-         "other episodes tell the task from the context of that step."],
+         "The scale is logarithmic if the distances of one agent would flatten those of another. Right: how often the "
+         "nearest other episodes tell the task from the context of that step."],
+        _missing(results),
     )  # fmt: skip
-    if missing := _missing(results):
-        section.missing = missing
+    if section.missing:
         return section
     played = results.episodes.drop_duplicates("run").set_index("run")[["algorithm", "environment"]]
     for environment, mine in played.loc[contexts.runs_with_contexts(results)].groupby("environment", sort=False):
         found = [contexts.settling(results, run).assign(agent=agent) for run, agent in mine["algorithm"].items()]
-        table, number = pd.concat(found), counted(str(len(mine)), "run")
+        table, number = pd.concat(found), counted(len(mine), "run")
         number += ", mean per agent" if len(mine) > mine["algorithm"].nunique() else ""
         section.plots.append(
             Plot(f"settling_{short(str(environment)).lower()}",
                  f"Settling of the context over environment steps on {environment}, {number} "
-                 f"({counted(span(table['episodes']), 'episode')} each at a step); bands: 95 % intervals over "
-                 "episodes.",
+                 f"({counted(table['episodes'], 'episode')} each at a step); bands: 95 % intervals over episodes.",
                  partial(figures.context_settling, table))
         )  # fmt: skip
     return section
 
 
 def skills(results: Results) -> Section:
-    """Clusters of contexts: which tasks get similar ones."""
+    """Clusters of contexts: which tasks have similar ones."""
     section = Section(
         "skills",
         "Tasks with similar contexts",
         ["Contexts grouped by k-means, with the number of groups that has the highest silhouette. The groups say which "
-         "tasks look alike to the agent; whether it does the same on them is to be seen in the returns, the skills and "
-         "the videos. The episode named is the one nearest to the group's centre. Where there are videos, they can be "
-         "filtered by group, and to one that is typical of each."],
+         "tasks look alike to the agent; whether it does the same on them can be seen in the returns, the skills and "
+         "the videos. The typical episode is the one nearest to the group's centre. Videos can be filtered by group, "
+         "and to one that is typical of each."],
+        _missing(results),
     )  # fmt: skip
-    if missing := _missing(results):
-        section.missing = missing
-        return section
-    for algorithm, run in _one_run_each(results):
+    for algorithm, run in [] if section.missing else _first_runs(results):
         episodes, score = contexts.clusters_of(results, run)
         rows = [_cluster(number, mine) for number, mine in episodes.groupby("cluster")]
         quality = f"silhouette {score:.2f}" if score == score else "no structure that would tell two groups apart"
-        groups = f"{counted(str(len(rows)), 'group')} of {counted(str(len(episodes)), 'episode')}"
-        section.tables.append(
-            Table(f"{algorithm} (run {run}): {groups}, {quality}",
-                  pd.DataFrame(rows).dropna(axis="columns", how="all"))
-        )  # fmt: skip
+        caption = f"{algorithm} (run {run}): {counted(len(rows), 'group')} of {counted(len(episodes), 'episode')}"
+        section.tables.append(Table(f"{caption}, {quality}", pd.DataFrame(rows).dropna(axis="columns", how="all")))
     return section
 
 
 def _missing(results: Results) -> str:
-    """Returns why contexts would say nothing here, or nothing."""
+    """Returns why contexts would show nothing here, or an empty string."""
     runs = contexts.runs_with_contexts(results)
     if not runs:
         return HOW_TO_GET
@@ -133,9 +128,9 @@ def _missing(results: Results) -> str:
 
 
 def _colours(episodes: pd.DataFrame) -> list[pd.Series]:
-    """Returns what the contexts of one environment's episodes may be about."""
+    """Returns what the contexts of one environment's episodes may depend on."""
     found = [episodes["split"]] if episodes["split"].nunique() > 1 else []
-    found += factor_values(episodes, episodes["environment"].iloc[0])[:MOST_FACTORS]
+    found += factor_values(episodes, episodes["environment"].iloc[0])[:MAX_FACTORS]
     if episodes["skill"].notna().any():
         found.append(episodes["skill"])
     return [*found, episodes["return"]]
@@ -156,17 +151,11 @@ def _cluster(number: int, mine: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _one_run_each(results: Results) -> list[tuple[str, str]]:
+def _first_runs(results: Results) -> list[tuple[str, str]]:
     """Returns each algorithm with the first of its runs that has contexts, per environment."""
-    runs = contexts.runs_with_contexts(results)
-    rows = results.episodes[results.episodes["run"].isin(runs)]
-    first = rows.drop_duplicates(["algorithm", "environment"]).sort_values(
-        ["environment", "algorithm"], key=tables.sort_key
-    )
+    rows = results.episodes[results.episodes["run"].isin(contexts.runs_with_contexts(results))]
+    first = rows.drop_duplicates(["algorithm", "environment"])
+    first = first.sort_values(["environment", "algorithm"], key=tables.sort_key)
     several = first["environment"].nunique() > 1
     names = [f"{row.algorithm}, {short(row.environment)}" if several else row.algorithm for row in first.itertuples()]
     return list(zip(names, first["run"], strict=True))
-
-
-def _name(algorithm: str) -> str:
-    return algorithm.lower().replace(", ", "_")

@@ -11,12 +11,13 @@ from typing import Any
 from rllib_sami.evaluation import contexts
 from rllib_sami.evaluation.layout import NOTHING, Section, Video, text
 from rllib_sami.evaluation.results import Results
-from rllib_sami.evaluation.sections.common import parts, short
+from rllib_sami.evaluation.sections.common import short
 
 Key = tuple[str, str, int, int]  # run, split, task and number of an episode
 
 INLINE_BYTES = 300_000  # a video up to this size is part of the page
 INLINE_TOTAL_BYTES = 6_000_000  # as long as all of them together stay below this
+_PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 
 def gallery(results: Results, out: Path) -> Section:
@@ -29,46 +30,42 @@ def gallery(results: Results, out: Path) -> Section:
         out: The report's folder.
     """
     section = Section("videos", "Videos")
-    recorded = [video for part in parts(results) for video in part.get("videos", [])]
-    there = [video for video in recorded if Path(video["file"]).is_file()]
-    if not there:
+    recorded = [video for part in results.parts for video in part.get("videos", [])]
+    existing = [video for video in recorded if Path(video["file"]).is_file()]
+    if not existing:
         what = "Their files are gone" if recorded else "No episode was recorded"
         section.missing = f"{what}. `rllib evaluate --video` would give them."
         return section
     section.text = [
-        "Per task the best, the median and the worst episode, so failures are here too. Each is the very episode of "
+        "Per task the best, the median and the worst episode, so failures are included. Each is the very episode of "
         "the tables, played again with the same seed."
     ]
-    if len(there) < len(recorded):
-        section.notes = [f"{len(recorded) - len(there)} of {len(recorded)} videos are left out: their files are gone."]
-    groups, typical = _groups(results, there)
+    if lost := len(recorded) - len(existing):
+        section.notes = [f"{lost} of {len(recorded)} videos are left out: their files are gone."]
+    groups, typical = _groups(results, existing)
     several = results.episodes["environment"].nunique() > 1
-    there = _spread(there)
     budget = INLINE_TOTAL_BYTES
-    for number, video in enumerate(there):
-        file = Path(video["file"])
-        size = file.stat().st_size
-        inline = size <= min(INLINE_BYTES, budget)
-        budget -= size if inline else 0
-        beside = "" if inline else f"videos/{number:03d}_{file.name}"
-        if beside:
+    for number, video in enumerate(_spread(existing)):
+        file, poster = Path(video["file"]), Path(video.get("poster") or "")
+        size, beside = file.stat().st_size, ""
+        if size <= min(INLINE_BYTES, budget):
+            budget -= size
+        else:
+            beside = f"videos/{number:03d}_{file.name}"
             (out / "videos").mkdir(exist_ok=True)
             shutil.copyfile(file, out / beside)
-        poster = Path(video["poster"]) if video.get("poster") else None
+        where = f" on {short(str(video['environment']))}" if several and "environment" in video else ""
         section.videos.append(
             Video(
-                title=_title(video, several),
+                title=f"{video['algorithm']}{where}, {video['split'].replace('_', ' ')} task {video['task_id']}",
                 caption=_caption(video),
                 labels=_labels(video, groups, typical),
-                source=data_uri(file, "video/mp4") if inline else beside,
-                poster=data_uri(poster, _PICTURES[poster.suffix]) if poster and poster.is_file() else "",
+                source=beside or data_uri(file, "video/mp4"),
+                poster=data_uri(poster, _PICTURES[poster.suffix]) if poster.is_file() else "",
                 file=beside,
             )
         )
     return section
-
-
-_PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 
 def data_uri(file: Path, kind: str) -> str:
@@ -77,7 +74,7 @@ def data_uri(file: Path, kind: str) -> str:
 
 
 def _spread(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns videos in an order whose beginning has something of every run and split."""
+    """Returns videos in an order that begins with some of every run and split."""
     counts: Counter[tuple[str, str]] = Counter()
     places = []
     for video in videos:
@@ -85,11 +82,6 @@ def _spread(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
         places.append(counts[group])
         counts[group] += 1
     return [video for _, video in sorted(zip(places, videos, strict=True), key=lambda pair: pair[0])]
-
-
-def _title(video: dict[str, Any], several: bool) -> str:
-    where = f" on {short(str(video['environment']))}" if several and "environment" in video else ""
-    return f"{video['algorithm']}{where}, {video['split'].replace('_', ' ')} task {video['task_id']}"
 
 
 def _caption(video: dict[str, Any]) -> str:
@@ -112,21 +104,19 @@ def _labels(video: dict[str, Any], groups: dict[Key, str], typical: set[Key]) ->
     }
 
 
-def _groups(results: Results, there: list[dict[str, Any]]) -> tuple[dict[Key, str], set[Key]]:
+def _groups(results: Results, videos: list[dict[str, Any]]) -> tuple[dict[Key, str], set[Key]]:
     """Returns each recorded episode's group of contexts, and the recorded episode nearest to each group's centre."""
-    recorded = {_key(video) for video in there}
+    recorded, filmed = {_key(video) for video in videos}, {str(video["run"]) for video in videos}
     groups: dict[Key, str] = {}
     typical: set[Key] = set()
-    filmed = {str(video["run"]) for video in there}
     for run in contexts.runs_with_contexts(results):
         if run not in filmed or (results.episodes["run"] == run).sum() < 3:
             continue
         episodes, _ = contexts.clusters_of(results, run)
-        nearest_first = episodes.sort_values("distance", kind="stable").to_dict("records")
-        for group in sorted(episodes["cluster"].unique()):
-            mine = [_key(row) for row in nearest_first if row["cluster"] == group and _key(row) in recorded]
-            groups |= dict.fromkeys(mine, f"{run}: {group + 1}")
-            typical |= set(mine[:1])
+        for group, mine in episodes.sort_values("distance", kind="stable").groupby("cluster"):
+            keys = [key for row in mine.to_dict("records") if (key := _key(row)) in recorded]
+            groups |= dict.fromkeys(keys, f"{run}: {group + 1}")
+            typical |= set(keys[:1])
     return groups, typical
 
 
