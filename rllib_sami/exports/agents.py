@@ -1,7 +1,7 @@
-"""Trained agents as data: weights, settings, a model card. Loading one runs no code that its files could bring along.
+"""Trained agents as data: weights, settings, a model card. Loading one runs no code from its files.
 
 An exported agent is a folder with ``model.safetensors`` (encoder and actor), ``config.json`` and ``README.md``. A
-checkpoint, which training goes on from, is read with pickle instead: load only those that you trust.
+checkpoint, from which training continues, is read with pickle instead: load only those that you trust.
 """
 
 import dataclasses
@@ -33,26 +33,26 @@ from rllib_sami.registration import ALGORITHMS
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 __version__ = importlib.metadata.version("rllib-sami")
-# What the networks of an earlier version were said to have, and what only their training read.
+# Network settings of earlier versions, and those that only training reads.
 _FORMER_KEYS = {"initial_alpha", "key_encoder", "averaged_context"}
-# What stands elsewhere in the file, or is filled in by itself.
-_NO_SETTINGS = {"algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"} | {
-    "stats_cls_lookup"
+# Stored elsewhere in the file, or set by RLlib.
+_NO_SETTINGS = {
+    *("algo_class", "class", "env", "env_config", "evaluation_config", "policies", "simple_optimizer"),
+    "stats_cls_lookup",
 }
 
 
 @dataclass(frozen=True)
 class ExportedAgent:
-    """An agent that was exported; like a checkpoint for acting, but not to train on.
+    """An exported agent: like a checkpoint for acting, but training cannot continue from it.
 
     Attributes:
         path: Its folder.
-        algorithm: The Algorithm class that trained it; ``SaMI`` for classes that are not of this package.
-        config: Networks, environment and ``env_config`` as in training; ``env`` is None if it was trained on one that
-            is not registered here (:attr:`trained_on` has its name).
-        trained_on: Name of the environment.
-        progress: What is known of training: ``training_iteration``, ``num_env_steps_sampled_lifetime``,
-            ``episode_return_mean``.
+        algorithm: The Algorithm class that trained it; ``SaMI`` for classes of other packages.
+        config: Networks, environment and ``env_config`` as in training. ``env`` is None if the training environment is
+            not registered here (:attr:`trained_on` has its name).
+        trained_on: Name of the training environment.
+        progress: ``training_iteration``, ``num_env_steps_sampled_lifetime`` and ``episode_return_mean``, if known.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class ExportedAgent:
         """Returns the RLModule, ready to act.
 
         Raises:
-            ValueError: The weights are not those of the networks that the settings describe.
+            ValueError: The weights do not fit the networks that the settings describe.
         """
         observation_space, action_space = self._spaces
         module = self._module_class(
@@ -87,7 +87,7 @@ class ExportedAgent:
         return module
 
     def env_steps(self) -> int:
-        """Returns for how many environment steps the agent was trained, -1 if that is not known."""
+        """Returns the number of environment steps that the agent was trained for; -1 if unknown."""
         steps = self.progress.get("num_env_steps_sampled_lifetime")
         return int(steps) if isinstance(steps, int | float) and math.isfinite(steps) else -1
 
@@ -101,16 +101,16 @@ def export_agent(
     progress: dict[str, Any] | None = None,
     evaluation: Any = None,
 ) -> Path:
-    """Writes an agent as data, in place of what an earlier export left in the folder.
+    """Writes an agent as data, in place of an earlier export in the folder.
 
     Args:
-        module: Its RLModule, as ``algo.get_module()`` or a checkpoint gives it.
-        config: What it was trained with.
-        folder: Where to.
+        module: Its RLModule, as ``algo.get_module()`` or a checkpoint returns it.
+        config: Its training config.
+        folder: Folder to write to.
         algorithm: Name of the algorithm that trained it.
-        progress: What is known of training; see :class:`ExportedAgent`.
-        evaluation: Of ``evaluate()`` with this agent alone, for the model card; None: the card has what is known of
-            returns in training.
+        progress: Progress of training, see :class:`ExportedAgent`.
+        evaluation: Results of ``evaluate()`` with this agent alone, for the model card; None: the card has the return
+            in training.
 
     Returns:
         The folder.
@@ -149,7 +149,7 @@ def export_agent(
 
 
 def is_exported(folder: str | Path) -> bool:
-    """Whether a folder is that of an exported agent."""
+    """Returns whether a folder is that of an exported agent."""
     return Path(folder, WEIGHTS).is_file() and Path(folder, CONFIG).is_file()
 
 
@@ -157,8 +157,8 @@ def load_exported(folder: str | Path) -> ExportedAgent:
     """Reads an exported agent. Nothing is unpickled, and no module or class that the files name is imported.
 
     Raises:
-        ValueError: It is no exported agent, one that this version cannot read, or its files are not as they were
-            written (the card, :data:`CARD`, may be).
+        ValueError: It is not an exported agent, this version cannot read it, or its files were changed (except the
+            card, :data:`CARD`).
     """
     folder = Path(folder).expanduser().absolute()
     if not is_exported(folder):
@@ -202,7 +202,7 @@ def load_exported(folder: str | Path) -> ExportedAgent:
 
 
 def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, Any]:
-    """What differs from another config, as far as it is numbers and text."""
+    """Returns the settings that differ from another config, as JSON."""
     defaults = {key: _plain(value) for key, value in vars(default).items()}
     settings = {key: _plain(value) for key, value in sorted(vars(config).items()) if key not in _NO_SETTINGS}
     return {
@@ -213,21 +213,20 @@ def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, An
 
 
 def _same(value: Any, default: Any) -> bool:
-    """Whether two settings are equal; a class may be named by its path or by its name alone."""
+    """Returns whether two settings are equal; a class may be named by its path or by its name alone."""
     if isinstance(value, dict) and isinstance(default, dict):
         return value.keys() == default.keys() and all(_same(value[key], default[key]) for key in value)
     return value == default or (isinstance(value, str) and value.endswith(f".{default}"))
 
 
 def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-    """What `rllib train file` takes to train such an agent: what differs from the algorithm's own defaults.
+    """Returns the experiment for ``rllib train file`` that trains such an agent: what differs from the defaults.
 
     Returns:
-        The experiment, None if its algorithm cannot be named in a file, and the settings that are left out because they
-        cannot be given there.
+        The experiment, None if a file cannot name its algorithm, and the settings that are left out because a file
+        cannot hold them.
     """
-    run, default = content["algorithm"], type(config)()
-    own = config.algo_class
+    run, default, own = content["algorithm"], type(config)(), config.algo_class
     if isinstance(own, type) and own is not ALGORITHMS.get(run):
         if not _is_writable(own):
             return None, []
@@ -252,7 +251,7 @@ def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> tuple[dict[
 
 
 def _is_writable(value: Any) -> bool:
-    """Whether a file can give a setting exactly: numbers, text, lists and dicts of them, classes that have a path."""
+    """Returns whether a file can hold a setting: numbers, text, lists and dicts of them, classes that have a path."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_writable(item) for key, item in value.items())
     if isinstance(value, list | tuple):
@@ -266,39 +265,30 @@ def _is_writable(value: Any) -> bool:
 
 
 def _summary(evaluation: Any) -> dict[str, Any]:
-    """An evaluation in a few numbers: the mean over the tasks of each split."""
-    rows = evaluation.summary().to_dict("records")
-    splits = {
-        row["split"]: {
-            "tasks": row["tasks"],
-            "return": row["return"],
-            "success": None if math.isnan(row["success"]) else row["success"],
-        }
-        for row in rows
-    }
+    """Returns an evaluation in a few numbers: the mean over the tasks of each split."""
+    columns = evaluation.summary().set_index("split")[["tasks", "return", "success"]].astype(object)
+    splits = columns.where(columns.notna(), None).to_dict("index")
     return {"episodes_per_task": evaluation.provenance["episodes_per_task"], "splits": _plain(splits)}
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can hold it: classes by their path, other objects and numbers that are not finite as text."""
+    """Returns a value as JSON can hold it: classes by their path, other objects and infinite numbers as text."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         return _plain(value.item())
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
-        return value
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
-    return str(value)
+    return value if _is_writable(value) else str(value)
 
 
 def _exactly(value: Any, name: str) -> Any:
-    """A value as JSON holds it without loss (arrays and tuples become lists).
+    """Returns a value as JSON holds it without loss (arrays and tuples become lists).
 
     Raises:
-        ValueError: It cannot; the environment would be another one.
+        ValueError: JSON cannot hold it; the environment would be another one.
     """
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _exactly(item, f"{name}[{key!r}]") for key, item in value.items()}
@@ -306,7 +296,7 @@ def _exactly(value: Any, name: str) -> Any:
         return _exactly(value.tolist(), name)
     if isinstance(value, list | tuple):
         return [_exactly(item, f"{name}[{index}]") for index, item in enumerate(value)]
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+    if _is_writable(value) and not isinstance(value, type):
         return value
     raise ValueError(
         f"`{name}` is {value!r}, which the exported settings cannot hold. Train with numbers, text and lists in "
@@ -315,15 +305,16 @@ def _exactly(value: Any, name: str) -> Any:
 
 
 def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:
-    """A Box; None stands for no bound."""
-    return {
+    """Returns a Box as JSON; None stands for no bound."""
+    bounds = {
         name: [x.item() if np.isfinite(x) else None for x in bound.ravel()]
         for name, bound in (("low", space.low), ("high", space.high))
-    } | {"shape": list(space.shape), "dtype": str(space.dtype)}
+    }
+    return {**bounds, "shape": list(space.shape), "dtype": str(space.dtype)}
 
 
 def _space_from_json(content: dict[str, Any]) -> gym.spaces.Box:
-    dtype = np.dtype(content.get("dtype", "float32"))  # earlier versions knew no other
+    dtype = np.dtype(content.get("dtype", "float32"))  # earlier versions had no other type
     low, high = (
         np.array([unbounded if x is None else x for x in content[name]], dtype).reshape(content["shape"])
         for name, unbounded in (("low", -np.inf), ("high", np.inf))

@@ -1,4 +1,4 @@
-"""What a checkpoint is of: its algorithm, its config, its RLModule. Nothing here starts Ray."""
+"""Finds checkpoints and reads their algorithm, config and RLModule. Nothing here starts Ray."""
 
 from __future__ import annotations
 
@@ -43,76 +43,78 @@ class Checkpoint:
             raise ValueError(f"{folder}: the RLModule cannot be loaded: {_one_line(error)}") from error
 
     def env_steps(self) -> int:
-        """Returns for how many environment steps the agent was trained, -1 if the checkpoint does not tell."""
+        """Returns the number of environment steps that the agent was trained for; -1 if unknown."""
         try:
             return int(component_state(self.path / "env_runner")[NUM_ENV_STEPS_SAMPLED_LIFETIME])
-        except Exception:  # of another version, or without it: no reason not to play
+        except Exception:  # of another version, or without it; the agent can play nevertheless
             return -1
 
 
 def find_all(given: str | Path) -> list[Path]:
-    """Returns the checkpoint folder that ``given`` is, or the newest one of each trial in it.
+    """Returns ``given`` if it is a checkpoint's folder, or else the newest checkpoint of each trial in it.
 
     Raises:
         ValueError: There is none.
     """
-    newest = find(given)
-    path = Path(given).expanduser().absolute()
-    trials = sorted({mark.parent.parent for mark in path.glob(f"*/*/{_MARK}") if not _is_hidden(mark.parent, path)})
+    newest, path = find(given), _absolute(given)
+    trials = sorted({folder.parent for folder in _inside(path, "*/*")})
     return [find(trial) for trial in trials] if newest != path and trials else [newest]
 
 
-def _is_hidden(folder: Path, within: Path) -> bool:
-    """Returns whether it is one that is being written, or another that nobody is meant to see."""
-    return any(part.startswith(".") for part in folder.relative_to(within).parts)
-
-
 def find(given: str | Path) -> Path:
-    """Returns the checkpoint folder that ``given`` is, or the newest one inside a trial's or experiment's folder.
+    """Returns ``given`` if it is a checkpoint's folder, or else the newest checkpoint of a trial or experiment.
 
     Raises:
         ValueError: There is none.
     """
-    path = Path(given).expanduser().absolute()
+    path = _absolute(given)
     if not path.exists():
-        raise ValueError(f"{given}: no such folder. {_nearest_to(path)}".strip())
+        raise ValueError(f"{given}: no such folder. {_did_you_mean(path)}".strip())
     if (path / _MARK).is_file() or is_exported(path):
         return path
-    inside = [mark.parent for pattern in ("*", "*/*") for mark in path.glob(f"{pattern}/{_MARK}")]
-    inside = [folder for folder in inside if not _is_hidden(folder, path) and is_complete(folder)]
+    inside = [folder for pattern in ("*", "*/*") for folder in _inside(path, pattern) if is_complete(folder)]
     if inside:
         trials = {folder.parent for folder in inside}
         newest = [_newest([folder for folder in inside if folder.parent == trial]) for trial in trials]
-        return max(newest, key=_written)
+        return max(newest, key=_modified)
     raise ValueError(
         f"{given} is no checkpoint of an RLlib algorithm (it has no {_MARK}), nor an exported agent. "
         "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder."
     )
 
 
-def _nearest_to(missing: Path) -> str:
-    """Returns the half-sentence that names the folder which the first missing part of a path may have meant."""
-    there = next(parent for parent in missing.parents if parent.exists())
-    name = missing.relative_to(there).parts[0]
-    beside = [folder.name for folder in there.iterdir() if folder.is_dir()] if there.is_dir() else []
-    return did_you_mean(name, beside, list_up_to=0, cutoff=0.75)
+def _absolute(given: str | Path) -> Path:
+    return Path(given).expanduser().absolute()
+
+
+def _inside(path: Path, pattern: str) -> list[Path]:
+    """Returns the checkpoints in a folder, without hidden ones such as those that are being written."""
+    folders = [mark.parent for mark in path.glob(f"{pattern}/{_MARK}")]
+    return [folder for folder in folders if not any(part[0] == "." for part in folder.relative_to(path).parts)]
+
+
+def _did_you_mean(missing: Path) -> str:
+    """Returns the half-sentence that names a folder similar to the first missing part of a path."""
+    parent = next(parent for parent in missing.parents if parent.exists())
+    beside = [folder.name for folder in parent.iterdir() if folder.is_dir()] if parent.is_dir() else []
+    return did_you_mean(missing.relative_to(parent).parts[0], beside, list_up_to=0, cutoff=0.75)
 
 
 def _newest(of_trial: list[Path]) -> Path:
     """Returns the newest of a trial's checkpoints: by number, since copies may have any time; else by time."""
     numbered = all(re.fullmatch(r"checkpoint_\d+", folder.name) for folder in of_trial)
-    return max(of_trial, key=(lambda folder: int(folder.name.split("_")[1])) if numbered else _written)
+    return max(of_trial, key=(lambda folder: int(folder.name.split("_")[1])) if numbered else _modified)
 
 
-def _written(folder: Path) -> tuple[float, str]:
+def _modified(folder: Path) -> tuple[float, str]:
     return (folder / _MARK).stat().st_mtime, str(folder)
 
 
 def load(given: str | Path) -> Checkpoint | ExportedAgent:
-    """Reads which algorithm and config a checkpoint, or an exported agent, is of.
+    """Reads algorithm and config of a checkpoint, or an exported agent.
 
     Raises:
-        ValueError: It cannot be read, or is of something else.
+        ValueError: It cannot be read, or is not of an RLlib algorithm.
     """
     from ray.rllib.algorithms.algorithm import Algorithm
 
@@ -139,10 +141,10 @@ def load(given: str | Path) -> Checkpoint | ExportedAgent:
 
 
 def check_restore(given: str, algorithm: type) -> str:
-    """Returns the checkpoint's path.
+    """Returns the path of a checkpoint that training is to continue from.
 
     Raises:
-        ValueError: ``algorithm`` cannot start from it.
+        ValueError: It is a checkpoint of another algorithm.
     """
     checkpoint = load(given)
     # By name (the qualified one is Ray's): a trial runs, and saves, a copy of the class that Ray made.

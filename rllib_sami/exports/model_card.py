@@ -1,4 +1,4 @@
-"""The text that tells people what an exported agent is."""
+"""The model card: the text that describes an exported agent."""
 
 from keyword import iskeyword
 from typing import Any
@@ -50,21 +50,21 @@ while not done:
 print(f"return {{total:.1f}}")
 ```
 
-`agent.reset()` begins the next episode, `agent.context` is what the encoder makes of the present one.
+`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one.
 
-The weights (`model.safetensors`) and settings (`config.json`) are data: loading them runs no code of theirs. There is
-nothing here to train on; that takes the checkpoint.
+The weights (`model.safetensors`) and settings (`config.json`) are data: loading them runs no code. Training can only
+continue from the checkpoint.
 
 ## Training
 
 {training}
 """
-_EXPERIMENT = """`rllib train file FILE` trains one like it, with this as FILE (any name that ends in `.yaml`):
+_EXPERIMENT = """`rllib train file FILE` trains such an agent, with this as FILE (any name that ends in `.yaml`):
 
 ```yaml
 {experiment}```
 {left_out}
-What is not named has the default of {package}; `training` in `config.json` has all settings."""
+All other settings have the defaults of {package}; `training` in `config.json` has all of them."""
 _NO_EXPERIMENT = (
     "`rllib train file` trains no {algorithm}, whose class cannot be imported by a path; `training` in `config.json` "
     "has all settings."
@@ -75,8 +75,8 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
     """Returns the model card.
 
     Args:
-        content: What ``config.json`` holds.
-        sizes: Numbers in each of the weights.
+        content: Content of ``config.json``.
+        sizes: Number of elements of each weight.
     """
     progress, environment, evaluation = content["progress"], content["environment"], content["evaluation"]
     facts = {
@@ -89,8 +89,8 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
     mean = progress.get("episode_return_mean")
     if evaluation is None and mean is not None:
         facts["Return in training"] = (
-            f"{mean:,.2f}: mean of the last episodes that it learned from. They had exploration, so this lags behind "
-            "what the agent does now (`rllib evaluate .`)"
+            f"{mean:,.2f}: mean of the last training episodes, which had exploration noise. `rllib evaluate .` shows "
+            "how the agent does now"
         )
     return _CARD.format(
         algorithm=content["algorithm"],
@@ -106,7 +106,7 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
 
 
 def _training(content: dict[str, Any]) -> str:
-    """How to train such an agent."""
+    """Returns how to train such an agent."""
     if content["experiment"] is None:
         return _NO_EXPERIMENT.format(algorithm=content["algorithm"])
     names = ", ".join(f"`{name}`" for name in content["not_in_experiment"])
@@ -118,7 +118,7 @@ def _training(content: dict[str, Any]) -> str:
 
 
 def _returns(evaluation: dict[str, Any]) -> str:
-    """The section with the returns of each split."""
+    """Returns the section with the returns of each split."""
     splits, episodes = evaluation["splits"], evaluation["episodes_per_task"]
     names = ["tasks", "return", *["success"] * any(row["success"] is not None for row in splits.values())]
     formats = {"tasks": "{}", "return": "{:,.2f}", "success": "{:.2f}"}
@@ -134,7 +134,7 @@ def _returns(evaluation: dict[str, Any]) -> str:
 
 
 def _make_env(name: str, config: dict[str, Any]) -> str:
-    """The line that makes the environment of training."""
+    """Returns the line that makes the environment of training."""
     if ":" not in name and name not in gym.registry:
         return f"env = ...  # {name}, as in training"
     named = {key: value for key, value in config.items() if key.isidentifier() and not iskeyword(key)}
