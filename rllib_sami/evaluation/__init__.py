@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Contexts", "Results", "evaluate", "report"]
 
-# Loaded when first used: a report needs the extra "report", and playing needs Ray. (The module of `report` is named
-# `reporting`: one named like the function would take its place as soon as it is imported.)
+# Imported when first used: a report needs the extra "report", and playing needs Ray. (A module named `report` would
+# replace the function as soon as it is imported, hence `reporting`.)
 _HOMES = {"Contexts": ".results", "Results": ".results", "evaluate": ".play", "report": ".reporting"}
 
 

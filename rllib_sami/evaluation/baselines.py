@@ -1,6 +1,6 @@
-"""What scores are read by: agents that learn nothing, and one that is told the task, as ``baselines.csv`` has them.
+"""Baselines to compare scores with: agents that do not learn, and one that observes the task.
 
-``benchmarks/baselines.py`` fills the file.
+``benchmarks/baselines.py`` writes ``baselines.csv``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ _COLUMNS = {"return": "return_mean", "success": "success_rate"}
 
 
 def levels(episodes: pd.DataFrame, provenance: Sequence[Mapping[str, Any]], value: str = "return") -> pd.DataFrame:
-    """Returns the means of each baseline that is known for the environments as they were played.
+    """Returns the mean of each baseline that is known for the environments as they were played.
 
     Args:
-        episodes: As in ``Results``; where an oracle is among their agents, it is the one to compare with.
-        provenance: Of each part of the results: baselines are for episodes of the usual length and no other settings.
-        value: ``"return"`` or ``"success"``; there are none of others.
+        episodes: As in ``Results``. An oracle among their agents replaces the recorded one.
+        provenance: Provenance of each part of the results: baselines are for episodes of the default length and default
+            settings.
+        value: ``"return"`` or ``"success"``; there are none of other values.
 
     Returns:
         Columns ``environment, split, baseline, mean``.
     """
     found = [pd.DataFrame(columns=["environment", "split", "baseline", "mean"])]
     for environment, mine in episodes.groupby("environment", sort=False):
-        if value not in _COLUMNS or not _as_usual(str(environment), provenance):
+        if value not in _COLUMNS or not _is_default(str(environment), provenance):
             continue
         rows = _read().dropna(subset=_COLUMNS[value])
         rows = rows[(rows["env_id"] == str(environment).rpartition(":")[2]) & rows["split"].isin(mine["split"])]
@@ -44,11 +45,11 @@ def levels(episodes: pd.DataFrame, provenance: Sequence[Mapping[str, Any]], valu
     return pd.concat([table for table in found if len(table)] or found, ignore_index=True)
 
 
-def _as_usual(environment: str, provenance: Sequence[Mapping[str, Any]]) -> bool:
-    usual = getattr(class_of(environment), "default_max_steps", None)
-    caps = {part["max_steps"][environment] for part in provenance if environment in (part.get("max_steps") or {})}
+def _is_default(environment: str, provenance: Sequence[Mapping[str, Any]]) -> bool:
+    default = getattr(class_of(environment), "default_max_steps", None)
+    limits = {part["max_steps"][environment] for part in provenance if environment in (part.get("max_steps") or {})}
     changed = any((part.get("env_settings") or {}).get(environment) for part in provenance)
-    return caps == {usual} and not changed
+    return limits == {default} and not changed
 
 
 @cache

@@ -1,15 +1,14 @@
-"""What the contexts hold: projections to look at, and numbers that need no eye.
+"""What contexts represent: projections, and measures that do not depend on them.
 
-An encoder's contexts mean nothing beside another encoder's, so everything here is for the episodes of one run.
+Contexts of different encoders cannot be compared, so everything here is for the episodes of one run.
 Notation: ``N`` episodes, ``M`` kept steps, ``D`` context dimensions, ``F`` task factors.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import pdist
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
@@ -20,8 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-if TYPE_CHECKING:
-    from rllib_sami.evaluation.results import Results
+from rllib_sami.evaluation.results import Results, task_columns
 
 NEIGHBOURS = 5
 MAX_CLUSTERS = 8
@@ -38,51 +36,57 @@ def final_contexts(values: np.ndarray) -> np.ndarray:
 def of_run(results: Results, run: str) -> tuple[pd.DataFrame, np.ndarray]:
     """Returns the episodes of one run and their contexts ``[N, M, D]``, without dimensions that its encoder lacks.
 
-    Args:
-        results: With contexts.
-        run: Label in the column ``run``.
-
     Raises:
-        ValueError: If the results hold no contexts of that run.
+        ValueError: The results hold no contexts of that run.
     """
-    mine = _of_learned_contexts(results) & (results.episodes["run"] == run).to_numpy()
+    mine = _has_context(results) & (results.episodes["run"] == run).to_numpy()
     if results.contexts is None or not mine.any():
         raise ValueError(f"run={run!r}: the results hold no contexts of it.")
     values = results.contexts.values[mine]
-    mine_with = ~np.isnan(values).all(axis=(1, 2))
-    if not mine_with.any():
-        raise ValueError(f"run={run!r}: the results hold no contexts of it.")
     dimensions = ~np.isnan(values).all(axis=(0, 1))
-    return results.episodes[mine][mine_with].reset_index(drop=True), values[mine_with][:, :, dimensions]
+    return results.episodes[mine].reset_index(drop=True), values[:, :, dimensions]
+
+
+def runs_with_contexts(results: Results) -> list[str]:
+    """Returns the runs whose contexts were kept, in the episodes' order."""
+    return list(dict.fromkeys(results.episodes["run"][_has_context(results)]))
+
+
+def _has_context(results: Results) -> np.ndarray:
+    """Returns which episodes have contexts of their own encoder."""
+    learned = (results.episodes["context"] == "learned").to_numpy()
+    if results.contexts is None:
+        return np.zeros_like(learned)
+    return learned & ~np.isnan(results.contexts.values).all(axis=(1, 2))
 
 
 def task_labels(episodes: pd.DataFrame) -> pd.Series:
-    """Returns ``"train 0"`` and the like: split and number of the task of each episode."""
+    """Returns split and number of each episode's task, such as ``"train 0"``."""
     return episodes["split"].astype(str) + " " + episodes["task_id"].astype(str)
 
 
 def project(values: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np.ndarray, str]:
-    """Draws contexts on a plane.
+    """Projects contexts onto a plane.
 
     Args:
         values: ``[N, D]``, N of at least 3.
-        method: ``"pca"`` (linear, always the same) or ``"tsne"`` (neighbourhoods only; distances mean nothing).
-        seed: Of t-SNE.
+        method: ``"pca"`` (linear, deterministic) or ``"tsne"`` (preserves neighbourhoods, not distances).
+        seed: Seed of t-SNE.
 
     Returns:
-        ``[N, 2]``, and a half-sentence on what the axes are.
+        ``[N, 2]``, and the meaning of the axes.
 
     Raises:
-        ValueError: If there are too few contexts or the method is unknown.
+        ValueError: There are too few contexts, or the method is unknown.
     """
     if len(values) < 3:
         raise ValueError(f"{len(values)} contexts cannot be drawn on a plane: expected at least 3.")
     if method == "pca":
         pca = PCA(n_components=min(2, values.shape[1]))
         points = pca.fit_transform(values)
-        shares = pca.explained_variance_ratio_
         points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
-        return points, "PCA, " + " and ".join(f"{share:.0%}" for share in np.nan_to_num(shares)) + " of the variance"
+        shares = " and ".join(f"{share:.0%}" for share in np.nan_to_num(pca.explained_variance_ratio_))
+        return points, f"PCA, {shares} of the variance"
     if method == "tsne":
         perplexity = min(30.0, (len(values) - 1) / 3)
         tsne = TSNE(perplexity=perplexity, init="pca" if values.shape[1] > 1 else "random", random_state=seed)
@@ -91,9 +95,9 @@ def project(values: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np.
 
 
 def silhouette(values: np.ndarray, labels: pd.Series) -> float:
-    """Returns how much nearer contexts of one label lie to each other than to the nearest other label, in [-1, 1].
+    """Returns the silhouette of the labels in [-1, 1]: 1 if contexts of a label lie apart from all others.
 
-    NaN if it is not defined: it takes two labels and more contexts than labels.
+    NaN if it is not defined: it needs two labels, and more contexts than labels.
     """
     if not 2 <= labels.nunique() < len(labels):
         return float("nan")
@@ -101,10 +105,10 @@ def silhouette(values: np.ndarray, labels: pd.Series) -> float:
 
 
 def neighbour_accuracy(values: np.ndarray, labels: pd.Series) -> float:
-    """Returns the share of contexts whose label the majority of their nearest others tells (leave one out).
+    """Returns the leave-one-out accuracy of a nearest-neighbour classifier.
 
-    It asks 5 others, or fewer where a label has fewer: else the majority of even perfect clusters would be wrong.
-    NaN with one label only, or if a label occurs once only.
+    It has 5 neighbours, or fewer if a label has fewer: else the majority would be wrong even in perfect clusters.
+    NaN with a single label, or if a label occurs only once.
     """
     others = labels.value_counts().min() - 1
     if labels.nunique() < 2 or others < 1:
@@ -116,31 +120,27 @@ def neighbour_accuracy(values: np.ndarray, labels: pd.Series) -> float:
 
 
 def chance_accuracy(labels: pd.Series) -> float:
-    """Returns the accuracy of always naming the commonest label."""
+    """Returns the accuracy of always predicting the most frequent label."""
     return float(labels.value_counts(normalize=True).max())
 
 
 def probe_factors(values: np.ndarray, episodes: pd.DataFrame) -> dict[str, float]:
     """Predicts each true task factor linearly from the context.
 
-    Folds hold whole task values out, never single episodes, wherever three or more values exist: a probe that has seen
-    the very task only shows that tasks differ.
+    Folds hold out whole task values, not single episodes, if there are three or more of them: a probe that has seen the
+    task itself would only show that tasks differ.
 
     Args:
         values: ``[N, D]``.
         episodes: With ``task_<key>`` columns, ``[N]``.
 
     Returns:
-        Factor to R² (1 perfect, 0 no better than the mean, negative worse); factors that do not vary are left out,
-        all of them with fewer than 4 episodes per dimension.
+        R² by factor (1 perfect, 0 no better than the mean, negative worse) of the factors that vary; empty with fewer
+        than 4 episodes per dimension.
     """
     if len(values) < PROBE_EPISODES * values.shape[1]:
         return {}
-    factors = {
-        column.removeprefix("task_"): episodes[column].to_numpy(float)
-        for column in episodes.columns
-        if column.startswith("task_") and column != "task_id"
-    }
+    factors = {name.removeprefix("task_"): episodes[name].to_numpy(float) for name in task_columns(episodes)}
     known = {name: truth for name, truth in factors.items() if len(np.unique(truth)) > 1 and not np.isnan(truth).any()}
     if not known:
         return {}
@@ -154,7 +154,7 @@ def probe_factors(values: np.ndarray, episodes: pd.DataFrame) -> dict[str, float
 
 
 def describe(results: Results) -> pd.DataFrame:
-    """Measures the final contexts of every run that has some.
+    """Measures the final contexts of every run that has any.
 
     Returns:
         One row per run: ``algorithm``, ``run``, ``episodes``, ``tasks``, ``dimensions``, ``silhouette`` by task,
@@ -182,37 +182,18 @@ def describe(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def runs_with_contexts(results: Results) -> list[str]:
-    """Returns the runs whose contexts were kept, in the episodes' order."""
-    if results.contexts is None:
-        return []
-    has = _of_learned_contexts(results) & ~np.isnan(results.contexts.values).all(axis=(1, 2))
-    return list(dict.fromkeys(results.episodes["run"][has]))
-
-
-def _of_learned_contexts(results: Results) -> np.ndarray:
-    return (results.episodes["context"] == "learned").to_numpy()
-
-
 def settling(results: Results, run: str) -> pd.DataFrame:
-    """Says how fast the context settles within an episode.
-
-    Args:
-        results: With contexts.
-        run: Label in the column ``run``.
+    """Measures how fast the context settles within the episodes of a run.
 
     Returns:
         One row per kept step: ``step``; ``distance``, the mean distance to the episode's final context in units of the
-        mean distance between two episodes' final contexts; its ``standard_error``; ``accuracy`` of telling the task
-        from that step's context (nearest neighbours); ``episodes`` that lasted so long. Steps
-        that a single episode reached are left out.
+        mean distance between two episodes' final contexts; its ``standard_error``; ``accuracy`` of a nearest-neighbour
+        classifier of the task; ``episodes`` that lasted so long. Steps that a single episode reached are left out.
     """
     episodes, values = of_run(results, run)
     assert results.contexts is not None
     final, tasks = final_contexts(values), task_labels(episodes)
-    count = len(final)
-    square = np.square(final[:, None] - final[None]).sum(-1)
-    between = np.sqrt(square).sum() / max(1, count * (count - 1))
+    between = pdist(final).mean() if len(final) > 1 else 1.0
     rows = []
     for index, step in enumerate(results.contexts.steps):
         now = values[:, index]
@@ -233,15 +214,10 @@ def settling(results: Results, run: str) -> pd.DataFrame:
 
 
 def cluster(values: np.ndarray, seed: int = 0, max_clusters: int = MAX_CLUSTERS) -> tuple[np.ndarray, float]:
-    """Groups contexts by k-means, with the number of groups that has the highest silhouette.
-
-    Args:
-        values: ``[N, D]``.
-        seed: Of k-means.
-        max_clusters: At most so many groups.
+    """Clusters contexts ``[N, D]`` by k-means, with the number of clusters that has the highest silhouette.
 
     Returns:
-        Group of each context ``[N]``, largest group first, and the silhouette (NaN if there is one group only).
+        Cluster of each context ``[N]``, largest cluster first, and the silhouette (NaN if there is only one).
     """
     best, best_score = np.zeros(len(values), int), float("nan")
     distinct = len(np.unique(values.round(6), axis=0))
@@ -259,10 +235,10 @@ def cluster(values: np.ndarray, seed: int = 0, max_clusters: int = MAX_CLUSTERS)
 def clusters_of(results: Results, run: str, seed: int = 0) -> tuple[pd.DataFrame, float]:
     """Returns a run's episodes with the columns ``cluster`` and ``distance``, and the clusters' silhouette.
 
-    ``distance`` is that of the episode's final context to the mean of its cluster: the nearest one is typical of it.
+    ``distance`` is that of the episode's final context to the mean of its cluster.
     """
     episodes, values = of_run(results, run)
     final = final_contexts(values)
     groups, score = cluster(final, seed)
-    means = np.stack([final[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
-    return episodes.assign(cluster=groups, distance=np.linalg.norm(final - means[groups], axis=1)), score
+    means = pd.DataFrame(final).groupby(groups).transform("mean").to_numpy()
+    return episodes.assign(cluster=groups, distance=np.linalg.norm(final - means, axis=1)), score

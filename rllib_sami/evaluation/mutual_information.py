@@ -1,12 +1,12 @@
-"""How the K-sample bound behaves where the mutual information is known.
+"""The K-sample bound on data of known mutual information.
 
 Pairs ``x, y`` of ``d``-dimensional Gaussians with correlation ``r`` in each dimension have the mutual information
 
     I = -d/2 log(1 - r²)    nats,
 
-and the best possible score of a pair is its log density ratio ``log p(y|x) / p(y)``. Given those scores, all that
-keeps ``I_SaNCE`` from ``I`` is the number of keys: it stays below ``log K``. A contrast within one task has less
-information to find than one over all tasks, so fewer keys suffice for it.
+and the best possible score of a pair is its log density ratio ``log p(y|x) / p(y)``. With those scores, only the number
+of keys separates ``I_SaNCE`` from ``I``: it stays below ``log K``. A contrast within one task has less information to
+find than one over all tasks, so it needs fewer keys.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
 from rllib_sami.core.losses import sance_bound_from_scores
 
@@ -51,9 +52,9 @@ def gaussian_sweep(
     Args:
         information: True values, in nats.
         num_keys: Numbers of keys ``K`` (one positive, ``K - 1`` negatives), each at least 2.
-        dim: Dimensions ``d`` of the Gaussians.
-        num_queries: Queries for each point, at least; they come in batches of ``K`` that are each other's negatives.
-        seed: Of the samples.
+        dim: Dimension ``d`` of the Gaussians.
+        num_queries: Minimum number of queries per point, in batches of ``K`` that are each other's negatives.
+        seed: Seed of the samples.
 
     Returns:
         One row per value and K: ``information``, ``num_keys``, ``log_k``, ``bound`` and its ``standard_error`` (over
@@ -71,17 +72,7 @@ def gaussian_sweep(
             # Each batch's bound is the mean over its queries: one positive on the diagonal, the rest negatives.
             positive = scores.diagonal(dim1=-2, dim2=-1)
             negative = scores[:, ~torch.eye(keys, dtype=torch.bool)].view(-1, keys, keys - 1)
-            bounds = [
-                float(sance_bound_from_scores(*batch, temperature=1.0))
-                for batch in zip(positive, negative, strict=True)
-            ]
-            rows.append(
-                {
-                    "information": true,
-                    "num_keys": keys,
-                    "log_k": math.log(keys),
-                    "bound": np.mean(bounds),
-                    "standard_error": np.std(bounds, ddof=1) / math.sqrt(len(bounds)),
-                }
-            )
-    return pd.DataFrame(rows)
+            batches = zip(positive, negative, strict=True)
+            bounds = [float(sance_bound_from_scores(*batch, temperature=1.0)) for batch in batches]
+            rows.append((true, keys, math.log(keys), np.mean(bounds), stats.sem(bounds)))
+    return pd.DataFrame(rows, columns=["information", "num_keys", "log_k", "bound", "standard_error"])

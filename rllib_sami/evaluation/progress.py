@@ -1,4 +1,4 @@
-"""Learning curves: what Tune wrote down while an agent was trained."""
+"""Learning curves: what Tune recorded during training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 PROGRESS_FILE = "progress.csv"
-EVALUATED = "evaluation/env_steps"  # what the agent was trained for when it was evaluated
+EVALUATED = "evaluation/env_steps"  # environment steps at the evaluation
 _COLUMNS = {
     "num_env_steps_sampled_lifetime": "env_steps",
     "time_total_s": "seconds",
@@ -16,7 +16,7 @@ _COLUMNS = {
     "learners/default_policy/sance_bound": "sance_bound",
     "learners/default_policy/log_k": "log_k",
 }
-_NEEDED = ("env_steps", "seconds")  # a run in which no episode was finished has no return
+_REQUIRED = ("env_steps", "seconds")  # a run without a finished episode has no return
 
 
 def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
@@ -24,17 +24,17 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
 
     Args:
         path: The file, or the trial's folder.
-        agent: Whose curve it is: the algorithm.
+        agent: Name of the algorithm.
         run: Label of the run, as in ``Results``.
 
     Returns:
-        Columns ``agent, run, env_steps, seconds`` (of training, time in pauses left out), ``return_mean`` (of recent
-        training episodes; missing until one was finished), ``sance_bound`` and ``log_k`` (nats; missing where there is
-        no contrastive objective) and ``return_mean_<split>`` and ``success_rate_<split>`` of each split that was
-        evaluated during training, missing between two evaluations.
+        Columns ``agent, run, env_steps, seconds`` (of training, without pauses), ``return_mean`` (of recent training
+        episodes; NaN until one is finished), ``sance_bound`` and ``log_k`` (nats; NaN without a contrastive loss) and
+        ``return_mean_<split>`` and ``success_rate_<split>`` of each split that was evaluated during training, NaN
+        between two evaluations.
 
     Raises:
-        ValueError: There is no such file, or it is not one of Tune's.
+        ValueError: There is no such file, or Tune did not write it.
     """
     path = Path(path).expanduser()
     file = path / PROGRESS_FILE if path.is_dir() else path
@@ -45,14 +45,14 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise ValueError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     table = table.rename(columns={**_COLUMNS, **{name: _of_split(name) for name in table if _of_split(name)}})
-    if missing := [name for name, ours in _COLUMNS.items() if ours in _NEEDED and ours not in table]:
+    if missing := [name for name, ours in _COLUMNS.items() if ours in _REQUIRED and ours not in table]:
         raise ValueError(f"{file}: no column {', '.join(missing)}. Expected the {PROGRESS_FILE} of an RLlib algorithm.")
     of_splits = [name for name in table if name.startswith(("return_mean_", "success_rate_"))]
     wanted = [*_COLUMNS.values(), *of_splits]
-    # A run that was restored repeats some iterations: those after it stand.
+    # A restored run repeats some iterations; the later ones count.
     table = table.drop_duplicates("env_steps", keep="last").sort_values("env_steps", ignore_index=True)
     if EVALUATED in table:
-        table.loc[table[EVALUATED].duplicated(), of_splits] = math.nan  # an evaluation's numbers stand until the next
+        table.loc[table[EVALUATED].duplicated(), of_splits] = math.nan  # repeated until the next evaluation
     return table.reindex(columns=wanted).assign(agent=agent, run=run)[["agent", "run", *wanted]]
 
 

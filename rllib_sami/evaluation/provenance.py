@@ -1,4 +1,4 @@
-"""Where results come from: versions, commit, hardware, throughput."""
+"""Provenance of results: versions, commit, hardware."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES = ("rllib-sami", "ray", "torch", "numpy", "gymnasium", "mujoco", "pand
 
 
 def provenance_of(**more: Any) -> dict[str, Any]:
-    """Returns what is known of this process and machine, and ``more``."""
+    """Returns date, versions, commit and hardware, and ``more``."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},

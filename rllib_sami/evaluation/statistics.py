@@ -1,8 +1,8 @@
 """Statistics over runs and tasks, with stratified bootstrap intervals.
 
 After Agarwal et al., Deep RL at the Edge of the Statistical Precipice, 2021 (https://arxiv.org/abs/2108.13264).
-Scores are arrays ``[..., R, T]``: R runs (training seeds) by T tasks, a run's mean over its episodes each, and
-functions of them are vectorised over the leading axes.
+Scores are arrays ``[..., R, T]`` of R runs (training seeds) and T tasks, each the mean over a run's episodes. Functions
+of them are vectorised over the leading axes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEVEL = 0.95
 
 
 def iqm(scores: np.ndarray) -> np.ndarray:
-    """Returns the interquartile mean: of all runs on all tasks, the mean of the middle half."""
+    """Returns the interquartile mean: the mean of the middle half of all runs on all tasks."""
     return stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1)
 
 
@@ -34,15 +34,12 @@ def median(scores: np.ndarray) -> np.ndarray:
 
 
 def optimality_gap(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
-    """Returns by how much runs miss the target score on average, without credit for going beyond it."""
+    """Returns by how much runs miss the target score on average, without credit for exceeding it."""
     return target - np.minimum(scores, target).mean(axis=(-2, -1))
 
 
 AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "IQM": iqm,
-    "mean": mean,
-    "median": median,
-    "optimality gap": optimality_gap,
+    **{"IQM": iqm, "mean": mean, "median": median, "optimality gap": optimality_gap}
 }
 
 
@@ -53,10 +50,10 @@ def resample(
 
     Args:
         scores: ``[R, T]``.
-        strata: ``[T]`` integers. Tasks of one stratum get the same runs, as they must where one trained agent played
-            all of them: its scores are not independent. None: every task is a stratum of its own.
-        resamples: How many times, B.
-        seed: Of the generator.
+        strata: Stratum of each task, ``[T]`` integers. Tasks of one stratum get the same runs, which is necessary if one
+            trained agent played all of them: its scores are not independent. None: each task is a stratum.
+        resamples: Number of resamples B.
+        seed: Seed of the generator.
 
     Returns:
         ``[B, R, T]``.
@@ -73,22 +70,17 @@ def interval(samples: np.ndarray, level: float = LEVEL) -> np.ndarray:
 
 
 def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> float:
-    """Returns how likely a run of x is to beat a run of y on a task drawn at random; a tie counts one half.
-
-    Args:
-        x: ``[R, T]``.
-        y: ``[S, T]``, on the same tasks.
-    """
+    """Returns the probability that a run of x ``[R, T]`` beats one of y ``[S, T]`` on a random task; ties count 1/2."""
     return float(_wins(x, y).mean())
 
 
 def resample_improvement(
     x: np.ndarray, y: np.ndarray, strata: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
-    """Returns the probability of improvement ``[B]`` of resampled runs of both; arguments as in ``resample``."""
+    """Returns the probability of improvement ``[B]`` of resampled runs of both, see :func:`resample`."""
     rng, column = np.random.default_rng(seed), _strata(strata, x.shape[1])
 
-    def shares(num_runs: int) -> np.ndarray:  # how often each run is drawn, [B, runs, T]
+    def shares(num_runs: int) -> np.ndarray:  # of each run among those drawn, [B, runs, T]
         counts = rng.multinomial(num_runs, np.full(num_runs, 1 / num_runs), size=(resamples, column.max() + 1))
         return counts.transpose(0, 2, 1)[:, :, column] / num_runs
 
@@ -105,43 +97,32 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
 
 
 class TTest(NamedTuple):
-    """A two-sided t-test of equal means.
+    """A two-sided t-test of equal means."""
 
-    Attributes:
-        t: Its statistic; positive where the first mean is larger.
-        df: Degrees of freedom.
-        p: Probability of such a difference, or a larger one, if the means are equal.
-    """
-
-    t: float
-    df: float
-    p: float
+    t: float  # its statistic; positive if the first mean is larger
+    df: float  # degrees of freedom
+    p: float  # probability of such a difference, or a larger one, if the means are equal
 
 
 def t_test(x: np.ndarray, y: np.ndarray, equal_variances: bool = False) -> TTest:
-    """Compares the means of two samples, ``[R]`` and ``[S]``.
+    """Compares the means of two samples, ``[R]`` and ``[S]``, with one score per run.
 
-    Args:
-        x: One score per run.
-        y: One score per run.
-        equal_variances: False gives Welch's test; True Student's, with R + S - 2 degrees of freedom, which the
-            method's authors used.
+    It is Welch's test, or with ``equal_variances`` Student's, which the method's authors used.
     """
     if min(len(x), len(y)) < 2:
         return TTest(np.nan, np.nan, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():  # samples without any spread
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():  # samples may have no spread
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         found = stats.ttest_ind(x, y, equal_var=equal_variances)
     return TTest(float(found.statistic), float(found.df), float(found.pvalue))
 
 
 def mean_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Returns Student's interval of a mean; NaN for fewer than two values."""
+    """Returns Student's confidence interval of a mean; NaN for fewer than two values."""
     if len(values) < 2:
         return np.nan, np.nan
-    centre, error = float(np.mean(values)), float(stats.sem(values))
-    margin = error * float(stats.t.ppf((1 + level) / 2, len(values) - 1))
-    return centre - margin, centre + margin
+    low, high = stats.t.interval(level, len(values) - 1, np.mean(values), stats.sem(values))
+    return float(low), float(high)
 
 
 def _wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:

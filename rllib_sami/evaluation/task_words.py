@@ -1,4 +1,4 @@
-"""What the environments of this package say of their tasks' columns: what is neutral, which of them are one thing."""
+"""Tasks in words: what the environments of this package know about the columns of their tasks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from rllib_sami.envs.factors import DirectionFactor, PartsFactor, VectorFactor
+from rllib_sami.envs.registration import ENVIRONMENTS
+from rllib_sami.envs.tasks import parse_meta_tasks
+from rllib_sami.envs.text import describe_meta_tasks
 from rllib_sami.evaluation import tables
 
 if TYPE_CHECKING:
@@ -17,20 +21,26 @@ NO_PARTS = "none"
 
 
 def class_of(environment: str) -> type[MetaTaskEnv] | None:
-    """Returns the class of one of this package's environments, None for any other."""
-    from rllib_sami.envs.registration import ENVIRONMENTS
-
+    """Returns the class of one of this package's environments; None for any other."""
     return ENVIRONMENTS.get(environment.rpartition(":")[2])
 
 
+def _factors(environment: str) -> tuple[Factor, ...]:
+    return getattr(class_of(environment), "factors", ())
+
+
+def _columns(factor: Factor) -> list[str]:
+    return [f"task_{key}" for key in factor.keys]
+
+
 def neutral(environment: str) -> dict[str, float | str]:
-    """Returns the neutral value of each task column that is known, as ``with_parts`` leaves them."""
+    """Returns the neutral value of each known task column, as ``with_parts`` leaves them."""
     found: dict[str, float | str] = {}
     for factor in _factors(environment):
-        if _is_parts(factor):
+        if isinstance(factor, PartsFactor):
             found[f"task_{factor.name}"] = NO_PARTS
         else:
-            found |= dict(zip((f"task_{key}" for key in factor.keys), factor.floats(factor.neutral_value), strict=True))
+            found |= dict(zip(_columns(factor), factor.floats(factor.neutral_value), strict=True))
     return found
 
 
@@ -40,8 +50,8 @@ def with_parts(episodes: pd.DataFrame, environment: str) -> pd.DataFrame:
     ``task_cripple_0`` to ``task_cripple_3`` become ``task_cripple``, with ``"3"``, ``"0, 2"`` or ``"none"``.
     """
     for factor in _factors(environment):
-        columns = [f"task_{key}" for key in factor.keys]
-        if _is_parts(factor) and set(columns) <= set(episodes):
+        columns = _columns(factor)
+        if isinstance(factor, PartsFactor) and set(columns) <= set(episodes):
             dead = episodes[columns].to_numpy(float) > 0
             words = [", ".join(str(part) for part in row.nonzero()[0]) or NO_PARTS for row in dead]
             episodes = episodes.drop(columns=columns).assign(**{f"task_{factor.name}": words})
@@ -49,73 +59,64 @@ def with_parts(episodes: pd.DataFrame, environment: str) -> pd.DataFrame:
 
 
 def factor_label(column: str, environment: str) -> str:
-    """Returns what a task column is, with its unit: ``cube mass (kg)``."""
-    from rllib_sami.envs.factors import DirectionFactor
-
+    """Returns a task column's name with its unit: ``cube mass (kg)``."""
     key = column.removeprefix("task_")
     factor = next((one for one in _factors(environment) if key in (one.name, *one.keys)), None)
-    unit = (
-        ""
-        if factor is None or isinstance(factor, DirectionFactor)
-        else factor.unit.replace("a multiple of the", "× the")
-    )
+    has_unit = factor is not None and not isinstance(factor, DirectionFactor)
+    unit = factor.unit.replace("a multiple of the", "× the") if factor is not None and has_unit else ""
     return key.replace("_", " ") + (f" ({unit})" if unit else "")
 
 
 def factor_values(episodes: pd.DataFrame, environment: str) -> list[pd.Series]:
-    """Returns what tells the tasks of one environment apart, that with most values first.
+    """Returns the factors in which the tasks of one environment differ, sorted by their number of values, descending.
 
     Returns:
-        Per factor its value in each episode, named: a number, or words for a set of parts. A direction is one number,
-        its angle, and has ``attrs["cyclic"]``.
+        The value of each factor in each episode, named: a number, or words for a set of parts. A direction is one
+        number, its angle, and has ``attrs["cyclic"]``.
     """
-    from rllib_sami.envs.factors import DirectionFactor
-
     mine = with_parts(episodes, environment)
     found = {name: mine[name].rename(factor_label(name, environment)) for name in tables.factors(mine)}
     for factor in _factors(environment):
-        x, y = (f"task_{key}" for key in factor.keys) if isinstance(factor, DirectionFactor) else ("", "")
-        if {x, y} & set(found):
-            found = {name: values for name, values in found.items() if name not in (x, y)}
+        columns = _columns(factor)
+        if isinstance(factor, DirectionFactor) and set(columns) & set(found):
+            x, y = columns
             angle = (np.degrees(np.arctan2(mine[y], mine[x])) % 360).rename(f"{factor.name} (degrees)")
             angle.attrs["cyclic"] = True
-            found[factor.name] = angle
+            found = {name: values for name, values in found.items() if name not in columns} | {factor.name: angle}
     return sorted(found.values(), key=lambda values: -values.nunique())
 
 
 def task_values(episodes: pd.DataFrame) -> dict[tuple, str]:
-    """Returns what each (environment, split, task_id) is: the factors that vary in its environment, in words."""
-    from rllib_sami.envs.factors import VectorFactor
-
+    """Returns the factors that vary in the environment, in words, of each (environment, split, task_id)."""
     found = {}
-    for environment, mine in episodes.groupby("environment", sort=False):
-        mine = with_parts(mine, str(environment))
-        varying, nouns = sorted(tables.factors(mine)), {f"task_{f.name}": f.unit for f in _factors(str(environment))}
-        vectors = {f"task_{f.keys[0]}": f for f in _factors(str(environment)) if isinstance(f, VectorFactor)}
-        parts = {f"task_{key}" for factor in vectors.values() for key in factor.keys}
-        heads = [name for name, factor in vectors.items() if {f"task_{key}" for key in factor.keys} & set(varying)]
-        varying = sorted({*(name for name in varying if name not in parts), *heads})
+    for name, mine in episodes.groupby("environment", sort=False):
+        factors, mine = _factors(str(name)), with_parts(mine, str(name))
+        varying, units = set(tables.factors(mine)), {f"task_{factor.name}": factor.unit for factor in factors}
+        vectors = {}  # by their first column, which stands for all of them
+        for factor in factors:
+            columns = _columns(factor)
+            if isinstance(factor, VectorFactor):
+                if varying & set(columns):
+                    vectors[columns[0]] = factor
+                varying -= set(columns)
         for key, task in mine.groupby(["environment", "split", "task_id"], sort=False):
             words = [
-                _vector(task, vectors[name])
-                if name in vectors
-                else _words(name, nouns.get(name, ""), _distinct(task[name]))
-                for name in varying
+                _vector(task, vectors[column])
+                if column in vectors
+                else _words(column, units.get(column, ""), _distinct(task[column]))
+                for column in sorted({*varying, *vectors})
             ]
-            found[key] = ", ".join(word for word in words if word)
+            found[key] = ", ".join(filter(None, words))
     return found
 
 
 def meta_tasks_of(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, int], list[str]]] | None:
-    """Returns the meta-tasks of the splits that were played in one environment, as `rllib envs` shows them.
+    """Returns the meta-tasks of the splits that were played in one environment, as ``rllib envs`` shows them.
 
     Returns:
-        The factors, and by split and ``task_id`` the values of each that may be drawn; None for an environment of
-        others, or with tasks of the agent's own.
+        The factors, and the values that each may have by split and ``task_id``; None for other environments, and for
+        tasks of the agent's own.
     """
-    from rllib_sami.envs.tasks import parse_meta_tasks
-    from rllib_sami.envs.text import describe_meta_tasks
-
     cls, played = class_of(episodes["environment"].iloc[0]), episodes["split"].unique()
     if cls is None or not set(played) <= set(cls.splits):
         return None
@@ -128,34 +129,24 @@ def meta_tasks_of(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, in
     return titles, dict(zip(meta_tasks, rows, strict=True))
 
 
-def _words(column: str, noun: str, values: list) -> str:
+def _words(column: str, unit: str, values: list) -> str:
     name = column.removeprefix("task_")
     if not values:
         return ""
-    if isinstance(values[0], str):
-        name = noun if noun.endswith("s") else name
+    if isinstance(values[0], str):  # the unit of a set of parts is their plural, such as "dead joints"
+        name = unit if unit.endswith("s") else name
         return f"{name.removesuffix('s') if max(map(len, values)) == 1 else name} {' or '.join(values)}"
-    return f"{name} {_span(values)}"
+    return f"{name} {_range(values)}"
 
 
 def _vector(task: pd.DataFrame, factor: Factor) -> str:
-    """Returns ``direction (0.866, 0.5)``; where the task may have several values, a component is a span."""
-    return f"{factor.name} ({', '.join(_span(_distinct(task[f'task_{key}'])) for key in factor.keys)})"
+    """Returns ``direction (0.866, 0.5)``; a component with several values is a range."""
+    return f"{factor.name} ({', '.join(_range(_distinct(task[column])) for column in _columns(factor))})"
 
 
-def _span(values: list) -> str:
+def _range(values: list) -> str:
     return "–".join(f"{number + 0.0:.3g}" for number in dict.fromkeys((values[0], values[-1])))
 
 
 def _distinct(column: pd.Series) -> list:
     return sorted(column.dropna().unique())
-
-
-def _factors(environment: str) -> tuple[Factor, ...]:
-    return getattr(class_of(environment), "factors", ())
-
-
-def _is_parts(factor: Factor) -> bool:
-    from rllib_sami.envs.factors import PartsFactor
-
-    return isinstance(factor, PartsFactor)

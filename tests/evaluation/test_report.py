@@ -183,7 +183,7 @@ def test_groups_of_contexts_name_tasks_and_a_typical_episode(written):
 def test_numbers_stand_beside_the_papers(written):
     tasks = _page(written).text["tasks"]
     assert "4,583 ± 321" in tasks  # CrippledHalfCheetah, training, SaCCM
-    assert "orientation and no target" in tasks
+    assert "orientation and not a target" in tasks
     assert "joint 3, mass_scale 1.15" in tasks
 
 

@@ -1,4 +1,4 @@
-"""The paper's published numbers, in the form of our own results."""
+"""The paper's published numbers as ``Results``."""
 
 from __future__ import annotations
 
