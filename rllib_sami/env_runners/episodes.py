@@ -33,46 +33,27 @@ DEFAULT_MAX_STEPS = 1000  # of environments without a known limit, only to choos
 
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """One episode to play.
-
-    Attributes:
-        split: Name of the split.
-        task_id: Meta-task to set; None if the environment has none or selects them itself.
-        episode: Number of the episode of this task.
-        seed: Seed of the reset; None lets the environment continue after its last episode.
-        noise_seed: Seed of the agent's noise.
-    """
+    """One episode to play."""
 
     split: str
-    task_id: int | None
-    episode: int
-    seed: int | None
-    noise_seed: int
+    task_id: int | None  # meta-task to set; None if the environment has none or selects them itself
+    episode: int  # number of the episode of this task
+    seed: int | None  # of the reset; None lets the environment continue after its last episode
+    noise_seed: int  # of the agent's noise
 
 
 @dataclass
 class Episode:
-    """A finished episode.
-
-    Attributes:
-        spec: What was to be played.
-        task_id: Number or name of the task in the infos; None without one.
-        task: Numeric values of the task in the infos, by name.
-        total: Sum of the rewards.
-        length: Number of steps.
-        success: Whether it succeeded; None if unknown.
-        skills: ``skill`` and ``reference_skill``, if the infos name them.
-        contexts: ``[M, D]`` at the steps of :func:`context_steps`, NaN after the end; None if the agent has no context.
-    """
+    """A finished episode."""
 
     spec: EpisodeSpec
-    task_id: int | str | None
-    task: Mapping[str, float]
-    total: float
-    length: int
-    success: bool | None
-    skills: dict[str, str]
-    contexts: np.ndarray | None
+    task_id: int | str | None  # number or name of the task in the infos
+    task: Mapping[str, float]  # numeric values of the task in the infos, by name
+    total: float  # sum of the rewards
+    length: int  # steps
+    success: bool | None  # None if unknown
+    skills: dict[str, str]  # `skill` and `reference_skill`, if the infos name them
+    contexts: np.ndarray | None  # [M, D] at `context_steps`, NaN after the end; None if the agent has no context
 
 
 def episode_seed(seed: int, split: str, task_id: int, episode: int) -> int:

@@ -18,19 +18,12 @@ OnStep = Callable[[int, Slot], None]
 
 
 class RunningEpisode(Protocol):
-    """An episode in progress as an agent sees it, such as that of a ``Slot``.
+    """An episode in progress as an agent sees it, such as that of a ``Slot``."""
 
-    Attributes:
-        env: Has the observation and action space.
-        spec: Task, and seed of the agent's noise.
-        info: Newest info.
-        reward: Reward of the last step, 0 at the start.
-    """
-
-    env: Any
+    env: Any  # has the observation and action space
     spec: EpisodeSpec
-    info: dict[str, Any]
-    reward: float
+    info: dict[str, Any]  # newest info
+    reward: float  # of the last step, 0 at the start
 
     @property
     def obs(self) -> Any:
@@ -38,15 +31,10 @@ class RunningEpisode(Protocol):
 
 
 class Agent(Protocol):
-    """Something that acts in several episodes at once.
+    """Something that acts in several episodes at once."""
 
-    Attributes:
-        explore: Whether to act with noise, as in training.
-        spaces: Observation and action space of the training environment; None where it is unknown.
-    """
-
-    explore: bool
-    spaces: tuple[gymnasium.Space | None, gymnasium.Space | None]
+    explore: bool  # whether to act with noise, as in training
+    spaces: tuple[gymnasium.Space | None, gymnasium.Space | None]  # observations and actions in training, if known
 
     @property
     def contexts(self) -> np.ndarray | None:

@@ -25,24 +25,14 @@ class WrongSplitError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class SplitGrid:
-    """The fixed episodes of one split of an environment, ready to be sent to another process.
+    """The fixed episodes of one split of an environment, ready to be sent to another process."""
 
-    Attributes:
-        name: Name of the environment.
-        config: Algorithm config with the environment, the ``env_config`` of the split, ``explore`` and
-            ``evaluation_sample_timeout_s``.
-        split: Name of the split.
-        episodes: The episodes.
-        single_env: Whether one environment has to play all of them, one after the other.
-        max_episode_steps: Limit on episode length; None if it is unknown.
-    """
-
-    name: str
-    config: Any
+    name: str  # of the environment
+    config: Any  # with `env`, the `env_config` of the split, `explore` and `evaluation_sample_timeout_s`
     split: str = OWN_SPLIT
     episodes: list[EpisodeSpec] = dataclasses.field(default_factory=list)
-    single_env: bool = False
-    max_episode_steps: int | None = None
+    single_env: bool = False  # whether one environment has to play all of them, one after the other
+    max_episode_steps: int | None = None  # None if it is unknown
 
     def make_env(self, slot: int = 0, **env_config: Any) -> gymnasium.Env:
         """Makes the environment of a slot, with further settings in its ``env_config``.
@@ -119,6 +109,6 @@ def _check_split(env: gymnasium.Env, split: str, name: str) -> None:
     if split != OWN_SPLIT and isinstance(unwrapped, MetaTaskEnv) and unwrapped.split != split:
         raise WrongSplitError(
             f"split {split!r}: {name!r} does not pass the 'split' of its `env_config` on to "
-            f"{type(unwrapped).__name__}, which would play {unwrapped.split!r}. Let it do so, or use {OWN_SPLIT!r}, its "
-            "tasks as they are."
+            f"{type(unwrapped).__name__}, which would play {unwrapped.split!r}. Let it do so, or use {OWN_SPLIT!r}, "
+            "its tasks as they are."
         )

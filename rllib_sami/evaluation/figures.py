@@ -1,4 +1,7 @@
-"""Figures: one function each, from a table to a matplotlib Figure. Those over two factors are in ``heat_maps``."""
+"""Figures: one function each, from a table to a matplotlib Figure. Those over two factors are in ``heat_maps``.
+
+All of them have the keyword ``style``: ``"light"``, ``"dark"`` or a ``Style``.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def iqm_bars(
             if mine.empty:
                 continue
             x = mine["split"].map(place_of).to_numpy() + (index - (len(looks) - 1) / 2) * width
-            look = {
+            look: dict[str, Any] = {
                 "color": colour,
                 "hatch": HATCHES[variant % len(HATCHES)],
                 "label": f"{agent} ({_runs(mine['runs'])})",
@@ -75,8 +78,13 @@ def iqm_bars(
         levels_here = lines[(lines["environment"] == environment) & lines["split"].isin(place_of)]
         for name, mine in levels_here.groupby("baseline", sort=False):
             x = mine["split"].map(place_of).to_numpy()
-            look = {"colors": page.ink, "linestyles": _LEVELS.get(str(name), "-."), "lw": 1.3, "zorder": 3}
-            handles.setdefault(str(name), axis.hlines(mine["mean"], x - 0.46, x + 0.46, **look, label=name))
+            level: dict[str, Any] = {
+                "colors": page.ink,
+                "linestyles": _LEVELS.get(str(name), "-."),
+                "lw": 1.3,
+                "zorder": 3,
+            }
+            handles.setdefault(str(name), axis.hlines(mine["mean"], x - 0.46, x + 0.46, **level, label=name))
         if not tables.is_raw(unit):
             axis.axhline(1, color=page.ink, lw=0.8, ls=":")
         axis.margins(y=0.14)  # for the numbers
@@ -93,12 +101,7 @@ def iqm_bars(
 
 @styled
 def performance_profiles(table: pd.DataFrame, style: str | Style = "light") -> Figure:
-    """Draws the fraction of runs above each score; one panel per environment and split.
-
-    Args:
-        table: As of ``tables.profiles``.
-        style: ``"light"``, ``"dark"`` or a ``Style``.
-    """
+    """Draws ``tables.profiles``, the fraction of runs above each score; one panel per environment and split."""
     looks = styles.looks(table["agent"], style)
     groups = list(table.groupby(["environment", "split"], sort=False))
     figure, axes = styles.panels(len(groups), 3, 3.5, 3.0)
@@ -152,9 +155,7 @@ def learning_curves(
 def bound_in_training(progress: pd.DataFrame, style: str | Style = "light") -> Figure:
     """Draws the SaNCE bound during training beside log K, which it cannot exceed.
 
-    Args:
-        progress: As of ``read_progress``, of several runs; those without a contrastive loss are left out.
-        style: ``"light"``, ``"dark"`` or a ``Style``.
+    ``progress`` is as of ``read_progress``, of several runs; those without a contrastive loss are left out.
     """
     rows = progress.dropna(subset=["sance_bound", "log_k"])
     figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
@@ -172,12 +173,7 @@ def bound_in_training(progress: pd.DataFrame, style: str | Style = "light") -> F
 
 @styled
 def bound_versus_keys(sweep: pd.DataFrame, style: str | Style = "light") -> Figure:
-    """Draws the bound on Gaussians of known mutual information over log K.
-
-    Args:
-        sweep: Columns ``information, num_keys, log_k, bound, standard_error``, in nats.
-        style: ``"light"``, ``"dark"`` or a ``Style``.
-    """
+    """Draws ``mutual_information.gaussian_sweep``, the bound on Gaussians of known information, over log K."""
     figure, (axis,) = styles.panels(1, 1, 6.0, 4.0)
     page = styles.of(style)
     colours = [*page.algorithms.values(), *page.others]
@@ -242,9 +238,7 @@ def context_scatter(
 def context_settling(table: pd.DataFrame, style: str | Style = "light") -> Figure:
     """Draws how the context approaches its final value within an episode, and how well it identifies the task.
 
-    Args:
-        table: Columns ``agent, step, distance, standard_error, accuracy``; rows of several runs are averaged.
-        style: ``"light"``, ``"dark"`` or a ``Style``.
+    ``table`` has the columns ``agent, step, distance, standard_error, accuracy``; rows of several runs are averaged.
     """
     figure, (left, right) = styles.panels(2, 2, 4.2, 3.2)
     for agent, (colour, variant) in styles.looks(table["agent"], style).items():

@@ -1,6 +1,7 @@
 """Figures over two factors: one panel per agent, one colour scale, the training tasks outlined.
 
-A full grid is drawn as cells, a sparse one as dots at their values.
+A full grid is drawn as cells, a sparse one as dots at their values. ``x`` and ``y`` are the task columns along the
+axes, ``style`` is ``"light"``, ``"dark"`` or a ``Style``.
 """
 
 from __future__ import annotations
@@ -27,15 +28,7 @@ _FULL = 0.4  # share of cells with a value from which on a large grid is drawn a
 
 @styled
 def heat_maps(cells: pd.DataFrame, x: str, y: str, value: str = "return", style: str | Style = "light") -> Figure:
-    """Draws the mean value over two factors, one panel per agent.
-
-    Args:
-        cells: As of ``tables.cells``, of one environment.
-        x: Task column along the horizontal axis.
-        y: Task column along the vertical axis.
-        value: The value that is averaged.
-        style: ``"light"``, ``"dark"`` or a ``Style``.
-    """
+    """Draws ``tables.cells`` of one environment, the mean of ``value`` over two factors; one panel per agent."""
     norm = Normalize(0, 1) if value == "success" else Normalize(cells["mean"].min(), cells["mean"].max())
     panels = [(agent, cells[cells["agent"] == agent]) for agent in order(cells["agent"])]
     return _draw(panels, x, y, "mean", {"norm": norm, "cmap": "viridis"}, styles.value_label(value))
@@ -47,13 +40,7 @@ def heat_map_differences(
 ) -> Figure:
     """Draws by how much each other agent's mean exceeds the baseline's, over two factors.
 
-    Args:
-        cells: As of ``tables.cells``, of one environment.
-        x: Task column along the horizontal axis.
-        y: Task column along the vertical axis.
-        baseline: The agent to subtract.
-        value: The value that is averaged.
-        style: ``"light"``, ``"dark"`` or a ``Style``.
+    ``cells`` is as of ``tables.cells``, of one environment.
 
     Raises:
         ValueError: The baseline is not among the agents, or is the only one.
@@ -74,14 +61,7 @@ def heat_map_differences(
 
 @styled
 def panda_skills(rates: pd.DataFrame, x: str, y: str, style: str | Style = "light") -> Figure:
-    """Draws how often each skill was shown over two factors: agents in rows, skills in columns.
-
-    Args:
-        rates: As of ``tables.skill_rates``, of one environment.
-        x: Task column along the horizontal axis.
-        y: Task column along the vertical axis.
-        style: ``"light"``, ``"dark"`` or a ``Style``.
-    """
+    """Draws the ``tables.skill_rates`` of one environment over two factors: agents in rows, skills in columns."""
     skills = list(dict.fromkeys(rates["skill"]))
     panels = [
         (f"{agent}: {skill.replace('_', ' ')}", rates[(rates["agent"] == agent) & (rates["skill"] == skill)])

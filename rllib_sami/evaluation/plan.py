@@ -27,17 +27,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class AgentOnSplit:
-    """An agent and the episodes that it plays of one split.
-
-    Attributes:
-        checkpoint: The agent's checkpoint.
-        grid: The episodes.
-        context: What its actor sees of the context, see ``agents.parse_context``.
-    """
+    """An agent and the episodes that it plays of one split."""
 
     checkpoint: Checkpoint | ExportedAgent
     grid: SplitGrid
-    context: str
+    context: str  # what its actor sees of the context, see `agents.parse_context`
 
     @property
     def algorithm(self) -> str:

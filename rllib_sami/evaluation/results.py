@@ -41,16 +41,11 @@ _NULLABLE = ("success", "skill", "reference_skill")
 
 @dataclass
 class Contexts:
-    """Contexts along episodes.
+    """Contexts along episodes."""
 
-    Attributes:
-        steps: ``[M]`` int64, environment steps after which contexts were kept: 0, 1, 2, 4, … and every 1/16 of the
-            longest episode.
-        values: ``[num_episodes, M, D]`` float32; row i belongs to row i of the episodes. NaN after an episode's end,
-            in all of an episode whose agent has no context, and beyond the width of a context narrower than D.
-    """
-
-    steps: np.ndarray
+    steps: np.ndarray  # [M] int64, environment steps after which they were kept, see `episodes.context_steps`
+    # [num_episodes, M, D] float32, one entry per row of the episodes. NaN after an episode's end, for agents without
+    # context, and beyond the width of a context narrower than D.
     values: np.ndarray
 
     def __post_init__(self) -> None:
@@ -106,23 +101,13 @@ class Results:
     def summary(self) -> pd.DataFrame:
         """Returns one row per algorithm, context, environment and split; all tasks have the same weight."""
         groups = ["algorithm", "context", "explore", "environment", "split"]
-        rows = []
-        for key, mine in self.episodes.groupby(groups, sort=False):
-            tasks = mine.groupby("task_id")[["return", "length"]].mean()
-            rates = mine.dropna(subset="success").groupby("task_id")["success"].mean()
-            rows.append(
-                {
-                    **dict(zip(groups, key, strict=True)),
-                    "runs": mine["run"].nunique(),
-                    "tasks": len(tasks),
-                    "episodes": len(mine),
-                    "return": tasks["return"].mean(),
-                    "length": tasks["length"].mean() if (mine["length"] >= 0).all() else np.nan,
-                    "success": float(rates.mean()) if len(rates) else np.nan,
-                }
-            )
-        columns = [*groups, "runs", "tasks", "episodes", "return", "length", "success"]
-        return pd.DataFrame(rows, columns=columns)
+        counts = {"runs": ("run", "nunique"), "tasks": ("task_id", "nunique"), "episodes": ("run", "size")}
+        table = self.episodes.groupby(groups, sort=False).agg(**counts)
+        values = self.episodes.astype({"success": "Float64"})
+        values = values.assign(length=values["length"].where(values["length"] >= 0))
+        by_task = values.groupby([*groups, "task_id"], sort=False)[["return", "length", "success"]].mean()
+        means = by_task.groupby(groups, sort=False).mean().astype("float64")
+        return table.join(means).reset_index()
 
     def __repr__(self) -> str:
         return (

@@ -50,7 +50,7 @@ def resample(
 
     Args:
         scores: ``[R, T]``.
-        strata: Stratum of each task, ``[T]`` integers. Tasks of one stratum get the same runs, which is necessary if one
+        strata: Stratum of each task, ``[T]`` integers. Tasks of one stratum get the same runs, as is necessary if one
             trained agent played all of them: its scores are not independent. None: each task is a stratum.
         resamples: Number of resamples B.
         seed: Seed of the generator.
@@ -111,7 +111,8 @@ def t_test(x: np.ndarray, y: np.ndarray, equal_variances: bool = False) -> TTest
     """
     if min(len(x), len(y)) < 2:
         return TTest(np.nan, np.nan, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():  # samples may have no spread
+    # The samples may have no spread.
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         found = stats.ttest_ind(x, y, equal_var=equal_variances)
     return TTest(float(found.statistic), float(found.df), float(found.pvalue))
@@ -121,8 +122,9 @@ def mean_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, floa
     """Returns Student's confidence interval of a mean; NaN for fewer than two values."""
     if len(values) < 2:
         return np.nan, np.nan
-    low, high = stats.t.interval(level, len(values) - 1, np.mean(values), stats.sem(values))
-    return float(low), float(high)
+    centre = float(np.mean(values))
+    margin = float(stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1))
+    return centre - margin, centre + margin
 
 
 def _wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -19,25 +19,15 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Style:
-    """Colours of the page and of the figures on it.
+    """Colours of the page and of the figures on it."""
 
-    Attributes:
-        page: Background.
-        ink: Text and axes.
-        faint: Grid and reference lines.
-        algorithms: One colour per well-known algorithm.
-        others: For all further names.
-        shades: Range of the colour map ``plasma`` that is legible on the page, for categories.
-        agents: All agents of a report. Each keeps its colour in figures that show only some of them.
-    """
-
-    page: str
-    ink: str
-    faint: str
-    algorithms: dict[str, str]
-    others: tuple[str, ...]
-    shades: tuple[float, float]
-    agents: tuple[str, ...] = ()
+    page: str  # background
+    ink: str  # text and axes
+    faint: str  # grid and reference lines
+    algorithms: dict[str, str]  # one colour per well-known algorithm
+    others: tuple[str, ...]  # for all further algorithms
+    shades: tuple[float, float]  # range of the colour map `plasma` that is legible on the page, for categories
+    agents: tuple[str, ...] = ()  # of a report: each keeps its colour in figures that show only some of them
 
 
 # The first three are those of Okabe and Ito, https://jfly.uni-koeln.de/color/; all others differ from those before them

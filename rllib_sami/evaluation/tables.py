@@ -44,15 +44,10 @@ def scores(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
 
 
 class Normalised(NamedTuple):
-    """Scores in units of a reference.
+    """Scores in units of a reference."""
 
-    Attributes:
-        scores: As of ``scores()``, with ``score`` divided by the reference's mean on the same task.
-        by: The divisor in words, as every table names it; see :func:`is_raw`.
-    """
-
-    scores: pd.DataFrame
-    by: str
+    scores: pd.DataFrame  # as of `scores()`, with `score` divided by the reference's mean on the same task
+    by: str  # the divisor in words, as every table names it; see `is_raw`
 
 
 def normalise(table: pd.DataFrame, reference: str | None = REFERENCE) -> Normalised:
@@ -259,17 +254,11 @@ def skill_rates(episodes: pd.DataFrame, x: str, y: str, label: str = "skill") ->
 
 
 class _Group(NamedTuple):
-    """Scores of several agents on the same tasks.
+    """Scores of several agents on the same tasks."""
 
-    Attributes:
-        where: The environment (or all) and the split.
-        matrices: ``[R, T]`` per agent.
-        strata: ``[T]``, the environment of each task.
-    """
-
-    where: dict[str, str]
-    matrices: dict[str, np.ndarray]
-    strata: np.ndarray
+    where: dict[str, str]  # environment (or all) and split
+    matrices: dict[str, np.ndarray]  # [R, T] per agent
+    strata: np.ndarray  # [T], the environment of each task
 
 
 def _groups(table: pd.DataFrame, pooled: bool) -> Iterator[_Group]:

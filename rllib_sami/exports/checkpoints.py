@@ -18,17 +18,11 @@ _MARK = "rllib_checkpoint.json"
 
 @dataclass
 class Checkpoint:
-    """An algorithm's checkpoint on disk.
+    """An algorithm's checkpoint on disk."""
 
-    Attributes:
-        path: The folder with `rllib_checkpoint.json`.
-        algorithm: The Algorithm class that wrote it.
-        config: Its AlgorithmConfig.
-    """
-
-    path: Path
-    algorithm: type
-    config: Any
+    path: Path  # folder with rllib_checkpoint.json
+    algorithm: type  # Algorithm class that wrote it
+    config: Any  # its AlgorithmConfig
 
     def module(self) -> Any:
         """Returns the RLModule, ready to act."""

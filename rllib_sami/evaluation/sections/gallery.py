@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from rllib_sami.evaluation import contexts
 from rllib_sami.evaluation.layout import NOTHING, Section, Video, text
@@ -75,13 +76,8 @@ def data_uri(file: Path, kind: str) -> str:
 
 def _spread(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns videos in an order that begins with some of every run and split."""
-    counts: Counter[tuple[str, str]] = Counter()
-    places = []
-    for video in videos:
-        group = (str(video["run"]), str(video["split"]))
-        places.append(counts[group])
-        counts[group] += 1
-    return [video for _, video in sorted(zip(places, videos, strict=True), key=lambda pair: pair[0])]
+    place = pd.DataFrame(videos).groupby(["run", "split"]).cumcount()
+    return [videos[index] for index in place.sort_values(kind="stable").index]
 
 
 def _caption(video: dict[str, Any]) -> str:
