@@ -10,6 +10,7 @@ import pytest
 
 matplotlib = pytest.importorskip("matplotlib")
 
+import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
@@ -104,6 +105,7 @@ def test_drawn_in_its_style_labelled_and_within_the_picture(name, look):
     assert isinstance(figure, Figure)
     assert matplotlib.colors.to_hex(figure.get_facecolor()) == style.STYLES[look].page
     assert dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == []
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     # Constrained layout has had its say: what still sticks out would be cut off.
@@ -120,14 +122,6 @@ def test_drawn_in_its_style_labelled_and_within_the_picture(name, look):
         assert axis.get_ylabel() or figure.get_supylabel()
     if not scales:
         assert all(axis.get_xlabel() or axis.get_xticklabels()[0].get_text() for axis in figure.axes)
-
-
-def test_no_figure_is_left_with_pyplot():
-    import matplotlib.pyplot as plt
-
-    for draw in DRAWINGS.values():
-        draw("light")
-    assert plt.get_fignums() == []
 
 
 def test_bars_are_the_tables_numbers_with_their_unit():

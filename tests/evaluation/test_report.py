@@ -13,8 +13,9 @@ pytest.importorskip("sklearn")
 
 from rllib_sami.evaluation import Results, report
 from rllib_sami.evaluation.layout import Table, text
+from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.paper import paper_results
-from rllib_sami.evaluation.reporting import GENERATOR
+from rllib_sami.evaluation.reporting import GENERATOR, _save, _sections
 from rllib_sami.evaluation.sections import scores, training
 from rllib_sami.evaluation.style import STYLES
 from rllib_sami.evaluation.task_words import factor_values
@@ -117,25 +118,19 @@ def test_page_needs_nothing_from_elsewhere(written):
             assert (written / address).is_file(), address
 
 
-@pytest.fixture(scope="module")
-def of_panda(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("panda")
-    report(panda(), folder)
-    return folder
-
-
-def test_what_is_missing_is_named_and_not_drawn(written, of_panda):
+def test_what_is_missing_is_named_and_not_drawn(written, tmp_path):
     left_out = _page(written).text["provenance"].partition("Left out of this page")[2]
     assert "Learning curves There is no progress.csv" in left_out
     assert "Mutual information There is no progress.csv" in left_out
     assert "Panda" not in left_out  # of no use here
-    page = _page(of_panda)
-    assert list(page.text) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
-    left_out = page.text["provenance"].partition("Left out of this page")[2]
-    assert left_out.count("The results hold no contexts.") == 3
-    assert "rllib evaluate --video` would give them" in left_out
-    assert page.figures["panda"]
-    assert "success" in page.text["splits"]
+    sections = {section.key: section for section in _sections(panda(), tmp_path)}
+    assert list(sections) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
+    reasons = " ".join(why for _, why in sections["provenance"].tables[-1].rows)
+    assert reasons.count("The results hold no contexts.") == 3
+    assert "rllib evaluate --video` would give them" in reasons
+    assert [plot.name for plot in sections["panda"].plots] == ["skill_pandapush", "reference_skill_pandapush"]
+    assert sections["panda"].plots[0].draw().axes
+    assert [table.caption.partition(":")[0] for table in sections["splits"].tables[::3]] == ["Success", "Return"]
 
 
 def test_videos(written):
@@ -267,15 +262,21 @@ def test_a_single_run_has_a_warning_and_no_interval():
     assert not scores.splits(cheetah(with_contexts=False)).missing
 
 
-def test_report_of_the_paper_alone(tmp_path):
-    report(paper_results(), tmp_path)
-    page = _page(tmp_path)
+def test_the_command_reports_the_paper_alone(tmp_path):
+    run = CliRunner().invoke(main, ["report", "--paper", "--out", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    assert run.stdout == f"Written: {tmp_path / 'out' / 'index.html'}\n"  # what it is at goes to stderr
+    page = _page(tmp_path / "out")
     assert list(page.text) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
-    markdown = (tmp_path / "report.md").read_text("utf-8")
+    markdown = (tmp_path / "out/report.md").read_text("utf-8")
     for agent, iqm in (("CCM", "1.10"), ("SaTESAC", "1.62"), ("SaCCM", "1.59")):
         assert f"| extreme | {agent} | {iqm} [" in markdown
     assert len(page.figures["maps"]) == 2  # PandaPush: the rates and their differences
     assert len(page.figures["panda"]) == 1
+    profile, results = "profile_return", paper_results()
+    [plot] = scores.profiles(results).plots
+    _save(plot, tmp_path, order(results.episodes["algorithm"]))  # drawn again, it is the same file
+    assert (tmp_path / f"{profile}.svg").read_bytes() == (tmp_path / f"out/figures/{profile}.svg").read_bytes()
 
 
 def test_single_run_of_one_algorithm_on_one_task(tmp_path):
@@ -292,17 +293,6 @@ def test_single_run_of_one_algorithm_on_one_task(tmp_path):
     assert "Task by task There is one task only" in left_out
     assert not re.search(r"\bnan\b", (tmp_path / "report.md").read_text("utf-8"), re.IGNORECASE)
     assert page.figures["splits"]
-
-
-def test_command_writes_the_same_figures(tmp_path, of_panda):
-    panda().save(tmp_path / "results")
-    run = CliRunner().invoke(main, ["report", str(tmp_path / "results"), "--out", str(tmp_path / "out")])
-    assert run.exit_code == 0, run.output
-    assert run.stdout == f"Written: {tmp_path / 'out' / 'index.html'}\n"  # what it is at goes to stderr
-    files = sorted((of_panda / "figures").glob("*.svg"))
-    assert len(files) >= 6
-    for file in files:
-        assert file.read_bytes() == (tmp_path / "out" / "figures" / file.name).read_bytes()
 
 
 def test_a_former_report_is_replaced_and_nothing_else(tmp_path):
