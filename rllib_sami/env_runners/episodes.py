@@ -132,13 +132,13 @@ class Slot:
     def reset(self, spec: EpisodeSpec) -> None:
         """Starts an episode."""
         self.spec, self.length = spec, 0
-        self._told: dict[str, Any] = {}
+        self._reported: dict[str, Any] = {}
         self._task: int | str | None = None  # that of the reset
         if spec.task_id is not None:
             self.env.set_wrapper_attr("next_task_id", spec.task_id)
         self._obs, self.info = reset_of(self.env.reset(seed=spec.seed))
         self._read_info()
-        self._task = self._told.get(TASK_ID)
+        self._task = self._reported.get(TASK_ID)
         self.reward, self.total = 0.0, 0.0
         check_finite(self._flat_obs, 0.0)
         self.done = self.terminated = False
@@ -169,15 +169,15 @@ class Slot:
             task = task_told(self.info)
             if self._task is not None and task != self._task:
                 raise other_task(self.info, self._task)
-            self._told.setdefault(TASK_ID, task)
+            self._reported.setdefault(TASK_ID, task)
         for key in ("task", IS_SUCCESS, "skill", "reference_skill"):
-            if key in self.info and not (key == "task" and key in self._told):
-                self._told[key] = success_of(self.info) if key == IS_SUCCESS else snapshot(self.info[key])
+            if key in self.info and not (key == "task" and key in self._reported):
+                self._reported[key] = success_of(self.info) if key == IS_SUCCESS else snapshot(self.info[key])
 
     @property
     def place(self) -> str:
         """Split, task and episode, for messages."""
-        task = self._told.get(TASK_ID, self.spec.task_id)
+        task = self._reported.get(TASK_ID, self.spec.task_id)
         return f"split {self.spec.split}, {'' if task is None else f'task {task}, '}episode {self.spec.episode}"
 
     @property
@@ -187,15 +187,15 @@ class Slot:
 
     def result(self, contexts: np.ndarray | None) -> Episode:
         """Returns the finished episode."""
-        told, task = self._told, self._told.get("task")
+        reported, task = self._reported, self._reported.get("task")
         values = task.items() if isinstance(task, Mapping) else ()
         return Episode(
             spec=self.spec,
-            task_id=told.get(TASK_ID),
+            task_id=reported.get(TASK_ID),
             task={str(key): float(value) for key, value in values if isinstance(value, numbers.Real)},
             total=float(self.total),
             length=self.length,
-            success=told.get(IS_SUCCESS),
-            skills={key: str(told[key]) for key in ("skill", "reference_skill") if told.get(key) is not None},
+            success=reported.get(IS_SUCCESS),
+            skills={key: str(reported[key]) for key in ("skill", "reference_skill") if reported.get(key) is not None},
             contexts=contexts,
         )

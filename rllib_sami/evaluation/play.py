@@ -197,11 +197,11 @@ def _env_settings(grids: Sequence[SplitGrid]) -> dict[str, dict[str, Any]]:
 
 def _task_names(outcomes: Sequence[tuple[str, AgentOnSplit, list[Episode]]]) -> dict[str, list[str]]:
     """Returns the sorted names of tasks, if an environment has any; their index is the ``task_id`` then."""
-    told: dict[str, set[int | str]] = {}
+    found: dict[str, set[int | str]] = {}
     for _, agent, episodes in outcomes:
         ids = {episode.task_id for episode in episodes if episode.task_id is not None}
-        told.setdefault(agent.grid.name, set()).update(ids)
-    return {env: sorted(map(str, ids)) for env, ids in told.items() if any(isinstance(task, str) for task in ids)}
+        found.setdefault(agent.grid.name, set()).update(ids)
+    return {env: sorted(map(str, ids)) for env, ids in found.items() if any(isinstance(task, str) for task in ids)}
 
 
 def _table(run: str, agent: AgentOnSplit, episodes: Sequence[Episode], names: Mapping[str, list[str]]) -> Results:

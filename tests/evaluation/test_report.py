@@ -127,7 +127,7 @@ def test_what_is_missing_is_named_and_not_drawn(written, tmp_path):
     assert list(sections) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
     reasons = " ".join(why for _, why in sections["provenance"].tables[-1].rows)
     assert reasons.count("The results hold no contexts.") == 3
-    assert "rllib evaluate --video` would give them" in reasons
+    assert "rllib evaluate --video` records them" in reasons
     assert [plot.name for plot in sections["panda"].plots] == ["skill_pandapush", "reference_skill_pandapush"]
     assert sections["panda"].plots[0].draw().axes
     assert [table.caption.partition(":")[0] for table in sections["splits"].tables[::3]] == ["Success", "Return"]
@@ -255,7 +255,7 @@ def test_provenance_is_in_words():
 
 def test_a_single_run_has_a_warning_and_no_interval():
     section = scores.splits(cheetah(seeds=(0,), with_contexts=False))
-    assert "One training run only: SaCCM, TESAC" in section.missing
+    assert "Only one training run: SaCCM, TESAC" in section.missing
     assert "[" not in section.tables[0].rows[0][2]
     assert "n = 1 run per agent" in section.plots[0].caption
     assert "interval" not in section.plots[0].caption + section.tables[0].caption
@@ -289,8 +289,8 @@ def test_single_run_of_one_algorithm_on_one_task(tmp_path):
     assert list(page.text) == ["runs", "splits", "provenance"]
     assert page.text["splits"].split()[0] == "Scores"  # no split to generalise to
     left_out = page.text["provenance"].partition("Left out of this page")[2]
-    assert "Performance profiles There is one agent only" in left_out
-    assert "Task by task There is one task only" in left_out
+    assert "Performance profiles There is only one agent" in left_out
+    assert "Task by task There is only one task" in left_out
     assert not re.search(r"\bnan\b", (tmp_path / "report.md").read_text("utf-8"), re.IGNORECASE)
     assert page.figures["splits"]
 

@@ -12,14 +12,14 @@ from rllib_sami.evaluation.results import Results
 from rllib_sami.evaluation.sections.common import counted, short
 from rllib_sami.evaluation.task_words import factor_values
 
-HOW_TO_GET = (
-    "The results hold no contexts. `rllib evaluate` keeps them for SaCCM, SaTESAC, CCM and TESAC (file embeddings.npz "
-    "beside results.parquet) and would give it."
+NO_CONTEXTS = (
+    "The results hold no contexts. `rllib evaluate` saves those of SaCCM, SaTESAC, CCM and TESAC (embeddings.npz beside "
+    "results.parquet)."
 )
 MAX_FACTORS = 3  # that contexts are coloured by
 MAX_TSNE = 8  # agents whose contexts are drawn by t-SNE, too: it is slow, and each figure makes the page larger
 _COLUMNS = {
-    "neighbour_accuracy": "task told by neighbours",
+    "neighbour_accuracy": "task from neighbours",
     "chance": "by chance",
     "silhouette_skill": "silhouette by skill",
     "silhouette": "silhouette by task",
@@ -118,12 +118,12 @@ def _missing(results: Results) -> str:
     """Returns why contexts would show nothing here, or an empty string."""
     runs = contexts.runs_with_contexts(results)
     if not runs:
-        return HOW_TO_GET
+        return NO_CONTEXTS
     mine = results.episodes[results.episodes["run"].isin(runs)].groupby("run")
     if mine.size().min() < 3:
-        return "There are too few episodes. Three or more of each run would give it."
+        return "There are too few episodes: this needs at least three of each run."
     if mine[["split", "task_id"]].apply(lambda tasks: len(tasks.drop_duplicates())).max() < 2:
-        return "There is one task only, and no other that its contexts could be told from."
+        return "There is only one task, so contexts cannot be compared between tasks."
     return ""
 
 

@@ -35,7 +35,7 @@ def gallery(results: Results, out: Path) -> Section:
     existing = [video for video in recorded if Path(video["file"]).is_file()]
     if not existing:
         what = "Their files are gone" if recorded else "No episode was recorded"
-        section.missing = f"{what}. `rllib evaluate --video` would give them."
+        section.missing = f"{what}. `rllib evaluate --video` records them."
         return section
     section.text = [
         "Per task the best, the median and the worst episode, so failures are included. Each is the very episode of "

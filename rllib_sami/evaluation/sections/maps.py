@@ -43,9 +43,8 @@ def maps(results: Results) -> Section:
             section.plots.append(Plot(f"{name}_gain", caption, draw))
     if not section.plots:
         section.missing = (
-            "No environment here has tasks that differ in two factors with two or more values each and in "
-            "no other. Results of such a one (`rllib evaluate` on SaMI/HalfCheetah-v0 or SaMI/PandaPush-v0, all "
-            "splits) would give it."
+            "No environment here has tasks that differ in exactly two factors, with two or more values each. "
+            "Examples are SaMI/HalfCheetah-v0 and SaMI/PandaPush-v0 (`rllib evaluate`, all splits)."
         )
     return section
 

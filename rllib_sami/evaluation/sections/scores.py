@@ -76,7 +76,7 @@ def profiles(results: Results) -> Section:
          "qualification; curves that cross say that one agent is better on some tasks only."],
     )  # fmt: skip
     if tables.agents(results.episodes).nunique() == 1:
-        section.missing = "There is one agent only, and nothing to compare it with. Results of others would give them."
+        section.missing = "There is only one agent, and no other to compare it with."
         return section
     for value in measures(results):
         table = tables.profiles(results.episodes, value)
@@ -93,7 +93,7 @@ def tasks(results: Results) -> Section:
     """Means per task, and per split beside the paper's."""
     section, paper = Section("tasks", "Task by task"), is_paper(results)
     if results.episodes.drop_duplicates(TASK)["environment"].is_unique and not paper:
-        section.missing = "There is one task only. Its mean is among the scores."
+        section.missing = "There is only one task; its mean is among the scores."
         return section
     values = task_values(results.episodes)
     for value in measures(results):
@@ -171,9 +171,8 @@ def _single_runs(table: pd.DataFrame) -> str:
     if not single:
         return ""
     return (
-        f"One training run only: {', '.join(single)}. That says nothing about another seed, so intervals over runs and "
-        "t-tests are left out, and a difference between agents may be chance. Three or more seeds of each would give "
-        "them."
+        f"Only one training run: {', '.join(single)}. It says nothing about other seeds, so intervals over runs and "
+        "t-tests are left out, and a difference between agents may be chance. Train three or more seeds of each."
     )
 
 

@@ -79,8 +79,8 @@ def learning_curves(results: Results) -> Section:
         section.notes = [f"Left out: {reason}." for reason in reasons]
     else:
         section.missing = (
-            f"There is {'; '.join(reasons)}. Results of checkpoints inside a folder of `rllib train`, with its "
-            f"{PROGRESS_FILE}, after at least one finished episode, would give it."
+            f"There is {'; '.join(reasons)}. This needs checkpoints inside a folder of `rllib train`, with its "
+            f"{PROGRESS_FILE}, after at least one finished episode."
         )
     return section
 
@@ -100,8 +100,8 @@ def information(results: Results) -> Section:
         if len(progress):
             reasons.append(f"no bound in the {PROGRESS_FILE} of {_some(list(progress['run'].unique()))}")
         section.missing = (
-            f"There is {'; '.join(reasons)}. Runs of SaCCM, SaTESAC or CCM inside a folder of "
-            "`rllib train`, trained for at least one update, would give it."
+            f"There is {'; '.join(reasons)}. This needs runs of SaCCM, SaTESAC or CCM inside a folder of "
+            "`rllib train`, trained for at least one update."
         )
         return section
     section.plots = [
