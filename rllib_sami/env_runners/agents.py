@@ -82,15 +82,16 @@ class ContextAgent:
 
     def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[NUM_SLOTS, *A]``; the policy's memory of finished episodes stays as it is."""
+        slots = slice(None) if len(live) == len(episodes) else live  # a slice copies nothing
         rewards = np.zeros(NUM_SLOTS, np.float32)
         rewards[live] = [episodes[index].reward for index in live]
-        self._policy.remember(rewards, slots=live)
+        self._policy.remember(rewards, slots=slots)
         noise = None
         if self.explore:
             noise = np.zeros((NUM_SLOTS, self._policy.action_dim), np.float32)
             for index in live:
                 noise[index] = self._rngs[index].standard_normal(self._policy.action_dim, np.float32)
-        actions = self._scale.of_array(self._policy.act(self._obs, noise, live))
+        actions = self._scale.of_array(self._policy.act(self._obs, noise, slots))
         # Indexing a one-dimensional array would give scalars instead of arrays.
         return actions if actions.ndim > 1 else {index: actions[index, ...] for index in live}
 
