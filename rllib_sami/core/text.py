@@ -1,4 +1,4 @@
-"""Misspelt names: the nearest valid one, for messages."""
+"""Texts of messages: the nearest valid name of a misspelt one, errors in one line."""
 
 import difflib
 from collections.abc import Iterable
@@ -39,3 +39,8 @@ def nearest_hint(name: object, options: Iterable[object]) -> str:
     """Returns the end of a sentence about an unknown name: ``"; did you mean 'x'?"``, or ``"."`` if none is similar."""
     close = nearest_name(name, options)
     return f"; did you mean '{close}'?" if close else "."
+
+
+def one_line(error: BaseException) -> str:
+    """Returns an error's message as one line; its type if it has none."""
+    return " ".join((str(error) or type(error).__name__).split())

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rllib_sami import compat
 from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.env_values import snapshot
+from rllib_sami.core.text import one_line
 from rllib_sami.env_runners.episodes import NUM_SLOTS
 from rllib_sami.env_runners.player import Agent, RunningEpisode
 
@@ -176,8 +177,7 @@ class ConnectorAgent:
             self._to_module = EnvToModulePipeline.from_checkpoint(folder / "env_to_module_connector")
             self._to_env = ModuleToEnvPipeline.from_checkpoint(folder / "module_to_env_connector")
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{checkpoint}: its connectors cannot be loaded: {reason}") from error
+            raise ValueError(f"{checkpoint}: its connectors cannot be loaded: {one_line(error)}") from error
         self._pipelines = (self._to_module, self._to_env)
         for pipeline in self._pipelines:
             compat.freeze_statistics(pipeline)

@@ -14,6 +14,7 @@ import numpy as np
 from rllib_sami import compat
 from rllib_sami.core.faults import EnvironmentFaultError, Watch, closing, trying
 from rllib_sami.core.metric_names import OWN_SPLIT
+from rllib_sami.core.text import one_line
 from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec, list_episodes, max_episode_steps
 from rllib_sami.env_runners.player import TIMEOUT, Player
 from rllib_sami.envs import MetaTaskEnv  # installed from envs/
@@ -50,8 +51,7 @@ class SplitGrid:
         except EnvironmentFaultError:
             raise
         except Exception as error:  # whatever a simulator raises
-            reason = " ".join((str(error) or type(error).__name__).split())
-            raise ValueError(f"the environment {self.name} cannot be made: {reason}") from error
+            raise ValueError(f"the environment {self.name} cannot be made: {one_line(error)}") from error
 
     def player(self, **env_config: Any) -> Player:
         """Returns a player on its environments, with further settings in their ``env_config``."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from rllib_sami.core.text import one_line
+
 PROGRESS_FILE = "progress.csv"
 EVALUATED = "evaluation/env_steps"  # environment steps at the evaluation
 _COLUMNS = {
@@ -43,7 +45,7 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(file)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{file}: cannot be read: {one_line(error)}") from error
     table = table.rename(columns={**_COLUMNS, **{name: _of_split(name) for name in table if _of_split(name)}})
     if missing := [name for name, ours in _COLUMNS.items() if ours in _REQUIRED and ours not in table]:
         raise ValueError(f"{file}: no column {', '.join(missing)}. Expected the {PROGRESS_FILE} of an RLlib algorithm.")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rllib_sami.core.metric_names import SPLITS
+from rllib_sami.core.text import one_line
 
 EPISODES_FILE, CONTEXTS_FILE, PROVENANCE_FILE = "results.parquet", "embeddings.npz", "provenance.json"
 
@@ -216,8 +217,7 @@ def _read(folder: Path) -> Results:
             provenance = _with_video_paths(provenance, lambda video: (folder / video).absolute())
         return Results(episodes, contexts, provenance)
     except Exception as error:  # whatever parquet, zip and JSON readers raise
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{file}: cannot be read: {reason} Evaluate again, or restore the file.") from error
+        raise ValueError(f"{file}: cannot be read: {one_line(error)} Evaluate again, or restore the file.") from error
 
 
 def _with_video_paths(provenance: dict[str, Any], change: Callable[[Path], Path]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rllib_sami.core.faults import closing, trying
+from rllib_sami.core.text import one_line
 from rllib_sami.env_runners.episodes import Episode, EpisodeSpec, Slot
 from rllib_sami.env_runners.player import TIMEOUT
 from rllib_sami.env_runners.splits import SplitGrid
@@ -63,7 +64,7 @@ def record(
         except ImportError:
             return [], ["No videos: imageio-ffmpeg is missing. Install it: pip install 'rllib-sami[report]'"]
         except Exception as error:  # whatever a simulator raises where there is nothing to draw with
-            left_out.append(f"No videos of {environment}: {' '.join(str(error).split())}")
+            left_out.append(f"No videos of {environment}: {one_line(error)}")
 
     chosen = _choose(results.episodes[results.episodes["environment"].isin(renders)])
     calls, sizes, filmed = [], [], []

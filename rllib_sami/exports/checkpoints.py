@@ -10,7 +10,7 @@ from typing import Any
 
 from rllib_sami.checkpoints.files import check_files, is_complete
 from rllib_sami.compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME, component_state
-from rllib_sami.core.text import did_you_mean
+from rllib_sami.core.text import did_you_mean, one_line
 from rllib_sami.exports.agents import ExportedAgent, is_exported, load_exported
 
 _MARK = "rllib_checkpoint.json"
@@ -34,7 +34,7 @@ class Checkpoint:
         try:
             return RLModule.from_checkpoint(folder)
         except Exception as error:
-            raise ValueError(f"{folder}: the RLModule cannot be loaded: {_one_line(error)}") from error
+            raise ValueError(f"{folder}: the RLModule cannot be loaded: {one_line(error)}") from error
 
     def env_steps(self) -> int:
         """Returns the number of environment steps that the agent was trained for; -1 if unknown."""
@@ -125,10 +125,10 @@ def load(given: str | Path) -> Checkpoint | ExportedAgent:
             config = config["class"].from_state(dict(config))
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"{path} is of an algorithm whose code is not here: {_one_line(error)}. Install or import it."
+            f"{path} is of an algorithm whose code is not here: {one_line(error)}. Install or import it."
         ) from error
     except Exception as error:
-        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {_one_line(error)}") from error
+        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {one_line(error)}") from error
     if not (isinstance(algorithm, type) and issubclass(algorithm, Algorithm)):
         raise ValueError(f"{path} is of {algorithm}, which is no RLlib algorithm.")
     return Checkpoint(path, algorithm, config)
@@ -153,7 +153,3 @@ def check_restore(given: str, algorithm: type) -> str:
 
 def _full_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__name__}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join((str(error) or type(error).__name__).split())

@@ -90,7 +90,11 @@ def test_its_files_are_data_and_its_card_tells_what_it_is(exported):
     assert content["training"]["pairing"] == "skill_task"
     assert content["training"]["critic_lr"] == 1e-3
     card = (exported / "README.md").read_text()
-    for text in ("# SaCCM on SaMI/Pendulum-v0", "12,345", "| Return in training | -123.46: mean of the last training episodes"):
+    for text in (
+        "# SaCCM on SaMI/Pendulum-v0",
+        "12,345",
+        "| Return in training | -123.46: mean of the last training episodes",
+    ):
         assert text in card
     assert len({file.stat().st_mode for file in exported.iterdir()}) == 1  # whoever may read one may read all
 

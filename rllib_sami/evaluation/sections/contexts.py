@@ -13,8 +13,8 @@ from rllib_sami.evaluation.sections.common import counted, short
 from rllib_sami.evaluation.task_words import factor_values
 
 NO_CONTEXTS = (
-    "The results hold no contexts. `rllib evaluate` saves those of SaCCM, SaTESAC, CCM and TESAC (embeddings.npz beside "
-    "results.parquet)."
+    "The results hold no contexts. `rllib evaluate` saves those of SaCCM, SaTESAC, CCM and TESAC (embeddings.npz "
+    "beside results.parquet)."
 )
 MAX_FACTORS = 3  # that contexts are coloured by
 MAX_TSNE = 8  # agents whose contexts are drawn by t-SNE, too: it is slow, and each figure makes the page larger
