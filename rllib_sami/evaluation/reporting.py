@@ -9,9 +9,10 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
+import matplotlib
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -21,9 +22,6 @@ from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.results import EPISODES_FILE, Results
 from rllib_sami.evaluation.sections import contexts, gallery, maps, scores, training
 from rllib_sami.evaluation.sections.common import counted, is_paper, short
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STYLES = tuple(style.STYLES)
 GENERATOR = '<meta name="generator" content="rllib report">'  # by which a report is known again
@@ -135,21 +133,15 @@ def _save(plot: Plot, folder: Path, agents: list[str]) -> dict[str, Any]:
         if engine := figure.get_layout_engine():
             engine.execute(figure)
         figure.set_layout_engine("none")  # it has run, once for both files
-        drawn = _svg(figure)
+        with matplotlib.rc_context({"svg.hashsalt": "rllib-sami"}), io.BytesIO() as file:
+            figure.savefig(file, format="svg", metadata={"Date": None})
+            drawn = file.getvalue()
         if name == "light":
             (folder / f"{plot.name}.svg").write_bytes(drawn)
             figure.savefig(folder / f"{plot.name}.png", dpi=150)
         found["inches"] = figure.get_figwidth()
         found[name] = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
     return found
-
-
-def _svg(figure: Figure) -> bytes:
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "rllib-sami"}), io.BytesIO() as file:
-        figure.savefig(file, format="svg", metadata={"Date": None})
-        return file.getvalue()
 
 
 def _render(name: str, words: dict[str, Any]) -> str:

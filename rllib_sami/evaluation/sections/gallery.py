@@ -46,7 +46,9 @@ def gallery(results: Results, out: Path) -> Section:
     groups, typical = _groups(results, existing)
     several = results.episodes["environment"].nunique() > 1
     budget = INLINE_TOTAL_BYTES
-    for number, video in enumerate(_spread(existing)):
+    # The first ones are of every run and split.
+    place = pd.DataFrame(existing).groupby(["run", "split"]).cumcount().sort_values(kind="stable")
+    for number, video in enumerate(existing[index] for index in place.index):
         file, poster = Path(video["file"]), Path(video.get("poster") or "")
         size, beside = file.stat().st_size, ""
         if size <= min(INLINE_BYTES, budget):
@@ -72,12 +74,6 @@ def gallery(results: Results, out: Path) -> Section:
 def data_uri(file: Path, kind: str) -> str:
     """Returns a file's content as a data URI of the given media type."""
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
-
-
-def _spread(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns videos in an order that begins with some of every run and split."""
-    place = pd.DataFrame(videos).groupby(["run", "split"]).cumcount()
-    return [videos[index] for index in place.sort_values(kind="stable").index]
 
 
 def _caption(video: dict[str, Any]) -> str:

@@ -53,7 +53,9 @@ def splits(results: Results) -> Section:
                 f"{title}: probability that a run of one agent beats one of another, on a task of the split (a tie "
                 "counts one half)"
             )
-            section.tables.append(Table(caption, _improvements(improvements), folded=True))
+            shown = improvements.assign(probability=_cells(improvements, "probability")).drop(columns=["low", "high"])
+            shown = without_only_environment(shown).rename(columns={"x": "agent", "y": "beats"})
+            section.tables.append(Table(caption, shown, folded=True))
         tests = tables.t_tests(episodes, value)
         if tests["p"].notna().any():
             caption = (
@@ -184,11 +186,6 @@ def _aggregates(table: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
     below = levels.rename(columns={"baseline": "agent"}).merge(wide[keys[:2]].drop_duplicates())
     wide = pd.concat([wide, below.assign(mean=below["mean"].map(text))], ignore_index=True).fillna(NOTHING)
     return without_only_environment(wide.sort_values(keys[:2], key=tables.sort_key, kind="stable"))
-
-
-def _improvements(table: pd.DataFrame) -> pd.DataFrame:
-    shown = table[["environment", "split", "x", "y"]].assign(probability=_cells(table, "probability"))
-    return without_only_environment(shown).rename(columns={"x": "agent", "y": "beats"})
 
 
 def _cells(table: pd.DataFrame, column: str) -> list[str]:
