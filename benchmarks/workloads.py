@@ -12,7 +12,9 @@ import torch
 from rllib_sami import CCMConfig, SaCCMConfig, SaTESACConfig, TESACConfig, compat
 from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
 from rllib_sami.algorithms.sami.sami import SaMIConfig, SaMITorchLearner
-from rllib_sami.algorithms.sami.update import LossFunctions, UpdateConfig, parameter_groups, update
+from rllib_sami.algorithms.sami.update import SaMILossFunctions as LossFunctions
+from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups
+from rllib_sami.algorithms.sami.update import sami_update as update
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.networks import ActorNetworks, NetworkConfig
 from rllib_sami.core.optimization import Optimization

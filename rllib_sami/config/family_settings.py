@@ -5,6 +5,9 @@ accepted where its value asks for what happens anyway. Others are refused if ign
 ignored with a warning.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, SAPPO, Row
 
 _NO_ENCODER = "PlainSAC has no context encoder: take RecurrentSAC for a memory, TESAC or SaCCM for contexts of tasks"
@@ -44,3 +47,14 @@ FAMILY = (
 def former_settings(algorithm: str) -> list[str]:
     """Names of settings that saved configs of ``algorithm`` may have and that it lacks today."""
     return [name for row in FAMILY if row.of == algorithm for name in row.names.split()]
+
+
+def todays_sami_settings(former: Mapping[str, Any], has_contrast: bool) -> dict[str, Any]:
+    """SaMI's settings of today that stand for those of earlier versions."""
+    todays: dict[str, Any] = {}
+    if "encoder_critic_gradient" in former:
+        by_critics = former["encoder_critic_gradient"]
+        todays["encoder_loss"] = ("both" if has_contrast else "critic") if by_critics else "contrast"
+    if "averaged_context" in former:
+        todays["acting_encoder"] = "average" if former["averaged_context"] else "online"
+    return todays

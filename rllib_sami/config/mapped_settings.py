@@ -54,8 +54,9 @@ def translate(config: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], di
             mapped |= {key: sizes for key, sizes in settings.items() if key == _ONE_NETWORK[name]}
             mistakes += wrong
         else:
-            mapped |= {_RATES[key]: rate for key, rate in value.items() if key in _RATES}
-            mistakes += [f"`{name}` has the key {key!r}, but takes {[*_RATES]}." for key in value if key not in _RATES]
+            rates = {key: own for key, own in _RATES.items() if own in config.settings}
+            mapped |= {rates[key]: rate for key, rate in value.items() if key in rates}
+            mistakes += [f"`{name}` has the key {key!r}, but takes {[*rates]}." for key in value if key not in rates]
     if mistakes:
         raise WrongSettings(*mistakes)
     warn_without_effect(config, idle)

@@ -63,9 +63,10 @@ TABLE = (
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
     Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, accepted=(None, -1)),
     Row(REFUSED, OFF_POLICY, "lr",
-        "Each network has its own rate: set `actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr`, leave `lr` at None"),
+        "Each network has its own rate: set `actor_lr`, `critic_lr` and `alpha_lr` (and `encoder_lr` where there is an "
+        "encoder), leave `lr` at None"),
     Row(REFUSED, OFF_POLICY, "lr_schedule",
-        "Each network has its own rate: `actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr` take schedules"),
+        "Each network has its own rate: `actor_lr`, `critic_lr` and `alpha_lr` (and `encoder_lr`) take schedules"),
     Row(REFUSED, OFF_POLICY, "grad_clip_by",
         "It must be 'global_norm': gradients are clipped by the norm over each of encoder, critics and actor"),
     Row(REFUSED, OFF_POLICY, "_learner_connector add_default_connectors_to_learner_pipeline", _NO_CONNECTORS),

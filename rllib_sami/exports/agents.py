@@ -5,6 +5,7 @@ checkpoint, from which training continues, is read with pickle instead: load onl
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import math
@@ -118,9 +119,9 @@ def export_agent(
     Raises:
         ValueError: The module is of another kind.
     """
-    if type(module) not in (SACTorchRLModule, SaMITorchRLModule):
+    if type(module) not in _module_classes().values():
         raise ValueError(
-            f"Only a SACTorchRLModule or SaMITorchRLModule can be exported, but this agent's is a "
+            f"Only a {' or '.join(_module_classes())} can be exported, but this agent's is a "
             f"{type(module).__name__}: to load it, its own code would have to run. Keep the checkpoint instead."
         )
     content = {
@@ -130,6 +131,7 @@ def export_agent(
         "environment": {"name": _plain(config.env), "config": _exactly(dict(config.env_config), "env_config")},
         "observation_space": _space_as_json(module.observation_space),
         "action_space": _space_as_json(module.action_space),
+        "module": type(module).__name__,
         "network": _plain(dataclasses.asdict(module.network_config)),
         "progress": _plain(progress or {}),
         "evaluation": None if evaluation is None else _summary(evaluation),
@@ -191,7 +193,8 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         env = environment["name"] if compat.is_registered(environment["name"]) else None
         config.environment(env, env_config=environment["config"] if env else {})
         config.debugging(seed=content["training"].get("seed"))
-        module_class = SaMITorchRLModule if network["context_dim"] else SACTorchRLModule
+        of_earlier_versions = SaMITorchRLModule if network["context_dim"] else SACTorchRLModule
+        module_class = _module_classes()[content.get("module", of_earlier_versions.__name__)]
         name, progress = str(environment["name"]), content["progress"]
         return ExportedAgent(folder, algorithm, config, name, progress, spaces, module_class, NetworkConfig(**network))
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -199,6 +202,14 @@ def load_exported(folder: str | Path) -> ExportedAgent:
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "
             f"wrote it (here rllib-sami {__version__}). Export the checkpoint again."
         ) from error
+
+
+@functools.cache
+def _module_classes() -> dict[str, type[OffPolicyTorchRLModule]]:
+    """Returns the RLModules that can be exported, those of this package's off-policy algorithms, by name."""
+    configs = [algorithm.get_default_config() for algorithm in ALGORITHMS.values()]
+    classes = [one.get_default_rl_module_spec().module_class for one in configs if isinstance(one, OffPolicyConfig)]
+    return {module_class.__name__: module_class for module_class in sorted(classes, key=lambda one: one.__name__)}
 
 
 def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, Any]:

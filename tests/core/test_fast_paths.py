@@ -16,7 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from update_helpers import SAMPLING
 
 from rllib_sami.algorithms.sami.sampling import sample_updates
-from rllib_sami.algorithms.sami.update import LossFunctions, parameter_groups, update
+from rllib_sami.algorithms.sami.update import SaMILossFunctions as LossFunctions
+from rllib_sami.algorithms.sami.update import parameter_groups
+from rllib_sami.algorithms.sami.update import sami_update as update
 from rllib_sami.core import losses
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.networks import TwinCritics

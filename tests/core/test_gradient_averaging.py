@@ -10,7 +10,7 @@ import update_helpers
 from core_helpers import as_tensors, constants, make_agent, random_store
 
 from rllib_sami.algorithms.sami.sampling import sample_updates
-from rllib_sami.algorithms.sami.update import update
+from rllib_sami.algorithms.sami.update import sami_update as update
 
 SAMPLING = replace(update_helpers.SAMPLING, loss_timesteps=24)
 CONFIG = constants(contrast_coeff=0.3, critics_train_encoder=True, similarity="bilinear", tau=0.1)

@@ -11,7 +11,8 @@ from core_helpers import as_tensors, constants, make_agent, optimization, random
 from update_helpers import AVERAGED, CONFIG, SAMPLING, TRAINED, differing, encoder_step, make_batch, parts, run
 
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import parameter_groups, update
+from rllib_sami.algorithms.sami.update import parameter_groups
+from rllib_sami.algorithms.sami.update import sami_update as update
 from rllib_sami.replay_buffers.episode_store import EpisodeStore
 
 # --- Targets --------------------------------------------------------------------------------------------------------

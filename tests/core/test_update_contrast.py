@@ -9,7 +9,7 @@ import torch
 from core_helpers import make_agent, optimization
 from update_helpers import CONFIG, encoder_step, make_batch
 
-from rllib_sami.algorithms.sami.update import update
+from rllib_sami.algorithms.sami.update import sami_update as update
 from rllib_sami.core.losses import binary_nce_from_scores, sance_bound, similarity_scores
 
 

@@ -8,7 +8,7 @@ from core_helpers import make_agent
 from update_helpers import CONFIG, SAMPLING, differing, make_batch, run, snapshot
 
 from rllib_sami.algorithms.sami.contrast import CONTRAST_ARRAYS
-from rllib_sami.algorithms.sami.update import update
+from rllib_sami.algorithms.sami.update import sami_update as update
 
 TWO = replace(SAMPLING, updates_per_batch=2, contrast_interval=2)
 

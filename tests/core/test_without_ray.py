@@ -49,7 +49,7 @@ from rllib_sami.core.networks import ActorNetworks, NetworkConfig
 from rllib_sami.core.optimization import Optimization
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
-from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups, update
+from rllib_sami.algorithms.sami.update import UpdateConfig, parameter_groups, sami_update as update
 
 env = gymnasium.make("SaMI/Pendulum-v0", split="train", max_episode_steps=20)
 obs_dim, action_dim = env.observation_space.shape[0], env.action_space.shape[0]

@@ -12,7 +12,8 @@ from core_helpers import constants
 
 from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import parameter_groups, update
+from rllib_sami.algorithms.sami.update import parameter_groups
+from rllib_sami.algorithms.sami.update import sami_update as update
 from rllib_sami.core.networks import ActorNetworks, NetworkConfig
 from rllib_sami.core.optimization import Optimization
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore

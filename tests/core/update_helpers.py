@@ -5,7 +5,7 @@ import torch
 from core_helpers import as_tensors, constants, make_agent, optimization, random_store
 
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import update
+from rllib_sami.algorithms.sami.update import sami_update as update
 
 SAMPLING = SamplingConfig(
     train_episodes=4,

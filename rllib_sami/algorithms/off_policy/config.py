@@ -16,7 +16,7 @@ from rllib_sami.config.names import arguments, check_arguments
 from rllib_sami.config.rllib_settings import ARRAY_RUNNER, OFF_POLICY
 from rllib_sami.core.compilation import check_compilation
 from rllib_sami.core.metric_names import ENV_STEPS
-from rllib_sami.core.networks import ActorCriticConfig, NetworkConfig
+from rllib_sami.core.networks import WITHOUT_ENCODER, ActorCriticConfig, NetworkConfig
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import AT_LEAST_0, SWITCH, Allowed, is_integer, is_number, schedule, setting
 from rllib_sami.core.text import nearest_hint
@@ -244,9 +244,8 @@ class OffPolicyConfig(BaseConfig):
     @property
     def network_config(self) -> NetworkConfig:
         """Sizes and kinds of the networks."""
-        return NetworkConfig(
-            **{key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__ if key in self.settings}
-        )
+        given = {key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__ if key in self.settings}
+        return NetworkConfig(**(given if "context_dim" in given else WITHOUT_ENCODER | given))
 
     def make_sampler(self) -> Sampler:
         """Returns the function that draws batches for several updates from the replay buffer."""

@@ -1,6 +1,7 @@
 """The learner: ``U`` gradient updates per call, on one device or averaged over several learners."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -73,13 +74,14 @@ class OffPolicyTorchLearner(RestorableLearner):
         for module_id, arrays in batch.items():
             num_updates = len(arrays["terminated"])
             totals: dict[str, torch.Tensor] = {}
+            counts: Counter[str] = Counter()  # an update need not report every metric
             for index in range(num_updates):
                 metrics = self._updates[module_id]({name: values[index] for name, values in arrays.items()})
-                totals = {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
-            # The only point that waits for the device.
-            names = list(totals)
-            means = (torch.stack([totals[name] for name in names]) / num_updates).cpu().numpy()
-            results = dict(zip(names, means.tolist(), strict=True))
+                # Summed at once: the next update overwrites what compiled functions have returned.
+                totals |= {name: totals.get(name, 0.0) + value for name, value in metrics.items()}
+                counts.update(metrics.keys())
+            sums = torch.stack([*totals.values()]).cpu().numpy()  # the only point that waits for the device
+            results = {name: float(total / counts[name]) for name, total in zip(totals, sums, strict=True)}
             check_finite(results)
             self.metrics.log_dict(results, key=module_id, window=1)
             # Metrics are summed over the learners, which make every update together.

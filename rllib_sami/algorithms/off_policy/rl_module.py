@@ -26,7 +26,8 @@ FORMER_NETWORKS = ("learning.similarity_map", "learning.key_encoder.")
 class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """Encoder and actor (``acting``), and the networks that only learning needs (``learning``).
 
-    A subclass makes the latter in :meth:`make_training_networks`.
+    A subclass makes the latter in :meth:`make_training_networks`, and may replace the former in
+    :meth:`make_acting_networks`.
 
     It acts through RLlib's usual hooks. The previous action, which the encoder reads, is part of the recurrent state::
 
@@ -47,12 +48,15 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         self.network_config = NetworkConfig(
             **{key: given[key] for key in NetworkConfig.__dataclass_fields__ if key in given}
         )
-        self.acting = ActorNetworks(
-            int(np.prod(self.observation_space.shape)), int(np.prod(self.action_space.shape)), self.network_config
-        )
+        self.acting = self.make_acting_networks()
         self.scale_actions = ActionScale(self.action_space.low, self.action_space.high)
         if not self.inference_only:
             self.learning = self.make_training_networks()
+
+    def make_acting_networks(self) -> ActorNetworks:
+        """Makes the networks that act; another actor or encoder may replace those of this package there."""
+        obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
+        return ActorNetworks(obs_dim, action_dim, self.network_config)
 
     def make_training_networks(self) -> torch.nn.Module:
         """Makes the networks that only learning needs, such as critics."""

@@ -18,13 +18,19 @@ from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME, OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
-from rllib_sami.algorithms.sac import update as sac_update
 from rllib_sami.algorithms.sac.networks import SACTrainingNetworks
-from rllib_sami.algorithms.sac.update import CONTEXT_STD, UPDATE_METRICS, EntropyConfig, SACUpdateConfig
+from rllib_sami.algorithms.sac.update import (
+    CONTEXT_STD,
+    UPDATE_METRICS,
+    EntropyConfig,
+    SACLossFunctions,
+    SACUpdateConfig,
+    parameter_groups,
+    sac_update,
+)
 from rllib_sami.config.rllib_settings import PLAIN_SAC, RECURRENT_SAC
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.context_encoder import EncoderConfig, EncoderInputConfig
-from rllib_sami.core.networks import NetworkConfig
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import LEARNING_RATE, setting
@@ -68,21 +74,24 @@ class SACTorchRLModule(OffPolicyTorchRLModule):
 
 
 class SACTorchLearner(OffPolicyTorchLearner):
-    """Runs :func:`rllib_sami.algorithms.sac.update.update`."""
+    """Runs :func:`rllib_sami.algorithms.sac.update.sac_update`, or the functions of a subclass."""
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]] = {"critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
-    update_module: ClassVar[Any] = sac_update  # the module with `parameter_groups`, `LossFunctions` and `update`
+    groups_function: ClassVar[Any] = staticmethod(parameter_groups)
+    update_function: ClassVar[Any] = staticmethod(sac_update)
+    loss_functions: ClassVar[SACLossFunctions] = SACLossFunctions()
 
     @override(OffPolicyTorchLearner)
     def parameter_groups(self, module: Any) -> ParameterGroups:
-        return self.update_module.parameter_groups(module.acting, module.learning)
+        return self.groups_function(module.acting, module.learning)
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        update, losses = self.update_module.update, self.update_module.LossFunctions()
-        losses = compiled(losses) if self.config.compile_update else losses
+        losses = compiled(self.loss_functions) if self.config.compile_update else self.loss_functions
         constants = self.config.get_update_config(module.acting.action_dim)
-        return lambda batch: update(module.acting, module.learning, optimization, batch, constants, losses)
+        return lambda batch: self.update_function(
+            module.acting, module.learning, optimization, batch, constants, losses
+        )
 
 
 class RecurrentSACTorchLearner(SACTorchLearner):
@@ -137,17 +146,6 @@ class PlainSACConfig(SoftActorCriticConfig):
         self._train_batch_size_per_learner = 256
         # At first one update per step, as usual for SAC: without an encoder, updates cost half as much.
         self.updates_per_env_step = [[0, 1.0], [10_000, 1.0], [20_000, 0.5], [50_000, 0.2], [100_000, 0.1]]
-
-    @property
-    @override(OffPolicyConfig)
-    def network_config(self) -> NetworkConfig:
-        return NetworkConfig(
-            context_dim=0,
-            normalize_inputs=False,
-            encoder_obs_delta=False,
-            actor_hidden=self.actor_hidden,
-            critic_hidden=self.critic_hidden,
-        )
 
     @override(OffPolicyConfig)
     def make_sampler(self) -> Sampler:

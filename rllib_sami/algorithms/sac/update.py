@@ -10,11 +10,11 @@ Shapes: ``N`` steps; ``O`` observation, ``A`` action and ``D`` context dimension
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics, Transitions, transitions
 from rllib_sami.algorithms.sac.networks import SACTrainingNetworks
 from rllib_sami.core import losses
 from rllib_sami.core.context_encoder import ContextEncoder
@@ -22,8 +22,6 @@ from rllib_sami.core.networks import ActorNetworks, polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.settings import ABOVE_0, RATE, SWITCH, Allowed, is_number, setting
 
-Batch = dict[str, Tensor]
-Metrics = dict[str, Tensor]
 UPDATE_METRICS = ("critic_loss", "q_mean", "actor_loss", "entropy", "alpha", "alpha_loss")
 CONTEXT_STD = "context_std"  # reported only if there is a context
 
@@ -55,40 +53,13 @@ class SACUpdateConfig:
     )
 
 
-class Transitions(NamedTuple):
-    """The steps that enter the losses of an update."""
-
-    obs: Tensor  # [N, O]
-    action: Tensor  # [N, A], normalised
-    reward: Tensor  # [N]
-    next_obs: Tensor  # [N, O]
-    terminated: Tensor  # [N], 1 where the episode ended in a terminal state
-    context: Tensor  # [N, D], of the encoder that acts, with gradient if the critics train it
-    next_context: Tensor  # [N, D]
-    target_next_context: Tensor  # [N, D], for the target critics
-    noise: Tensor  # [2, N, A], standard normal, for the next action and for the actor's action
-
-    def parts(self, number: int) -> list["Transitions"]:
-        """Splits the steps into ``number`` equal parts.
-
-        Raises:
-            ValueError: If they cannot be divided evenly.
-        """
-        if len(self.obs) % number:
-            raise ValueError(
-                f"`step_index` has {len(self.obs)} steps, which cannot be divided by `updates_per_batch` ({number})."
-            )
-        chunks = [tensor.chunk(number) for tensor in self[:-1]]
-        return [Transitions(*part) for part in zip(*chunks, self.noise.chunk(number, dim=1), strict=True)]
-
-
 # --- The losses -----------------------------------------------------------------------------------------------------
 
 
-def critics_loss(
+def sac_critic_loss(
     acting: ActorNetworks, training: SACTrainingNetworks, steps: Transitions, alpha: Tensor, config: SACUpdateConfig
 ) -> tuple[Tensor, Metrics]:
-    """Returns the loss of the critics (Eq. 5) and its metrics."""
+    """Returns the loss of the critics (arXiv:1812.05905, Eq. 5) and its metrics."""
     with _precision(config, steps.obs.device):
         with torch.no_grad():
             next_action, next_log_prob = acting.actor.sample(steps.next_obs, steps.next_context, steps.noise[0])
@@ -103,7 +74,7 @@ def critics_loss(
     return loss, metrics
 
 
-def actor_loss(
+def sac_actor_loss(
     acting: ActorNetworks, training: SACTrainingNetworks, steps: Transitions, alpha: Tensor, config: SACUpdateConfig
 ) -> tuple[Tensor, Tensor]:
     """Returns the loss of the actor (Eq. 7) and the log-probabilities ``[N]`` of its actions, without gradient."""
@@ -117,36 +88,44 @@ def actor_loss(
 
 
 @dataclass(frozen=True)
-class LossFunctions:
+class SACLossFunctions:
     """The loss functions of an update, compiled or not. Their shapes do not depend on the length of episodes."""
 
-    critics: Callable = critics_loss
-    actor: Callable = actor_loss
+    critics: Callable = sac_critic_loss
+    actor: Callable = sac_actor_loss
 
 
-PLAIN = LossFunctions()  # not compiled
+PLAIN = SACLossFunctions()  # not compiled
 
 
 # --- The update -----------------------------------------------------------------------------------------------------
 
 
-def parameter_groups(acting: ActorNetworks, training: SACTrainingNetworks) -> ParameterGroups:
-    """Returns all trained parameters, by name of their optimiser."""
-    groups = {
+def parameter_groups(
+    acting: ActorNetworks, training: SACTrainingNetworks, encoder: Sequence[nn.Parameter] | None = None
+) -> ParameterGroups:
+    """Returns all trained parameters, by name of their optimiser.
+
+    Args:
+        acting: Encoder and actor.
+        training: Critics and entropy coefficient.
+        encoder: What the encoder's optimiser trains, if that is not the encoder that acts.
+    """
+    groups = {} if acting.config.context_dim == 0 else {"encoder": list(encoder or acting.encoder.parameters())}
+    return groups | {
         "critic": list(training.critics.parameters()),
         "actor": list(acting.actor.parameters()),
         "alpha": [training.log_alpha],
     }
-    return {"encoder": list(acting.encoder.parameters())} | groups if acting.config.context_dim > 0 else groups
 
 
-def update(
+def sac_update(
     acting: ActorNetworks,
     training: SACTrainingNetworks,
     optimization: Optimization,
     batch: Batch,
     config: SACUpdateConfig,
-    loss_functions: LossFunctions = PLAIN,
+    loss_functions: SACLossFunctions = PLAIN,
 ) -> Metrics:
     """Takes one step of every optimiser, then moves the target critics.
 
@@ -182,7 +161,7 @@ def actor_critic_step(
     optimization: Optimization,
     steps: Transitions,
     config: SACUpdateConfig,
-    loss_functions: LossFunctions,
+    loss_functions: SACLossFunctions,
     *,
     trained: Sequence[str] = ("critic",),
     auxiliary: tuple[Tensor, Metrics] | None = None,
@@ -211,39 +190,14 @@ def actor_critic_step(
     optimization.step(trained, loss)
 
     # --- Actor and entropy coefficient: no gradient reaches the encoder ---
-    loss_of_actor, log_prob = loss_functions.actor(acting, training, steps, alpha, config)
-    optimization.step(["actor"], loss_of_actor)
+    actor_loss, log_prob = loss_functions.actor(acting, training, steps, alpha, config)
+    optimization.step(["actor"], actor_loss)
     alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, float(config.target_entropy))
     optimization.step(["alpha"], alpha_loss, clip=False)
 
     polyak_update(training.target_critics, training.critics, config.tau)
     metrics |= {"alpha": alpha, "alpha_loss": alpha_loss.detach()}
-    return metrics | {"actor_loss": loss_of_actor.detach(), "entropy": -log_prob.mean()}
-
-
-def transitions(acting: ActorNetworks, batch: Batch, context: Tensor, target_context: Tensor) -> Transitions:
-    """Turns the rows of a batch into transitions.
-
-    Args:
-        acting: The networks, which know the widths of observation and action in a row.
-        batch: ``rows`` ``[B, R, F]``, ``step_index`` ``[N]`` (each step's first row in ``[B R]``), ``terminated``
-            ``[N]`` and ``noise`` ``[2, N, A]``.
-        context: Contexts of all rows, ``[B R, D]``.
-        target_context: Contexts of all rows for the target critics, ``[B R, D]``.
-    """
-    flat, now = batch["rows"].flatten(0, 1), batch["step_index"]
-    row, next_row = flat[now], flat[now + 1]
-    return Transitions(
-        obs=row[:, : acting.obs_dim],
-        action=next_row[:, acting.obs_dim : acting.obs_dim + acting.action_dim],
-        reward=next_row[:, -1],
-        next_obs=next_row[:, : acting.obs_dim],
-        terminated=batch["terminated"],
-        context=context[now],
-        next_context=context[now + 1].detach(),
-        target_next_context=target_context[now + 1],
-        noise=batch["noise"],
-    )
+    return metrics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean()}
 
 
 def update_input_norms(encoders: Sequence[ContextEncoder], batch: Batch, optimization: Optimization) -> None:

@@ -66,7 +66,7 @@ class ContrastConfig:
     key_encoder_tau: float = setting(0.05, RATE, "Rate of the key encoder's moving average. 0.005 to 0.1.")
 
 
-def contrast_terms(
+def unweighted_contrast_loss(
     query: Tensor, positive_keys: Tensor, negative_keys: Tensor, config: ContrastConfig, similarity_map: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Computes the contrastive loss ``-I`` of contexts.
@@ -114,7 +114,7 @@ def contrast_loss(
     batch: dict[str, Tensor],
     config: ContrastConfig,
     similarity_map: Tensor,
-    terms: Callable = contrast_terms,
+    terms: Callable = unweighted_contrast_loss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Computes the weighted contrastive loss of one update, ``-contrast_coeff * I``.
 
@@ -124,7 +124,7 @@ def contrast_loss(
         batch: One update of ``sampling.sample_contrast``, as tensors without the leading ``U``.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
-        terms: :func:`contrast_terms`, or its compiled version.
+        terms: :func:`unweighted_contrast_loss`, or its compiled version.
 
     Returns:
         The loss, and scalar tensors by metric name, without gradient.

@@ -17,12 +17,17 @@ from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
 from rllib_sami.algorithms.sac.sac import EncoderSAC, EncoderSACConfig, RecurrentSACTorchLearner, SACTorchRLModule
 from rllib_sami.algorithms.sac.update import SACUpdateConfig
-from rllib_sami.algorithms.sami import update as sami_update
 from rllib_sami.algorithms.sami.context_config import ContextConfig
 from rllib_sami.algorithms.sami.networks import SaMITrainingNetworks
 from rllib_sami.algorithms.sami.sampling import SamplingConfig, sample_updates
-from rllib_sami.algorithms.sami.update import EncoderTrainingConfig, UpdateConfig
-from rllib_sami.config.family_settings import former_settings
+from rllib_sami.algorithms.sami.update import (
+    EncoderTrainingConfig,
+    SaMILossFunctions,
+    UpdateConfig,
+    parameter_groups,
+    sami_update,
+)
+from rllib_sami.config.family_settings import former_settings, todays_sami_settings
 from rllib_sami.config.names import WrongSettings
 from rllib_sami.config.rllib_settings import SAMI
 from rllib_sami.config.unused_settings import warn_once
@@ -46,9 +51,11 @@ class SaMITorchRLModule(SACTorchRLModule):
 
 
 class SaMITorchLearner(RecurrentSACTorchLearner):
-    """Runs :func:`rllib_sami.algorithms.sami.update.update`."""
+    """Runs :func:`rllib_sami.algorithms.sami.update.sami_update`."""
 
-    update_module: ClassVar[Any] = sami_update
+    groups_function: ClassVar[Any] = staticmethod(parameter_groups)
+    update_function: ClassVar[Any] = staticmethod(sami_update)
+    loss_functions: ClassVar[SaMILossFunctions] = SaMILossFunctions()
 
     @override(OffPolicyTorchLearner)
     def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -77,8 +84,8 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
         algo = config.build_algo()
         algo.train()
 
-    ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ only in ``pairing``. In ``TESACConfig`` the critics
-    train the encoder, in every update, and contexts are not normalised.
+    ``CCMConfig``, ``SaTESACConfig`` and ``SaCCMConfig`` differ in ``pairing`` (and ``skill_weight``). In
+    ``TESACConfig`` the critics train the encoder, in every update, and contexts are not normalised.
     """
 
     parts: ClassVar[tuple[type, ...]] = (SamplingConfig, EncoderTrainingConfig)
@@ -163,7 +170,7 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
             )
         rest = {key: value for key, value in given.items() if key not in former}
         pairing = given.get("pairing", self.pairing)
-        todays = _rename(former, bool(pairing) and given.get("contrast_coeff", self.contrast_coeff) != 0)
+        todays = todays_sami_settings(former, bool(pairing) and given.get("contrast_coeff", self.contrast_coeff) != 0)
         now = ", ".join(f"`{key}={value!r}`" for key, value in todays.items()) or "leave it out"
         names = ", ".join(f"`{key}`" for key in former)
         warn_once(type(self).__name__, f"{names} is a setting of earlier versions: now {now}.", names)
@@ -176,7 +183,7 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
         if "acting_encoder" in state:
             return migrated
         has_contrast = state["pairing"] is not None and state["contrast_coeff"] > 0
-        return migrated | _rename({"averaged_context": False} | state, has_contrast)
+        return migrated | todays_sami_settings({"averaged_context": False} | state, has_contrast)
 
     # --- What other parts read from a config ------------------------------------------------------------------------
 
@@ -214,17 +221,6 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
     @override(AlgorithmConfig)
     def _model_config_auto_includes(self) -> dict[str, Any]:
         return super()._model_config_auto_includes | {"acting_encoder": self.acting_encoder}
-
-
-def _rename(former: Mapping[str, Any], has_contrast: bool) -> dict[str, Any]:
-    """Today's settings for those of earlier versions."""
-    todays: dict[str, Any] = {}
-    if "encoder_critic_gradient" in former:
-        by_critics = former["encoder_critic_gradient"]
-        todays["encoder_loss"] = ("both" if has_contrast else "critic") if by_critics else "contrast"
-    if "averaged_context" in former:
-        todays["acting_encoder"] = "average" if former["averaged_context"] else "online"
-    return todays
 
 
 # --- Algorithms -----------------------------------------------------------------------------------------------------

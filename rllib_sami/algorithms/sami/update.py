@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics, transitions
 from rllib_sami.algorithms.sac import update as sac
-from rllib_sami.algorithms.sac.update import Batch, Metrics, SACUpdateConfig, actor_critic_step, transitions
+from rllib_sami.algorithms.sac.update import SACLossFunctions, SACUpdateConfig, actor_critic_step, update_input_norms
 from rllib_sami.algorithms.sami.contrast import (
     CONTRAST_ARRAYS,
     CONTRAST_METRICS,
     ContrastConfig,
     contrast_loss,
-    contrast_terms,
+    unweighted_contrast_loss,
 )
 from rllib_sami.algorithms.sami.networks import ACTING_ENCODERS, SaMITrainingNetworks
 from rllib_sami.core.networks import ActorNetworks, polyak_update
@@ -62,28 +63,28 @@ class UpdateConfig(ContrastConfig, SACUpdateConfig):
 
 
 @dataclass(frozen=True)
-class LossFunctions(sac.LossFunctions):
+class SaMILossFunctions(SACLossFunctions):
     """The loss functions of an update, compiled or not."""
 
-    contrast: Callable = contrast_terms
+    contrast: Callable = unweighted_contrast_loss
 
 
-PLAIN = LossFunctions()  # not compiled
+PLAIN = SaMILossFunctions()  # not compiled
 
 
 def parameter_groups(acting: ActorNetworks, training: SaMITrainingNetworks) -> ParameterGroups:
     """Returns all trained parameters, by name of their optimiser; the encoder's includes the similarity map."""
-    encoder, _ = training.query_and_key_encoder(acting)
-    return sac.parameter_groups(acting, training) | {"encoder": [*encoder.parameters(), training.similarity_map]}
+    query_encoder, _ = training.query_and_key_encoder(acting)
+    return sac.parameter_groups(acting, training, [*query_encoder.parameters(), training.similarity_map])
 
 
-def update(
+def sami_update(
     acting: ActorNetworks,
     training: SaMITrainingNetworks,
     optimization: Optimization,
     batch: Batch,
     config: UpdateConfig,
-    loss_functions: LossFunctions = PLAIN,
+    loss_functions: SaMILossFunctions = PLAIN,
 ) -> Metrics:
     """Takes one step of every optimiser and moves the averaged networks.
 
@@ -103,7 +104,7 @@ def update(
         Scalar tensors by metric name, not yet synchronised with the host.
     """
     query_encoder, key_encoder = training.query_and_key_encoder(acting)
-    sac.update_input_norms([query_encoder, key_encoder], batch, optimization)
+    update_input_norms([query_encoder, key_encoder], batch, optimization)
 
     # --- Contexts: every episode is encoded once; the target critics read contexts of the key encoder ---
     inputs = batch["rows"][..., : acting.encoder_input_dim]  # [B, R, I]
@@ -125,7 +126,7 @@ def update(
             auxiliary = contrast_loss(
                 query_encoder, key_encoder, contrast, config, training.similarity_map, loss_functions.contrast
             )
-        trained = ("critic", "encoder") if auxiliary or config.critics_train_encoder else ("critic",)
+        trained = ("critic", "encoder") if auxiliary is not None or config.critics_train_encoder else ("critic",)
         metrics = actor_critic_step(
             acting, training, optimization, part, config, loss_functions, trained=trained, auxiliary=auxiliary
         )
