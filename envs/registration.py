@@ -20,7 +20,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(panda.PandaPush, panda.PandaPickAndPlace),
     ),
 }
-"""Environment classes by the namespace of their ids. A new environment needs its class here and nothing else."""
+"""Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 
 ENVIRONMENTS: dict[str, type[MetaTaskEnv]] = {
     f"{namespace}/{cls.__name__}-v0": cls for namespace, classes in CLASSES.items() for cls in classes
