@@ -86,7 +86,7 @@ def test_an_error_while_writing_leaves_the_former_one(tmp_path, error):
 def test_a_full_disk_leaves_the_former_one_and_says_so(tmp_path):
     path = tmp_path / "checkpoint"
     save(path, 1)
-    with file_size_limit(1500), pytest.raises(OSError, match=r"could not be written.*MiB.*from before are untouched"):
+    with file_size_limit(1500), pytest.raises(OSError, match=r"could not be written.*MiB.*Earlier.* are intact"):
         save(path, 2)
     assert number_of(path) == 1
     assert os.listdir(tmp_path) == ["checkpoint"]
