@@ -67,7 +67,7 @@ def experiment(**changes) -> str:
         (experiment(config={"actor_hidden": 256}), ["'actor_hidden' is 256, but must be a list."]),
         (experiment(config={"num_workers": 2}), ["'num_workers' is now called 'num_env_runners'"]),
         (experiment(run="PPO", env="Pendulum-v1", config={"sgd_minibatch_size": 16}), ["'sgd_minibatch_size' is now called 'minibatch_size'"]),
-        (experiment(run="PPO", env="Pendulum-v1", config={"model": {"fcnet_hiddens": [9]}}), ["'model' is", "reads 'model_config'"]),
+        (experiment(run="PPO", env="Pendulum-v1", config={"model": {"fcnet_hiddens": [9]}}), ["'model' is", "uses 'model_config'"]),
         (experiment(run="SAC", env="Pendulum-v1", config={"optimization": {}, "horizon": 9}), ["2 mistakes", "'actor_lr'", "'max_episode_steps'"]),
         (experiment(config={"n_step": 3}), ["'n_step' is 3, but has no effect here. Targets look one step ahead."]),
         (experiment(config={"model_config": {"fcnet_activation": "tanh"}}), ["`model_config.fcnet_activation` is 'tanh'"]),
