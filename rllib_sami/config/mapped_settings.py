@@ -5,7 +5,7 @@ from typing import Any
 
 from rllib_sami import compat
 from rllib_sami.config.family_settings import FAMILY
-from rllib_sami.config.names import WrongSettings
+from rllib_sami.config.names import refuse
 from rllib_sami.config.rllib_settings import IDLE, MAPPED, MODEL, TABLE, USED, no_effect, refusal, rows
 from rllib_sami.config.unused_settings import readers, warn_once, warn_without_effect
 from rllib_sami.core.text import nearest_hint, nearest_name
@@ -57,8 +57,7 @@ def translate(config: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], di
             rates = {key: own for key, own in _RATES.items() if own in config.settings}
             mapped |= {rates[key]: rate for key, rate in value.items() if key in rates}
             mistakes += [f"`{name}` has the key {key!r}, but takes {[*rates]}." for key in value if key not in rates]
-    if mistakes:
-        raise WrongSettings(*mistakes)
+    refuse(mistakes)
     warn_without_effect(config, idle)
     return mapped, rest
 

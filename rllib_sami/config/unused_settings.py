@@ -29,8 +29,7 @@ def refusals(config: AlgorithmConfig) -> Iterator[str]:
         if config.in_evaluation and key == "batch_mode":
             continue  # RLlib sets it there
         if key in defaults and hasattr(config, key):  # RLlib may rename what it keeps private
-            message = refusal(row, key, getattr(config, key), defaults[key])
-            if message:
+            if message := refusal(row, key, getattr(config, key), defaults[key]):
                 yield message
 
 
