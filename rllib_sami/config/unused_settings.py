@@ -28,9 +28,9 @@ def refusals(config: AlgorithmConfig) -> Iterator[str]:
     for key, row in rows(TABLE, readers(config)).items():
         if config.in_evaluation and key == "batch_mode":
             continue  # RLlib sets it there
-        if key in defaults and hasattr(config, key):  # RLlib may rename what it keeps private
-            if message := refusal(row, key, getattr(config, key), defaults[key]):
-                yield message
+        has_it = key in defaults and hasattr(config, key)  # RLlib may rename what it keeps private
+        if has_it and (message := refusal(row, key, getattr(config, key), defaults[key])):
+            yield message
 
 
 def without_effect(config: Any) -> dict[str, str]:
