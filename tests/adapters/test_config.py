@@ -84,7 +84,7 @@ MISTAKES = [
     ("acting_encoder", "averaged", "did you mean 'average'?"),
     ("acting_encoder", None, r"one of \['online', 'average'\]"),
     ("pairing", 3, r"one of \['task', 'skill', 'skill_task', None\]\."),
-    ("lr", 1e-3, "`actor_lr`, `critic_lr`, `encoder_lr` and `alpha_lr`"),
+    ("lr", 1e-3, "`actor_lr`, `critic_lr` and `alpha_lr`"),
     ("replay_buffer_config", 5, "a dict such as"),
     ("replay_buffer_config", None, "a dict such as"),
 ]

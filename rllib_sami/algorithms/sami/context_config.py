@@ -58,10 +58,9 @@ class ContextConfig(BaseConfig):
         reasons = super().without_effect()
         if not self.has_contrast:
             why = self.why_no_contrast()
-            names = settings_of(ContrastConfig, ContrastSampling).keys() - {"pairing", "key_encoder_tau"}
-            if self.contrast_coeff == 0:
-                names -= {"contrast_coeff"}  # it is the reason
-            return reasons | dict.fromkeys(names, f"There is no contrast: {why}")
+            still_read = {"pairing", "key_encoder_tau"} | ({"contrast_coeff"} if self.contrast_coeff == 0 else set())
+            idle = [name for name in settings_of(ContrastConfig, ContrastSampling) if name not in still_read]
+            return reasons | dict.fromkeys(idle, f"There is no contrast: {why}")
         if not PAIRINGS[self.pairing].by_skill:
             why = f"`pairing` is {self.pairing!r}, which does not look at returns"
             reasons |= dict.fromkeys(("positive_fraction", "return_gap_weight"), why)
