@@ -270,7 +270,7 @@ FOREIGN = [
     (PlainSACConfig, {"q_model_config": {"fcnet_activation": "tanh"}}, "`q_model_config.fcnet_activation` is 'tanh'"),
     (PlainSACConfig, {"optimization": {"actor_lr": 1}}, "`optimization` has the key 'actor_lr'"),
     (SaPPOConfig, {"tau": 0.1}, "take SaCCM or PlainSAC"),
-    (SaCCMConfig, {"lr_schedule": [[0, 1e-3]]}, "`actor_lr`, `critic_lr` and `alpha_lr` (and `encoder_lr`) take schedules"),
+    (SaCCMConfig, {"lr_schedule": [[0, 1e-3]]}, "and `alpha_lr` (and `encoder_lr`) take schedules"),
     (SaCCMConfig, {"num_sgd_iter": 3}, "`num_sgd_iter` is 3, but has no effect here. An update reads whole episodes"),
     (SaCCMConfig, {"sgd_minibatch_size": 64}, "set `train_episodes`"),
     (SaCCMConfig, {"entropy_coeff_schedule": [[0, 0.1]]}, "take SaPPO"),
