@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
@@ -204,6 +205,9 @@ class BaseConfig(AlgorithmConfig):
         return 0
 
 
+_INDENT: Any = {"initial_indent": 4 * " ", "subsequent_indent": 8 * " ", "break_long_words": False}
+
+
 def _documented_training(cls: type[BaseConfig]) -> Any:
     """A config's ``training`` with a signature and docstring made from its settings."""
 
@@ -219,7 +223,9 @@ def _documented_training(cls: type[BaseConfig]) -> Any:
         arguments.setdefault(one.name, annotated)
     method.__signature__ = inspect.Signature([*arguments.values(), kwargs])
     method.__qualname__ = f"{cls.__qualname__}.training"
-    listed = "\n".join(f"    {one.name}: {one.meaning} Must be {one.allowed.words}." for one in settings)
+    listed = "\n".join(
+        textwrap.fill(f"{one.name}: {one.meaning} Must be {one.allowed.words}.", 110, **_INDENT) for one in settings
+    )
     method.__doc__ = method.__doc__ or (
         "Sets the training related configuration; settings that are not given keep their values.\n\n"
         "docs/settings.md lists all settings by topic, with the default of each algorithm. Attributes of the config\n"
