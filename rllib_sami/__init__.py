@@ -5,8 +5,10 @@ the environments with Gymnasium and RLlib (``"SaMI/Ant-v0"``, ...). ``rllib_sami
 mathematics of each algorithm work without Ray too.
 """
 
+import importlib
 import importlib.metadata
 import importlib.util
+from typing import Any
 
 from rllib_sami import envs, moved
 
@@ -64,6 +66,12 @@ if importlib.util.find_spec("ray") is not None:
 
     register()
     compat.mark_warnings()
+
+
+def __getattr__(name: str) -> Any:
+    if f"{__name__}.{name}" in moved.MOVED:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

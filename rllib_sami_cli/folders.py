@@ -19,7 +19,7 @@ from ray.tune.search.sample import Domain
 from rllib_sami import compat
 from rllib_sami.checkpoints.files import is_complete, manifest_of
 from rllib_sami_cli import spaces
-from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.errors import UserError, one_line
 from rllib_sami_cli.stop import flatten
 
 RECORD = "experiment.yaml"
@@ -101,6 +101,20 @@ class Run:
             for file, content in states:
                 if content is None:
                     file.rename(file.with_suffix(".damaged"))
+
+    def check_state(self) -> None:
+        """Raises a UserError if Tune cannot load its newest state."""
+        for file, content in self._states():
+            if content is not None:
+                try:
+                    compat.check_run_state(file)
+                except Exception as error:
+                    raise UserError(
+                        f"--resume: {file} cannot be read: {type(error).__name__}: {one_line(error)}. Another version "
+                        "of this package, or of one that the run uses, wrote it. Resume with that version, or start a "
+                        "new run from the last checkpoint: --restore CHECKPOINT."
+                    ) from error
+                return
 
     def _states(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
         """Yields Tune's states, one per start or resume of the run, newest first; None is a damaged one."""

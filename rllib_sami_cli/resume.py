@@ -7,10 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rllib_sami.moved import MOVED, todays_path
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
 from rllib_sami_cli.schema import Plan, with_checkpoints, with_config
 from rllib_sami_cli.stop import reached
+
+# Tune's state of a run names its stopper.
+MOVED |= {"rllib_sami.cli": ("rllib_sami_cli",), "rllib_sami.cli.ending": ("rllib_sami_cli.ending",)}
 
 # What a resumed run keeps; stop criteria may change.
 _KEPT = ("run", "config", "checkpoint_config", "num_samples", "search")
@@ -107,7 +111,7 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
         if run.in_use():
             raise UserError(f"--resume: {run.path} is still running in another process.")
         changed = differences(
-            {key: run.record.get(key) for key in _KEPT},
+            {key: run.record.get(key) for key in _KEPT} | {"run": todays_path(str(run.record.get("run")))},
             {key: value for key, value in record_of(plan).items() if key in _KEPT},
         )
         if changed:
@@ -118,6 +122,7 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
             )
         if not has_checkpoint(run):
             raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start over, without --resume.")
+        run.check_state()
 
 
 def _follows(run: Run, earlier: Mapping[str, Run]) -> bool:

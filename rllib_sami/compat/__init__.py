@@ -16,9 +16,12 @@ from ray.rllib.utils.metrics import (
 from rllib_sami.compat.callbacks import call_on_environment_created, call_on_episode, listens_to_episodes
 from rllib_sami.compat.checkpoints import (
     MODULE_IN_CHECKPOINT,
+    check_run_state,
     checkpoint_constructor,
     component_state,
     forget_checkpoints,
+    name_original_class,
+    original_class,
     register_checkpoint,
     saved_checkpoint,
     unpickling_errors,

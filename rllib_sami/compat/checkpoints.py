@@ -1,7 +1,8 @@
 """Checkpoints: the parts of their folders, and a message for those that RLlib cannot read.
 
-Touches the names of the components in RLlib's checkpoints, the file names and ``try_import_msgpack`` of RLlib's
-``Checkpointable``, and of Tune the checkpoint manager of a trial, ``_checkpoint_results`` and ``_TrainingResult``.
+Touches ``__ray_actor_class__``, the names of the components in RLlib's checkpoints, the file names and
+``try_import_msgpack`` of RLlib's ``Checkpointable``, and of Tune the checkpoint manager of a trial,
+``_checkpoint_results``, ``_TrainingResult`` and ``_loads_with_cloudpickle``.
 """
 
 import contextlib
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.utils.checkpoints import Checkpointable, try_import_msgpack
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint
+from ray.tune.utils.serialization import _loads_with_cloudpickle
 
 MODULE_IN_CHECKPOINT = f"{COMPONENT_LEARNER_GROUP}/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{DEFAULT_MODULE_ID}"
 
@@ -35,6 +38,23 @@ def unpickling_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def original_class(cls: type) -> type:
+    """The class that Ray made an actor's class of, as it does for each trial of Tune; others are returned as are."""
+    return vars(cls).get("__ray_actor_class__", cls)
+
+
+def name_original_class(folder: Path) -> None:
+    """Replaces Ray's class of an actor by the original in a checkpoint.
+
+    The former cannot be imported, so it is pickled by value, with every method's name. A checkpoint with it would no
+    longer load once a method is renamed.
+    """
+    file = folder / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME
+    content = pickle.loads(file.read_bytes())
+    if (original := original_class(content["class"])) is not content["class"]:
+        file.write_bytes(cloudpickle.dumps(content | {"class": original}))
+
+
 def component_state(folder: Path) -> dict[str, Any]:
     """The state in a component's folder of a checkpoint, as pickle or msgpack (``save_to_path(use_msgpack=True)``)."""
     file = folder / Checkpointable.STATE_FILE_NAME
@@ -50,6 +70,11 @@ def checkpoint_constructor(folder: Path, component: str = "") -> dict[str, Any] 
         return pickle.loads((folder / component / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).read_bytes())
     except (OSError, ImportError, AttributeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
         return None  # as RLlib does if another version of Python or of a package wrote it
+
+
+def check_run_state(file: Path) -> None:
+    """Raises what prevents Tune from loading its state of a run; Tune itself would then silently start over."""
+    _loads_with_cloudpickle(file.read_bytes())
 
 
 def saved_checkpoint(trial: Any) -> Path | None:

@@ -8,7 +8,8 @@ ignored with a warning.
 from collections.abc import Mapping
 from typing import Any
 
-from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, SAPPO, Row
+from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, SAPPO, Row, rows
+from rllib_sami.config.unused_settings import readers
 
 _NO_ENCODER = "PlainSAC has no context encoder: take RecurrentSAC for a memory, TESAC or SaCCM for contexts of tasks"
 _NO_CONTRAST = "RecurrentSAC has no contrast: take SaCCM, SaTESAC or CCM"
@@ -42,6 +43,7 @@ FAMILY = (
     Row(MAPPED, SAMI, "averaged_context key_encoder", "`acting_encoder`"),
 )
 # fmt: on
+_NAMES = frozenset(name for row in FAMILY for name in row.names.split())
 
 
 def former_settings(algorithm: str) -> list[str]:
@@ -49,12 +51,17 @@ def former_settings(algorithm: str) -> list[str]:
     return [name for row in FAMILY if row.of == algorithm for name in row.names.split()]
 
 
-def todays_sami_settings(former: Mapping[str, Any], has_contrast: bool) -> dict[str, Any]:
+def is_of_others(config: Any, name: str) -> bool:
+    """Whether ``name`` is a setting that ``config`` lacks, and that it translates or refuses."""
+    row = None if name not in _NAMES or name in vars(config) else rows(FAMILY, readers(config)).get(name)
+    return row is not None and row.fate in (MAPPED, REFUSED)
+
+
+def todays_sami_settings(former: Mapping[str, Any]) -> dict[str, Any]:
     """SaMI's settings of today that stand for those of earlier versions."""
     todays: dict[str, Any] = {}
     if "encoder_critic_gradient" in former:
-        by_critics = former["encoder_critic_gradient"]
-        todays["encoder_loss"] = ("both" if has_contrast else "critic") if by_critics else "contrast"
+        todays["encoder_loss"] = None if former["encoder_critic_gradient"] else "contrast"
     if "averaged_context" in former:
         todays["acting_encoder"] = "average" if former["averaged_context"] else "online"
     return todays

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami.checkpoints.files import check_files, is_complete
-from rllib_sami.compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME, component_state
+from rllib_sami.compat import MODULE_IN_CHECKPOINT, NUM_ENV_STEPS_SAMPLED_LIFETIME, component_state, original_class
 from rllib_sami.core.text import did_you_mean, one_line
 from rllib_sami.exports.agents import ExportedAgent, is_exported, load_exported
 
@@ -131,7 +131,7 @@ def load(given: str | Path) -> Checkpoint | ExportedAgent:
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {one_line(error)}") from error
     if not (isinstance(algorithm, type) and issubclass(algorithm, Algorithm)):
         raise ValueError(f"{path} is of {algorithm}, which is no RLlib algorithm.")
-    return Checkpoint(path, algorithm, config)
+    return Checkpoint(path, original_class(algorithm), config)
 
 
 def check_restore(given: str, algorithm: type) -> str:
@@ -141,7 +141,7 @@ def check_restore(given: str, algorithm: type) -> str:
         ValueError: It is a checkpoint of another algorithm.
     """
     checkpoint = load(given)
-    # By name (the qualified one is Ray's): a trial runs, and saves, a copy of the class that Ray made.
+    # By name, because a class that cannot be imported is pickled by value.
     if _full_name(checkpoint.algorithm) != _full_name(algorithm):
         theirs = checkpoint.algorithm.__name__
         raise ValueError(

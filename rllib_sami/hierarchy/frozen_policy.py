@@ -10,6 +10,7 @@ import numpy as np
 from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.action_scale import ActionScale
 from rllib_sami.core.networks import Actor, ActorNetworks
+from rllib_sami.core.settings import is_integer
 
 
 class FrozenPolicy:
@@ -20,7 +21,7 @@ class FrozenPolicy:
         module = rllib_sami.load("~/ray_results/skills").module  # a checkpoint's or an exported agent's
         policy = FrozenPolicy(module.acting, module.action_space)
 
-    ``RLModule.from_checkpoint`` returns such a module too.
+    ``RLModule.from_checkpoint`` returns such a module too. SaPPO's modules have no such networks.
 
     The latent z takes the place of the context: the actor reads z instead, and the encoder is dropped. For a policy
     that was trained on observations that end with z, such as a goal, give ``latent_dim``; its encoder, if it has one,
@@ -42,11 +43,18 @@ class FrozenPolicy:
         normalized_action: What :meth:`act` last returned, as the network gave it: ``[A]`` in (-1, 1).
 
     Raises:
+        TypeError: ``networks`` cannot act, or ``action_space`` is no Box.
         ValueError: The policy has no place for such a latent, its actions are not of ``action_space``, or its encoder
             reads rewards.
     """
 
     def __init__(self, networks: ActorNetworks, action_space: gym.spaces.Box, latent_dim: int | None = None):
+        if not hasattr(networks, "obs_dim"):
+            raise TypeError(
+                f"Expected networks that act, such as `module.acting` of a soft actor-critic, not {type(networks)}."
+            )
+        if not isinstance(action_space, gym.spaces.Box):
+            raise TypeError(f"Expected the Box of actions that the policy was trained on, not {action_space!r}.")
         context_dim, width = networks.config.context_dim, networks.obs_dim
         if networks.action_dim != math.prod(action_space.shape):
             raise ValueError(f"The policy has {networks.action_dim} actions, but the action space is {action_space}.")
@@ -56,8 +64,10 @@ class FrozenPolicy:
                 "The policy has no context whose place the latent could take, or networks of its own kind. If it was "
                 "trained on observations that end with the latent, give its width: latent_dim=..."
             )
-        if latent_dim is not None and not 1 <= latent_dim < width:
-            raise ValueError(f"latent_dim={latent_dim}: expected 1 to {width - 1}, as the policy observes {width}.")
+        if latent_dim is not None and not (is_integer(latent_dim) and 1 <= latent_dim < width):
+            raise ValueError(
+                f"latent_dim={latent_dim!r}: expected an integer, 1 to {width - 1}, as the policy observes {width}."
+            )
         if latent_dim is not None and context_dim > 0 and networks.config.encoder_reward:
             raise ValueError(
                 "The policy's encoder reads the rewards of the task that it was trained on (`encoder_reward=True`), "
@@ -84,11 +94,13 @@ class FrozenPolicy:
             latent: ``[D]``.
 
         Raises:
-            ValueError: One of them has another shape.
+            ValueError: One of them has another shape or is not finite.
         """
         for name, value, width in (("observation", obs, self.obs_dim), ("latent", latent, self.latent_dim)):
             if np.shape(value) != (width,):
                 raise ValueError(f"The {name} has shape {list(np.shape(value))}, but the policy reads [{width}].")
+            if not np.isfinite(value).all():
+                raise ValueError(f"The {name} is {value}, but must be finite.")
         inputs = np.concatenate([obs, latent], dtype=np.float32)
         action = self._policy.act(inputs[None])
         self.normalized_action = action[0]

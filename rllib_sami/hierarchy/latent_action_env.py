@@ -10,7 +10,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
 from rllib_sami.core.acting import SPHERE_EPSILON
-from rllib_sami.core.env_values import flat_observation
+from rllib_sami.core.env_values import flat_observation, reward_of
+from rllib_sami.core.settings import is_integer
 from rllib_sami.hierarchy.frozen_policy import FrozenPolicy
 
 
@@ -67,7 +68,7 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
         given = {"policy": policy, "steps": steps, "to_latent": to_latent, "to_obs": to_obs, "store_steps": store_steps}
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **given)
         gym.Wrapper.__init__(self, env)
-        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        if not (is_integer(steps) and steps >= 1):
             raise ValueError(f"steps={steps!r}: expected an integer >= 1.")
         if env.action_space != policy.action_space:
             raise ValueError(f"The policy acts in {policy.action_space}, but the environment has {env.action_space}.")
@@ -109,7 +110,7 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
             self.obs, reward, terminated, truncated, info = self.env.step(self.policy.act(policy_obs, latent))
             inner_obs.append(self._flat())
             inner_actions.append(self.policy.normalized_action)
-            inner_rewards.append(float(reward))
+            inner_rewards.append(reward_of(reward))
             if terminated or truncated:
                 break
         info = {**info, "env_steps": len(inner_rewards)}

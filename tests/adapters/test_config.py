@@ -274,6 +274,21 @@ def test_help_names_every_setting_with_where_it_is_described(config_class):
         assert f"\n    {key}: " in text
 
 
+def test_a_subclass_may_have_arguments_of_its_own():
+    class Further(SaCCMConfig):
+        def training(self, *, mine=1, **others):
+            return super().training(**others)
+
+    class Only(SaCCMConfig):
+        def training(self, *, mine=1):
+            return self
+
+    parameters = [*inspect.signature(Further.training).parameters]
+    assert (parameters[:2], parameters[-1], parameters.count("others")) == (["self", "mine"], "others", 1)
+    assert Further().training(mine=2, temperature=0.2).temperature == 0.2
+    assert [*inspect.signature(Only.training).parameters] == ["self", "mine"]
+
+
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("as_state", [False, True])
 def test_every_field_reaches_the_algorithm(as_state):

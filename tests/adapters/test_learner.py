@@ -152,14 +152,14 @@ def test_settings_of_earlier_versions_stay_as_they_were():
     config.validate()
     assert (config.updates_per_batch, config.contrast_interval) == (1, 1)
     assert (config.normalize_inputs, config.acting_encoder, config.skill_weight) == (False, "online", 1.0)
-    assert config.encoder_loss == "both"
+    assert (config.encoder_loss, config.critics_train_encoder, config.has_contrast) == (None, True, True)
     with_average = older | {"averaged_context": True, "encoder_critic_gradient": False, "key_encoder": True}
     config = SaCCMConfig.from_state(with_average)
     assert (config.encoder_loss, config.acting_encoder) == ("contrast", "average")
     config = TESACConfig.from_state(
         {key: value for key, value in older.items() if key != "pairing"} | {"pairing": None}
     )
-    assert (config.encoder_loss, config.acting_encoder) == ("critic", "online")
+    assert (config.encoder_loss, config.acting_encoder, config.has_contrast) == (None, "online", False)
     sappo = {key: value for key, value in SaPPOConfig().get_state().items() if key not in new}
     assert SaPPOConfig.from_state(sappo).skill_weight == 1.0
     assert SaCCMConfig.from_state(SaCCMConfig().get_state()).updates_per_batch == 32

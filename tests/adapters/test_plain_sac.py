@@ -90,6 +90,7 @@ def test_two_restores_go_on_alike(tmp_path):
 )
 def test_settings_of_a_context_are_refused(setting):
     ((key, value),) = setting.items()
-    for give in (lambda c: c.training(**setting), lambda c: c.update_from_dict(setting)):
+    ways = (lambda c: c.training(**setting), lambda c: c.update_from_dict(setting), lambda c: setattr(c, key, value))
+    for give in ways:
         with pytest.raises(ValueError, match=f"`{key}` is {value!r}, but has no effect here. PlainSAC has no context"):
             give(PlainSACConfig())

@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 
+import rllib_sami
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import Experiment
 from rllib_sami_cli.folders import Run, find_runs
@@ -82,6 +83,23 @@ def test_other_settings_are_refused(plan, make, tmp_path):
     plan.config = {"gamma": 0.5}
     with pytest.raises(UserError, match=r"other settings \(config/gamma: 0.9 -> 0.5\)"):
         check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
+
+
+def test_a_run_whose_state_tune_cannot_load_is_refused_instead_of_started_over(plan, make, tmp_path):
+    run = make("ant", "2026-01-01", 1)
+    gone = b"cno_such_module\nStopper\n.".hex()
+    state = {"trial_data": [], "stopper": {"_type": "CLOUDPICKLE_FALLBACK", "value": gone}}
+    (run.path / "experiment_state-1.json").write_text(json.dumps(state))
+    (run.path / "experiment_state-2.json").write_text("half")  # by a kill; Tune takes the one before
+    with pytest.raises(UserError, match=r"experiment_state-1\.json cannot be read: .*no_such_module.*--restore"):
+        check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
+
+
+def test_a_run_from_before_its_algorithm_moved_is_the_same_run(plan, make, tmp_path):
+    plan.algorithm = rllib_sami.SaCCM
+    run = make("ant", "2026-01-01", 1)
+    run.write(run="rllib_sami.presets.SaCCM")
+    check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
 
 
 class TestOptions:

@@ -246,14 +246,21 @@ def test_it_can_be_pickled_in_the_middle_of_an_episode():
         assert result == same_result
 
 
+def begun(to_reward):
+    env = LatentActionEnv(gym.wrappers.TransformReward(Point(), to_reward), mover(), steps=2)
+    env.reset()
+    return env
+
+
 REFUSED = {
     "no context": (lambda: FrozenPolicy(networks_of(), MOVES), "no context whose place"),
     "networks of its own": (
         lambda: FrozenPolicy(networks_of(kind=OwnNetworks, **MEMORY), MOVES),
         "networks of its own",
     ),
-    "no room": (lambda: FrozenPolicy(networks_of(2), MOVES, 2), "expected 1 to 1, as the policy observes 2"),
-    "no latent": (lambda: FrozenPolicy(networks_of(2), MOVES, 0), "latent_dim=0: expected 1 to 1"),
+    "no room": (lambda: FrozenPolicy(networks_of(2), MOVES, 2), "an integer, 1 to 1, as the policy observes 2"),
+    "half a latent": (lambda: FrozenPolicy(networks_of(3), MOVES, 1.5), "latent_dim=1.5: expected an integer, 1 to 2"),
+    "no latent": (lambda: FrozenPolicy(networks_of(2), MOVES, 0), "latent_dim=0: expected an integer, 1 to 1"),
     "other actions": (lambda: FrozenPolicy(networks_of(action_dim=2), MOVES, 1), "has 2 actions"),
     "rewards": (
         lambda: FrozenPolicy(networks_of(encoder_reward=True, **MEMORY), MOVES, 1),
@@ -268,6 +275,10 @@ REFUSED = {
         r"policy acts in Box\(-1.* has Box\(-2",
     ),
     "a wide latent": (lambda: mover().act(np.zeros(2), np.zeros(3)), r"latent has shape \[3\], but .* reads \[1\]"),
+    "a module": (lambda: FrozenPolicy(torch.nn.Linear(3, 1), MOVES, 1), "such as `module.acting` of .*Linear"),
+    "discrete actions": (lambda: FrozenPolicy(networks_of(3), gym.spaces.Discrete(2), 1), r"not Discrete\(2\)"),
+    "no number": (lambda: mover().act(np.zeros(2), np.full(1, np.nan)), r"latent is \[nan\], but must be finite"),
+    "no reward": (lambda: begun(lambda reward: None).step(np.zeros(1)), "the reward None, but it must be a number"),
     "a narrow observation": (lambda: mover().act(np.zeros(1), np.zeros(1)), r"observation has shape \[1\]"),
 }
 
@@ -275,7 +286,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit_is_refused(case):
     call, message = REFUSED[case]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call()
 
 

@@ -13,7 +13,7 @@ from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base.health import Health
-from rllib_sami.config.family_settings import former_settings
+from rllib_sami.config.family_settings import former_settings, is_of_others
 from rllib_sami.config.mapped_settings import adopt, translate
 from rllib_sami.config.names import check_arguments, check_keys, refuse
 from rllib_sami.config.rllib_ranges import rllib_values
@@ -78,6 +78,19 @@ class BaseConfig(AlgorithmConfig):
             setattr(self, one.name, copy.deepcopy(one.default))
         self._adopted: dict[str, Any] = {}  # settings whose values come from RLlib's own settings; see `adopt`
         self.evaluation(evaluation_config=AlgorithmConfig.overrides(explore=False))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A setting of another algorithm or version is handled as in `training`; RLlib would just ignore it.
+        if is_of_others(self, name):
+            self.training(**{name: value})
+        else:
+            super().__setattr__(name, value)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = self.migrate_state(state)
+        if not state.keys() >= self.settings.keys():  # of an earlier version
+            state = vars(type(self)()) | state
+        self.__dict__.update(state)
 
     @override(AlgorithmConfig)
     def training(self, **kwargs):
@@ -216,7 +229,10 @@ def _documented_training(cls: type[BaseConfig]) -> Any:
 
     method = vars(cls).get("training", training)  # that of a user's subclass may have further arguments
     arguments = dict(inspect.signature(method).parameters)
-    kwargs = arguments.pop("kwargs", Parameter("kwargs", Parameter.VAR_KEYWORD))
+    if "training" in vars(cls) and all(one.kind != Parameter.VAR_KEYWORD for one in arguments.values()):
+        return method  # it takes no other settings
+    variable = [name for name, one in arguments.items() if one.kind == Parameter.VAR_KEYWORD]
+    kwargs = arguments.pop(variable[0]) if variable else Parameter("kwargs", Parameter.VAR_KEYWORD)
     settings = cls.settings_of("training").values()
     for one in settings:
         annotated = Parameter(one.name, Parameter.KEYWORD_ONLY, default=NotProvided, annotation=one.type | None)

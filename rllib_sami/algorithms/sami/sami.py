@@ -162,18 +162,22 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
             return dict(given)
         for key, value in former.items():
             if not isinstance(value, bool):
-                raise WrongSettings(f"`{key}` is {value!r}, but must be True or False.")
+                name = "encoder_loss" if key == "encoder_critic_gradient" else "acting_encoder"
+                raise WrongSettings(
+                    f"`{key}` is {value!r}, but was True or False in earlier versions. Now set `{name}`, which must be "
+                    f"{self.settings[name].allowed.words}."
+                )
         if former.get("key_encoder") is False:
             raise WrongSettings(
                 "`key_encoder` is False, but every SaMI agent has a key encoder now. For a memory without one take "
                 "RecurrentSAC."
             )
         rest = {key: value for key, value in given.items() if key not in former}
-        pairing = given.get("pairing", self.pairing)
-        todays = todays_sami_settings(former, bool(pairing) and given.get("contrast_coeff", self.contrast_coeff) != 0)
+        todays = todays_sami_settings(former)
         now = ", ".join(f"`{key}={value!r}`" for key, value in todays.items()) or "leave it out"
         names = ", ".join(f"`{key}`" for key in former)
-        warn_once(type(self).__name__, f"{names} is a setting of earlier versions: now {now}.", names)
+        are = "is a setting" if len(former) == 1 else "are settings"
+        warn_once(type(self).__name__, f"{names} {are} of earlier versions: now {now}.", names)
         return todays | rest
 
     @classmethod
@@ -182,8 +186,7 @@ class SaMIConfig(ContextConfig, EncoderSACConfig):
         migrated = super().migrate_state(state)
         if "acting_encoder" in state:
             return migrated
-        has_contrast = state["pairing"] is not None and state["contrast_coeff"] > 0
-        return migrated | todays_sami_settings({"averaged_context": False} | state, has_contrast)
+        return migrated | todays_sami_settings({"averaged_context": False} | state)
 
     # --- What other parts read from a config ------------------------------------------------------------------------
 
