@@ -63,7 +63,7 @@ def test_a_contrast_without_its_keys_is_refused():
         RecurrentSACConfig().training(pairing="skill")
     with pytest.raises(ValueError, match="`key_encoder` is False, but every SaMI agent has a key encoder now"):
         SaCCMConfig().training(key_encoder=False)
-    with pytest.raises(ValueError, match="`key_encoder` is 0, but was True or False in.*`acting_encoder`"):
+    with pytest.raises(ValueError, match=r"`key_encoder` is 0, but was True or False in.*`acting_encoder`"):
         SaCCMConfig().training(key_encoder=0)
 
 
