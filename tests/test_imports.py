@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts of pyproject.toml hold, and they notice an import that goes up."""
+"""Who may import whom: the rules of pyproject.toml hold, and they notice what breaks them."""
 
 import os
 import shutil
@@ -39,3 +39,17 @@ def test_an_import_that_goes_up_is_noticed(module, statement, broken, tmp_path):
     done = lint(tmp_path)
     assert done.returncode != 0
     assert f"{broken} what stands below it BROKEN" in done.stdout or f"{broken} BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize(("folder", "allowed"), [("core", False), ("algorithms/sac", False), ("compat", True)])
+@pytest.mark.parametrize("module", ["ray._private.worker", "ray.train._internal.session", "ray.rllib.utils.metrics"])
+def test_what_ray_keeps_private_is_imported_in_compat_alone(folder, allowed, module):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", "--stdin-filename", f"rllib_sami/{folder}/new.py", "-"],
+        input=f"import {module}\n",
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert ("TID251" in done.stdout) is not allowed, done.stdout + done.stderr

@@ -17,7 +17,7 @@ from .folders import CONTEXTS, EPISODES
 from .job import play, save
 from .reporting import finished, load_results
 from .suite import Job, matching
-from .tables import TOO_NARROW, drawn_iqms, interval, markdown, matrices, span, whence
+from .tables import TOO_NARROW, drawn_iqms, interval, markdown, matrices, provenance, span
 
 LEARNED, ZERO, CHANGED = "learned", "zero", ("zero", "shuffled")
 _LEGEND = f"""\
@@ -78,7 +78,7 @@ def write_contexts(folder: Path) -> list[Path]:
     """
     jobs = [job for job in with_context(folder) if (job["folder"] / CONTEXTS).exists()]
     results = load_results(jobs, (EPISODES, CONTEXTS))
-    text = ["# Learned contexts, and others in their place", whence(jobs), _LEGEND]
+    text = ["# Learned contexts, and others in their place", provenance(jobs), _LEGEND]
     for environment, mine in results.episodes.groupby("environment", sort=False):
         text += [f"## {environment}", markdown(context_table(mine))]
     table, page = folder / "contexts.parquet", folder / "contexts.md"

@@ -47,7 +47,7 @@ def write_tables(episodes: pd.DataFrame, jobs: list[dict[str, Any]], path: Path)
         The file.
     """
     cost = pd.DataFrame([{**job["settings"], "env_steps": job["env_steps"], "cpu_s": job["cpu_s"]} for job in jobs])
-    text = ["# Learning benchmark", whence(jobs), _LEGEND]
+    text = ["# Learning benchmark", provenance(jobs), _LEGEND]
     for environment, mine in episodes.groupby("environment", sort=False):
         text += [f"## {environment}", markdown(score_table(mine, cost[cost["environment"] == environment]))]
         compared = comparisons(mine)
@@ -124,7 +124,7 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def whence(jobs: list[dict[str, Any]]) -> str:
+def provenance(jobs: list[dict[str, Any]]) -> str:
     """Returns a sentence on the machines and the code that jobs (their ``done.json``) were run with."""
     commits = commits_of(jobs)
     processors = sorted({job["hardware"]["processor"] for job in jobs})

@@ -20,11 +20,11 @@ from rllib_sami.compat.checkpoints import (
     checkpoint_constructor,
     component_state,
     forget_checkpoints,
-    name_original_class,
     original_class,
     register_checkpoint,
     saved_checkpoint,
     unpickling_errors,
+    write_original_class,
 )
 from rllib_sami.compat.cluster import (
     apart_from_signals,

@@ -39,20 +39,19 @@ def unpickling_errors(folder: Path) -> Iterator[None]:
 
 
 def original_class(cls: type) -> type:
-    """The class that Ray made an actor's class of, as it does for each trial of Tune; others are returned as are."""
+    """The class that Ray derived an actor's class from, as for each trial of Tune; others are returned as they are."""
     return vars(cls).get("__ray_actor_class__", cls)
 
 
-def name_original_class(folder: Path) -> None:
-    """Replaces Ray's class of an actor by the original in a checkpoint.
+def write_original_class(component: Checkpointable, folder: Path) -> None:
+    """Replaces Ray's class of an actor by the original in the checkpoint that a component has just written.
 
     The former cannot be imported, so it is pickled by value, with every method's name. A checkpoint with it would no
     longer load once a method is renamed.
     """
-    file = folder / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME
-    content = pickle.loads(file.read_bytes())
-    if (original := original_class(content["class"])) is not content["class"]:
-        file.write_bytes(cloudpickle.dumps(content | {"class": original}))
+    if (original := original_class(type(component))) is not type(component):
+        content = {"class": original, "ctor_args_and_kwargs": component.get_ctor_args_and_kwargs()}
+        (folder / Checkpointable.CLASS_AND_CTOR_ARGS_FILE_NAME).write_bytes(cloudpickle.dumps(content))
 
 
 def component_state(folder: Path) -> dict[str, Any]:

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
-from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 from rllib_sami import SaPPOConfig, compat
+from rllib_sami.compat.metrics import MetricsLogger
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.env_runners.recent_episodes import MOST_TASKS, NamedTasks, RecentEpisodes
 

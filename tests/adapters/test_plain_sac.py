@@ -90,7 +90,11 @@ def test_two_restores_go_on_alike(tmp_path):
 )
 def test_settings_of_a_context_are_refused(setting):
     ((key, value),) = setting.items()
-    ways = (lambda c: c.training(**setting), lambda c: c.update_from_dict(setting), lambda c: setattr(c, key, value))
-    for give in ways:
+    for give in (
+        lambda c: c.training(**setting),
+        lambda c: c.update_from_dict(setting),
+        lambda c: setattr(c, key, value),
+        lambda c: c.__setitem__(key, value),
+    ):
         with pytest.raises(ValueError, match=f"`{key}` is {value!r}, but has no effect here. PlainSAC has no context"):
             give(PlainSACConfig())

@@ -11,9 +11,9 @@ from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPP
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-from ray.rllib.models.catalog import MODEL_DEFAULTS
 
 from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaMIConfig, SaPPOConfig
+from rllib_sami.compat.configs import MODEL_DEFAULTS
 from rllib_sami.config.rllib_settings import (
     ARRAY_RUNNER,
     EVERY,

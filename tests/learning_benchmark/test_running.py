@@ -107,7 +107,7 @@ def test_a_job_tells_all_commits_that_it_was_trained_with(benchmark, suite_file,
     from benchmarks.learning.folders import STARTED, read_json, write_json
     from benchmarks.learning.job import start
     from benchmarks.learning.suite import load_jobs
-    from benchmarks.learning.tables import whence
+    from benchmarks.learning.tables import provenance
 
     job = load_jobs(suite_file)[0]
     assert start(job, tmp_path, "first") == ["first"]
@@ -118,7 +118,7 @@ def test_a_job_tells_all_commits_that_it_was_trained_with(benchmark, suite_file,
     write_json(tmp_path / STARTED, {"settings": job.settings})
     assert start(job, tmp_path, "third") == ["unknown", "third"]
     hardware = {"hardware": {"processor": "p"}}
-    said = whence([{"commit": "b", "commits": ["a", "b"], **hardware}, {"commit": "c", **hardware}])
+    said = provenance([{"commit": "b", "commits": ["a", "b"], **hardware}, {"commit": "c", **hardware}])
     assert said.startswith("2 jobs on p, of commit a and b and c. They are of different code")
 
 

@@ -93,7 +93,7 @@ class CheckedAlgorithm(Algorithm):
     def _write_checkpoint(self, folder: Path, state: dict[str, Any] | None, use_msgpack: bool) -> None:
         """Writes a whole checkpoint into a local folder: ``state``, or the present state if that is None."""
         super().save_to_path(folder, state=state, use_msgpack=use_msgpack)
-        compat.name_original_class(folder)
+        compat.write_original_class(self, folder)
 
     def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
         """Restores a checkpoint from a local folder."""

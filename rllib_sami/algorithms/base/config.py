@@ -86,6 +86,12 @@ class BaseConfig(AlgorithmConfig):
         else:
             super().__setattr__(name, value)
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        if is_of_others(self, name):
+            setattr(self, name, value)
+        else:
+            super().__setitem__(name, value)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = self.migrate_state(state)
         if not state.keys() >= self.settings.keys():  # of an earlier version
