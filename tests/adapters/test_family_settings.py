@@ -1,14 +1,19 @@
-"""Experiment files are shared: what one algorithm of the family has, the others know."""
+"""Experiment files are shared: what SaMI has, the other off-policy algorithms know."""
 
 import pytest
 
-from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaMIConfig
+from rllib_sami import SaMIConfig
+from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.config.family_settings import FAMILY
-from rllib_sami.config.rllib_settings import PLAIN_SAC, RECURRENT_SAC
+from rllib_sami.registration import ALGORITHMS
+
+CONFIGS = [algorithm.get_default_config() for algorithm in ALGORITHMS.values()]
 
 
-@pytest.mark.parametrize(("config_class", "group"), [(PlainSACConfig, PLAIN_SAC), (RecurrentSACConfig, RECURRENT_SAC)])
-def test_every_setting_that_it_lacks_is_in_the_table(config_class, group):
-    known = {name for row in FAMILY if row.of == group for name in row.names.split()}
-    assert SaMIConfig.settings.keys() - config_class.settings.keys() <= known
-    assert not known & config_class.settings.keys()
+@pytest.mark.parametrize(
+    "config", [one for one in CONFIGS if isinstance(one, OffPolicyConfig)], ids=lambda c: str(c.algo_class)
+)
+def test_every_setting_that_it_lacks_is_in_the_table(config):
+    known = {name for row in FAMILY if row.of in config.setting_readers for name in row.names.split()}
+    assert SaMIConfig.settings.keys() - config.settings.keys() <= known
+    assert not known & config.settings.keys()
