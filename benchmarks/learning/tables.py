@@ -29,10 +29,10 @@ and CPU seconds are the median of training, evaluation left out.
 
 {TOO_NARROW}
 
-Where a suite leaves them at their defaults, algorithms differ in more than what they are named for. TESAC trains its
-encoder through the critics, so it reads 6 new episodes for every update; CCM, SaTESAC and SaCCM share 128 episodes
-among 32 updates; {PLAIN} and {ORACLE} draw each step of an update from one of 256 episodes. So P(SaTESAC > TESAC) is
-about the algorithms as shipped, not about the contrast alone."""
+With their default settings, algorithms differ in more than the contrast. TESAC trains its encoder through the critics,
+so it reads 6 new episodes for every update. CCM, SaTESAC and SaCCM share 128 episodes among 32 updates. {PLAIN} and
+{ORACLE} draw 256 single transitions for every update. So P(SaTESAC > TESAC) is not about the contrast alone where a
+suite leaves the defaults."""
 
 
 def write_tables(episodes: pd.DataFrame, jobs: list[dict[str, Any]], path: Path) -> Path:
