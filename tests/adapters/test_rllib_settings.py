@@ -253,29 +253,46 @@ def test_keys_of_a_model_that_mean_nothing_here_are_refused(config_class, keys, 
         taken(config_class(), **keys)
 
 
-def test_two_values_for_one_field_are_refused_at_every_check():
-    config = SaCCMConfig().environment("SaMI/Pendulum-v0").training(actor_hidden=[64], loss_timesteps=512)
+SIZES_TWICE = "`model_config` asks for [32], but `actor_hidden` is [64]; set one of them."
+STEPS_TWICE = "`train_batch_size_per_learner` asks for 128, but `loss_timesteps` is 512; set one of them."
+
+
+@pytest.mark.parametrize(
+    ("config_class", "training", "mistakes"),
+    [
+        (SaCCMConfig, {"loss_timesteps": 512}, [SIZES_TWICE, STEPS_TWICE]),
+        (PlainSACConfig, {}, [SIZES_TWICE]),  # whose batch size has no other name
+    ],
+)
+def test_two_values_for_one_field_are_refused_at_every_check(config_class, training, mistakes):
+    config = config_class().environment("SaMI/Pendulum-v0").training(actor_hidden=[64], **training)
     config.training(train_batch_size_per_learner=128).rl_module(model_config={"fcnet_hiddens": [32]})
     for _ in range(2):
-        with pytest.raises(ValueError) as error:  # noqa: PT011 (two messages)
+        with pytest.raises(ValueError) as error:  # noqa: PT011 (several messages)
             config.validate()
-        assert str(error.value).splitlines() == [
-            "`model_config` asks for [32], but `actor_hidden` is [64]; set one of them.",
-            "`train_batch_size_per_learner` asks for 128, but `loss_timesteps` is 512; set one of them.",
-        ]
+        assert str(error.value).splitlines() == mistakes
 
 
-def test_a_validated_config_may_be_changed_in_rllibs_terms():
-    first = SaCCMConfig().training(train_batch_size_per_learner=512)
+@pytest.mark.parametrize(
+    ("config_class", "batch"), [(SaCCMConfig, "loss_timesteps"), (PlainSACConfig, "train_batch_size_per_learner")]
+)
+def test_a_validated_config_may_be_changed_in_rllibs_terms(config_class, batch):
+    first = config_class().training(train_batch_size_per_learner=512)
     taken(first, fcnet_hiddens=[32], head_fcnet_hiddens=[8])
-    for config in (first.copy(copy_frozen=False), SaCCMConfig.from_state(first.get_state())):
+    for config in (first.copy(copy_frozen=False), config_class.from_state(first.get_state())):
         taken(config.training(train_batch_size_per_learner=128), fcnet_hiddens=[16])
-        assert (config.loss_timesteps, config.actor_hidden, config.critic_hidden) == (128, [16], [16])
+        assert (getattr(config, batch), config.actor_hidden, config.critic_hidden) == (128, [16], [16])
         assert taken(config, head_fcnet_hiddens=[4]).actor_hidden == [256, 256, 4]
-    for config, own in ((first.copy(copy_frozen=False), 64), (SaCCMConfig(), 32)):  # which the user has set
-        config.environment("SaMI/Pendulum-v0").training(loss_timesteps=own, train_batch_size_per_learner=128)
-        with pytest.raises(ValueError, match=f"asks for 128, but `loss_timesteps` is {own}"):
-            config.validate()
+
+
+@pytest.mark.parametrize(("validated", "own"), [(True, 64), (False, 32), (False, None)])
+def test_a_number_of_steps_that_the_user_has_set_is_not_changed_in_rllibs_terms(validated, own):
+    config = SaCCMConfig()
+    if validated:
+        config = taken(config.training(train_batch_size_per_learner=512)).copy(copy_frozen=False)
+    config.environment("SaMI/Pendulum-v0").training(loss_timesteps=own, train_batch_size_per_learner=128)
+    with pytest.raises(ValueError, match=f"asks for 128, but `loss_timesteps` is {own}"):
+        config.validate()
 
 
 def test_a_module_of_ones_own_gets_its_model_config_as_it_is():
@@ -294,6 +311,7 @@ FOREIGN = [
     (PlainSACConfig, {"twin_q": False}, "There are always two critics"),
     (PlainSACConfig, {"training_intensity": 4}, "`updates_per_env_step`"),
     (PlainSACConfig, {"clip_param": 0.1}, "take SaPPO"),
+    (PlainSACConfig, {"_deterministic_loss": True}, "The policy is a tanh-Gaussian."),
     (PlainSACConfig, {"q_model_config": {"fcnet_activation": "tanh"}}, "`q_model_config.fcnet_activation` is 'tanh'"),
     (PlainSACConfig, {"optimization": {"actor_lr": 1}}, "`optimization` has the key 'actor_lr'"),
     (SaPPOConfig, {"tau": 0.1}, "take SaCCM or PlainSAC"),
@@ -318,6 +336,9 @@ OLD_FIELDS = [
     (SaPPOConfig, {"lr_schedule": [[0, 1e-3]]}, "`lr_schedule` is now called `lr`."),
     (SaPPOConfig, {"vf_share_layers": True}, "Actor and critics share no layers."),
     (SaCCMConfig, {"remote_worker_envs": True}, "set `num_env_runners`"),
+    (SaPPOConfig, {"prioritized_replay": True}, "take SaCCM or PlainSAC"),
+    (PlainSACConfig, {"prioritized_replay": True}, "Episodes are drawn with equal probability."),
+    (PlainSACConfig, {"observation_filter": "MeanStdFilter"}, "(`normalize_inputs`)"),
     (PlainSACConfig, {"clip_rewards": True}, "The new API stack filters and clips in connectors"),
 ]
 
