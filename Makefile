@@ -13,7 +13,8 @@ train: install
 test: install
 	$(BIN)/python -m pytest $(ARGS)
 
-# What trains for minutes and what needs a browser or a GPU as well; what is not there is skipped with the reason.
+# All tests, also those that train for minutes or need a browser or a GPU. A test is skipped, with the reason, where its
+# GPU, browser or library is missing.
 test-all: install
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,report,search,onnx,browser,dev]'
 	$(BIN)/python -m pytest -m '' $(ARGS)
