@@ -54,7 +54,7 @@ class Ant(MujocoTaskEnv):
             ctrl_cost_weight: Cost of the squared action. The paper's Table 6 needs 0.005.
             healthy_reward: Constant reward per step. The paper's Table 6 needs 0.05.
             contact_cost_weight: Cost of the squared, clipped external forces. These forces are always 0 in the
-                authors' setup, hence the default; Gymnasium's Ant has 5e-4.
+                authors' setup, so the default is 0; Gymnasium's Ant has 5e-4.
             **kwargs: As for ``MujocoTaskEnv``.
         """
         self.ctrl_cost_weight = check_weight("ctrl_cost_weight", ctrl_cost_weight)

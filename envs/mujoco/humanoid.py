@@ -88,7 +88,7 @@ class HumanoidStandup(HumanoidEnv):
         Args:
             *args: As for ``MetaTaskEnv``.
             impact_cost_weight: Cost of the squared external forces, at most 10 per step. These forces are always 0 in
-                the authors' setup, hence the default; Gymnasium's HumanoidStandup has 5e-7.
+                the authors' setup, so the default is 0; Gymnasium's HumanoidStandup has 5e-7.
             **kwargs: As for ``MujocoTaskEnv``.
         """
         self.impact_cost_weight = check_weight("impact_cost_weight", impact_cost_weight)

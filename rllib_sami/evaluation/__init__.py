@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Contexts", "Results", "evaluate", "report"]
 
 # Imported when first used: a report needs the extra "report", and playing needs Ray. (A module named `report` would
-# replace the function as soon as it is imported, hence `reporting`.)
+# replace the function as soon as it is imported, so it is called `reporting`.)
 _HOMES = {"Contexts": ".results", "Results": ".results", "evaluate": ".play", "report": ".reporting"}
 
 

@@ -32,7 +32,7 @@ def embeddings(results: Results) -> Section:
     section = Section(
         "contexts",
         "Contexts",
-        ["The last context of each episode. A plane shows only part of them, hence the numbers: silhouette (1: "
+        ["The last context of each episode. A plane shows only part of them, so there are numbers: silhouette (1: "
          "contexts of a task lie apart from all others; 0: they overlap), how often the nearest other episodes tell "
          "the task, and R² of a linear probe to the true factors on tasks held out from it (1: perfect; 0 or less: "
          "nothing; far below 0: it is misleading on tasks unlike those it was fitted to). Contexts of different runs "
