@@ -137,7 +137,9 @@ def sync_weights(algorithm: "Algorithm") -> None:
 
 def force_weights(algorithm: "Algorithm") -> None:
     """Sends the weights to all env runners, even older weights than theirs, which RLlib's runner would ignore."""
-    algorithm.env_runner_group.foreach_env_runner(lambda runner: setattr(runner, "_weights_seq_no", 0))
+    for group in (algorithm.env_runner_group, algorithm.eval_env_runner_group):
+        if group is not None:
+            group.foreach_env_runner(lambda runner: setattr(runner, "_weights_seq_no", 0))
     sync_weights(algorithm)
 
 

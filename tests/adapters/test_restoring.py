@@ -6,6 +6,8 @@ import ray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
+from rllib_sami import PlainSACConfig, SaPPOConfig
+
 from .tiny import differences, runner_of, tiny, trained_until, weights_of
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -252,3 +254,31 @@ def test_remote_runners_go_on_with_new_random_numbers_after_a_loss_and_after_a_r
     restored.stop()
     assert len(after) >= 3
     assert len(set(starts + after)) == len(starts) + len(after)
+
+
+# --- Weights --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config", [tiny(PlainSACConfig), SaPPOConfig().environment("SaMI/Pendulum-v0")], ids=["SAC", "PPO"]
+)
+def test_rllibs_env_runners_take_older_weights_when_training_goes_back(config, tmp_path):
+    if isinstance(config, SaPPOConfig):
+        config.training(train_batch_size_per_learner=64, minibatch_size=32, num_epochs=1, actor_hidden=[8])
+    config.env_runners(env_runner_cls=SingleAgentEnvRunner)
+    config.evaluation(evaluation_interval=1, evaluation_num_env_runners=1, evaluation_duration=1)
+    algo = config.build_algo()
+    algo.train()
+    path = algo.save_to_path(tmp_path / "early")
+    algo.train()
+    algo.restore_from_path(path)
+    algo.evaluate()
+    expected = algo.learner_group.get_weights()["default_policy"]
+    runners = [
+        algo.env_runner.get_state(),
+        *algo.eval_env_runner_group.foreach_env_runner(lambda one: one.get_state(), local_env_runner=False),
+    ]
+    for state in runners:
+        weights = state["rl_module"]
+        assert [key for key in weights if not np.array_equal(weights[key], expected[key])] == []
+    algo.stop()

@@ -65,6 +65,7 @@ class CheckedAlgorithm(Algorithm):
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
+        compat.force_weights(self)
         if HEALTH in state:
             self._health.set_state(state[HEALTH]["since"])
             self._warned = set(state[HEALTH]["warned"])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +12,6 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
-from rllib_sami import compat
 from rllib_sami.algorithms.base.acting_batch import read_column
 from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm
 from rllib_sami.algorithms.base.config import EnvironmentNeeds
@@ -188,13 +186,3 @@ class SaPPO(CheckedAlgorithm, EvaluatesSplits, PPO):
     @override(PPO)
     def get_default_config(cls) -> SaPPOConfig:
         return SaPPOConfig()
-
-    @override(CheckedAlgorithm)
-    def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
-        super()._read_checkpoint(folder, *args, **kwargs)
-        compat.force_weights(self)
-
-    @override(PPO)
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        compat.force_weights(self)
