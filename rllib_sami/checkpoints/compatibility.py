@@ -28,13 +28,15 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
     if saved is None or module is None:
         return
     saved = saved["ctor_args_and_kwargs"][1]
+    networks_then = FORMER_NETWORK | saved["model_config"]
+    networks_then.setdefault("acting_encoder", "average" if networks_then.get("averaged_context") else "online")
     then = {key: saved[key].shape for key in ("observation_space", "action_space")}
     now = {key: getattr(module, key).shape for key in then}
     of_networks: Any = NetworkConfig.__dataclass_fields__
     if module.model_config.get("context_dim") == 0:  # without an encoder its settings mean nothing
         of_networks = {"context_dim": None, **ActorCriticConfig.__dataclass_fields__}
-    networks = [key for key in of_networks if key in module.model_config]
-    then |= {key: (FORMER_NETWORK | saved["model_config"]).get(key) for key in networks}
+    networks = [key for key in (*of_networks, "acting_encoder") if key in module.model_config]
+    then |= {key: networks_then.get(key) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():
         one, other = (list(shape) if isinstance(shape, list | tuple) else shape for shape in (then[key], value))

@@ -194,6 +194,7 @@ def test_from_checkpoint_of_another_class_names_both(trained, tmp_path):
         ({"context_dim": 4}, r"`context_dim` 3, but this SaCCM has 4.*SaCCM.from_checkpoint"),
         ({"encoder_type": "gru"}, r"`encoder_type` lstm, but this SaCCM has gru"),
         ({"normalize_context": False}, r"`normalize_context` True, but this SaCCM has False"),
+        ({"acting_encoder": "online"}, r"`acting_encoder` average, but this SaCCM has online"),
         ({"critic_hidden": [16, 16]}, r"`critic_hidden` \[16\], but this SaCCM has \[16, 16\]"),
         ({"env": "SaMI/Pendulum-v0"}, r"`observation_space` \(5,\), but this SaCCM has \(3,\)"),
     ],

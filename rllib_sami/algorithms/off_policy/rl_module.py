@@ -71,6 +71,13 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         # In earlier versions a plain SAC had an empty similarity map, and others always had a key encoder.
         present = self.state_dict()
         former = [key for key in state if key.startswith(FORMER_NETWORKS) and key not in present]
+        # RLlib would leave missing networks at their random values. Env runners get the acting ones alone.
+        learned = [key.startswith("learning.") for key in state]
+        missing = [key for key in present if key.startswith("learning.") and key not in state]
+        if any(learned) and missing:
+            raise ValueError(
+                f"The state has no {missing[0]!r}: it is of a {type(self).__name__} whose networks have other settings."
+            )
         super().set_state({key: value for key, value in state.items() if key not in former})
 
     @override(TorchRLModule)
