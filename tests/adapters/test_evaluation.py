@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami.core.faults import EnvironmentFaultError
 
@@ -95,6 +96,18 @@ def test_evaluating_with_the_training_runner_leaves_its_window_of_returns_alone(
     assert reported["episode_return_mean"] == pytest.approx(returns.mean(), rel=1e-5)
     assert reported["episode_return_max"] == pytest.approx(returns.max(), rel=1e-5)
     assert evaluated != pytest.approx(returns.mean(), rel=1e-2)
+
+
+def test_episodes_that_an_evaluation_ends_leave_the_buffer():
+    """RLlib's own env runner begins new episodes; the old ones would stay in every batch for good."""
+    config = tiny(env="test/Walker", env_config={"max_steps": 1_000}).env_runners(env_runner_cls=SingleAgentEnvRunner)
+    algo = config.evaluation(evaluation_duration=1, evaluation_config={"env_config": {"max_steps": 5}}).build_algo()
+    for _ in range(3):
+        algo.train()
+        algo.evaluate()
+    algo.train()
+    assert len(algo.replay_buffer.store.episodes) == 3  # one of each environment
+    algo.stop()
 
 
 def test_an_environment_that_raises_in_rllibs_own_evaluation_is_named():

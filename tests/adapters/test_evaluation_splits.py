@@ -127,6 +127,10 @@ def test_an_evaluation_that_was_asked_for(tmp_path):
     assert numbers[0]["train"]["return_mean"] == pytest.approx(table["return"].mean(), rel=1e-12)
     results = [algo.train(), algo.train()]
     algo.stop()
+    restored = type(algo).from_checkpoint(tmp_path / "checkpoint")
+    results.append(restored.train())
+    assert restored.evaluate()["env_runners"]["num_episodes_lifetime"] == 30
+    restored.stop()
     assert numbers[0]["train"]["return_mean"] == numbers[1]["train"]["return_mean"]
     assert [one["env_runners"]["num_episodes_lifetime"] for one in numbers] == [10, 20]
     for result in results:

@@ -123,6 +123,5 @@ class EvaluatesSplits(Algorithm):
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
-        if self._last_evaluation:
-            # Added to what this config reports, which may be of other splits.
-            self._last_evaluation = {**self._last_evaluation, **state.get(LAST_EVALUATION, {})}
+        # Added to what this config reports, which may be of other splits.
+        self._last_evaluation = {**self._last_evaluation, **state.get(LAST_EVALUATION, {})}

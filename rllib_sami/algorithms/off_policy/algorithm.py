@@ -97,6 +97,9 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
             self._recent_episodes.begin(episode.custom_data[TASK_ID] for episode in episodes)
         with self.metrics.log_time((compat.TIMERS, "buffer_add")):
             self.replay_buffer.add(episodes)
+            if not config.has_array_runner and not remote:
+                # A local runner returns every episode in progress, unless an evaluation has ended it.
+                self.replay_buffer.drop_all_but(episodes)
         if overlaps:
             # The env runners sample while the learners update, with weights from before the update. The next call
             # learns from these episodes.
