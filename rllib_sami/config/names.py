@@ -28,8 +28,8 @@ def check_keys(config: AlgorithmConfig, keys: Collection[str]) -> None:
     Raises:
         WrongSettings: Naming each unknown key and the nearest valid one.
     """
-    properties = {key for key in dir(type(config)) if not callable(getattr(type(config), key))}
-    known = {key for key in vars(config).keys() | properties if not key.startswith("__")}
+    of_rllib = {key for key in dir(AlgorithmConfig) if not callable(getattr(AlgorithmConfig, key))}
+    known = {key for key in vars(config).keys() | of_rllib if not key.startswith("__")}
     public = [key for key in known if not key.startswith("_")]
     # Tune adds keys of its own with two underscores.
     taken = known | compat.SPECIAL_CONFIG_KEYS

@@ -123,6 +123,12 @@ def test_so_is_one_of_rllibs_own_settings(key, value, expected):
             assert f"`{name}` is {value!r}, but must be {expected}." in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["groups", "parts", "settings", "has_contrast", "can_evaluate_splits"])
+def test_what_a_class_says_of_itself_is_no_setting(key):
+    with pytest.raises(ValueError, match=f"has no setting '{key}'"):
+        SaCCMConfig().update_from_dict({key: None})
+
+
 def test_all_that_rllib_can_use_is_taken():
     for values in (
         {"seed": None, "sample_timeout_s": None, "rollout_fragment_length": "auto", "num_cpus_per_learner": 0.5},

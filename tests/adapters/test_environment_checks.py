@@ -9,7 +9,15 @@ import pytest
 from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from rllib_sami import CCMConfig, SaCCMConfig, SaPPOConfig, SaTESACConfig, TESACConfig
+from rllib_sami import (
+    CCMConfig,
+    PlainSACConfig,
+    RecurrentSACConfig,
+    SaCCMConfig,
+    SaPPOConfig,
+    SaTESACConfig,
+    TESACConfig,
+)
 from rllib_sami.algorithms.base.environment_checks import check_environment
 from rllib_sami.core.faults import EnvironmentFaultError
 from rllib_sami.env_runners.agents import make_agent
@@ -309,3 +317,20 @@ def test_dict_observations_in_rllibs_own_runner_say_what_to_add(ray_cluster):
     for episode in stored_episodes(algo.replay_buffer.store):
         np.testing.assert_allclose(episode.obs[:, 0] * 10, np.arange(len(episode) + 1), atol=1e-5)
     algo.stop()
+
+
+# --- Rewards --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config_class", "settings", "warns"),
+    [
+        (TESACConfig, {}, True),
+        (RecurrentSACConfig, {}, True),
+        (RecurrentSACConfig, {"encoder_reward": True}, False),
+        (PlainSACConfig, {}, False),  # knows no tasks
+    ],
+)
+def test_a_memory_that_cannot_tell_tasks_apart_is_warned_of(config_class, settings, warns, caplog):
+    check_environment(config_class().environment("SaMI/PointGoal-v0").training(**settings))
+    assert ("Only the reward tells the tasks of 'SaMI/PointGoal-v0' apart" in caplog.text) is warns

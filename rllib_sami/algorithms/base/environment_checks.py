@@ -57,6 +57,13 @@ def _check_training(config: BaseConfig) -> None:
             obs, info = reset_of(env.reset(seed=0))
             _check_observation(obs, env.observation_space)
         needs = config.environment_needs
+        only_rewards_differ = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
+        if only_rewards_differ and not needs.reads_rewards:
+            logger.warning(
+                "Only the reward tells the tasks of %r apart, but the context encoder does not read it. %s.",
+                name,
+                "Put it into the observation" if needs.reads_rewards is None else "Set `encoder_reward` to True",
+            )
         if needs.task_ids == "ignored":
             return
         algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
@@ -74,13 +81,6 @@ def _check_training(config: BaseConfig) -> None:
             raise ValueError(
                 f"The environment {name!r} has only one meta-task, but {algorithm} contrasts several. Use another "
                 "split or SaTESAC."
-            )
-        only_rewards_differ = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
-        if only_rewards_differ and not needs.reads_rewards:
-            logger.warning(
-                "Only the reward tells the tasks of %r apart, but the context encoder does not read it. %s.",
-                name,
-                "Put it into the observation" if needs.reads_rewards is None else "Set `encoder_reward` to True",
             )
 
 
