@@ -1,7 +1,7 @@
-"""Imports of modules under their old names, for older checkpoints and programs.
+"""Imports of modules under their old names, for older checkpoints, runs and programs.
 
-A checkpoint contains the names of its classes. Each old module maps to the modules that have its content now, which are
-searched in this order.
+A checkpoint contains the names of its classes, and Tune's state of a run that of its stopper. Each old module maps to
+the modules that have its content now, which are searched in this order.
 """
 
 import importlib
@@ -17,6 +17,8 @@ _OFF_POLICY = "rllib_sami.algorithms.off_policy"
 MOVED: dict[str, tuple[str, ...]] = {
     "rllib_sami.algorithm": (_SAMI, f"{_OFF_POLICY}.algorithm"),
     "rllib_sami.base": ("rllib_sami.algorithms.sami.context_config", "rllib_sami.algorithms.base.algorithm"),
+    "rllib_sami.cli": ("rllib_sami_cli",),
+    "rllib_sami.cli.ending": ("rllib_sami_cli.ending",),
     "rllib_sami.context_module": ("rllib_sami.algorithms.sami.context_module",),
     "rllib_sami.contrast_learner": ("rllib_sami.algorithms.sami.contrast_learner",),
     "rllib_sami.core.contrast": ("rllib_sami.algorithms.sami.contrast",),
@@ -26,12 +28,12 @@ MOVED: dict[str, tuple[str, ...]] = {
     "rllib_sami.core.update": ("rllib_sami.algorithms.sami.update", "rllib_sami.algorithms.sac.update"),
     "rllib_sami.env_runner": ("rllib_sami.env_runners.array_env_runner",),
     "rllib_sami.export": ("rllib_sami.exports.agents",),
-    "rllib_sami.learner": (_SAMI, "rllib_sami.algorithms.base.learner"),
+    "rllib_sami.learner": (_SAMI, "rllib_sami.algorithms.base.learner", f"{_OFF_POLICY}.learner"),
     "rllib_sami.loading": ("rllib_sami.exports.loading",),
     "rllib_sami.offline": ("rllib_sami.replay_buffers.offline",),
     "rllib_sami.presets": ("rllib_sami.algorithms.sami.presets", _SAC),
     "rllib_sami.replay_buffer": ("rllib_sami.replay_buffers.task_episode_replay_buffer",),
-    "rllib_sami.rl_module": (_SAMI,),
+    "rllib_sami.rl_module": (_SAMI, "rllib_sami.algorithms.base.acting_batch"),
     "rllib_sami.sappo": ("rllib_sami.algorithms.sappo.sappo",),
     "rllib_sami.split_evaluation": ("rllib_sami.algorithms.base.split_evaluation",),
 }

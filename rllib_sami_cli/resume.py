@@ -7,14 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rllib_sami.moved import MOVED, todays_path
+from rllib_sami.moved import todays_path
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
 from rllib_sami_cli.schema import Plan, with_checkpoints, with_config
 from rllib_sami_cli.stop import reached
-
-# Tune's state of a run names its stopper.
-MOVED |= {"rllib_sami.cli": ("rllib_sami_cli",), "rllib_sami.cli.ending": ("rllib_sami_cli.ending",)}
 
 # What a resumed run keeps; stop criteria may change.
 _KEPT = ("run", "config", "checkpoint_config", "num_samples", "search")

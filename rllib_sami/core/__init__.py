@@ -1,1 +1,1 @@
-"""The method itself: torch and numpy only, no Ray."""
+"""What algorithms share: networks, losses, acting, settings, faults and text; torch and NumPy, no Ray."""

@@ -102,9 +102,9 @@ class ContextEncoder(nn.Module):
         context_dim: Width ``D`` of the context.
         encoder_type: ``"lstm"`` or ``"gru"``.
         normalize_context: Whether contexts are put on the unit sphere.
-        normalize_inputs: Whether inputs are standardised with the statistics in ``norm``. SaMI's update keeps these up
-            to date; your own learner has to call ``norm.update``. Tasks differ in small effects, which larger inputs
-            would hide for a long time.
+        normalize_inputs: Whether inputs are standardised with the statistics in ``norm``. The updates of this package
+            keep them up to date; your own learner has to call ``norm.update``. Tasks differ in small effects, which
+            larger inputs would hide for a long time.
         delta_dim: Width of the observations, the first inputs, whose change ``o_t - o_{t-1}`` is read too (0 at an
             episode's first step). Then the recurrent layer need not learn to subtract before it can learn the effects
             of actions. 0 disables it.

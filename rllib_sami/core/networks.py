@@ -105,10 +105,10 @@ class NetworkConfig(EncoderInputConfig, EncoderConfig, ActorCriticConfig):
     """Sizes and kinds of all networks of an agent; with ``context_dim`` 0 there is no encoder."""
 
 
-# The settings of an agent that has no encoder.
-WITHOUT_ENCODER: dict[str, Any] = {"context_dim": 0, "normalize_inputs": False, "encoder_obs_delta": False}
 # Values of settings that networks saved by earlier versions lack.
 FORMER_NETWORK: dict[str, Any] = {"normalize_inputs": False, "encoder_obs_delta": False}
+# The settings of an agent that has no encoder.
+WITHOUT_ENCODER: dict[str, Any] = {"context_dim": 0, **FORMER_NETWORK}
 
 
 class ActorNetworks(nn.Module):

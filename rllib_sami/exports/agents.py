@@ -49,7 +49,8 @@ class ExportedAgent:
 
     Attributes:
         path: Its folder.
-        algorithm: The Algorithm class that trained it; ``SaMI`` for classes of other packages.
+        algorithm: The Algorithm class that trained it; ``SaMI`` (without an encoder, ``PlainSAC``) for
+            classes of other packages.
         config: Networks, environment and ``env_config`` as in training. ``env`` is None if the training environment is
             not registered here (:attr:`trained_on` has its name).
         trained_on: Name of the training environment.

@@ -136,7 +136,11 @@ class TaskEpisodeReplayBuffer:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restores :meth:`get_state`."""
+        """Restores :meth:`get_state`.
+
+        Raises:
+            ValueError: The episodes have other widths.
+        """
         self.store.set_state(state["store"])
         self._rng.bit_generator.state = state["rng"]
         self._num_steps_added = state["num_steps_added"]

@@ -16,7 +16,6 @@ from rllib_sami import compat
 from rllib_sami.exports.checkpoints import check_restore
 from rllib_sami.moved import MOVED, RENAMED, todays_path
 from rllib_sami_cli.ending import MetricStopper
-from rllib_sami_cli.resume import record_of  # noqa: F401 - adds the old names of the command's modules
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "checkpoints-0.1.0.tar.gz"
 # What that version reported when it restored them and trained one iteration more, on SaMI/PointGoal-v0.

@@ -31,6 +31,7 @@ from rllib_sami.algorithms.sac.update import (
 from rllib_sami.config.rllib_settings import PLAIN_SAC, RECURRENT_SAC
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.context_encoder import EncoderConfig, EncoderInputConfig
+from rllib_sami.core.networks import FORMER_NETWORK
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import LEARNING_RATE, setting
@@ -57,8 +58,8 @@ class EncoderLearningRate:
     encoder_lr: Schedule = setting(
         1e-3,
         LEARNING_RATE,
-        "Learning rate (or schedule) of the context encoder. If only the contrast trains it, Adam uses AMSGrad, whose "
-        "steps get smaller as contexts come to tell tasks apart.",
+        "Learning rate (or schedule) of the context encoder. In SaMI, if only the contrast trains it, Adam uses "
+        "AMSGrad, whose steps get smaller as contexts come to tell tasks apart.",
     )
 
 
@@ -175,7 +176,7 @@ class EncoderSACConfig(SoftActorCriticConfig):
     """Base of configs of soft actor-critics whose actor and critics read the context of a recurrent encoder."""
 
     parts: ClassVar[tuple[type, ...]] = (EncoderConfig, EncoderInputConfig, EncoderLearningRate, EpisodeSampling)
-    former_defaults: ClassVar[dict[str, Any]] = {"normalize_inputs": False, "encoder_obs_delta": False}
+    former_defaults: ClassVar[dict[str, Any]] = FORMER_NETWORK
 
     @property
     @override(BaseConfig)
