@@ -7,18 +7,20 @@
 Every round measures every contestant once, in turn, on the same actions: the simulator alone with the same models
 (``mj_step``), single environments, Gymnasium's ``SyncVectorEnv``, our vector environment in one thread, and in
 ``--threads`` threads. CPU time is that of the process (all threads); wall time tells what threads bring. Medians.
-Every round begins with a reset, which is measured too.
+The reset at the beginning of a round is not measured; those of episodes that end during it are.
 """  # noqa: D301 - click's mark for "do not rewrap", not a backslash
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from measure import Action, interleave
+from measure import Action, Times, interleave
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +31,19 @@ from rllib_sami.envs.vector import MetaTaskVectorEnv
 NAMES = ("simulator", "single", "SyncVectorEnv", "ours", "ours, threads")
 
 
-def one_by_one(env_class: type[envs.MetaTaskEnv], actions: np.ndarray, bare: bool = False) -> Action:
+class Contestant(NamedTuple):
+    """One way of stepping.
+
+    Attributes:
+        begin: Resets the environments.
+        run: Plays all actions; returns the environment steps.
+    """
+
+    begin: Callable[[], Any]
+    run: Action
+
+
+def one_by_one(env_class: type[envs.MetaTaskEnv], actions: np.ndarray, bare: bool = False) -> Contestant:
     """Single environments in turn, with the tasks and seeds that our vector environment gives them.
 
     Args:
@@ -50,28 +64,35 @@ def one_by_one(env_class: type[envs.MetaTaskEnv], actions: np.ndarray, bare: boo
 
     advance = simulate if bare else step
 
-    def run() -> int:
+    def begin() -> None:
         for index, env in enumerate(members):
             env.next_task_id = index % env.num_tasks
             env.reset(seed=index)
+
+    def run() -> int:
         for row in actions:
             for env, action in zip(members, row, strict=True):
                 advance(env, action)
         return len(actions) * len(members)
 
-    return run
+    return Contestant(begin, run)
 
 
-def vector(env: gymnasium.vector.VectorEnv, actions: np.ndarray) -> Action:
+def vector(env: gymnasium.vector.VectorEnv, actions: np.ndarray) -> Contestant:
     """A vector environment, stepped by actions ``[T, n, A]``."""
 
     def run() -> int:
-        env.reset(seed=0)
         for row in actions:
             env.step(row)
         return len(actions) * env.num_envs
 
-    return run
+    return Contestant(lambda: env.reset(seed=0), run)
+
+
+def times_of(contestants: dict[str, Contestant], rounds: int) -> dict[str, Times]:
+    """The times of contestants, the resets before them left out."""
+    runs = {name: one.run for name, one in contestants.items()}
+    return interleave(runs, rounds, before={name: one.begin for name, one in contestants.items()})
 
 
 def measure(env_class: type[envs.MetaTaskEnv], num_envs: int, threads: int, rounds: int, seconds: float) -> dict:
@@ -82,20 +103,20 @@ def measure(env_class: type[envs.MetaTaskEnv], num_envs: int, threads: int, roun
     def random_actions(num_steps: int) -> np.ndarray:
         return rng.uniform(space.low, space.high, (num_steps, num_envs, *space.shape)).astype(np.float32)
 
-    (trial,) = interleave({"single": one_by_one(env_class, random_actions(20))}, rounds=1).values()
+    (trial,) = times_of({"single": one_by_one(env_class, random_actions(20))}, rounds=1).values()
     actions = random_actions(max(20, int(seconds / trial.cpu[0] / num_envs)))
-    runs = {"single": one_by_one(env_class, actions)}
+    contestants = {"single": one_by_one(env_class, actions)}
     if issubclass(env_class, MujocoTaskEnv):
-        runs = {"simulator": one_by_one(env_class, actions, bare=True), **runs}
-    runs["SyncVectorEnv"] = vector(
+        contestants = {"simulator": one_by_one(env_class, actions, bare=True), **contestants}
+    contestants["SyncVectorEnv"] = vector(
         SyncVectorEnv([env_class] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP), actions
     )
-    runs["ours"] = vector(MetaTaskVectorEnv(env_class, num_envs), actions)
+    contestants["ours"] = vector(MetaTaskVectorEnv(env_class, num_envs), actions)
     if threads > 1 and env_class.thread_safe:
-        runs["ours, threads"] = vector(MetaTaskVectorEnv(env_class, num_envs, threads), actions)
+        contestants["ours, threads"] = vector(MetaTaskVectorEnv(env_class, num_envs, threads), actions)
     return {
         name: {"cpu": float(np.median(1 / times.cpu)), "wall": float(np.median(1 / times.wall))}
-        for name, times in interleave(runs, rounds).items()
+        for name, times in times_of(contestants, rounds).items()
     }
 
 

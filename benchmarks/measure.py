@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,25 @@ class Case:
         return {**found, "target": self.target, "at_least": self.at_least, "met": self.met}
 
 
-def interleave(actions: dict[str, Action], rounds: int, warm_up: int = 1) -> dict[str, Times]:
-    """Runs every action once in each round, one after the other, so that a slower machine slows all of them."""
+def interleave(
+    actions: dict[str, Action],
+    rounds: int,
+    warm_up: int = 1,
+    before: Mapping[str, Callable[[], Any]] | None = None,
+) -> dict[str, Times]:
+    """Runs every action once in each round, one after the other, so that a slower machine slows all of them.
+
+    Args:
+        actions: What to measure, by name.
+        rounds: Rounds that count.
+        warm_up: Rounds before these.
+        before: What is called before an action, by its name, each time. It is not measured.
+    """
     records: dict[str, list[tuple[float, float, float]]] = {name: [] for name in actions}
     for number in range(warm_up + rounds):
         for name, action in actions.items():
+            if before and name in before:
+                before[name]()
             torch.set_num_threads(1)  # whatever was built in between
             others_before = _cpu_of_others()
             wall_start, cpu_start = time.perf_counter(), time.process_time()
