@@ -137,7 +137,9 @@ def scenarios(bandwidth: float) -> dict[str, Work]:
     update_s = (measured("update")["algorithms"]["SaCCM"]["cpu_ms"]["median"]) / 1e3
     update_s += measured("buffer")["cpu_ms"]["sample"]["median"] / 1e3
     steps = messages["steps_per_fragment"]
-    fast = steps / measured("sampling")["env_steps_per_cpu_s"]["HalfCheetah"]["ArrayEnvRunner"]["median"]
+    rates = measured("sampling")["env_steps_per_cpu_s"]["HalfCheetah"]
+    ours = rates.get("ArrayEnvRunner") or rates["SaMIEnvRunner"]  # the runner's name until commit 803c972
+    fast = steps / ours["median"]
     slow = steps * 0.02  # a simulator of 20 ms a step
 
     def work(sample_s: float, updates_per_step: float) -> Work:
