@@ -61,7 +61,7 @@ def main(algorithm, env, env_steps, cpu_seconds, episodes, seed, out) -> None:
     }
     is_new = not out.exists()
     with out.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, FIELDS)
+        writer = csv.DictWriter(handle, FIELDS, lineterminator="\n")
         if is_new:
             writer.writeheader()
         writer.writerow(line)
