@@ -222,7 +222,7 @@ def told(settings, results, *words):
     return result.stderr.splitlines()
 
 
-def test_lines_before_what_takes_long():
+def test_a_line_is_printed_before_whatever_takes_long():
     assert told({}, 2) == ["Training ...", "1 ...", "2 ..."]
     [first, *lines] = told({"compile_update": True, "evaluation_interval": 3}, 6)
     assert "compiling the first update" in first

@@ -89,7 +89,7 @@ def test_an_environment_that_needs_a_checkpoint_is_built_when_there_is_one(train
     assert "Error: second: The environment 'SaMI/Pendulum-v0' failed" in result.stderr
 
 
-def test_after_a_failure_only_what_needs_no_checkpoint_of_it_is_started(trained):
+def test_after_a_failure_only_stages_that_do_not_need_its_checkpoint_are_started(trained):
     text = yaml.safe_load(two_stages(restore="${first.checkpoint}"))
     text = {**text, "third": FIRST | {"restore": "${second.checkpoint}"}, "fourth": FIRST}
     plans, result = trained(yaml.safe_dump(text, sort_keys=False), fails=["first"])

@@ -97,7 +97,7 @@ def test_it_needs_a_reset_first():
         LatentActionEnv(Point(), mover(), steps=3).step(np.zeros(1, np.float32))
 
 
-def test_latents_may_depend_on_the_observation_and_observations_be_cut():
+def test_latents_may_depend_on_the_observation_and_the_policy_may_read_a_part_of_it():
     """The point goes back home, whatever it is told, with a policy that reads positions only."""
     seen = []
 
