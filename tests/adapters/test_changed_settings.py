@@ -8,7 +8,7 @@ import pytest
 
 from rllib_sami import SaPPOConfig
 
-from .tiny import differences, tiny, trained_until, weights_of
+from .tiny import differences, recorded_constants, tiny, trained_until, weights_of
 
 NONE = 1e-30  # a rate that changes nothing
 RATES = ("encoder_lr", "critic_lr", "actor_lr", "alpha_lr")
@@ -75,11 +75,12 @@ def test_each_rate_reaches_its_own_optimiser(checkpoint):
     algo.stop()
 
 
-def test_other_settings_are_those_of_the_config(checkpoint):
+def test_other_settings_are_those_of_the_config(checkpoint, monkeypatch):
     path, _, _ = checkpoint
-    algo = restored(path, gamma=0.5, contrast_coeff=0.7, temperature=0.3, updates_per_env_step=0.2)
-    constants = algo.learner_group._learner.config.get_update_config(action_dim=1)
-    assert (constants.gamma, constants.contrast_coeff, constants.temperature) == (0.5, 0.7, 0.3)
+    updates = recorded_constants(monkeypatch)
+    algo = trained_once(restored(path, gamma=0.5, contrast_coeff=0.7, temperature=0.3, updates_per_env_step=0.2))
+    found = {(constants.gamma, constants.contrast_coeff, constants.temperature) for constants in updates}
+    assert found == {(0.5, 0.7, 0.3)}
     assert algo.config.updates_per_env_step == 0.2
     algo.stop()
 

@@ -11,7 +11,7 @@ from rllib_sami.config.rllib_ranges import rllib_values
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
-from .tiny import TRAINING, refusal, tiny
+from .tiny import TRAINING, recorded_constants, refusal, tiny, trained_until
 
 CONFIGS = [SaMIConfig, TESACConfig, CCMConfig, SaTESACConfig, SaCCMConfig]
 
@@ -296,10 +296,14 @@ def test_a_subclass_may_have_arguments_of_its_own():
 
 
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("as_state", [False, True])
-def test_every_field_reaches_the_algorithm(as_state):
+@pytest.mark.parametrize(
+    ("as_state", "target_entropy", "of_update"), [(False, -1.0, -1.0), (True, -1.0, -1.0), (False, "auto", -2.0)]
+)
+def test_every_field_reaches_the_algorithm_and_its_updates(as_state, target_entropy, of_update, monkeypatch):
     """RLlib copies a config into its algorithm, and takes -1 for the mark of a deprecated field."""
-    config = tiny(target_entropy=-1.0, env="test/Point")
+    updates = recorded_constants(monkeypatch)
+    of_training = {"gamma": 0.9, "tau": 0.02, "temperature": 0.3, "contrast_coeff": 0.7, "key_encoder_tau": 0.05}
+    config = tiny(target_entropy=target_entropy, env="test/Point", **of_training)
     if as_state:
         config = SaCCMConfig.from_state(config.get_state())
     algo = config.build_algo()
@@ -307,8 +311,10 @@ def test_every_field_reaches_the_algorithm(as_state):
         assert getattr(algo.config, key) == TRAINING[key]
     assert algo.config.replay_buffer_config == {"type": TaskEpisodeReplayBuffer, "capacity": 5_000}
     assert algo.replay_buffer.store.capacity == 5_000
-    assert algo.config.get_update_config(action_dim=2).target_entropy == -1.0
-    assert tiny(target_entropy="auto").get_update_config(action_dim=2).target_entropy == -2.0
+    trained_until(algo, lambda _: updates)
+    expected = of_training | {"updates_per_batch": 1, "contrast_interval": 1, "target_entropy": of_update}
+    for constants in updates:
+        assert {name: getattr(constants, name) for name in expected} == expected
     module = algo.get_module()
     assert module.acting.encoder.hidden_dim == module.network_config.encoder_hidden_dim == 16
     algo.stop()

@@ -9,6 +9,8 @@ import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import PlainSACConfig, SaCCMConfig
+from rllib_sami.algorithms.sami.sami import SaMITorchLearner
+from rllib_sami.algorithms.sami.update import UpdateConfig
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 from rllib_sami.replay_buffers.episode_store import EpisodeStore
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
@@ -64,6 +66,18 @@ def trained_until(algo, holds, seconds=120.0):
         assert time.monotonic() < end, f"not so after {len(results)} iterations: {results[-1]}"
         results.append(algo.train())
     return results
+
+
+def recorded_constants(monkeypatch) -> list[UpdateConfig]:
+    """The constants of every update that SaMI's learner makes from now on, if it is in this process."""
+    update, recorded = SaMITorchLearner.update_function, []
+
+    def record(acting, learning, optimization, batch, constants, losses):
+        recorded.append(constants)
+        return update(acting, learning, optimization, batch, constants, losses)
+
+    monkeypatch.setattr(SaMITorchLearner, "update_function", staticmethod(record))
+    return recorded
 
 
 def runner_of(config, *, index=0, remote=False, runner_class=ArrayEnvRunner):
