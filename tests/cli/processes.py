@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +43,8 @@ class Command:
         """All that was printed so far, both streams."""
         return "".join(self.lines)
 
-    def listening(self) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-        """The addresses on which the command and its descendants listen (from Linux's /proc)."""
+    def family(self) -> list[int]:
+        """The process ids of the command and its descendants (from Linux's /proc)."""
         children: dict[int, list[int]] = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -51,8 +52,12 @@ class Command:
         pids = [self.process.pid]
         for pid in pids:
             pids += children.get(pid, [])
+        return pids
+
+    def listening(self) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+        """The addresses on which the command and its descendants listen (from Linux's /proc)."""
         sockets = set()
-        for pid in pids:
+        for pid in self.family():
             for path in Path(f"/proc/{pid}/fd").glob("*"):
                 with contextlib.suppress(OSError):
                     sockets.add(os.readlink(path))
@@ -70,8 +75,10 @@ class Command:
         """Sends a signal to every process of the group, as Ctrl-C in a terminal does."""
         os.killpg(self.process.pid, number)
 
-    def kill(self) -> None:
-        """Kills the command itself; Ray then ends its own processes."""
+    def kill(self, *others: int) -> None:
+        """Kills the command itself, and other processes at the same moment; Ray then ends its own processes."""
         if self.process.poll() is None:
+            for pid in others:
+                os.kill(pid, signal.SIGKILL)
             self.process.kill()
             self.process.communicate()

@@ -1,9 +1,13 @@
 """Kills, signals and damage: nothing that was saved is lost, and a resumed run goes on in its folder."""
 
+import os
 import pickle
 import random
+import shutil
 import signal
+import tempfile
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +43,38 @@ def wait_until(command, folder, is_it):
         time.sleep(0.1)
 
 
+def count_files(folder):
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def kill_while_writing(command, folder, share):
+    """Kills a command and its trial when a share of a checkpoint is written; returns whether that cut it short.
+
+    A checkpoint is written into a temporary folder (the first half), and copied from there to the trial's (the other).
+    """
+    (trial,) = (path for path in folder.iterdir() if path.is_dir())
+    temporary, family, aside = Path(tempfile.gettempdir()), {str(pid) for pid in command.family()}, None
+    whole, deadline = count_files(newest(folder)[0]), time.monotonic() + 120
+    while aside is None:
+        assert time.monotonic() < deadline
+        found = (name for name in os.listdir(temporary) if name.endswith(".writing"))
+        aside = next((name for name in found if name.removesuffix(".writing").rpartition("-")[2] in family), None)
+    pid, former = int(aside.removesuffix(".writing").rpartition("-")[2]), set(os.listdir(trial))
+    while True:
+        os.kill(pid, signal.SIGSTOP)  # the whole of it takes milliseconds
+        copies = [trial / name for name in os.listdir(trial) if name not in former]
+        written = whole + count_files(copies[0]) if copies else count_files(temporary / aside)
+        if written >= max(1, 2 * whole * share):
+            break
+        os.kill(pid, signal.SIGCONT)
+        assert time.monotonic() < deadline
+        time.sleep(0.0002)
+    command.kill(pid)
+    for name in (aside, aside.split(".")[1]):
+        shutil.rmtree(temporary / name, ignore_errors=True)
+    return written < 2 * whole
+
+
 # Many kills take minutes, as runs that learn do.
 @pytest.mark.parametrize(
     "more_kills", [pytest.param(0, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.learning)]
@@ -61,24 +97,27 @@ def test_a_stage_goes_on_from_its_last_checkpoint(start, rllib, refused, write, 
     wait_until(command, folder, bool)
     assert "is still running in another process" in refused(*words, "--resume")
     wait_until(command, folder, lambda iteration: iteration % 20 in range(6, 16))  # Tune knows older ones only
-    command.kill()
-    time.sleep(1.0)  # Ray ends the trial's process
+    before = newest(folder)[1]
+    cut = [kill_while_writing(command, folder, 0.7 * rng.random())]
+    time.sleep(1.0)  # Ray ends its processes
     saved = newest(folder)[1]
-    assert saved
+    assert saved >= before > 0
     [checkpoint] = (tmp_path / "results" / "first").glob("*/checkpoint_*")
     assert yaml.safe_load((folder / "experiment.yaml").read_text())["checkpoints_used"] == {"first": str(checkpoint)}
     message = refused(*words, "--resume", "--set", "gamma=0.5")
     assert "was started with other settings (config/gamma: (not set) -> 0.5)" in message
 
-    for number in range(more_kills):  # at random moments, most of them while a checkpoint is being written
+    while len(cut) <= more_kills or not any(cut):  # copying may be faster than the kill
         command = start(*words, "--resume")
-        assert command.wait_for_row() > saved
+        assert command.wait_for_row() == saved + 1
         wait_until(command, folder, lambda iteration: iteration >= saved + 2)  # noqa: B023
-        time.sleep(rng.random())
-        command.kill()
+        before, share = newest(folder)[1], 0.9 * rng.random()
+        cut.append(kill_while_writing(command, folder, share))
         time.sleep(1.0)
         saved = newest(folder)[1]
-        print(f"kill {number + 1}: iteration {saved}", flush=True)
+        assert saved >= before
+        print(f"kill {len(cut)} at {share:.2f} of a checkpoint: iteration {saved}, cut short: {cut[-1]}", flush=True)
+    assert sum(cut) > more_kills / 2
 
     for number in (signal.SIGTERM, signal.SIGINT):
         command = start(*words, "--resume")
@@ -138,7 +177,7 @@ def test_a_stage_goes_on_from_its_last_checkpoint(start, rllib, refused, write, 
     assert sum(p.numel() for p in agent.module().parameters()) > 1000
 
 
-def test_what_was_deleted_before_a_kill_is_there_for_tune_to_delete_again(tmp_path):
+def test_a_checkpoint_deleted_before_a_kill_gets_an_empty_folder_that_tune_can_delete(tmp_path):
     gone = SimpleNamespace(checkpoint=SimpleNamespace(path=str(tmp_path / "t" / "checkpoint_000001")))
     manager = SimpleNamespace(best_checkpoint_results=[gone], latest_checkpoint_result=gone)
     trial = SimpleNamespace(trial_id="t", relative_logdir="t", run_metadata=SimpleNamespace(checkpoint_manager=manager))
