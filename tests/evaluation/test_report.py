@@ -16,7 +16,7 @@ from rllib_sami.evaluation.layout import Table, text
 from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.paper import paper_results
 from rllib_sami.evaluation.reporting import GENERATOR, _save, _sections
-from rllib_sami.evaluation.sections import scores, training
+from rllib_sami.evaluation.sections import maps, scores, training
 from rllib_sami.evaluation.style import STYLES
 from rllib_sami.evaluation.task_words import factor_values
 from rllib_sami_cli import main
@@ -88,6 +88,24 @@ def written(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.fixture(scope="module")
+def of_panda(tmp_path_factory):
+    """A report on a Panda and its sections by their key."""
+    results, folder = panda(), tmp_path_factory.mktemp("panda")
+    report(results, folder)
+    return folder, {section.key: section for section in _sections(results, folder)}
+
+
+def _assert_drawn_again_the_same(section, agents, former, folder):
+    """All plots of a section, drawn once more into a folder, give the files that are there of them."""
+    assert section.plots
+    for plot in section.plots:
+        _save(plot, folder, agents)
+        for kind in ("svg", "png"):
+            name = f"{plot.name}.{kind}"
+            assert (folder / name).read_bytes() == (former / name).read_bytes(), name
+
+
 def test_every_section_is_there(written):
     page = _page(written)
     assert list(page.text) == SECTIONS
@@ -118,19 +136,28 @@ def test_page_needs_nothing_from_elsewhere(written):
             assert (written / address).is_file(), address
 
 
-def test_what_is_missing_is_named_and_not_drawn(written, tmp_path):
+def test_what_is_missing_is_named_and_not_drawn(written, of_panda):
     left_out = _page(written).text["provenance"].partition("Left out of this page")[2]
     assert "Learning curves There is no progress.csv" in left_out
     assert "Mutual information There is no progress.csv" in left_out
     assert "Panda" not in left_out  # of no use here
-    sections = {section.key: section for section in _sections(panda(), tmp_path)}
-    assert list(sections) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
+    folder, sections = of_panda
+    page = _page(folder)
+    assert list(page.text) == list(sections) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
     reasons = " ".join(why for _, why in sections["provenance"].tables[-1].rows)
     assert reasons.count("The results hold no contexts.") == 3
     assert "rllib evaluate --video` records them" in reasons
     assert [plot.name for plot in sections["panda"].plots] == ["skill_pandapush", "reference_skill_pandapush"]
     assert sections["panda"].plots[0].draw().axes
+    assert [len(page.figures[name]) for name in sections] == [len(section.plots) for section in sections.values()]
     assert [table.caption.partition(":")[0] for table in sections["splits"].tables[::3]] == ["Success", "Return"]
+
+
+@pytest.mark.parametrize("section", ["maps", "panda"])
+def test_all_plots_of_a_section_are_drawn_again_as_the_same_files(of_panda, section, tmp_path):
+    folder, sections = of_panda
+    agents = order(panda().episodes["algorithm"])
+    _assert_drawn_again_the_same(sections[section], agents, folder / "figures", tmp_path)
 
 
 def test_videos(written):
@@ -263,20 +290,21 @@ def test_a_single_run_has_a_warning_and_no_interval():
 
 
 def test_the_command_reports_the_paper_alone(tmp_path):
-    run = CliRunner().invoke(main, ["report", "--paper", "--out", str(tmp_path / "out")])
+    out = tmp_path / "out"
+    run = CliRunner().invoke(main, ["report", "--paper", "--out", str(out)])
     assert run.exit_code == 0, run.output
-    assert run.stdout == f"Written: {tmp_path / 'out' / 'index.html'}\n"  # what it is at goes to stderr
-    page = _page(tmp_path / "out")
+    assert run.stdout == f"Written: {out / 'index.html'}\n"  # what it is at goes to stderr
+    page = _page(out)
     assert list(page.text) == ["runs", "splits", "profiles", "tasks", "maps", "panda", "provenance"]
-    markdown = (tmp_path / "out/report.md").read_text("utf-8")
+    markdown = (out / "report.md").read_text("utf-8")
     for agent, iqm in (("CCM", "1.10"), ("SaTESAC", "1.62"), ("SaCCM", "1.59")):
         assert f"| extreme | {agent} | {iqm} [" in markdown
     assert len(page.figures["maps"]) == 2  # PandaPush: the rates and their differences
     assert len(page.figures["panda"]) == 1
-    profile, results = "profile_return", paper_results()
-    [plot] = scores.profiles(results).plots
-    _save(plot, tmp_path, order(results.episodes["algorithm"]))  # drawn again, it is the same file
-    assert (tmp_path / f"{profile}.svg").read_bytes() == (tmp_path / f"out/figures/{profile}.svg").read_bytes()
+    results = paper_results()
+    agents = order(results.episodes["algorithm"])
+    for section in (scores.profiles(results), maps.maps(results)):
+        _assert_drawn_again_the_same(section, agents, out / "figures", tmp_path)
 
 
 def test_single_run_of_one_algorithm_on_one_task(tmp_path):
