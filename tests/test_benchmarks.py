@@ -19,14 +19,16 @@ def benchmark_modules(monkeypatch):
 
 COMMANDS = ["update", "buffer", "messages", "checkpoint", "sampling", "sampling --against rllib-sac"]
 RUN_COMMANDS = """
-import contextlib, pathlib, runpy, sys
+import pathlib, runpy, sys
 script, folder, *commands = sys.argv[1:]
 sys.path[0] = str(pathlib.Path(script).parent)
 for number, command in enumerate(commands):
     print(f"COMMAND {command}")
     sys.argv = [script, *command.split(), "--quick", "--rounds", "1", "--out", f"{folder}/results/{number}.json"]
-    with contextlib.suppress(SystemExit):
+    try:
         runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        print("exit code", end.code)
 """
 
 
@@ -40,9 +42,10 @@ def commands_run(fresh_python, tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_prints_a_table_and_ends_with_json(command, commands_run):
+def test_a_command_succeeds_prints_a_table_and_ends_with_json(command, commands_run):
     text, out = commands_run[command]
-    *table, last = text.splitlines()
+    *table, last, end = text.splitlines()
+    assert end == "exit code 0"
     assert any("┃" in line for line in table)
     result = json.loads(last)
     assert result["name"] == command
