@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sysconfig
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,10 @@ def in_process(*words):
     return done.exit_code, done.stderr
 
 
-def installed(*words):
-    """The installed command, whose process starts one of its own."""
+def installed(*words, workers=1):
+    """The installed command, whose process starts some of its own."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    words = [RLLIB, *words, "--workers", "1"]
+    words = [RLLIB, *words, "--workers", str(workers)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=environment, check=False)
     return done.returncode, done.stderr
 
@@ -77,6 +78,31 @@ def test_an_environment_that_raises_is_told_in_one_line(checkpoints, run):
         "RuntimeError: the motor burned out",
         line,
     )
+
+
+class Tells(Pendulum):
+    """Leaves a file with the number of the process that plays it."""
+
+    def __init__(self, config=None):
+        super().__init__(max_steps=5)
+
+    def reset(self, **given):
+        Path(os.environ["TOLD"], str(os.getpid())).touch()
+        return super().reset(**given)
+
+
+def test_the_installed_command_finds_with_two_processes_what_one_finds(checkpoints, tmp_path, monkeypatch):
+    words = ["evaluate", str(checkpoints / "plain"), "--env", f"{__name__}.Tells", "-q", "--out"]
+    told, found = {}, {}
+    for name, run in (("one", in_process), ("two", partial(installed, workers=2))):
+        (tmp_path / "told" / name).mkdir(parents=True)
+        monkeypatch.setenv("TOLD", str(tmp_path / "told" / name))
+        assert run(*words, str(tmp_path / name)) == (0, "")
+        told[name] = {int(number) for number in os.listdir(tmp_path / "told" / name)}
+        found[name] = (tmp_path / name / "results.parquet").read_bytes()
+    assert told["one"] == {os.getpid()}
+    assert len(told["two"] - told["one"]) >= 2  # and perhaps that of the command, which looks at the environment first
+    assert found["one"] == found["two"]
 
 
 def test_an_agent_is_exported_with_its_returns_and_replaced_on_request_only(checkpoints, tmp_path):
