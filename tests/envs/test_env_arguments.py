@@ -92,14 +92,59 @@ REFUSED = [
 ]
 
 
-# Without the class in its name a test of Panda needs no PyBullet.
-@pytest.mark.parametrize(("family", "arguments", "words"), REFUSED, ids=[next(iter(case[1])) for case in REFUSED])
-def test_a_bad_argument_is_named_before_anything_is_loaded(family, arguments, words, monkeypatch):
+# One for each environment, where it has some an argument or a factor that the others have not.
+REFUSED_BY_ID = {
+    "SaMI/Ant-v0": ({"contact_cost_weight": -0.5}, ["contact_cost_weight=-0.5", ">= 0"]),
+    "SaMI/CrippledAnt-v0": ({"cripple": (0, 4)}, ["cripple=4", "0..3", "front left"]),
+    "SaMI/HalfCheetah-v0": ({"damping_scale": 0}, ["damping_scale=0", "> 0"]),
+    "SaMI/CrippledHalfCheetah-v0": ({"cripple": 6}, ["cripple=6", "0..5"]),
+    "SaMI/Hopper-v0": ({"ctrl_cost_weight": NAN}, ["ctrl_cost_weight=nan", ">= 0"]),
+    "SaMI/CrippledHopper-v0": ({"cripple": 3}, ["cripple=3", "0..2"]),
+    "SaMI/Walker-v0": ({"ctrl_cost_weight": "0.5"}, ["ctrl_cost_weight='0.5'", ">= 0"]),
+    "SaMI/CrippledWalker-v0": ({"cripple": -1}, ["cripple=-1", "0..5"]),
+    "SaMI/SlimHumanoid-v0": ({"model": "slim_humanoid"}, ["model='slim_humanoid'", "'humanoid'"]),
+    "SaMI/HumanoidStandup-v0": ({"impact_cost_weight": -1}, ["impact_cost_weight=-1", ">= 0"]),
+    "SaMI/HalfCheetahDir-v0": ({"direction": -2}, ["direction=-2", ">= -1 and <= 1"]),
+    "SaMI/HalfCheetahVel-v0": ({"velocity": NAN}, ["velocity=nan", "m/s"]),
+    "SaMI/AntDir-v0": ({"direction": (1.5, 0)}, ["direction=(1.5, 0)", ">= -1 and <= 1"]),
+    "SaMI/AntGoal-v0": ({"goal": 1.0}, ["goal=1.0", "a tuple of 2 numbers"]),
+    "SaMI/HopperRandParams-v0": ({"friction_scales": (1,)}, ["friction_scales=(1,)", "a tuple of 5 numbers"]),
+    "SaMI/WalkerRandParams-v0": ({"mass_scales": (1, 1, 1, 1)}, ["mass_scales=(1, 1, 1, 1)", "a tuple of 7 numbers"]),
+    "SaMI/HalfCheetahFlipped-v0": ({"flipped": 1.5}, ["flipped=1.5", "0..5"]),
+    "SaMI/CartPole-v0": ({"force": 0}, ["force=0", "> 0"]),
+    "SaMI/Pendulum-v0": ({"length": -1.0}, ["length=-1.0", "> 0"]),
+    "SaMI/PointGoal-v0": ({"direction": (0.0, 2.0)}, ["direction=(0.0, 2.0)", ">= -1 and <= 1"]),
+    "SaMI/PandaPush-v0": ({"reward_type": "sprase"}, ["reward_type='sprase'", "Did you mean 'sparse'?"]),
+    "SaMI/PandaPickAndPlace-v0": ({"cube_mass": NAN}, ["cube_mass=nan", "> 0"]),
+}
+
+
+@pytest.fixture
+def nothing_loads(monkeypatch):
+    """Lets the test fail once a simulator is loaded."""
+
     def fail(*_):
         pytest.fail("loaded the simulator first")
 
     monkeypatch.setattr("rllib_sami.envs.mujoco.base._load_model", fail)
     monkeypatch.setattr("rllib_sami.envs.panda.simulation.BulletClient", fail)
+
+
+def test_every_environment_refuses_a_bad_argument():
+    assert REFUSED_BY_ID.keys() == set(envs.list_environments())
+
+
+# Without the class in its name a test of Panda needs no PyBullet.
+@pytest.mark.parametrize("env_id", REFUSED_BY_ID, ids=[next(iter(case[0])) for case in REFUSED_BY_ID.values()])
+def test_a_bad_argument_of_make_is_named_before_anything_is_loaded(env_id, nothing_loads):
+    arguments, words = REFUSED_BY_ID[env_id]
+    with pytest.raises(ValueError, match=f"^({envs.ENVIRONMENTS[env_id].__name__}: )?{re.escape(words[0])}") as error:
+        envs.make(env_id, **arguments)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(("family", "arguments", "words"), REFUSED, ids=[next(iter(case[1])) for case in REFUSED])
+def test_a_bad_argument_is_named_before_anything_is_loaded(family, arguments, words, nothing_loads):
     with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         family(**arguments)
     assert all(word in str(error.value) for word in words), str(error.value)
