@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,18 +54,24 @@ def test_changed_settings_are_an_error_that_names_them(benchmark, suite_file, tm
     assert left_to_do([jobs[1]], tmp_path) == []
 
 
-def test_a_folder_in_use_is_refused(benchmark, suite_file, tmp_path, monkeypatch):
+def test_a_folder_in_use_is_refused_and_left_as_it_is(benchmark, suite_file, tmp_path, monkeypatch):
     from benchmarks.learning import folders
 
     monkeypatch.setattr(folders, "PATIENCE_S", 0.0)
+    kept = tmp_path / "out/jobs/SAC-Pendulum-seed3"  # of other settings, which --overwrite would remove
+    checkpoint_at(kept / "training/trial/checkpoint_000001", 400)
+    folders.write_json(kept / folders.STARTED, {"settings": {}})
+    before = sorted(kept.rglob("*"))
     with folders.locked(tmp_path / "out") as lock:
         # What the lock is inherited by holds it too, as the jobs of a run that was killed do.
         holder = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
     try:
-        for words in (["run", suite_file, "--out", tmp_path / "out"], ["contexts", tmp_path / "out"]):
+        run = ["run", suite_file, "--out", tmp_path / "out"]
+        for words in (run, [*run, "--overwrite"], ["contexts", tmp_path / "out"]):
             result = invoke(*words)
             assert result.exit_code == 2
             assert f"{tmp_path / 'out'} is in use by another process" in result.output
+            assert sorted(kept.rglob("*")) == before
     finally:
         holder.kill()
         holder.wait()
@@ -204,13 +211,13 @@ def test_a_killed_run_goes_on_and_repeats_nothing_and_a_failure_ends_no_other_jo
     before = before[before["env_steps"] <= kept]
     assert len(before) == kept / 200
 
-    checkpoint_at(third / "checkpoint", 6_000)  # without a curve: somebody has meddled with it
+    shutil.copytree(first / "checkpoint", third / "checkpoint")  # without a curve: somebody has meddled with it
     finished = subprocess.run(words, capture_output=True, timeout=400, **where)
     assert finished.returncode == 1, finished.stderr
     assert "3 jobs, 2 to do" in finished.stdout
     assert "SaCCM-Pendulum-seed3 goes on from step " in finished.stdout
-    assert "failed: CCM-Pendulum-seed3: " in finished.stderr
-    assert "CCM-Pendulum-seed3/log.txt" in finished.stderr
+    reason = f"FileNotFoundError: [Errno 2] No such file or directory: '{third / 'curve.csv'}'"
+    assert f"failed: CCM-Pendulum-seed3: {reason} ({third / 'log.txt'})" in finished.stderr.splitlines()
     assert not (third / "done.json").exists()
     assert (first / "done.json").stat().st_mtime_ns == written
     for folder, updates in ((first, 560), (second, 544)):  # 28 x 200 steps of learning / 10; 17 x 32 of those
