@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from . import classic, mujoco, panda
+from . import classic, mujoco, panda, skills
 from .base import MetaTaskEnv
 from .checks import suggest
 
@@ -19,6 +19,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(classic.CartPole, classic.Pendulum, classic.PointGoal),
         *(panda.PandaPush, panda.PandaPickAndPlace),
     ),
+    "Skills": (skills.HalfCheetah, skills.Ant, skills.PosturePoint),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 

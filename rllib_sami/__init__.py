@@ -36,17 +36,42 @@ if importlib.util.find_spec("ray") is not None:
     from rllib_sami.algorithms.sami.sami import SaMI, SaMIConfig
     from rllib_sami.algorithms.sami.sampling import ContrastSampling
     from rllib_sami.algorithms.sappo.sappo import SaPPO, SaPPOConfig
+    from rllib_sami.algorithms.skill_discovery.presets import (
+        CIC,
+        CSF,
+        DADS,
+        DIAYN,
+        METRA,
+        VISR,
+        CICConfig,
+        CSFConfig,
+        DADSConfig,
+        DIAYNConfig,
+        METRAConfig,
+        VISRConfig,
+    )
     from rllib_sami.exports.loading import TrainedAgent, load
     from rllib_sami.registration import register
 
     __all__ += [
         "CCM",
+        "CIC",
+        "CSF",
+        "DADS",
+        "DIAYN",
+        "METRA",
         "TESAC",
+        "VISR",
         "CCMConfig",
+        "CICConfig",
+        "CSFConfig",
         "ContextConfig",
         "ContextTorchRLModule",
         "ContrastLearner",
         "ContrastSampling",
+        "DADSConfig",
+        "DIAYNConfig",
+        "METRAConfig",
         "PlainSAC",
         "PlainSACConfig",
         "RecurrentSAC",
@@ -61,6 +86,7 @@ if importlib.util.find_spec("ray") is not None:
         "SaTESACConfig",
         "TESACConfig",
         "TrainedAgent",
+        "VISRConfig",
         "load",
     ]
 

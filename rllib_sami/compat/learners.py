@@ -54,7 +54,7 @@ def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]
     batches = [
         MultiAgentBatch(
             {DEFAULT_MODULE_ID: SampleBatch(arrays)},
-            env_steps=int(np.prod(arrays["step_index"].shape)),
+            env_steps=int(np.prod(arrays["terminated"].shape)),
         )
         for arrays in samples
     ]

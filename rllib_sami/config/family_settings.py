@@ -5,10 +5,23 @@ accepted where its value asks for what happens anyway. Others are refused if ign
 ignored with a warning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rllib_sami.config.rllib_settings import IDLE, MAPPED, PLAIN_SAC, RECURRENT_SAC, REFUSED, SAMI, SAPPO, Row, rows
+from rllib_sami.config.rllib_settings import (
+    FIXED_ENTROPY,
+    IDLE,
+    MAPPED,
+    PLAIN_SAC,
+    RECURRENT_SAC,
+    REFUSED,
+    SAMI,
+    SAPPO,
+    SKILL_DISCOVERY,
+    TUNED_ENTROPY,
+    Row,
+    rows,
+)
 from rllib_sami.config.unused_settings import readers
 
 _NO_ENCODER = "PlainSAC has no context encoder: take RecurrentSAC for a memory, TESAC or SaCCM for contexts of tasks"
@@ -17,6 +30,29 @@ _CONTRAST = (
     "contrast_coeff skill_weight return_gap_weight objective temperature similarity contrast_episodes "
     "contrast_timesteps num_negatives positive_fraction key_encoder_tau contrast_interval updates_per_batch"
 )
+_NO_INFERENCE = "Skills are drawn, not inferred: take SaCCM, SaTESAC, CCM or TESAC for contexts of tasks"
+# Settings that only some methods of skill discovery have.
+SKILL_METHODS = {
+    "CSF": "xi num_negatives information_bottleneck representation_type critic_type",
+    "METRA": "xi num_negatives information_bottleneck skill_prior representation_objective initial_dual dual_slack "
+    "dual_lr",
+    "DIAYN": "",
+    "VISR": "normalize_features",
+    "CIC": "cic_temperature neighbours distance_clip",
+    "DADS": "num_alternatives",
+}
+
+
+def _settings_of_other_methods(method: str) -> Iterator[Row]:
+    """The settings that a method of skill discovery lacks and others have."""
+    owners: dict[str, list[str]] = {}
+    for other, names in SKILL_METHODS.items():
+        for name in names.split():
+            owners.setdefault(name, []).append(other)
+    for name, having in owners.items():
+        if method not in having:
+            yield Row(IDLE, method, name, f"Only {' and '.join(having)} {'use' if len(having) > 1 else 'uses'} it")
+
 
 # fmt: off
 FAMILY = (
@@ -39,6 +75,17 @@ FAMILY = (
     Row(IDLE, RECURRENT_SAC, _CONTRAST, "RecurrentSAC has no contrast"),
     Row(REFUSED, SAPPO, "encoder_reward", "RLlib's own env runners, with which SaPPO samples, pass no rewards to the "
         "module: put the previous reward into the observation", accepted=(False,)),
+    Row(REFUSED, SKILL_DISCOVERY, "pairing encoder_loss", _NO_INFERENCE, accepted=(None,)),
+    Row(REFUSED, SKILL_DISCOVERY, "acting_encoder", _NO_INFERENCE, accepted=(None, "online")),
+    Row(REFUSED, SKILL_DISCOVERY, "context_dim", _NO_INFERENCE, accepted=(0,)),
+    Row(REFUSED, SKILL_DISCOVERY, "encoder_reward normalize_inputs encoder_obs_delta key_encoder "
+        "encoder_critic_gradient averaged_context", _NO_INFERENCE, accepted=(False,)),
+    Row(REFUSED, SKILL_DISCOVERY, "mixed_precision", "Skill discovery computes in float32", accepted=(False,)),
+    Row(IDLE, SKILL_DISCOVERY, "encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes "
+        f"loss_timesteps {_CONTRAST}", "Skills are drawn, not inferred, and batches are single transitions"),
+    Row(IDLE, FIXED_ENTROPY, "initial_alpha alpha_lr", "Its entropy coefficient is fixed: set `fixed_alpha`"),
+    Row(IDLE, TUNED_ENTROPY, "fixed_alpha", "Its entropy coefficient is tuned: set `initial_alpha` and `alpha_lr`"),
+    *(row for method in SKILL_METHODS for row in _settings_of_other_methods(method)),
     Row(MAPPED, SAMI, "encoder_critic_gradient", "`encoder_loss`"),
     Row(MAPPED, SAMI, "averaged_context key_encoder", "`acting_encoder`"),
 )

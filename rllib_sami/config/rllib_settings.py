@@ -19,7 +19,10 @@ OURS = "the algorithms of this package"
 OFF_POLICY = "all but SaPPO"
 ARRAY_RUNNER = "all but SaPPO, on ArrayEnvRunner"
 SAPPO = "SaPPO"
-SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"  # in `family_settings`
+# The groups of `family_settings`.
+SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"
+SKILL_DISCOVERY = "skill discovery"
+FIXED_ENTROPY, TUNED_ENTROPY = "skill discovery, fixed entropy coefficient", "skill discovery, tuned coefficient"
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
 _OWN_RUNNER = (
@@ -86,6 +89,9 @@ TABLE = (
         _OWN_RUNNER),
     Row(REFUSED, ARRAY_RUNNER, "output",
         "Write the replay buffer's episodes: `replay_buffers.offline.write_episodes(algo.replay_buffer, DIR)`"),
+    Row(REFUSED, SKILL_DISCOVERY, "observation_filter",
+        "Features of states need a fixed scale: wrap the environment, for example in "
+        "gymnasium.wrappers.TransformObservation"),
     Row(REFUSED, ARRAY_RUNNER, "observation_filter",
         "The encoder standardises what it reads (`normalize_inputs`). For actor and critics wrap the environment, "
         "for example in gymnasium.wrappers.NormalizeObservation"),
@@ -227,6 +233,8 @@ MODEL = (
     Row(USED, SAPPO, "max_seq_len"),
     Row(IDLE, OFF_POLICY, "max_seq_len", "Updates read whole episodes"),
     Row(USED, OURS, "lstm_use_prev_action", "The encoder always reads it"),
+    Row(REFUSED, SKILL_DISCOVERY, "fcnet_activation head_fcnet_activation post_fcnet_activation fusionnet_activation",
+        "Set `actor_activation`; hidden layers of other networks use ReLU", accepted=("relu", None)),
     Row(REFUSED, OURS, "fcnet_activation head_fcnet_activation post_fcnet_activation fusionnet_activation",
         "Hidden layers use ReLU", accepted=("relu", None)),
     Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", accepted=(False,)),

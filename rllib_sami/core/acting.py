@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rllib_sami.core.context_encoder import NORM_EPSILON, NORM_LIMIT, ContextEncoder, NoContext
-from rllib_sami.core.networks import LOG_STD_MAX, LOG_STD_MIN, Actor, ActorNetworks
+from rllib_sami.core.context_encoder import NORM_EPSILON, NORM_LIMIT, ContextEncoder, HeldLatent, NoContext
+from rllib_sami.core.networks import LOG_STD_MAX, Actor, ActorNetworks
 
 SPHERE_EPSILON = 1e-12  # that of torch.nn.functional.normalize
 
@@ -28,7 +28,7 @@ class RecurrentPolicy:
     """
 
     def __init__(self, networks: ActorNetworks, num_slots: int):
-        self._step = make_step(networks)
+        self._networks, self._step = networks, make_step(networks)
         self.action_dim = networks.action_dim
         self._state = np.zeros((num_slots, networks.encoder.state_dim), np.float32)
         self._action = np.zeros((num_slots, networks.action_dim), np.float32)
@@ -47,7 +47,18 @@ class RecurrentPolicy:
             rng: For policies that draw a latent for each episode.
         """
         self._action = self._action.copy()  # callers of `act` may keep the last actions
-        self._state[slots] = self._action[slots] = self._reward[slots] = 0.0
+        self._action[slots] = self._reward[slots] = 0.0
+        self.set_state(self._networks.initial_state(len(self._state[slots]), rng), slots)
+
+    @property
+    def state(self) -> np.ndarray:
+        """Recurrent states ``[n, S]``."""
+        return self._state
+
+    def set_state(self, state: np.ndarray, slots: Any = slice(None)) -> None:
+        """Replaces recurrent states, such as the latents of episodes: ``state`` ``[n, S]`` of ``slots``."""
+        self._state = self._state.copy()  # it may be the context that callers of `act` keep
+        self._state[slots] = state
 
     def act(self, obs: np.ndarray, noise: np.ndarray | None = None, slots: Any = slice(None)) -> np.ndarray:
         """Returns normalised actions ``[n, A]``; the resulting rewards must be passed to :meth:`remember`.
@@ -77,14 +88,14 @@ class RecurrentPolicy:
             self._action = action
 
     def episode_fields(self, slot: int) -> dict[str, np.ndarray]:
-        """Data to store with a slot's episode, such as its skill; this policy has none."""
-        return {}
+        """Data to store with a slot's episode, such as its skill."""
+        return self._networks.episode_fields(self._state[slot])
 
 
 def make_step(networks: ActorNetworks) -> "ArrayStep | TorchStep":
     """Returns the fastest implementation for ``networks``: NumPy for this package's, torch for your own."""
-    is_ours = type(networks) is ActorNetworks and type(networks.actor) is Actor
-    is_ours = is_ours and type(networks.encoder) in (ContextEncoder, NoContext)
+    is_ours = type(networks).act is ActorNetworks.act and type(networks.actor) is Actor
+    is_ours = is_ours and type(networks.encoder) in (ContextEncoder, NoContext, HeldLatent)
     return ArrayStep(networks) if is_ours else TorchStep(networks)
 
 
@@ -122,13 +133,14 @@ class ArrayStep:
     def __init__(self, networks: ActorNetworks):
         self._networks = networks
         encoder = networks.encoder
-        self._encoder: ContextEncoder | None = None if isinstance(encoder, NoContext) else encoder
+        self._encoder: ContextEncoder | None = encoder if isinstance(encoder, ContextEncoder) else None
         if self._encoder is not None:
             self._is_lstm, self._hidden_dim = self._encoder.encoder_type == "lstm", self._encoder.hidden_dim
             # sigmoid(x) = tanh(x / 2) / 2 + 1/2, so a single tanh computes all gates (LSTM: i, f, g, o; GRU: r, z, n).
             halves = [0.5, 0.5, 1.0, 0.5] if self._is_lstm else [0.5, 0.5, 1.0]
             self._gate_scale = torch.tensor(halves).repeat_interleave(self._hidden_dim)[:, None]
         self._layers = [layer for layer in networks.actor.net if isinstance(layer, nn.Linear)]
+        self._is_relu, self._log_std_min = networks.actor.activation == "relu", networks.actor.log_std_min
         self.refresh()
 
     def refresh(self) -> None:
@@ -147,7 +159,8 @@ class ArrayStep:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Like ``ActorNetworks.act``, with float32 arrays."""
         ones = np.ones((len(obs), 1), np.float32)
-        context, next_state = np.zeros((len(obs), 0), np.float32), state
+        # Without an encoder the state is empty, or a latent that is held.
+        context = next_state = state
         if self._encoder is not None:
             inputs = [obs, previous_action]
             if self._networks.config.encoder_reward:
@@ -172,12 +185,13 @@ class ArrayStep:
         units = np.concatenate([obs, context, ones], axis=1)
         for weights in self._hidden:
             product = units @ weights
-            units = np.concatenate([np.maximum(product, 0.0, out=product), ones], axis=1)
+            product = np.maximum(product, 0.0, out=product) if self._is_relu else np.tanh(product, out=product)
+            units = np.concatenate([product, ones], axis=1)
         output = units @ self._output
         size = output.shape[1] // 2
         raw = output[:, :size]
         if noise is not None:
-            raw = raw + np.exp(output[:, size:].clip(LOG_STD_MIN, LOG_STD_MAX)) * noise
+            raw = raw + np.exp(output[:, size:].clip(self._log_std_min, LOG_STD_MAX)) * noise
         return np.tanh(raw), context, next_state
 
     def _refresh_encoder(self, encoder: ContextEncoder) -> None:

@@ -227,3 +227,19 @@ class NoContext(nn.Module):
     def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Returns ``[B, 0]`` for inputs ``[B, I]``, and the unchanged state."""
         return inputs[..., :0], state
+
+
+class HeldLatent(nn.Module):
+    """Replaces the encoder in an agent that keeps one latent for a whole episode: the latent is its state.
+
+    Args:
+        latent_dim: Width ``D`` of the latent.
+    """
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.state_dim = latent_dim
+
+    def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the latent ``[B, D]`` as context, and as the unchanged state."""
+        return state, state

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from rllib_sami.core.context_encoder import ContextEncoder, EncoderConfig, Encod
 from rllib_sami.core.settings import LAYER_SIZES, setting
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+ACTIVATIONS = ("relu", "tanh")
 
 
 class OutputLayer(nn.Linear):
@@ -32,26 +34,42 @@ class OutputLayer(nn.Linear):
             return super().forward(inputs.to(self.weight.dtype))
 
 
-def mlp(input_dim: int, hidden: Sequence[int], output_dim: int) -> nn.Sequential:
-    """A ReLU network with a linear output layer."""
+def mlp(input_dim: int, hidden: Sequence[int], output_dim: int, activation: str = "relu") -> nn.Sequential:
+    """A network of fully connected layers; the output layer is linear, the others have ``activation``."""
     sizes = [input_dim, *hidden]
     layers: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True) if activation == "relu" else nn.Tanh()]
     return nn.Sequential(*layers, OutputLayer(sizes[-1], output_dim))
 
 
 class Actor(nn.Module):
-    """Tanh-Gaussian policy over normalised actions in ``(-1, 1)`` (Eq. 21 of arXiv:1812.05905)."""
+    """Tanh-Gaussian policy over normalised actions in ``(-1, 1)`` (Eq. 21 of arXiv:1812.05905).
 
-    def __init__(self, input_dim: int, action_dim: int, hidden: Sequence[int]):
+    Args:
+        input_dim: Width of observation and context together.
+        action_dim: Action width ``A``.
+        hidden: Hidden layer sizes.
+        activation: That of the hidden layers, one of ``ACTIVATIONS``.
+        log_std_min: Least log standard deviation.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        action_dim: int,
+        hidden: Sequence[int],
+        activation: str = "relu",
+        log_std_min: float = LOG_STD_MIN,
+    ):
         super().__init__()
-        self.net = mlp(input_dim, hidden, 2 * action_dim)
+        self.activation, self.log_std_min = activation, log_std_min
+        self.net = mlp(input_dim, hidden, 2 * action_dim, activation)
 
     def forward(self, obs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns mean and log standard deviation ``[N, A]`` of the Gaussian before the tanh."""
         mean, log_std = self.net(torch.cat([obs, context], dim=-1)).chunk(2, dim=-1)
-        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return mean, log_std.clamp(self.log_std_min, LOG_STD_MAX)
 
     def sample(self, obs: Tensor, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Samples reparametrised actions and their log-probabilities.
@@ -112,13 +130,20 @@ WITHOUT_ENCODER: dict[str, Any] = {"context_dim": 0, **FORMER_NETWORK}
 
 
 class ActorNetworks(nn.Module):
-    """The networks with which an agent acts: context encoder and actor."""
+    """The networks with which an agent acts: context encoder and actor.
+
+    Another actor or encoder may be given in a subclass, whose ``config`` then needs ``context_dim`` and
+    ``encoder_reward`` only.
+    """
+
+    config: Any
+    encoder: Any
 
     def __init__(self, obs_dim: int, action_dim: int, config: NetworkConfig):
         super().__init__()
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         self.encoder_input_dim = obs_dim + action_dim + int(config.encoder_reward)
-        self.encoder: Any = NoContext()
+        self.encoder = NoContext()
         if config.context_dim > 0:
             self.encoder = ContextEncoder(
                 self.encoder_input_dim,
@@ -130,6 +155,14 @@ class ActorNetworks(nn.Module):
                 obs_dim if config.encoder_obs_delta else 0,
             )
         self.actor = Actor(obs_dim + config.context_dim, action_dim, config.actor_hidden)
+
+    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Returns the states ``[count, S]`` that episodes begin with: zeros, or drawn where it is a latent."""
+        return np.zeros((count, self.encoder.state_dim), np.float32)
+
+    def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Data to store with an episode whose state is ``state`` ``[S]``: none, or the latent of the episode."""
+        return {}
 
     @torch.no_grad()
     def act(

@@ -39,6 +39,8 @@ def make_agent(
     Raises:
         ValueError: ``context`` is unknown, the agent has no context, or its connectors cannot be loaded.
     """
+    if hasattr(module, "infer_skill"):
+        return SkillAgent(module, explore, context)
     if hasattr(module, "acting"):  # of this package
         return ContextAgent(module, explore, context)
     if parse_context(context) is not None:
@@ -56,7 +58,7 @@ class ContextAgent:
     """
 
     def __init__(self, module: Any, explore: bool, context: str = "learned"):
-        networks, change = module.acting, parse_context(context)
+        self._module, networks, change = module, module.acting, parse_context(context)
         self._has_context, self._changed_actor = networks.config.context_dim > 0, None
         if change is not None:
             if not self._has_context:
@@ -95,6 +97,39 @@ class ContextAgent:
         actions = self._scale.of_array(self._policy.act(self._obs, noise, slots))
         # Indexing a one-dimensional array would give scalars instead of arrays.
         return actions if actions.ndim > 1 else {index: actions[index, ...] for index in live}
+
+
+class SkillAgent(ContextAgent):
+    """A module whose policy reads a skill: that of the episode, or at each step the one that leads to its goal."""
+
+    @property
+    def contexts(self) -> None:
+        """None: a skill is no context that an encoder has found."""
+        return None
+
+    @property
+    def skills(self) -> np.ndarray:
+        """Skills of the present episodes, ``[NUM_SLOTS, d]``."""
+        return self._policy.state
+
+    def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
+        """Starts new episodes with their skills; those without one draw it."""
+        super().reset(episodes, obs)
+        self._goals: dict[int, np.ndarray] = {}
+        for index, episode in enumerate(episodes):
+            spec = episode.spec
+            if spec.goal is not None:
+                self._goals[index] = spec.goal.obs
+            rng = np.random.default_rng([spec.noise_seed, 2])
+            skill = self._module.acting.initial_state(1, rng) if spec.skill is None else spec.skill[None]
+            self._policy.set_state(skill, [index])
+
+    def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
+        """Returns actions ``[NUM_SLOTS, *A]``."""
+        if self._goals:
+            to, goals = [*self._goals], np.stack([*self._goals.values()])
+            self._policy.set_state(self._module.infer_skill(self._obs[to], goals).numpy(), to)
+        return super().act(episodes, live)
 
 
 def parse_context(text: str) -> tuple[str, int] | None:

@@ -7,7 +7,7 @@ import math
 import numbers
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -32,6 +32,14 @@ DEFAULT_MAX_STEPS = 1000  # of environments without a known limit, only to choos
 
 
 @dataclass(frozen=True)
+class Goal:
+    """A place to reach."""
+
+    obs: np.ndarray  # flat observation there, [O]
+    coordinates: np.ndarray  # [k]
+
+
+@dataclass(frozen=True)
 class EpisodeSpec:
     """One episode to play."""
 
@@ -40,6 +48,8 @@ class EpisodeSpec:
     episode: int  # number of the episode of this task
     seed: int | None  # of the reset; None lets the environment continue after its last episode
     noise_seed: int  # of the agent's noise
+    skill: np.ndarray | None = field(default=None, compare=False)  # [d], for agents that have skills; None: drawn
+    goal: Goal | None = field(default=None, compare=False)  # whose skill is chosen anew at each step
 
 
 @dataclass
@@ -54,6 +64,7 @@ class Episode:
     success: bool | None  # None if unknown
     skills: dict[str, str]  # `skill` and `reference_skill`, if the infos name them
     contexts: np.ndarray | None  # [M, D] at `context_steps`, NaN after the end; None if the agent has no context
+    path: np.ndarray | None = None  # coordinates from the start on, [length + 1, k], of episodes with a skill or goal
 
 
 def episode_seed(seed: int, split: str, task_id: int, episode: int) -> int:
@@ -88,6 +99,20 @@ def list_episodes(env: gymnasium.Env, split: str, episodes: int, seed: int) -> t
         own_seed = episode_seed(seed, split, task or 0, number)
         specs.append(EpisodeSpec(split, task, number, None if single_env and number else own_seed, own_seed))
     return specs, single_env
+
+
+COORDINATES = "coordinates"
+
+
+def coordinates_of(env: gymnasium.Env, info: Mapping[str, Any]) -> np.ndarray | None:
+    """Returns where an environment's body is, ``[k]``: ``info["coordinates"]`` or its attribute; None without both."""
+    if COORDINATES in info:
+        found = info[COORDINATES]
+    elif env.has_wrapper_attr(COORDINATES):
+        found = env.get_wrapper_attr(COORDINATES)
+    else:
+        return None
+    return np.array(found, np.float64).reshape(-1)
 
 
 def context_steps(max_steps: int | None) -> np.ndarray:
@@ -139,6 +164,8 @@ class Slot:
         self._obs, self.info = reset_of(self.env.reset(seed=spec.seed))
         self._read_info()
         self._task = self._reported.get(TASK_ID)
+        self._path: list[np.ndarray] | None = None if spec.skill is None and spec.goal is None else []
+        self._go_on_path()
         self.reward, self.total = 0.0, 0.0
         check_finite(self._flat_obs, 0.0)
         self.done = self.terminated = False
@@ -156,9 +183,20 @@ class Slot:
             self._obs, self.reward, self.terminated, truncated, self.info = step_of(self.env.step(action))
             self._read_info()
         check_finite(self._flat_obs, self.reward)
+        self._go_on_path()
         self.total += self.reward
         self.length += 1
         self.done = bool(self.terminated or truncated)
+
+    def _go_on_path(self) -> None:
+        """Adds the present coordinates to the path; environments without any have none."""
+        if self._path is not None:
+            info = self.info if self._bare is None else {}
+            here = coordinates_of(self.env, info)
+            if here is None:
+                self._path = None
+            else:
+                self._path.append(here)
 
     def _read_info(self) -> None:
         """Reads observation and info. The first value of the task counts, of everything else the last one."""
@@ -198,4 +236,5 @@ class Slot:
             success=reported.get(IS_SUCCESS),
             skills={key: str(reported[key]) for key in ("skill", "reference_skill") if reported.get(key) is not None},
             contexts=contexts,
+            path=np.stack(self._path) if self._path else None,
         )

@@ -2,14 +2,13 @@
 
 import copy
 import math
-from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
 
 from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.action_scale import ActionScale
-from rllib_sami.core.networks import Actor, ActorNetworks
+from rllib_sami.core.networks import WITHOUT_ENCODER, Actor, ActorNetworks, NetworkConfig
 from rllib_sami.core.settings import is_integer
 
 
@@ -58,7 +57,8 @@ class FrozenPolicy:
         context_dim, width = networks.config.context_dim, networks.obs_dim
         if networks.action_dim != math.prod(action_space.shape):
             raise ValueError(f"The policy has {networks.action_dim} actions, but the action space is {action_space}.")
-        has_context = context_dim > 0 and type(networks) is ActorNetworks and type(networks.actor) is Actor
+        is_ours = type(networks).act is ActorNetworks.act and type(networks.actor) is Actor
+        has_context = context_dim > 0 and is_ours
         if latent_dim is None and not has_context:
             raise ValueError(
                 "The policy has no context whose place the latent could take, or networks of its own kind. If it was "
@@ -109,7 +109,7 @@ class FrozenPolicy:
 
 def _without_encoder(networks: ActorNetworks) -> ActorNetworks:
     """The same actor, which reads the context at the end of its observations."""
-    config = replace(networks.config, context_dim=0)
-    result = ActorNetworks(networks.obs_dim + networks.config.context_dim, networks.action_dim, config)
+    inputs = networks.obs_dim + networks.config.context_dim
+    result = ActorNetworks(inputs, networks.action_dim, NetworkConfig(**WITHOUT_ENCODER))
     result.actor = networks.actor
     return result

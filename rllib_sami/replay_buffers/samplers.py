@@ -90,6 +90,21 @@ def draw_episodes(table: np.ndarray, size: int, num_updates: int, rng: np.random
     return table[order[first[task] + (rng.random(task.shape) * count[task]).astype(np.int64)]]
 
 
+def draw_transitions(
+    table: np.ndarray, size: int, num_updates: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws transitions uniformly from all steps of an episode table.
+
+    Returns:
+        The lines of their episodes and their steps within them, ``[U, size]`` each.
+    """
+    ends = np.cumsum(table["length"])
+    flat = rng.integers(ends[-1], size=(num_updates, size))
+    episode = np.searchsorted(ends, flat, side="right")
+    lines = table[episode]
+    return lines, flat - (ends[episode] - lines["length"])
+
+
 def draw_steps(lengths: np.ndarray, num_steps: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draws steps uniformly from all steps of episodes of ``lengths`` ``[U, B]``.
 

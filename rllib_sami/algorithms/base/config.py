@@ -13,6 +13,7 @@ from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base.health import Health
+from rllib_sami.algorithms.base.split_episodes import split_grids
 from rllib_sami.config.family_settings import former_settings, is_of_others
 from rllib_sami.config.mapped_settings import adopt, translate
 from rllib_sami.config.names import check_arguments, check_keys, refuse
@@ -21,6 +22,7 @@ from rllib_sami.config.rllib_settings import OURS
 from rllib_sami.config.unused_settings import refusals, warn_of_unused
 from rllib_sami.core.env_values import TaskIdRule
 from rllib_sami.core.settings import Setting, integer, setting, settings_of
+from rllib_sami.env_runners.splits import SplitGrid
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,14 @@ class BaseConfig(AlgorithmConfig):
     def can_evaluate_splits(self) -> bool:
         """Whether evaluation can play the fixed episodes of splits; otherwise it is RLlib's own."""
         return False
+
+    def evaluation_grids(self) -> list[SplitGrid]:
+        """Returns the episodes that evaluation during training plays; none where RLlib's own takes place.
+
+        Raises:
+            ValueError: They are impossible with this environment.
+        """
+        return split_grids(self)
 
     @property
     def trains_memory(self) -> bool:

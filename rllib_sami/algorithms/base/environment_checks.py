@@ -12,7 +12,6 @@ import numpy as np
 from rllib_sami import compat
 from rllib_sami.algorithms.base.acting_batch import check_scaled_by_rllib
 from rllib_sami.algorithms.base.config import BaseConfig
-from rllib_sami.algorithms.base.split_episodes import split_grids
 from rllib_sami.core.action_scale import ActionScale
 from rllib_sami.core.env_values import (
     TASK_ID,
@@ -37,7 +36,7 @@ def check_environment(config: BaseConfig) -> None:
     _check_training(config)
     if "evaluation_splits" in vars(config) and (config.evaluation_interval or config.evaluation_splits):
         try:
-            split_grids(config)
+            config.evaluation_grids()
         except (ValueError, EnvironmentFaultError):  # their messages are complete
             raise
         except ENVIRONMENT_ERRORS as error:

@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -13,6 +14,7 @@ from rllib_sami import compat
 from rllib_sami.algorithms.base import split_episodes as in_training
 from rllib_sami.core.metric_names import FINISHED_EPISODES
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
+from rllib_sami.env_runners.episodes import Episode
 from rllib_sami.env_runners.splits import SplitGrid
 
 logger = logging.getLogger(__name__)
@@ -31,12 +33,21 @@ class EvaluatesSplits(Algorithm):
         self._evaluated_weights: tuple[int, ray.ObjectRef] | None = None
         self._last_evaluation: dict[str, Any] = {}
         if self.config.evaluation_interval:
-            self._last_evaluation = in_training.empty_results(self._grids)
+            self._last_evaluation = self._summarise([], {})
+
+    def _summarise(self, episodes: Sequence[Episode], before: Mapping[str, Any]) -> dict[str, Any]:
+        """What is reported of finished episodes; without any, NaN for each number.
+
+        Tune reads the columns of its table, and the metrics to stop at, from the very first result.
+        """
+        if not episodes:
+            return in_training.empty_results(self._grids)
+        return in_training.summarise(episodes, before or in_training.empty_results(self._grids))
 
     @functools.cached_property
     def _grids(self) -> list[SplitGrid]:
         """The episodes of each split; empty for RLlib's own evaluation."""
-        return in_training.split_grids(self.config)
+        return self.config.evaluation_grids()
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
@@ -107,7 +118,7 @@ class EvaluatesSplits(Algorithm):
         episodes = in_training.join_chunks(played)
         if episodes is None:
             return None, 0, 0, []
-        results = in_training.summarise(episodes, self._last_evaluation or in_training.empty_results(self._grids))
+        results = self._summarise(episodes, self._last_evaluation)
         self._last_evaluation = results | {in_training.ENV_STEPS: env_steps}
         compat.log_evaluation(self.metrics, self._last_evaluation)
         num_steps = sum(episode.length for episode in episodes)

@@ -45,6 +45,8 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         obs_space, action_space = self.spaces[compat.DEFAULT_MODULE_ID]
         options = dict(self.config.replay_buffer_config)
         buffer_class = options.pop("type")
+        if self.config.episode_fields:
+            options["fields"] = self.config.episode_fields
         self.replay_buffer = buffer_class(
             obs_space.shape[0],
             int(np.prod(action_space.shape)),

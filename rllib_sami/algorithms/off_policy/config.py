@@ -242,6 +242,11 @@ class OffPolicyConfig(BaseConfig):
         return 1
 
     @property
+    def episode_fields(self) -> dict[str, int]:
+        """Widths of further data that the replay buffer stores of each episode, by name."""
+        return {}
+
+    @property
     def network_config(self) -> NetworkConfig:
         """Sizes and kinds of the networks."""
         given = {key: getattr(self, key) for key in NetworkConfig.__dataclass_fields__ if key in self.settings}

@@ -41,17 +41,21 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     encoder (``context_dim`` 0) there is no memory, and ``{"obs": obs}`` is enough.
     """
 
+    LATENT = ENCODER_STATE  # key of the state that the encoder keeps
+
     @override(TorchRLModule)
     def setup(self):
         check_flat_boxes(self)
-        given = FORMER_NETWORK | self.model_config  # modules saved by earlier versions lack some settings
-        self.network_config = NetworkConfig(
-            **{key: given[key] for key in NetworkConfig.__dataclass_fields__ if key in given}
-        )
+        self.network_config: Any = self.make_network_config()
         self.acting = self.make_acting_networks()
         self.scale_actions = ActionScale(self.action_space.low, self.action_space.high)
         if not self.inference_only:
             self.learning = self.make_training_networks()
+
+    def make_network_config(self) -> Any:
+        """Returns the sizes and kinds of the networks, read from ``model_config``."""
+        given = FORMER_NETWORK | self.model_config  # modules saved by earlier versions lack some settings
+        return NetworkConfig(**{key: given[key] for key in NetworkConfig.__dataclass_fields__ if key in given})
 
     def make_acting_networks(self) -> ActorNetworks:
         """Makes the networks that act; another actor or encoder may replace those of this package there."""
@@ -127,7 +131,7 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             raise ValueError(f"'rewards' has shape {list(reward.shape)}, but must have [{size}], one per observation.")
         noise = torch.randn(size, self.acting.action_dim, device=obs.device) if explore else None
         previous_action = read.state.get(PREVIOUS_ACTION, obs.new_zeros(size, self.acting.action_dim))
-        encoder_state = read.state.get(ENCODER_STATE, obs.new_zeros(size, 0))
+        encoder_state = read.state.get(self.LATENT, obs.new_zeros(size, 0))
         action, _, encoder_state = self.acting.act(obs, previous_action, reward.reshape(-1, 1), encoder_state, noise)
         outputs = read.restore_time_axis(
             {
@@ -136,6 +140,6 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             }
         )
         if Columns.STATE_IN in batch:  # RLlib's own connectors fail on an empty state
-            state = {ENCODER_STATE: encoder_state, PREVIOUS_ACTION: action}
+            state = {self.LATENT: encoder_state, PREVIOUS_ACTION: action}
             outputs[Columns.STATE_OUT] = {key: state[key] for key in read.state}
         return outputs

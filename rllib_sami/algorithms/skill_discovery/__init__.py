@@ -1,0 +1,1 @@
+"""Skill discovery: policies π(a | o, z) whose latent z, the skill, makes a body do many different things."""
