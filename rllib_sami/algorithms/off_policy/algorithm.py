@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 REPLAY_BUFFER = "replay_buffer"
 RECENT_EPISODES = "recent_episodes"
 UPDATE_CREDIT = "update_credit"
+CPU_TIME = "cpu_time_total_s"
 
 
 class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
@@ -55,7 +57,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
             **options,
         )
         self.replay_buffer.task_ids = TaskIds(self.config.task_id_rule)
-        self._update_credit = 0.0
+        self._update_credit = self._cpu_time = 0.0
         self._recent_episodes = RecentEpisodes(self.config.metrics_num_episodes_for_smoothing)
         self._patience = Patience(self.config.sample_timeout_s)
 
@@ -67,6 +69,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def step(self) -> dict[str, Any]:
         results = super().step()
         results[REPLAY_BUFFER] = self.replay_buffer.get_metrics()
+        results[CPU_TIME] = self._cpu_time
         sampled = results[compat.ENV_RUNNER_RESULTS]
         finished = sampled.pop(FINISHED_EPISODES, [])
         if self.config.has_array_runner:  # otherwise RLlib's own numbers are kept
@@ -83,6 +86,13 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
 
     @override(Algorithm)
     def training_step(self) -> None:
+        begun = time.process_time()
+        try:
+            self._sample_and_learn()
+        finally:
+            self._cpu_time += time.process_time() - begun
+
+    def _sample_and_learn(self) -> None:
         config = self.config
         warming_up = self._is_warming_up()
         remote = config.num_env_runners > 0
@@ -145,7 +155,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
-        state[UPDATE_CREDIT] = self._update_credit
+        state |= {UPDATE_CREDIT: self._update_credit, CPU_TIME: self._cpu_time}
         state[RECENT_EPISODES] = self._recent_episodes.get_state()
         if self.config.store_buffer_in_checkpoints and self._check_component(REPLAY_BUFFER, components, not_components):
             state[REPLAY_BUFFER] = self.replay_buffer.get_state()
@@ -177,6 +187,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
+        self._cpu_time = state.get(CPU_TIME, self._cpu_time)
         if RECENT_EPISODES in state:
             self._recent_episodes.set_state(state[RECENT_EPISODES])
         if REPLAY_BUFFER in state:  # also in old checkpoints, which have no separate files for the buffer

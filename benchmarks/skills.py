@@ -1,0 +1,126 @@
+"""Trains skills with several methods and seeds, and says what they cover.
+
+    python benchmarks/skills.py posture_point --out results/skills --seeds 0 1 2
+    python benchmarks/skills.py half_cheetah --out results/skills --methods CSF METRA DIAYN
+    python benchmarks/skills.py half_cheetah --out results/skills --table
+
+A run is ``rllib train file tuned_examples/csf/NAME.yaml --algo ... --seed ...``, in a process of its own; finished ones
+are not run again. CPU seconds are those of training, without evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+EXAMPLES = Path(__file__).parents[1] / "tuned_examples" / "csf"
+# Name in the table -> algorithm and what differs from the example.
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "CSF": ("CSF", {}),
+    "METRA": ("METRA", {}),
+    "METRA-C": ("METRA", {"representation_objective": "contrastive"}),
+    "DIAYN": ("DIAYN", {"skill_dim": 48}),
+    "VISR": ("VISR", {}),
+    "CIC": ("CIC", {}),
+    "DADS": ("DADS", {}),
+    "CSF, no bottleneck": ("CSF", {"information_bottleneck": False}),
+    "CSF, MLP": ("CSF", {"representation_type": "mlp"}),
+    "CSF, scalar critic": ("CSF", {"critic_type": "scalar"}),
+    "random": ("CSF", {"updates_per_env_step": [[0, 1e-9], [1, 0]], "initial_alpha": 1.0}),
+}
+COLUMNS = {
+    "cells": "evaluation/skills/state_coverage",
+    "end distance": "evaluation/skills/end_distance",
+    "stay": "evaluation/goals/staying_time",
+    "goals reached": "evaluation/goals/success_rate",
+    "‖v‖²": "learners/default_policy/feature_norm_squared",
+    "env steps": "num_env_steps_sampled_lifetime",
+    "CPU s": "cpu_time_total_s",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    example: str
+    method: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        words = "".join(c if c.isalnum() else "_" for c in self.method)
+        return f"{self.example}-{words}-{self.seed}"
+
+    def results(self, out: Path) -> pd.DataFrame | None:
+        """The newest results of evaluations, a row each; None if it has not ended."""
+        files = sorted((out / self.name).glob("*/result.json"))
+        if not (out / self.name / "done").exists() or not files:
+            return None
+        rows = [flat(json.loads(line)) for line in files[-1].read_text().splitlines()]
+        table = pd.DataFrame([{name: row.get(key) for name, key in COLUMNS.items()} for row in rows])
+        return table[table["cells"].notna()]
+
+    def train(self, out: Path) -> None:
+        algorithm, settings = METHODS[self.method]
+        command = [sys.executable, "-m", "rllib_sami_cli", "train", "file", str(EXAMPLES / f"{self.example}.yaml")]
+        command += ["--algo", algorithm, "--seed", str(self.seed), "-n", self.name, "--storage-path", str(out)]
+        command += [part for key, value in settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        (out / self.name / "done").touch()
+
+
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested dicts by path."""
+    leaves: dict[str, Any] = {}
+    for key, value in nested.items():
+        leaves |= flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def table(runs: list[Run], out: Path) -> str:
+    """Returns a Markdown table: the last evaluation of each method, mean and range over its seeds."""
+    lines = ["| method | seeds | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
+    for method in dict.fromkeys(run.method for run in runs):
+        found = [results.iloc[-1] for run in runs if run.method == method and (results := run.results(out)) is not None]
+        if found:
+            cells = [_range(np.array([row[column] for row in found], float)) for column in COLUMNS]
+            lines.append(f"| {method} | {len(found)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _range(values: np.ndarray) -> str:
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return "-"
+    digits = 0 if values.mean() >= 100 else 1 if values.mean() >= 10 else 2 if values.mean() >= 0.1 else 3
+    low, mean, high = (f"{value:,.{digits}f}" for value in (values.min(), values.mean(), values.max()))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("example", choices=sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["CSF", "METRA", "DIAYN"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--table", action="store_true", help="Only print the table of what has ended.")
+    arguments = parser.parse_args()
+    runs = [Run(arguments.example, method, seed) for seed in arguments.seeds for method in arguments.methods]
+    for run in runs if not arguments.table else ():
+        if run.results(arguments.out) is None:
+            run.train(arguments.out)
+    print(table(runs, arguments.out))
+
+
+if __name__ == "__main__":
+    main()
