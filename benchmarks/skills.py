@@ -72,7 +72,8 @@ class Run:
 
     def train(self, out: Path) -> None:
         algorithm, settings = METHODS[self.method]
-        command = [sys.executable, "-m", "rllib_sami_cli", "train", "file", str(EXAMPLES / f"{self.example}.yaml")]
+        rllib = Path(sys.executable).with_name("rllib")
+        command = [str(rllib), "train", "file", str(EXAMPLES / f"{self.example}.yaml")]
         command += ["--algo", algorithm, "--seed", str(self.seed), "-n", self.name, "--storage-path", str(out)]
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
