@@ -35,7 +35,8 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
     of_networks: Any = NetworkConfig.__dataclass_fields__
     if module.model_config.get("context_dim") == 0:  # without an encoder its settings mean nothing
         of_networks = {"context_dim": None, **ActorCriticConfig.__dataclass_fields__}
-    networks = [key for key in (*of_networks, "acting_encoder") if key in module.model_config]
+    names = getattr(module, "network_settings", (*of_networks, "acting_encoder"))
+    networks = [key for key in names if key in module.model_config]
     then |= {key: networks_then.get(key) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():

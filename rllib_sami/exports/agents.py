@@ -4,7 +4,6 @@ An exported agent is a folder with ``model.safetensors`` (encoder and actor), ``
 checkpoint, from which training continues, is read with pickle instead: load only those that you trust.
 """
 
-import dataclasses
 import functools
 import importlib.metadata
 import json
@@ -24,10 +23,9 @@ from safetensors.torch import load_file, save
 from rllib_sami import compat
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
-from rllib_sami.algorithms.sac.sac import PlainSAC, SACTorchRLModule
-from rllib_sami.algorithms.sami.sami import SaMI, SaMITorchRLModule
+from rllib_sami.algorithms.sac.sac import SACTorchRLModule
+from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.checkpoints.files import MANIFEST, atomic_checkpoint, damage_of
-from rllib_sami.core.networks import FORMER_NETWORK, NetworkConfig
 from rllib_sami.exports.model_card import model_card
 from rllib_sami.registration import ALGORITHMS
 
@@ -49,8 +47,8 @@ class ExportedAgent:
 
     Attributes:
         path: Its folder.
-        algorithm: The Algorithm class that trained it; ``SaMI`` (without an encoder, ``PlainSAC``) for
-            classes of other packages.
+        algorithm: The Algorithm class that trained it; ``SaMI`` (without an encoder, ``PlainSAC``), or that of the
+            skill discovery method, for classes of other packages.
         config: Networks, environment and ``env_config`` as in training. ``env`` is None if the training environment is
             not registered here (:attr:`trained_on` has its name).
         trained_on: Name of the training environment.
@@ -64,7 +62,7 @@ class ExportedAgent:
     progress: dict[str, Any]
     _spaces: tuple[gym.spaces.Box, gym.spaces.Box]
     _module_class: type[OffPolicyTorchRLModule]
-    _network: NetworkConfig
+    _network: dict[str, Any]
 
     def module(self) -> OffPolicyTorchRLModule:
         """Returns the RLModule, ready to act.
@@ -77,7 +75,7 @@ class ExportedAgent:
             observation_space=observation_space,
             action_space=action_space,
             inference_only=True,
-            model_config=vars(self._network),
+            model_config=self._network,
         )
         try:
             module.load_state_dict(load_file(self.path / WEIGHTS))
@@ -133,7 +131,7 @@ def export_agent(
         "observation_space": _space_as_json(module.observation_space),
         "action_space": _space_as_json(module.action_space),
         "module": type(module).__name__,
-        "network": _plain(dataclasses.asdict(module.network_config)),
+        "network": _plain(module.acting_settings),
         "progress": _plain(progress or {}),
         "evaluation": None if evaluation is None else _summary(evaluation),
         "training": _settings(config, AlgorithmConfig()),
@@ -179,25 +177,26 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         if content["format"] > FORMAT:
             raise ValueError(f"its format {content['format']} is of a newer version ({content['package']})")
         network = {key: value for key, value in content["network"].items() if key not in _FORMER_KEYS}
-        network = FORMER_NETWORK | network
-        if set(network) != set(NetworkConfig.__dataclass_fields__):
+        of_earlier_versions = SaMITorchRLModule if network.get("context_dim") else SACTorchRLModule
+        module_class = _module_classes()[content.get("module", of_earlier_versions.__name__)]
+        network = module_class.former_acting_settings | network
+        if set(network) != module_class.names_of_acting_settings(network):
             raise ValueError(f"its `network` has the keys {sorted(content['network'])}")
         spaces = (_space_from_json(content["observation_space"]), _space_from_json(content["action_space"]))
         environment = content["environment"]
         for key, value in (("progress", content["progress"]), ("config", environment["config"])):
             if not isinstance(value, dict):
                 raise TypeError(f"its `{key}` is {value!r}, but must be an object")
-        algorithm = ALGORITHMS.get(content["algorithm"], SaMI if network["context_dim"] else PlainSAC)
+        others = network["method"] if "method" in network else "SaMI" if network["context_dim"] else "PlainSAC"
+        algorithm = ALGORITHMS.get(content["algorithm"], ALGORITHMS[others])
         config = algorithm.get_default_config()
         config.training(**{key: value for key, value in network.items() if key in config.settings})
         # A name that is not registered would be imported and called: code that the file chooses.
         env = environment["name"] if compat.is_registered(environment["name"]) else None
         config.environment(env, env_config=environment["config"] if env else {})
         config.debugging(seed=content["training"].get("seed"))
-        of_earlier_versions = SaMITorchRLModule if network["context_dim"] else SACTorchRLModule
-        module_class = _module_classes()[content.get("module", of_earlier_versions.__name__)]
         name, progress = str(environment["name"]), content["progress"]
-        return ExportedAgent(folder, algorithm, config, name, progress, spaces, module_class, NetworkConfig(**network))
+        return ExportedAgent(folder, algorithm, config, name, progress, spaces, module_class, network)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ import torch
 from rllib_sami import compat
 from rllib_sami.core.env_values import UnusableValue, check_finite, reward_of, short, snapshot
 from rllib_sami.core.faults import closing
-from rllib_sami.env_runners.agents import Agent, ContextAgent, make_agent
-from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec
+from rllib_sami.env_runners.agents import Agent, ContextAgent, SkillAgent, make_agent
+from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec, Goal
 from rllib_sami.exports.checkpoints import load as load_checkpoint
 
 if TYPE_CHECKING:
@@ -76,19 +76,39 @@ class TrainedAgent:
         self._obs = np.zeros((NUM_SLOTS, module.acting.obs_dim if self._is_ours else 0), np.float32)
         self.reset()
 
-    def reset(self, seed: int | None = None) -> None:
+    def reset(self, seed: int | None = None, *, skill: Any = None, goal: Any = None) -> None:
         """Starts a new episode; forgets the last one.
 
         Args:
-            seed: Seed of the noise in ``act(..., explore=True)``; None draws one from torch's generator.
+            seed: Seed of the noise in ``act(..., explore=True)``, and of the skill that is drawn; None draws one from
+                torch's generator.
+            skill: For agents with skills: the one to play, ``[d]``; None draws one.
+            goal: For agents with skills: an observation to reach. The skill that leads to it is chosen at each step.
 
         Raises:
-            ValueError: The seed is not an integer >= 0.
+            ValueError: The seed is not an integer >= 0, the skill has another width, or the agent has no skills.
         """
         given: Any = int(torch.randint(2**31, ())) if seed is None else seed
         if not isinstance(given, numbers.Integral) or given < 0:
             raise ValueError(f"seed={seed!r}: expected an integer >= 0, or None to draw one.")
-        self._episode, self._steps = _Episode(self, EpisodeSpec("", None, 0, None, int(given) % 2**63)), 0
+        spec = EpisodeSpec("", None, 0, None, int(given) % 2**63)
+        if skill is not None or goal is not None:
+            spec = replace(spec, **self._aim(skill, goal))
+        self._episode, self._steps = _Episode(self, spec), 0
+
+    def _aim(self, skill: Any, goal: Any) -> dict[str, Any]:
+        """Returns the fields of a spec for a skill or a goal."""
+        if not isinstance(self._agent, SkillAgent):
+            raise ValueError("This agent has no skills: call reset() without `skill` and `goal`.")
+        if skill is not None and goal is not None:
+            raise ValueError("reset() was given a skill and a goal, which chooses skills itself. Give one of them.")
+        if goal is not None:
+            return {"goal": Goal(self._flatten(goal), np.zeros(0))}
+        width = self.module.network_config.skill_dim
+        given = np.asarray(skill, np.float32)
+        if given.shape != (width,) or not np.isfinite(given).all():
+            raise ValueError(f"skill={skill!r}: expected {width} finite numbers.")
+        return {"skill": given}
 
     def act(self, obs: Any, reward: float | None = None, *, explore: bool = False) -> Any:
         """Returns the action for an observation; to be called once in each step of an episode.
@@ -132,6 +152,11 @@ class TrainedAgent:
         """The encoder's context at the last ``act``, ``[D]``; None before the first one or without an encoder."""
         contexts = self._agent.contexts
         return contexts[0].copy() if contexts is not None and self._steps else None
+
+    @property
+    def skill(self) -> np.ndarray | None:
+        """The skill at the last ``act``, ``[d]``; None before the first one or for agents without skills."""
+        return self._agent.skills[0].copy() if isinstance(self._agent, SkillAgent) and self._steps else None
 
     def _flatten(self, obs: Any) -> np.ndarray:
         """Returns an observation as float32 ``[O]``, in the order of training; a Box keeps its shape."""

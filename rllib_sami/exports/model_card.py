@@ -8,10 +8,12 @@ import yaml
 
 from rllib_sami.compat import env_option
 
-_ABOUT = {  # with an encoder?
-    True: "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context.",
-    False: "An actor acts on the observation alone.",
-}
+_WITH_ENCODER = "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context."
+_WITHOUT_ENCODER = "An actor acts on the observation alone."
+_WITH_SKILLS = (
+    "An actor acts on the observation and a skill, {dim} numbers that are drawn for each episode. Nobody gave it a "
+    "reward: {method} has found the skills."
+)
 _CARD = """---
 library_name: rllib-sami
 tags: [reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-information]
@@ -50,7 +52,7 @@ while not done:
 print(f"return {{total:.1f}}")
 ```
 
-`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one.
+{state}
 
 The weights (`model.safetensors`) and settings (`config.json`) are data: loading them runs no code. Training can only
 continue from the checkpoint.
@@ -59,6 +61,11 @@ continue from the checkpoint.
 
 {training}
 """
+_CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."
+_SKILL = (
+    "`agent.reset()` starts the next episode with another skill, `agent.reset(skill=...)` with that one; `agent.skill` "
+    "is the current one."
+)
 _EXPERIMENT = """`rllib train file FILE` trains such an agent, with this as FILE (any name that ends in `.yaml`):
 
 ```yaml
@@ -95,14 +102,22 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
     return _CARD.format(
         algorithm=content["algorithm"],
         environment=environment["name"],
-        about=_ABOUT[content["network"]["context_dim"] > 0],
+        about=_about(content["network"]),
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         env_option=env_option(environment["name"]),
         returns=_returns(evaluation) if evaluation is not None else "",
         env=_make_env(environment["name"], environment["config"]),
-        act="agent.act(obs, reward)" if content["network"]["encoder_reward"] else "agent.act(obs)",
+        act="agent.act(obs, reward)" if content["network"].get("encoder_reward") else "agent.act(obs)",
+        state=_SKILL if "method" in content["network"] else _CONTEXT,
         training=_training(content),
     )
+
+
+def _about(network: dict[str, Any]) -> str:
+    """Returns what the agent is, in a sentence."""
+    if "method" in network:
+        return _WITH_SKILLS.format(dim=network["skill_dim"], method=network["method"])
+    return _WITH_ENCODER if network["context_dim"] > 0 else _WITHOUT_ENCODER
 
 
 def _training(content: dict[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """The networks of an off-policy agent as an RLlib ``RLModule``."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -52,9 +54,22 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         if not self.inference_only:
             self.learning = self.make_training_networks()
 
+    # Values of settings that networks saved by earlier versions lack.
+    former_acting_settings: ClassVar[dict[str, Any]] = FORMER_NETWORK
+
+    @property
+    def acting_settings(self) -> dict[str, Any]:
+        """What of ``model_config`` the acting networks are made from."""
+        return asdict(self.network_config)
+
+    @classmethod
+    def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
+        """Names of :attr:`acting_settings` of a module with these."""
+        return {*NetworkConfig.__dataclass_fields__}
+
     def make_network_config(self) -> Any:
         """Returns the sizes and kinds of the networks, read from ``model_config``."""
-        given = FORMER_NETWORK | self.model_config  # modules saved by earlier versions lack some settings
+        given = self.former_acting_settings | self.model_config  # modules saved by earlier versions lack some settings
         return NetworkConfig(**{key: given[key] for key in NetworkConfig.__dataclass_fields__ if key in given})
 
     def make_acting_networks(self) -> ActorNetworks:

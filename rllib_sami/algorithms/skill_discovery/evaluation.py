@@ -64,10 +64,13 @@ def skill_grids(
                 grid.name,
             )
         parts = _parts(env, method, wanted, has_coordinates, grid.name)
-        sizes = {key: float(_attribute(env, key, default)) for key, default in
-                 (("cell_size", CELL_SIZE), ("goal_radius", GOAL_RADIUS))}  # fmt: skip
-        grid = dataclasses.replace(grid, max_episode_steps=max_episode_steps(env), **sizes)
-        grids = []
+        grid = dataclasses.replace(
+            grid,
+            max_episode_steps=max_episode_steps(env),
+            cell_size=float(_attribute(env, "cell_size", CELL_SIZE)),
+            goal_radius=float(_attribute(env, "goal_radius", GOAL_RADIUS)),
+        )
+        grids: list[SplitGrid] = []
         if SKILLS in parts:
             skills = prior.spread(np.random.default_rng([seed, 0]), num_skills)
             specs = [_spec(SKILLS, number, seed, skill=skill) for number, skill in enumerate(skills)]
@@ -145,11 +148,12 @@ def coverage(paths: Iterable[np.ndarray], cell_size: float) -> int:
 
 def distances(episode: Episode) -> np.ndarray:
     """Distances ``[T]`` to the episode's goal after each step."""
-    goal: Any = episode.spec.goal
-    return np.linalg.norm(episode.path[1:] - goal.coordinates, axis=-1)
+    path, goal = episode.path, episode.spec.goal
+    assert path is not None and goal is not None
+    return np.linalg.norm(path[1:] - goal.coordinates, axis=-1)
 
 
-def summarise(grids: Sequence[SkillGrid], episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(grids: Sequence[Any], episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is reported under ``evaluation/``; without episodes, NaN for each number.
 
     Args:

@@ -6,7 +6,7 @@ Shapes: ``N`` steps, ``d`` skill dimensions.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,7 @@ class METRAMethod(SkillMethod, ContrastiveSettings):
         return representation(steps.next_obs) - representation(steps.obs)
 
     def representation_loss(
-        self, representation: nn.Module, auxiliary: nn.Module, steps: SkillSteps
+        self, representation: nn.Module, auxiliary: Any, steps: SkillSteps
     ) -> tuple[Tensor, Metrics]:
         """``-E[v · z + λ penalty]``, and ``log λ E[penalty]`` for the dual variable (Eq. 8 and Algorithm 1)."""
         change, log_dual = self.change(representation, steps), auxiliary.log_value
@@ -95,7 +95,7 @@ class METRAMethod(SkillMethod, ContrastiveSettings):
         metrics = {"representation_loss": loss.detach(), "feature_norm_squared": norm, "dual": log_dual.detach().exp()}
         return total, metrics
 
-    def reward(self, representation: nn.Module, auxiliary: nn.Module, steps: SkillSteps) -> Tensor:
+    def reward(self, representation: nn.Module, auxiliary: Any, steps: SkillSteps) -> Tensor:
         """``v · z``; without the information bottleneck with the penalty."""
         change = self.change(representation, steps)
         toward = direction(steps.skill, self.prior == ONE_HOT)

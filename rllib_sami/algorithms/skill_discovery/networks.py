@@ -63,7 +63,8 @@ class SkillNetworks(ActorNetworks):
         inputs = obs_dim + config.skill_dim
         self.actor = Actor(inputs, action_dim, config.actor_hidden, config.actor_activation, LOG_STD_MIN)
         initialize(self.actor.net, nn.init.xavier_uniform_)
-        nn.init.xavier_normal_(self.actor.net[-1].weight, gain=0.1)
+        heads: nn.Linear = self.actor.net[-1]  # type: ignore[assignment]
+        nn.init.xavier_normal_(heads.weight, gain=0.1)
         self.representation = method.make_representation(obs_dim, config.skill_dim, config.representation_hidden)
         initialize(self.representation, nn.init.xavier_uniform_)
 

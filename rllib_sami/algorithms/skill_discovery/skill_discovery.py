@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, ClassVar
 
@@ -96,11 +96,29 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
     """
 
     LATENT = SKILL
+    acting: Any  # SkillNetworks
 
     @override(OffPolicyTorchRLModule)
     def setup(self):
         self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
         super().setup()
+
+    former_acting_settings: ClassVar[dict[str, Any]] = {}
+    # Settings that a checkpoint must share with the algorithm that it is restored into.
+    network_settings: ClassVar[tuple[str, ...]] = (
+        *(field.name for field in fields(SkillNetworkConfig)),
+        *("skill_prior", "representation_type", "critic_type", "information_bottleneck"),
+    )
+
+    @property
+    @override(OffPolicyTorchRLModule)
+    def acting_settings(self) -> dict[str, Any]:
+        return super().acting_settings | {"method": self.model_config["method"], **asdict(self.acting.method)}
+
+    @classmethod
+    @override(OffPolicyTorchRLModule)
+    def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
+        return {"method", *_names(SkillNetworkConfig), *_names(METHODS[given["method"]])}
 
     @override(OffPolicyTorchRLModule)
     def make_network_config(self) -> SkillNetworkConfig:
@@ -148,9 +166,14 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
         return method.skill_for_goal(self.acting.representation, *flat)
 
 
-def _taken(cls: type, given: Mapping[str, Any]) -> Any:
+def _names(cls: Any) -> list[str]:
+    """Names of a dataclass's fields."""
+    return [field.name for field in fields(cls)]
+
+
+def _taken(cls: Any, given: Mapping[str, Any]) -> Any:
     """Makes a dataclass from those of the given values that are its fields."""
-    return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
+    return cls(**{name: given[name] for name in _names(cls) if name in given})
 
 
 class SkillTorchLearner(OffPolicyTorchLearner):
