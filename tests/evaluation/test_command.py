@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sysconfig
+import time
 from functools import partial
 from pathlib import Path
 
@@ -80,29 +81,31 @@ def test_an_environment_that_raises_is_told_in_one_line(checkpoints, run):
     )
 
 
-class Tells(Pendulum):
-    """Leaves a file with the number of the process that plays it."""
+class Meets(Pendulum):
+    """Leaves a file with the number of its process and, if that is not the first one, waits for another such file."""
 
     def __init__(self, config=None):
         super().__init__(max_steps=5)
 
     def reset(self, **given):
-        Path(os.environ["TOLD"], str(os.getpid())).touch()
+        folder = Path(os.environ["MEETING"])
+        (folder / str(os.getpid())).touch()
+        until = time.monotonic() + 120
+        while multiprocessing.parent_process() and len([*folder.iterdir()]) < 2:
+            assert time.monotonic() < until, "there is only one process"
+            time.sleep(0.01)
         return super().reset(**given)
 
 
 def test_the_installed_command_finds_with_two_processes_what_one_finds(checkpoints, tmp_path, monkeypatch):
-    words = ["evaluate", str(checkpoints / "plain"), "--env", f"{__name__}.Tells", "-q", "--out"]
-    told, found = {}, {}
-    for name, run in (("one", in_process), ("two", partial(installed, workers=2))):
-        (tmp_path / "told" / name).mkdir(parents=True)
-        monkeypatch.setenv("TOLD", str(tmp_path / "told" / name))
+    words = ["evaluate", str(checkpoints / "plain"), "--env", f"{__name__}.Meets", "-q", "--out"]
+    for name, run, processes in (("one", in_process, 1), ("two", partial(installed, workers=2), 2)):
+        (tmp_path / "met" / name).mkdir(parents=True)
+        monkeypatch.setenv("MEETING", str(tmp_path / "met" / name))
         assert run(*words, str(tmp_path / name)) == (0, "")
-        told[name] = {int(number) for number in os.listdir(tmp_path / "told" / name)}
-        found[name] = (tmp_path / name / "results.parquet").read_bytes()
-    assert told["one"] == {os.getpid()}
-    assert len(told["two"] - told["one"]) >= 2  # and perhaps that of the command, which looks at the environment first
-    assert found["one"] == found["two"]
+        assert len(os.listdir(tmp_path / "met" / name)) == processes
+    one, two = ((tmp_path / name / "results.parquet").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def test_an_agent_is_exported_with_its_returns_and_replaced_on_request_only(checkpoints, tmp_path):
