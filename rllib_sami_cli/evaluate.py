@@ -32,8 +32,9 @@ _HEADINGS = {"task_id": "task_id", "std": "± std", "length": "steps"}  # a task
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT…")
 @click.option("--split", "splits", metavar="SPLIT", multiple=True, help="Split of meta-tasks. Repeatable.  "
               "[default: those of train, moderate, extreme and super_extreme that the environment has]")  # fmt: skip
-@click.option("--episodes", type=click.IntRange(1), default=5, show_default=True, help="Episodes per meta-task "
-              "(or in total, if the environment chooses its tasks or has none).")  # fmt: skip
+@click.option("--episodes", type=click.IntRange(1), help="Episodes per meta-task (or in total, if the environment "
+              "chooses its tasks or has none). Of agents with skills: number of skills, and of goals.  [default: 5; 48 "
+              "skills and 50 goals]")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the episodes.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that play; 0 plays in "
               "this one. The results are the same.")  # fmt: skip
@@ -60,7 +61,7 @@ def evaluate(
     command: list[str] | None,
     checkpoints: tuple[str, ...],
     splits: tuple[str, ...],
-    episodes: int,
+    episodes: int | None,
     seed: int,
     workers: int,
     out: Path | None,
@@ -201,19 +202,24 @@ def _drawn(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, int], lis
 
 def _say(results: Results) -> None:
     """Prints a table for each run, and one of the splits if there are several runs."""
-    episodes, provenance = results.episodes, results.provenance
+    from rllib_sami.evaluation.paths import per_run
+
+    episodes, provenance, skills = results.episodes, results.provenance, per_run(results)
     for checkpoint in provenance["checkpoints"]:
         mine = episodes[episodes["run"] == checkpoint["run"]]
         environment = mine["environment"].iloc[0]
         names = provenance["task_names"].get(environment)
         click.echo(f"{checkpoint['algorithm']} on {environment}, {checkpoint['path']}")
+        if results.paths is not None and checkpoint["run"] in set(skills["run"]):
+            _print_skills(skills[skills["run"] == checkpoint["run"]])
+            continue
         table = _with_factors(summarise(mine), mine)
         if (mine["task_id"] == -1).all():
             table = table.drop(columns="task_id")
         else:
             table["task_id"] = [_task(task_id, names) for task_id in table["task_id"]]
         _print(table)
-    if len(provenance["checkpoints"]) > 1:
+    if len(provenance["checkpoints"]) > 1 and skills.empty:
         click.echo("\nPer split, over runs")
         summary = results.summary().drop(columns=["context", "explore"])
         _print(summary.drop(columns="environment") if summary["environment"].nunique() == 1 else summary)
@@ -224,6 +230,24 @@ def _say(results: Results) -> None:
     )
 
 
+def _print_skills(table: pd.DataFrame) -> None:
+    """Prints what the skills of one run cover, and the goals that they reach."""
+    (row,) = table.to_dict("records")
+    words = {
+        "state_coverage": "{:,.0f} cells covered",
+        "end_distance": "{:,.2f} from start to end",
+        "return_mean": "return {:,.2f}",
+        "return_max": "at most {:,.2f}",
+        "staying_time": "{:.0%} of the time near them",
+        "success_rate": "{:.0%} reached",
+        "final_distance": "{:,.2f} away at the end",
+    }
+    for what, keys in (("skills", [*words][:4]), ("goals", [*words][4:])):
+        if row[what]:
+            known = [words[key].format(row[key]) for key in keys if row[key] == row[key]]
+            click.echo(f"  {row[what]} {what}: {', '.join(known)}")
+
+
 def _say_gains(results: Results, play: Callable[..., Results]) -> None:
     """Plays the first split of each run with contexts again, with zeros instead, and prints the difference.
 
@@ -231,7 +255,7 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
         results: With the learned contexts.
         play: Plays a checkpoint the same way.
     """
-    if results.contexts is None:
+    if results.contexts is None or results.paths is not None:  # what skills are worth is told by their paths
         return
     import numpy as np
 

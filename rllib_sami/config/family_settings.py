@@ -12,6 +12,7 @@ from rllib_sami.config.rllib_settings import (
     FIXED_ENTROPY,
     IDLE,
     MAPPED,
+    NO_REWARDS,
     PLAIN_SAC,
     RECURRENT_SAC,
     REFUSED,
@@ -28,7 +29,7 @@ _NO_ENCODER = "PlainSAC has no context encoder: take RecurrentSAC for a memory, 
 _NO_CONTRAST = "RecurrentSAC has no contrast: take SaCCM, SaTESAC or CCM"
 _CONTRAST = (
     "contrast_coeff skill_weight return_gap_weight objective temperature similarity contrast_episodes "
-    "contrast_timesteps num_negatives positive_fraction key_encoder_tau contrast_interval updates_per_batch"
+    "contrast_timesteps positive_fraction key_encoder_tau contrast_interval updates_per_batch"
 )
 _NO_INFERENCE = "Skills are drawn, not inferred: take SaCCM, SaTESAC, CCM or TESAC for contexts of tasks"
 # Settings that only some methods of skill discovery have.
@@ -51,7 +52,8 @@ def _settings_of_other_methods(method: str) -> Iterator[Row]:
             owners.setdefault(name, []).append(other)
     for name, having in owners.items():
         if method not in having:
-            yield Row(IDLE, method, name, f"Only {' and '.join(having)} {'use' if len(having) > 1 else 'uses'} it")
+            use = "use" if len(having) > 1 else "uses"
+            yield Row(IDLE, method, name, f"In skill discovery, only {' and '.join(having)} {use} it")
 
 
 # fmt: off
@@ -62,8 +64,8 @@ FAMILY = (
     Row(REFUSED, PLAIN_SAC, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
         "averaged_context", _NO_ENCODER, accepted=(False,)),
     Row(MAPPED, PLAIN_SAC, "loss_timesteps", "`train_batch_size_per_learner`"),
-    Row(IDLE, PLAIN_SAC, f"encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes {_CONTRAST}",
-        "PlainSAC has no context encoder, and its batches are single transitions"),
+    Row(IDLE, PLAIN_SAC, f"encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes {_CONTRAST} "
+        "num_negatives", "PlainSAC has no context encoder, and its batches are single transitions"),
     Row(REFUSED, RECURRENT_SAC, "pairing", _NO_CONTRAST, accepted=(None,)),
     Row(REFUSED, RECURRENT_SAC, "encoder_loss", _NO_CONTRAST, accepted=(None, "critic")),
     Row(REFUSED, RECURRENT_SAC, "acting_encoder", "RecurrentSAC has no average of its encoder: take TESAC",
@@ -72,9 +74,8 @@ FAMILY = (
         accepted=(True,)),
     Row(REFUSED, RECURRENT_SAC, "key_encoder averaged_context", "RecurrentSAC has no key encoder: take TESAC",
         accepted=(False,)),
-    Row(IDLE, RECURRENT_SAC, _CONTRAST, "RecurrentSAC has no contrast"),
-    Row(REFUSED, SAPPO, "encoder_reward", "RLlib's own env runners, with which SaPPO samples, pass no rewards to the "
-        "module: put the previous reward into the observation", accepted=(False,)),
+    Row(IDLE, RECURRENT_SAC, f"{_CONTRAST} num_negatives", "RecurrentSAC has no contrast"),
+    Row(REFUSED, SAPPO, "encoder_reward", NO_REWARDS, accepted=(False,)),
     Row(REFUSED, SKILL_DISCOVERY, "pairing encoder_loss", _NO_INFERENCE, accepted=(None,)),
     Row(REFUSED, SKILL_DISCOVERY, "acting_encoder", _NO_INFERENCE, accepted=(None, "online")),
     Row(REFUSED, SKILL_DISCOVERY, "context_dim", _NO_INFERENCE, accepted=(0,)),

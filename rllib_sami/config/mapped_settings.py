@@ -144,6 +144,6 @@ def _read_model(config: Any, name: str, given: Mapping[str, Any]) -> tuple[dict[
             if "context_dim" in config.settings:
                 why += ", or set `encoder_hidden_dim` and `encoder_type` of the context encoder, which is recurrent"
             mistakes.append(no_effect(f"{name}.{key}", given[key], why))
-    if given.get("lstm_use_prev_reward"):
+    if given.get("lstm_use_prev_reward") and "encoder_reward" in config.settings:
         settings["encoder_reward"] = True
     return settings, rest, mistakes

@@ -25,6 +25,7 @@ SKILL_DISCOVERY = "skill discovery"
 FIXED_ENTROPY, TUNED_ENTROPY = "skill discovery, fixed entropy coefficient", "skill discovery, tuned coefficient"
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
+_TRANSITIONS = "An update reads single transitions: set `train_batch_size_per_learner` and `updates_per_env_step`"
 _OWN_RUNNER = (
     "ArrayEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
 )
@@ -37,6 +38,10 @@ _IMPALA = "Only IMPALA and APPO use it"
 _OF_PPO = "Only PPO uses it: take SaPPO"
 _OF_SAC = "Only SAC or DQN use it: take SaCCM or PlainSAC"
 _SIZES = "`actor_hidden` and `critic_hidden`"
+NO_REWARDS = (
+    "RLlib's own env runners, with which SaPPO samples, pass no rewards to the module: put the previous reward into "
+    "the observation"
+)
 
 
 class Row(NamedTuple):
@@ -58,13 +63,35 @@ class Row(NamedTuple):
     accepted: tuple[Any, ...] = ()
 
 
+def _of_single_transitions(of: str) -> tuple[Row, ...]:
+    """The rows of algorithms that learn from single transitions."""
+    return (
+        Row(IDLE, of, "train_batch_size", _TRANSITIONS),
+        Row(REFUSED, of, "minibatch_size num_epochs shuffle_batch_per_epoch", _TRANSITIONS),
+        Row(REFUSED, of, "sgd_minibatch_size num_sgd_iter", _TRANSITIONS, accepted=(None, -1)),
+        Row(REFUSED, of, "training_intensity",
+            "Set `updates_per_env_step`: training_intensity / train_batch_size_per_learner"),
+    )  # fmt: skip
+
+
 # fmt: off
 TABLE = (
     # --- Settings that this package's algorithms read in another way, or not at all ---------------------------------
-    Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner", "`loss_timesteps`; a setting of its own in PlainSAC"),
+    *(row for of in (PLAIN_SAC, SKILL_DISCOVERY) for row in _of_single_transitions(of)),
+    Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner",
+        "`loss_timesteps`; a setting of its own in PlainSAC and skill discovery"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
     Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, accepted=(None, -1)),
+    Row(REFUSED, SKILL_DISCOVERY, "lr",
+        "Each network has its own rate: set `representation_lr`, `actor_lr` and `critic_lr` (and `alpha_lr` where the "
+        "entropy coefficient is tuned), leave `lr` at None"),
+    Row(REFUSED, SKILL_DISCOVERY, "lr_schedule",
+        "Each network has its own rate: `representation_lr`, `actor_lr` and `critic_lr` (and `alpha_lr`) take "
+        "schedules"),
+    Row(REFUSED, SKILL_DISCOVERY, "grad_clip_by",
+        "It must be 'global_norm': gradients are clipped by the norm over each of representation, critics and actor"),
+    Row(REFUSED, SKILL_DISCOVERY, "_torch_grad_scaler_class", "Skill discovery computes in float32"),
     Row(REFUSED, OFF_POLICY, "lr",
         "Each network has its own rate: set `actor_lr`, `critic_lr` and `alpha_lr` (and `encoder_lr` where there is an "
         "encoder), leave `lr` at None"),
@@ -130,6 +157,8 @@ TABLE = (
     Row(REFUSED, OFF_POLICY, "target_network_update_freq",
         "Targets move at every update: set `tau`, and `updates_per_env_step`", accepted=(0, 1)),
     Row(REFUSED, OFF_POLICY, "training_intensity", "Set `updates_per_env_step`: training_intensity / loss_timesteps"),
+    Row(REFUSED, SKILL_DISCOVERY, "prioritized_replay prioritized_replay_alpha prioritized_replay_beta "
+        "prioritized_replay_eps", "Transitions are drawn with equal probability", accepted=(False, -1)),
     Row(REFUSED, OFF_POLICY, "prioritized_replay prioritized_replay_alpha prioritized_replay_beta "
         "prioritized_replay_eps", "Episodes are drawn with equal probability",
         accepted=(False, -1)),  # -1 marks what RLlib no longer has
@@ -218,28 +247,47 @@ TABLE = (
         "adam_epsilon categorical_distribution_temperature", _OLD),
 )
 
+# fmt: on
+
 # Keys of `model_config` (DefaultModelConfig) and of the old `model`, for the networks of this package. RLModules of
 # users may read any key.
 _NO_SHAPES = "Observations are flat: flatten or embed images in your own module (`rl_module_spec`)"
 _INITIAL = "Layers use torch's initialisation"
 _OWN_MODULE = "Use your own module (`rl_module_spec`)"
+
+
+def _without_memory(of: str) -> tuple[Row, ...]:
+    """The rows of algorithms whose agents have no memory."""
+    why = "There is no memory: take RecurrentSAC"
+    return (
+        Row(REFUSED, of, "lstm_use_prev_reward", why, accepted=(False,)),
+        Row(IDLE, of, "lstm_use_prev_action", why),
+        Row(IDLE, of, "max_seq_len", "Updates read single transitions"),
+    )
+
+
+# fmt: off
 MODEL = (
     Row(MAPPED, OURS, "fcnet_hiddens", _SIZES),
     Row(MAPPED, OURS, "head_fcnet_hiddens post_fcnet_hiddens", f"further layers of {_SIZES}"),
     Row(MAPPED, OFF_POLICY, "fusionnet_hiddens", "`critic_hidden`"),
     Row(MAPPED, OURS, "use_lstm", "`encoder_type`, where actor and critics train the encoder (RecurrentSAC)"),
     Row(MAPPED, OURS, "lstm_cell_size", "`encoder_hidden_dim`, where actor and critics train the encoder"),
+    *(row for of in (PLAIN_SAC, SKILL_DISCOVERY) for row in _without_memory(of)),
+    Row(REFUSED, SAPPO, "lstm_use_prev_reward", NO_REWARDS),
     Row(MAPPED, OURS, "lstm_use_prev_reward", "`encoder_reward`"),
     Row(USED, SAPPO, "max_seq_len"),
     Row(IDLE, OFF_POLICY, "max_seq_len", "Updates read whole episodes"),
     Row(USED, OURS, "lstm_use_prev_action", "The encoder always reads it"),
-    Row(REFUSED, SKILL_DISCOVERY, "fcnet_activation head_fcnet_activation post_fcnet_activation fusionnet_activation",
-        "Set `actor_activation`; hidden layers of other networks use ReLU", accepted=("relu", None)),
+    Row(REFUSED, SKILL_DISCOVERY, "fcnet_activation head_fcnet_activation post_fcnet_activation",
+        "Set `actor_activation`; hidden layers of other networks use ReLU", accepted=(None,)),
     Row(REFUSED, OURS, "fcnet_activation head_fcnet_activation post_fcnet_activation fusionnet_activation",
         "Hidden layers use ReLU", accepted=("relu", None)),
     Row(REFUSED, OURS, "vf_share_layers", "Actor and critics share no layers", accepted=(False,)),
     Row(REFUSED, OURS, "fcnet_use_layernorm head_fcnet_use_layernorm fusionnet_hiddens no_final_linear "
         "encoder_latent_dim use_attention", _OWN_MODULE),
+    Row(REFUSED, SKILL_DISCOVERY, "free_log_std log_std_clip_param custom_action_dist", "The actor's last layer gives "
+        "mean and standard deviation, which is kept between 1e-6 and e^2"),
     Row(REFUSED, OURS, "free_log_std log_std_clip_param custom_action_dist", "The actor's last layer gives mean and "
         "standard deviation, whose logarithm is kept in [-20, 2]"),
     Row(REFUSED, OURS, "conv_filters", _NO_SHAPES),

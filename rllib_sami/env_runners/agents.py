@@ -103,9 +103,9 @@ class SkillAgent(ContextAgent):
     """A module whose policy reads a skill: that of the episode, or at each step the one that leads to its goal."""
 
     @property
-    def contexts(self) -> None:
-        """None: a skill is no context that an encoder has found."""
-        return None
+    def contexts(self) -> np.ndarray | None:
+        """Features of the states at the last :meth:`act`, ``[NUM_SLOTS, d]``; None where the method has none."""
+        return self._features
 
     @property
     def skills(self) -> np.ndarray:
@@ -115,6 +115,7 @@ class SkillAgent(ContextAgent):
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes with their skills; those without one draw it."""
         super().reset(episodes, obs)
+        self._features = self._module.features(obs)
         self._goals: dict[int, np.ndarray] = {}
         for index, episode in enumerate(episodes):
             spec = episode.spec
@@ -126,9 +127,10 @@ class SkillAgent(ContextAgent):
 
     def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[NUM_SLOTS, *A]``."""
+        self._features = self._module.features(self._obs)
         if self._goals:
             to, goals = [*self._goals], np.stack([*self._goals.values()])
-            self._policy.set_state(self._module.infer_skill(self._obs[to], goals).numpy(), to)
+            self._policy.set_state(self._module.infer_skill(self._obs[to], goals).cpu().numpy(), to)
         return super().act(episodes, live)
 
 

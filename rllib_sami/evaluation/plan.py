@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import gymnasium
 
+from rllib_sami.algorithms.skill_discovery.evaluation import skill_grids
+from rllib_sami.algorithms.skill_discovery.skill_discovery import SkillDiscoveryConfig
 from rllib_sami.core.faults import closing
 from rllib_sami.core.metric_names import OWN_SPLIT, SPLITS
 from rllib_sami.env_runners.agents import Agent, make_agent
@@ -54,14 +56,18 @@ class AgentOnSplit:
         return cloudpickle.dumps(without_episodes), self.grid.episodes
 
 
-def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int, seed: int) -> list[AgentOnSplit]:
+EPISODES = 5  # of each task
+NUM_SKILLS, NUM_GOALS = 48, 50
+
+
+def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int | None, seed: int) -> list[AgentOnSplit]:
     """Returns what the agent plays of each split.
 
     Args:
         agent: With the checkpoint's own ``env_config`` and no episodes.
         splits: Names of splits; None for all of train, moderate, extreme and super_extreme that the environment has,
             or for the tasks in the checkpoint's ``env_config`` if it names some, or if the environment has no splits.
-        episodes: Number of episodes of each meta-task.
+        episodes: Number of episodes of each meta-task, or of skills and goals; None for the usual numbers.
         seed: Seed of the evaluation.
 
     Raises:
@@ -70,6 +76,13 @@ def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int, seed:
     if splits is not None and not splits:
         raise ValueError("splits: none given.")
     played, grid = [], agent.grid
+    if isinstance(grid.config, SkillDiscoveryConfig):
+        with closing(grid.make_env(), grid.name) as env:
+            _check_spaces(env, agent)
+        num_goals = grid.config.evaluation_goals and (episodes or NUM_GOALS)
+        of_skills = skill_grids(grid.config, splits, episodes or NUM_SKILLS, num_goals, seed)
+        return [dataclasses.replace(agent, grid=one) for one in of_skills]
+    episodes = episodes or EPISODES
     with closing(grid.make_env(), grid.name) as env:
         _check_spaces(env, agent)
         wanted = splits or _default_splits(env, grid.config.env_config)

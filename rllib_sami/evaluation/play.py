@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from rllib_sami import compat
+from rllib_sami.algorithms.skill_discovery.evaluation import SkillGrid, reached
 from rllib_sami.core.env_values import name_of
 from rllib_sami.env_runners.agents import parse_context
 from rllib_sami.env_runners.episodes import Episode, context_steps
 from rllib_sami.env_runners.splits import SplitGrid
-from rllib_sami.evaluation.plan import AgentOnSplit, close, plan, play_packed
+from rllib_sami.evaluation.paths import Paths
+from rllib_sami.evaluation.plan import EPISODES, AgentOnSplit, close, plan, play_packed
 from rllib_sami.evaluation.processes import run_all
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Contexts, Results, join
@@ -30,7 +32,7 @@ _TASK_SETTINGS = ("split", "tasks", "max_steps", "observe_task")
 def evaluate(
     checkpoints: str | Path | Iterable[str | Path],
     splits: str | Sequence[str] | None = None,
-    episodes: int = 5,
+    episodes: int | None = None,
     seed: int = 0,
     workers: int = 0,
     explore: bool = False,
@@ -52,8 +54,10 @@ def evaluate(
         checkpoints: Folders of checkpoints of any RLlib algorithm, of trials (their newest checkpoint) or of
             experiments (the newest of each trial).
         splits: Names of splits; None for all of train, moderate, extreme and super_extreme that the environment has, or
-            for the agent's own tasks if its ``env_config`` names some.
-        episodes: Number of episodes of each task, or in total if the environment chooses its tasks or has none.
+            for the agent's own tasks if its ``env_config`` names some. Agents with skills have ``"skills"`` and
+            ``"goals"`` instead.
+        episodes: Number of episodes of each task, or in total if the environment chooses its tasks or has none; None
+            for 5. Of agents with skills: the number of skills and of goals, None for 48 and 50.
         seed: Seed of the episodes.
         workers: Number of further processes that play; 0 plays in this one. A script that uses some needs
             ``if __name__ == "__main__":`` around the call, since each process imports it.
@@ -78,7 +82,7 @@ def evaluate(
         EnvironmentFaultError: An environment raised, hangs or has episodes without an end.
         WorkersLostError: A process that played was lost.
     """
-    if episodes < 1 or workers < 0 or seed < 0:
+    if (episodes is not None and episodes < 1) or workers < 0 or seed < 0:
         raise ValueError(f"{episodes=}, {workers=}, {seed=}: expected at least 1, 0 and 0.")
     parse_context(context)
     given = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
@@ -109,13 +113,14 @@ def evaluate(
     grids = [chunk.grid for _, chunk in played]
     results.provenance = provenance_of(
         seed=seed,
-        episodes_per_task=episodes,
+        episodes_per_task=episodes or EPISODES,
         checkpoints=[
             {"run": run, "algorithm": agent.algorithm, "path": str(agent.checkpoint.path)}
             for run, agent in dict(played).items()
         ],
         max_steps={grid.name: grid.max_episode_steps for grid in grids if grid.max_episode_steps is not None},
         env_settings=_env_settings(grids),
+        **_skill_sizes(grids),
         task_names=names,
         throughput={
             "seconds": round(seconds, 3),
@@ -195,6 +200,13 @@ def _env_settings(grids: Sequence[SplitGrid]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _skill_sizes(grids: Sequence[SplitGrid]) -> dict[str, Any]:
+    """Returns the cell size and goal radius of each environment in which skills were played."""
+    of_skills = [grid for grid in grids if isinstance(grid, SkillGrid)]
+    sizes = {grid.name: {"cell_size": grid.cell_size, "goal_radius": grid.goal_radius} for grid in of_skills}
+    return {"skill_sizes": sizes} if sizes else {}
+
+
 def _task_names(outcomes: Sequence[tuple[str, AgentOnSplit, list[Episode]]]) -> dict[str, list[str]]:
     """Returns the sorted names of tasks, if an environment has any; their index is the ``task_id`` then."""
     found: dict[str, set[int | str]] = {}
@@ -231,10 +243,10 @@ def _table(run: str, agent: AgentOnSplit, episodes: Sequence[Episode], names: Ma
                 "episode_seed": -1 if episode.spec.seed is None else episode.spec.seed,
                 "return": episode.total,
                 "length": episode.length,
-                "success": episode.success,
+                "success": episode.success if episode.spec.goal is None else reached(grid, episode),
             }
             | episode.skills
         )
     contexts = [episode.contexts for episode in episodes if episode.contexts is not None]
     kept = Contexts(context_steps(grid.max_episode_steps), np.stack(contexts)) if contexts else None
-    return Results(pd.DataFrame(rows), kept)
+    return Results(pd.DataFrame(rows), kept, paths=Paths.of(episodes))

@@ -14,8 +14,11 @@ import pandas as pd
 
 from rllib_sami.core.metric_names import SPLITS
 from rllib_sami.core.text import one_line
+from rllib_sami.evaluation.paths import Paths
+from rllib_sami.evaluation.paths import join as join_paths
 
 EPISODES_FILE, CONTEXTS_FILE, PROVENANCE_FILE = "results.parquet", "embeddings.npz", "provenance.json"
+PATHS_FILE = "paths.npz"
 
 COLUMNS = {
     "algorithm": "str",  # name of the algorithm, such as SaCCM
@@ -67,7 +70,9 @@ class Results:
     Attributes:
         episodes: One row per episode: the columns of ``COLUMNS`` and one ``task_<key>`` (float64) per number of the
             environment's ``info["task"]``.
-        contexts: Contexts along the episodes, or None where no agent has any.
+        contexts: Contexts along the episodes (of agents with skills, their features of states), or None where no agent
+            has any.
+        paths: Where the body went in each episode, or None where no agent has skills.
         provenance: Versions, commands, seeds, hardware; of joined results ``{"parts": [...]}``. Its ``max_steps``
             (limit on episode length by environment) is part of the task grid. Its ``videos`` may have paths relative
             to the folder of the files; ``load`` makes them absolute.
@@ -76,6 +81,7 @@ class Results:
     episodes: pd.DataFrame
     contexts: Contexts | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    paths: Paths | None = None
 
     def __post_init__(self) -> None:
         missing = [name for name in COLUMNS if name not in self.episodes and name not in _NULLABLE]
@@ -93,6 +99,8 @@ class Results:
         self.episodes = episodes.reset_index(drop=True)
         if self.contexts is not None:
             self.contexts = Contexts(self.contexts.steps, self.contexts.values[order])
+        if self.paths is not None:
+            self.paths = self.paths.take(order)
 
     @property
     def parts(self) -> list[dict[str, Any]]:
@@ -125,7 +133,7 @@ class Results:
         return table.drop(columns=[name for name, value in defaults.items() if (table[name] == value).all()])
 
     def save(self, folder: str | Path) -> Path:
-        """Writes ``results.parquet``, ``embeddings.npz`` (if there are contexts) and ``provenance.json``.
+        """Writes ``results.parquet``, ``provenance.json``, and ``embeddings.npz`` and ``paths.npz`` if there are such.
 
         Args:
             folder: Folder for the files; made if missing. Former results in it are replaced.
@@ -146,6 +154,10 @@ class Results:
                 np.savez_compressed(folder / CONTEXTS_FILE, steps=self.contexts.steps, values=self.contexts.values)
             else:
                 (folder / CONTEXTS_FILE).unlink(missing_ok=True)
+            if self.paths is not None:
+                np.savez_compressed(folder / PATHS_FILE, **vars(self.paths))
+            else:
+                (folder / PATHS_FILE).unlink(missing_ok=True)
         except OSError as error:
             raise ValueError(
                 f"{folder}: results cannot be written there: {error.strerror}. Give another one."
@@ -184,7 +196,8 @@ def join(parts: Sequence[Results]) -> Results:
                 values[np.ix_(rows, at, np.arange(part.contexts.values.shape[2]))] = part.contexts.values
             start += len(part.episodes)
         contexts = Contexts(steps, values)
-    return Results(episodes, contexts, {"parts": provenance})
+    paths = join_paths([(part.paths, len(part.episodes)) for part in parts])
+    return Results(episodes, contexts, {"parts": provenance}, paths)
 
 
 def task_columns(episodes: pd.DataFrame) -> list[str]:
@@ -211,11 +224,15 @@ def _read(folder: Path) -> Results:
         if file.is_file():
             with np.load(file) as arrays:
                 contexts = Contexts(arrays["steps"], arrays["values"])
+        file, paths = folder / PATHS_FILE, None
+        if file.is_file():
+            with np.load(file) as arrays:
+                paths = Paths(**arrays)
         file, provenance = folder / PROVENANCE_FILE, {}
         if file.is_file():
             provenance = json.loads(file.read_text("utf-8"))
             provenance = _with_video_paths(provenance, lambda video: (folder / video).absolute())
-        return Results(episodes, contexts, provenance)
+        return Results(episodes, contexts, provenance, paths)
     except Exception as error:  # whatever parquet, zip and JSON readers raise
         raise ValueError(f"{file}: cannot be read: {one_line(error)} Evaluate again, or restore the file.") from error
 

@@ -70,6 +70,11 @@ class CSFMethod(SkillMethod, ContrastiveSettings):
         return self.critic_type == "successor" and self.information_bottleneck
 
     @property
+    def has_state_features(self) -> bool:
+        """Whether the representation gives features of single states; f(s, s') does not."""
+        return self.representation_type == "difference"
+
+    @property
     def num_prior_skills(self) -> int:
         """The negatives."""
         return self.num_negatives

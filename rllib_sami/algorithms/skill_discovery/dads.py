@@ -44,6 +44,11 @@ class DADSMethod(SkillMethod):
         return UNIFORM
 
     @property
+    def has_state_features(self) -> bool:
+        """There are none."""
+        return False
+
+    @property
     def num_prior_skills(self) -> int:
         """The alternatives."""
         return self.num_alternatives

@@ -149,8 +149,14 @@ def coverage(paths: Iterable[np.ndarray], cell_size: float) -> int:
 def distances(episode: Episode) -> np.ndarray:
     """Distances ``[T]`` to the episode's goal after each step."""
     path, goal = episode.path, episode.spec.goal
-    assert path is not None and goal is not None
+    assert path is not None
+    assert goal is not None
     return np.linalg.norm(path[1:] - goal.coordinates, axis=-1)
+
+
+def reached(grid: Any, episode: Episode) -> bool:
+    """Whether an episode came near its goal at any time."""
+    return bool((distances(episode) < grid.goal_radius).any())
 
 
 def summarise(grids: Sequence[Any], episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class SkillMethod:
         return False
 
     @property
+    def has_state_features(self) -> bool:
+        """Whether the representation gives features of single states."""
+        return True
+
+    @property
     def num_prior_skills(self) -> int:
         """Number ``K`` of skills that an update draws from the prior."""
         return 0

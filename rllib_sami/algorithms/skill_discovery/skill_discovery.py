@@ -139,6 +139,14 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
         return {SKILL: self.acting.initial_state(1, self._rng)[0]}
 
     @torch.no_grad()
+    def features(self, obs: np.ndarray) -> np.ndarray | None:
+        """Returns the features φ of states, ``[B, d]`` for observations ``[B, O]``; None where there are none."""
+        if not self.acting.method.has_state_features:
+            return None
+        device = next(self.parameters()).device
+        return self.acting.representation(torch.as_tensor(obs, device=device)).cpu().numpy()
+
+    @torch.no_grad()
     def infer_skill(self, obs: Any, goal: Any) -> torch.Tensor:
         """Returns the skills that lead from observations to goals.
 
