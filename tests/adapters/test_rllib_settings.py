@@ -12,7 +12,15 @@ from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from rllib_sami import PlainSACConfig, RecurrentSACConfig, SaCCMConfig, SaMIConfig, SaPPOConfig
+from rllib_sami import (
+    CSFConfig,
+    DIAYNConfig,
+    PlainSACConfig,
+    RecurrentSACConfig,
+    SaCCMConfig,
+    SaMIConfig,
+    SaPPOConfig,
+)
 from rllib_sami.compat.configs import MODEL_DEFAULTS
 from rllib_sami.config.rllib_settings import (
     ARRAY_RUNNER,
@@ -23,6 +31,7 @@ from rllib_sami.config.rllib_settings import (
     REFUSED,
     RENAMED,
     SAPPO,
+    SKILL_DISCOVERY,
     TABLE,
     rows,
 )
@@ -122,9 +131,11 @@ GROUPS = [  # what the algorithms of each are, and the names that they use as RL
     ({EVERY, OURS, SAPPO}, BY_SAPPO),
     ({EVERY, OURS, OFF_POLICY}, BY_OFF_POLICY),
     ({EVERY, OURS, OFF_POLICY, ARRAY_RUNNER}, f"{USED_BY_ALL} {USED_BY_OFF_POLICY}"),
+    ({EVERY, OURS, OFF_POLICY, ARRAY_RUNNER, SKILL_DISCOVERY}, f"{USED_BY_ALL} {USED_BY_OFF_POLICY}"),
     ({EVERY}, f"{BY_SAPPO} {USED_BY_OFF_POLICY} {USED_BY_RLLIBS_OWN}"),
 ]
 GROUPS = [(frozenset(of), set(used.split())) for of, used in GROUPS]
+NAMES = ["SaPPO", "off-policy", "array runner", "skill discovery", "RLlib's own"]
 
 
 # --- The table ------------------------------------------------------------------------------------------------------
@@ -140,7 +151,7 @@ def test_every_name_in_the_tables_is_a_setting_of_rllib():
     assert names_in(MODEL) == MODEL_KEYS, "say in rllib_settings.py what becomes of it"
 
 
-@pytest.mark.parametrize(("of", "used"), GROUPS, ids=["SaPPO", "off-policy", "array runner", "RLlib's own"])
+@pytest.mark.parametrize(("of", "used"), GROUPS, ids=NAMES)
 def test_every_field_of_rllibs_configs_is_either_in_the_table_or_used_as_it_is(of, used):
     in_table = rows(TABLE, of).keys()
     assert in_table | used == FIELDS | OF_OLDER_RLLIB, "add it to rllib_settings.py, or to a list above"
@@ -152,7 +163,7 @@ def test_every_name_of_today_is_one():
     assert {row.text.partition(".")[0] for row in TABLE if row.fate == RENAMED} <= FIELDS | {"model_config"}
 
 
-@pytest.mark.parametrize(("of", "used"), GROUPS[:3], ids=["SaPPO", "off-policy", "array runner"])
+@pytest.mark.parametrize(("of", "used"), GROUPS[:-1], ids=NAMES[:-1])
 def test_no_name_of_today_is_refused_itself(of, used):
     table, model = rows(TABLE, of), rows(MODEL, of)
     for name, row in table.items():
@@ -163,7 +174,10 @@ def test_no_name_of_today_is_refused_itself(of, used):
                 assert now.fate != REFUSED, f"{name} -> {row.text}"
 
 
-@pytest.mark.parametrize("config_class", [SaMIConfig, SaPPOConfig, PPOConfig, SACConfig, DQNConfig, DreamerV3Config])
+@pytest.mark.parametrize(
+    "config_class",
+    [SaMIConfig, SaPPOConfig, CSFConfig, DIAYNConfig, PPOConfig, SACConfig, DQNConfig, DreamerV3Config],
+)
 def test_nothing_that_rllib_sets_itself_is_refused(config_class):
     config = config_class().environment("CartPole-v1" if config_class is DQNConfig else "Pendulum-v1")
     for _ in range(2):  # validating sets some of it
@@ -243,6 +257,11 @@ WITHOUT_MEANING = [
     (PlainSACConfig, {"fcnet_activation": "tanh"}, "`model_config.fcnet_activation` is 'tanh'.*ReLU"),
     (SaPPOConfig, {"vf_share_layers": True}, "`model_config.vf_share_layers` is True.*share no layers"),
     (PlainSACConfig, {"conv_filters": [[1]]}, "`model_config.conv_filters` is .*Observations are flat"),
+    (CSFConfig, {"fcnet_activation": "relu"}, "`model_config.fcnet_activation` is 'relu'.*Set `actor_activation`"),
+    (CSFConfig, {"free_log_std": True}, "`model_config.free_log_std` is True.*between 1e-6"),
+    (CSFConfig, {"lstm_use_prev_reward": True}, "`model_config.lstm_use_prev_reward` is True.*There is no memory"),
+    (PlainSACConfig, {"lstm_use_prev_reward": True}, "`model_config.lstm_use_prev_reward` is True.*RecurrentSAC"),
+    (SaPPOConfig, {"lstm_use_prev_reward": True}, "`model_config.lstm_use_prev_reward` is True.*into the observation"),
     (PlainSACConfig, {"fcnet_hiddens": 32}, "`actor_hidden` is 32, but must be a list of layer sizes"),
 ]
 
@@ -274,7 +293,12 @@ def test_two_values_for_one_field_are_refused_at_every_check(config_class, train
 
 
 @pytest.mark.parametrize(
-    ("config_class", "batch"), [(SaCCMConfig, "loss_timesteps"), (PlainSACConfig, "train_batch_size_per_learner")]
+    ("config_class", "batch"),
+    [
+        (SaCCMConfig, "loss_timesteps"),
+        (PlainSACConfig, "train_batch_size_per_learner"),
+        (CSFConfig, "train_batch_size_per_learner"),
+    ],
 )
 def test_a_validated_config_may_be_changed_in_rllibs_terms(config_class, batch):
     first = config_class().training(train_batch_size_per_learner=512)
@@ -314,6 +338,11 @@ FOREIGN = [
     (PlainSACConfig, {"_deterministic_loss": True}, "The policy is a tanh-Gaussian."),
     (PlainSACConfig, {"q_model_config": {"fcnet_activation": "tanh"}}, "`q_model_config.fcnet_activation` is 'tanh'"),
     (PlainSACConfig, {"optimization": {"actor_lr": 1}}, "`optimization` has the key 'actor_lr'"),
+    (PlainSACConfig, {"num_sgd_iter": 3}, "An update reads single transitions: set `train_batch_size_per_learner`"),
+    (CSFConfig, {"num_sgd_iter": 3}, "An update reads single transitions: set `train_batch_size_per_learner`"),
+    (CSFConfig, {"lr_schedule": [[0, 1e-3]]}, "`representation_lr`, `actor_lr` and `critic_lr` (and `alpha_lr`) take"),
+    (CSFConfig, {"training_intensity": 4}, "training_intensity / train_batch_size_per_learner"),
+    (DIAYNConfig, {"optimization": {"entropy_learning_rate": 1}}, "takes ['actor_learning_rate', 'critic_learning_"),
     (SaPPOConfig, {"tau": 0.1}, "take SaCCM or PlainSAC"),
     (SaCCMConfig, {"lr_schedule": [[0, 1e-3]]}, "and `alpha_lr` (and `encoder_lr`) take schedules"),
     (SaCCMConfig, {"num_sgd_iter": 3}, "`num_sgd_iter` is 3, but has no effect here. An update reads whole episodes"),
@@ -339,6 +368,10 @@ OLD_FIELDS = [
     (SaPPOConfig, {"prioritized_replay": True}, "take SaCCM or PlainSAC"),
     (PlainSACConfig, {"prioritized_replay": True}, "Episodes are drawn with equal probability."),
     (PlainSACConfig, {"observation_filter": "MeanStdFilter"}, "(`normalize_inputs`)"),
+    (CSFConfig, {"observation_filter": "MeanStdFilter"}, "Features of states need a fixed scale"),
+    (CSFConfig, {"prioritized_replay": True}, "Transitions are drawn with equal probability."),
+    (CSFConfig, {"lr": 1e-3}, "set `representation_lr`, `actor_lr` and `critic_lr`"),
+    (CSFConfig, {"grad_clip_by": "value"}, "over each of representation, critics and actor"),
     (PlainSACConfig, {"clip_rewards": True}, "The new API stack filters and clips in connectors"),
 ]
 
