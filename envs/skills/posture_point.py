@@ -48,7 +48,7 @@ class PosturePoint(SkillEnv):
         self._state[:] = 0.0
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
-        action = np.clip(action, -1.0, 1.0)
+        action = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         self._state[:2] += STEP * action[:2]
         self._state[2:] = (self._state[2:] + POSTURE_STEP * action[2:]).clip(-1.0, 1.0)
         return 0.0, False

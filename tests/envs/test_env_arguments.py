@@ -116,6 +116,9 @@ REFUSED_BY_ID = {env_id: ({"max_steps": 0}, ["max_steps=0", ">= 1"]) for env_id 
     "SaMI/PointGoal-v0": ({"direction": (0.0, 2.0)}, ["direction=(0.0, 2.0)", ">= -1 and <= 1"]),
     "SaMI/PandaPush-v0": ({"reward_type": "sprase"}, ["reward_type='sprase'", "Did you mean 'sparse'?"]),
     "SaMI/PandaPickAndPlace-v0": ({"cube_mass": NAN}, ["cube_mass=nan", "> 0"]),
+    "Skills/Ant-v0": ({"normalize_observation": "no"}, ["normalize_observation='no'", "True or False"]),
+    "Skills/HalfCheetah-v0": ({"split": "extreme"}, ["split='extreme'", "Known: train."]),
+    "Skills/PosturePoint-v0": ({"mass_scale": 2.0}, ["mass_scale=2.0", "no such argument or factor", "max_steps"]),
 }
 
 

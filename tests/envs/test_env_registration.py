@@ -22,10 +22,11 @@ NAMES = {
     *("HalfCheetahDir", "HalfCheetahVel", "AntDir", "AntGoal", "HopperRandParams", "WalkerRandParams"),
     *("HalfCheetahFlipped", "PointGoal"),
 }
+SKILLS = {"HalfCheetah", "Ant", "PosturePoint"}
 
 
 def test_all_environments_are_there():
-    assert set(IDS) == {f"SaMI/{name}-v0" for name in NAMES}
+    assert set(IDS) == {f"SaMI/{name}-v0" for name in NAMES} | {f"Skills/{name}-v0" for name in SKILLS}
     assert set(envs.ENVIRONMENTS) == set(IDS)
     assert set(IDS) <= set(gymnasium.registry)
 
@@ -45,10 +46,12 @@ def test_gymnasiums_checker_warns_of_nothing(env_id, bare):
 def test_gymnasium_make_passes_arguments_and_warns_of_nothing(env_id):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gymnasium.make(env_id, split="moderate", max_steps=3)
-        env.set_wrapper_attr("next_task_id", 1)
-        assert env.reset(seed=0)[1]["task_id"] == 1
-        assert env.get_wrapper_attr("next_task_id") == 2 % env.unwrapped.num_tasks
+        split = "moderate" if envs.ENVIRONMENTS[env_id].factors else "train"
+        env = gymnasium.make(env_id, split=split, max_steps=3)
+        last = env.unwrapped.num_tasks - 1
+        env.set_wrapper_attr("next_task_id", last)
+        assert env.reset(seed=0)[1]["task_id"] == last
+        assert env.get_wrapper_attr("next_task_id") == 0
         steps = 0
         truncated = False
         while not truncated:
@@ -57,7 +60,7 @@ def test_gymnasium_make_passes_arguments_and_warns_of_nothing(env_id):
         env.close()
     assert steps == 3
     assert type(env.unwrapped) is envs.ENVIRONMENTS[env_id]
-    assert env.unwrapped.split == "moderate"
+    assert env.unwrapped.split == split
 
 
 def test_registering_again_changes_nothing():
