@@ -24,7 +24,9 @@ PAGE = Path(__file__).with_suffix(".md")
 PLACE = re.compile(
     r"(?P<begin><!-- (?P<kind>settings|changed|rllib): (?P<names>[^\n]+?) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
-ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO")
+PAUSE = r"(?<=[.;]) "  # in a text
+SKILLS = ("CSF", "METRA", "DIAYN", "VISR", "CIC", "DADS")
+ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS)
 # What RLlib keeps under a private name.
 PUBLIC = ("env_to_module_connector", "module_to_env_connector", "learner_connector", "train_batch_size_per_learner",
           "model_config", "rl_module_spec", "learner_class")  # fmt: skip
@@ -50,13 +52,41 @@ def allowed(one: Setting) -> str:
     return re.sub(r"'\w+'|None", r"`\g<0>`", words)
 
 
-def by_algorithm(values: dict[str, str]) -> str:
-    """Returns values that algorithms share: the most frequent one, then the others with their names."""
+def folded(algorithms: Iterable[str]) -> list[str]:
+    """Returns names of algorithms; those of skill discovery, if all are there, as one."""
+    names = [*algorithms]
+    if not {*SKILLS} <= {*names}:
+        return names
+    return [*(name for name in names if name not in SKILLS), "skill discovery"]
+
+
+def grouped(values: dict[str, str]) -> list[tuple[list[str], str]]:
+    """Returns values that algorithms share, each with their names: the most frequent one first."""
     names: dict[str, list[str]] = {}
     for algorithm, value in values.items():
         names.setdefault(value, []).append(algorithm)
-    usual, *others = sorted(names, key=lambda value: -len(names[value]))
-    return "; ".join([usual, *(f"{', '.join(names[value])} {value}" for value in others)])
+    return sorted(((folded(having), value) for value, having in names.items()), key=lambda group: -len(group[0]))
+
+
+def by_algorithm(values: dict[str, str]) -> str:
+    """Returns values that algorithms share: the most frequent one, then the others with their names."""
+    (_, usual), *others = grouped(values)
+    return "; ".join([usual, *(f"{', '.join(names)} {value}" for names, value in others)])
+
+
+def meaning(texts: dict[str, str]) -> str:
+    """Returns what a setting means: the most frequent text, then what others have instead of it.
+
+    Where a text only goes on where another one ends, it stands for both.
+    """
+    longest = {
+        algorithm: max((text for text in texts.values() if text.startswith(own.rstrip("."))), key=len)
+        for algorithm, own in texts.items()
+    }
+    (_, usual), *others = grouped(longest)
+    shared = re.split(PAUSE, usual)
+    own = ((names, [part for part in re.split(PAUSE, text) if part not in shared]) for names, text in others)
+    return " ".join([usual, *(f"In {_and(names)}: {' '.join(parts)}" for names, parts in own)])
 
 
 def settings(keys: str) -> str:
@@ -70,18 +100,20 @@ def settings(keys: str) -> str:
         idle = [algorithm for algorithm in having if key in without_effect(configs[algorithm])]
         defaults = {a: f"`{getattr(configs[a], key)!r}`" for a in having if a not in idle}
         one = CONFIGS[having[0]].settings[key]
-        rows.append([f"`{key}`", by_algorithm(defaults), allowed(one), one.meaning])
+        texts = {algorithm: CONFIGS[algorithm].settings[key].meaning for algorithm in having}
+        rows.append([f"`{key}`", by_algorithm(defaults), allowed(one), meaning(texts)])
         for found, algorithms in ((lacking, [a for a in ALGORITHMS if a not in having]), (unused, idle)):
             if algorithms:
                 found.setdefault(tuple(algorithms), []).append(key)
     notes = [f"{_presence(algorithms)}: {_of(names, rows)}." for algorithms, names in lacking.items()]
-    notes += [f"Without effect in {_and(algorithms)}: {_of(names, rows)}." for algorithms, names in unused.items()]
+    notes += [f"Without effect in {_and(folded(of))}: {_of(names, rows)}." for of, names in unused.items()]
     return markdown(["setting", "default", "allowed", "meaning"], rows) + "".join(f"\n{note}\n" for note in notes)
 
 
 def _presence(lacking: Sequence[str]) -> str:
-    having = [algorithm for algorithm in ALGORITHMS if algorithm not in lacking]
-    return f"Not in {_and(lacking)}" if len(lacking) < len(having) else f"Only in {_and(having)}"
+    having = folded(algorithm for algorithm in ALGORITHMS if algorithm not in lacking)
+    absent = folded(lacking)
+    return f"Not in {_and(absent)}" if len(absent) < len(having) else f"Only in {_and(having)}"
 
 
 def _and(names: Sequence[str]) -> str:
@@ -97,7 +129,9 @@ def changed(algorithm: str) -> str:
     base = vars(PPOConfig() if algorithm == "SaPPO" else AlgorithmConfig())
     here = vars(CONFIGS[algorithm]())
     keys = [key for key in base if key in here and here[key] != base[key] and key != "algo_class"]
-    return markdown(["setting", "here", "RLlib"], [[f"`{key}`", code(here[key]), code(base[key])] for key in keys])
+    names = {f"_{name}": name for name in PUBLIC}
+    rows = [[f"`{names.get(key, key)}`", code(here[key]), code(base[key])] for key in keys]
+    return markdown(["setting", "here", "RLlib"], rows)
 
 
 WHAT_BECOMES = {

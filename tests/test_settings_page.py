@@ -40,11 +40,20 @@ def test_a_stale_page_is_told_from_a_fresh_one(settings):
 
 
 def test_algorithms_that_are_said_to_share_defaults_do(settings):
-    of_plain_sac = "| `_train_batch_size_per_learner` | `256` | `None` |\n"  # which the text names
-    for name in {*settings.ALGORITHMS} - {"SaPPO"}:
+    of_plain_sac = "| `train_batch_size_per_learner` | `256` | `None` |\n"  # which the text names
+    for name in {*settings.ALGORITHMS} - {"SaPPO", *settings.SKILLS}:
         assert settings.changed(name).replace(of_plain_sac, "") == settings.changed("SaCCM")
+    for name in settings.SKILLS:
+        assert settings.changed(name) == settings.changed("CSF")
     sami, tesac = vars(SaMIConfig()), vars(TESACConfig())
     assert {key for key in sami if sami[key] != tesac[key]} == {"algo_class"}
+
+
+def test_a_text_that_differs_between_algorithms_is_shown_with_their_names(settings):
+    skills = dict.fromkeys(settings.SKILLS, "A. C.")
+    assert settings.meaning({"SaCCM": "A. B.", "CCM": "A. B.", **skills}) == "A. B. In skill discovery: C."
+    assert settings.meaning({"SaCCM": "A. B.", "CSF": "A. C."}) == "A. B. In CSF: C."
+    assert settings.meaning({"SaCCM": "A.", "CCM": "A.", "CSF": "A; B."}) == "A; B."
 
 
 def test_a_row_of_the_table_that_changes_makes_the_page_stale(settings, monkeypatch):
