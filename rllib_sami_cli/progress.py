@@ -194,8 +194,17 @@ def returns(result: dict[str, Any]) -> dict[str, float]:
     names += [f"{_BY_TASK}{task}" for task in by_task] if isinstance(by_task, dict) else []
     evaluation = result.get("evaluation")
     names += [f"evaluation/{split}/{RETURN_MEAN}" for split in evaluation] if isinstance(evaluation, dict) else []
+    names += _OF_SKILLS
     found = {name: lookup(result, name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
+
+
+# What skills cover, and how much of the time they are near goals.
+_OF_SKILLS = {
+    "evaluation/skills/state_coverage": "skills cover {:,.0f} cells",
+    "evaluation/skills/end_distance": "{:,.2f} from start to end",
+    "evaluation/goals/staying_time": "near goals {:.0%} of the time",
+}
 
 
 def _details(known: dict[str, float]) -> list[str]:
@@ -207,6 +216,12 @@ def _details(known: dict[str, float]) -> list[str]:
         cells = [f"{task}: {_number(known[_BY_TASK + task])}" for task in tasks]
         more = f"  ... {len(cells) - _MOST_TASKS} more" if len(cells) > _MOST_TASKS else ""
         lines.append("by task   " + "  ".join(cells[:_MOST_TASKS]) + more)
+    if any(name in known for name in _OF_SKILLS):
+        cells = [
+            words.format(known[name]) for name, words in _OF_SKILLS.items() if not math.isnan(known.get(name, math.nan))
+        ]
+        lines.append(f"evaluated at {_count(known.get(EVALUATED_STEPS))} steps   " + (", ".join(cells) or "-"))
+        return lines
     suffix = f"/{RETURN_MEAN}"
     splits = [name.split("/")[1] for name in known if name.startswith("evaluation/") and name.endswith(suffix)]
     if splits:

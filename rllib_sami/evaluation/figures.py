@@ -138,12 +138,12 @@ def learning_curves(
     """
     figure, (axis,) = styles.panels(1, 1, 6.0, 3.6)
     rows = progress.dropna(subset=[x, y])
-    unit, scale = _time_unit(rows[x].max()) if x == "seconds" else ("", 1.0)
+    unit, scale = time_unit(rows[x].max()) if x == "seconds" else ("", 1.0)
     _curves(axis, rows.assign(**{x: rows[x] / scale}), x, y, style)
     for level in () if levels is None else levels.itertuples():
         line_style = _LEVELS.get(level.baseline, "-.")
         axis.axhline(level.mean, color=styles.of(style).ink, ls=line_style, lw=1, label=level.baseline)
-    _label_steps(axis, unit)
+    label_steps(axis, unit)
     what, _, split = y.partition("_mean") if y.startswith("return") else y.partition("_rate")
     label = styles.value_label(what).replace("return", "mean return", 1)
     axis.set_ylabel(f"{label}\n{split[1:]} split" if split else f"{label}\ntraining episodes")
@@ -165,7 +165,7 @@ def bound_in_training(progress: pd.DataFrame, style: str | Style = "light") -> F
         axis.annotate(f"log K, K = {np.exp(level):.0f}", (1, level), xycoords=("axes fraction", "data"), ha="right",
                       va="bottom", xytext=(0, 2), textcoords="offset points", fontsize=9)  # fmt: skip
     axis.margins(y=0.12)
-    _label_steps(axis)
+    label_steps(axis)
     axis.set_ylabel("SaNCE bound (nats)")
     axis.legend()
     return figure
@@ -284,12 +284,13 @@ def _marked(points: int) -> dict[str, Any]:
     return {"marker": "o", "ms": 4} if points <= _FEW_POINTS else {}
 
 
-def _time_unit(seconds: float) -> tuple[str, float]:
+def time_unit(seconds: float) -> tuple[str, float]:
     """Returns a legible unit for a time, and its number of seconds."""
     return ("seconds", 1.0) if seconds < 180 else ("minutes", 60.0) if seconds < 10800 else ("hours", 3600.0)
 
 
-def _label_steps(axis: Any, unit: str = "") -> None:
+def label_steps(axis: Any, unit: str = "") -> None:
+    """Labels the axis of environment steps, or of time in a unit."""
     axis.set_xlabel(f"time of training ({unit})" if unit else "environment steps")
     axis.xaxis.set_major_locator(MaxNLocator(6))
     if not unit:

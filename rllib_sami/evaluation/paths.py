@@ -44,7 +44,7 @@ class Paths:
             return None
         return cls(
             padded([episode.path for episode in episodes], 2),
-            padded([spec.goal and spec.goal.coordinates for spec in specs], 1),
+            padded([None if spec.goal is None else spec.goal.coordinates for spec in specs], 1),
             padded([spec.skill for spec in specs], 1),
         )
 

@@ -14,10 +14,12 @@ EVALUATED = "evaluation/env_steps"  # environment steps at the evaluation
 _COLUMNS = {
     "num_env_steps_sampled_lifetime": "env_steps",
     "time_total_s": "seconds",
+    "cpu_time_total_s": "cpu_seconds",
     "env_runners/episode_return_mean": "return_mean",
     "learners/default_policy/sance_bound": "sance_bound",
     "learners/default_policy/log_k": "log_k",
 }
+OF_SPLITS = ("return_mean", "success_rate", "state_coverage", "staying_time", "end_distance")
 _REQUIRED = ("env_steps", "seconds")  # a run without a finished episode has no return
 
 
@@ -30,10 +32,10 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
         run: Label of the run, as in ``Results``.
 
     Returns:
-        Columns ``agent, run, env_steps, seconds`` (of training, without pauses), ``return_mean`` (of recent training
+        Columns ``agent, run, env_steps, seconds`` (of training, without pauses), ``cpu_seconds``, ``return_mean`` (of recent training
         episodes; NaN until one is finished), ``sance_bound`` and ``log_k`` (nats; NaN without a contrastive loss) and
-        ``return_mean_<split>`` and ``success_rate_<split>`` of each split that was evaluated during training, NaN
-        between two evaluations.
+        ``return_mean_<split>``, ``success_rate_<split>`` and so on (``OF_SPLITS``) of each split that was evaluated
+        during training, NaN between two evaluations.
 
     Raises:
         ValueError: There is no such file, or Tune did not write it.
@@ -49,7 +51,7 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
     table = table.rename(columns={**_COLUMNS, **{name: _of_split(name) for name in table if _of_split(name)}})
     if missing := [name for name, ours in _COLUMNS.items() if ours in _REQUIRED and ours not in table]:
         raise ValueError(f"{file}: no column {', '.join(missing)}. Expected the {PROGRESS_FILE} of an RLlib algorithm.")
-    of_splits = [name for name in table if name.startswith(("return_mean_", "success_rate_"))]
+    of_splits = [name for name in table if name.startswith(tuple(f"{what}_" for what in OF_SPLITS))]
     wanted = [*_COLUMNS.values(), *of_splits]
     # A restored run repeats some iterations; the later ones count.
     table = table.drop_duplicates("env_steps", keep="last").sort_values("env_steps", ignore_index=True)
@@ -61,5 +63,5 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
 def _of_split(name: str) -> str | None:
     """Returns our name of a column such as ``evaluation/train/return_mean``."""
     parts = name.split("/")
-    is_one = len(parts) == 3 and parts[0] == "evaluation" and parts[2] in ("return_mean", "success_rate")
+    is_one = len(parts) == 3 and parts[0] == "evaluation" and parts[2] in OF_SPLITS
     return f"{parts[2]}_{parts[1]}" if is_one else None

@@ -20,7 +20,7 @@ from rllib_sami.evaluation import style, tables
 from rllib_sami.evaluation.layout import VIDEOS_SHOWN, Plot, Section, Table
 from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.results import EPISODES_FILE, Results
-from rllib_sami.evaluation.sections import contexts, gallery, maps, scores, training
+from rllib_sami.evaluation.sections import contexts, gallery, maps, scores, skills, training
 from rllib_sami.evaluation.sections.common import counted, is_paper, short
 
 STYLES = tuple(style.STYLES)
@@ -94,7 +94,20 @@ def _clear(out: Path) -> None:
 
 
 def _sections(results: Results, out: Path) -> list[Section]:
-    sections = [
+    of_skills = (
+        [
+            training.runs(results),
+            skills.coverage(results),
+            skills.goals(results),
+            skills.features(results),
+            gallery.gallery(results, out),
+            skills.training(results),
+            training.provenance(results),
+        ]
+        if skills.has_skills(results)
+        else []
+    )
+    sections = of_skills or [
         training.runs(results),
         scores.splits(results),
         scores.profiles(results),

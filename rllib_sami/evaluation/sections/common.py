@@ -20,7 +20,7 @@ def measures(results: Results) -> list[str]:
 
 def short(environment: str) -> str:
     """Returns an environment's name without prefix and version."""
-    return environment.removeprefix("SaMI/").removesuffix("-v0")
+    return environment.removeprefix("SaMI/").removeprefix("Skills/").removesuffix("-v0")
 
 
 def counted(numbers: int | pd.Series, noun: str) -> str:

@@ -52,7 +52,7 @@ def runs(results: Results) -> Section:
 def learning_curves(results: Results) -> Section:
     """Returns during training, over steps and over wall-clock time."""
     section = Section("learning", "Learning curves")
-    progress, without = _progress(results)
+    progress, without = progress_of(results)
     environments = dict(zip(results.episodes["run"], results.episodes["environment"], strict=True))
     for environment, mine in progress.groupby(progress["run"].map(environments), sort=False):
         curves = []
@@ -94,7 +94,7 @@ def information(results: Results) -> Section:
          "number of keys each query is compared with. A bound close to log K says that K is too small, not how much "
          "information there is."],
     )  # fmt: skip
-    progress, without = _progress(results)
+    progress, without = progress_of(results)
     if not progress["sance_bound"].notna().any():
         reasons = list(_by_reason(without))
         if len(progress):
@@ -147,7 +147,7 @@ def _levels(results: Results, environment: str, column: str) -> pd.DataFrame:
     return baselines.levels(episodes[episodes["split"] == split], results.parts, what)
 
 
-def _progress(results: Results) -> tuple[pd.DataFrame, dict[str, str]]:
+def progress_of(results: Results) -> tuple[pd.DataFrame, dict[str, str]]:
     """Returns the learning curves of all runs, and why some runs have none."""
     found = [pd.DataFrame(columns=["run", "return_mean", "sance_bound"])]
     without = dict.fromkeys(results.episodes["run"], f"no {PROGRESS_FILE} beside the checkpoint")
