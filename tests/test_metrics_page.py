@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rllib_sami import PlainSACConfig, SaCCMConfig, SaPPOConfig
+from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig
+from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami_cli.stop import KNOWN, flatten
 
 PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -18,11 +19,13 @@ OF_RLLIB = (
     r"env_runners/(sample|time_between_sampling|weights_seq_no)$|[a-z_]+$"
 )
 COMMON = ["Progress", "Training episodes", "Evaluation", "With a contrast", "With both contrasts"]
-OFF_POLICY = ["Only with this package's env runner", "On splits", "Learning", "Replay buffer"]
+OFF_POLICY = ["Only with this package's env runner", "Learning", "Replay buffer"]
+OF_SOME_METHODS = "In some methods of skill discovery"
 
 
 def first_result(config):
-    config.environment("SaMI/Pendulum-v0", env_config={"max_steps": 200}).debugging(log_level="ERROR")
+    env = "Skills/PosturePoint-v0" if isinstance(config, CSFConfig) else "SaMI/Pendulum-v0"
+    config.environment(env, env_config={"max_steps": 200}).debugging(log_level="ERROR")
     config.env_runners(num_envs_per_env_runner=2).reporting(min_sample_timesteps_per_iteration=50)
     algo = config.evaluation(evaluation_interval=5).build_algo()
     result = algo.train()
@@ -34,8 +37,9 @@ def first_result(config):
 @pytest.mark.parametrize(
     ("config_class", "sections", "settings"),
     [
-        (SaCCMConfig, [*COMMON, *OFF_POLICY, "With a context"], {}),
-        (PlainSACConfig, ["Progress", "Training episodes", "Evaluation", *OFF_POLICY], {}),
+        (SaCCMConfig, [*COMMON, *OFF_POLICY, "On splits", "With a context"], {}),
+        (PlainSACConfig, ["Progress", "Training episodes", "Evaluation", *OFF_POLICY, "On splits"], {}),
+        (CSFConfig, ["Progress", "Training episodes", "Evaluation", *OFF_POLICY, "Of skills", "Skill discovery"], {}),
         (
             SaPPOConfig,
             [*COMMON, "SaPPO"],
@@ -46,6 +50,8 @@ def first_result(config):
 def test_a_first_result_has_what_the_page_lists(config_class, sections, settings):
     keys = first_result(config_class().training(**settings))
     listed = [key for section in sections for key in SECTIONS[section]]
+    if config_class is CSFConfig:
+        listed += [key for key in SECTIONS[OF_SOME_METHODS] if key.rpartition("/")[2] in METHODS["CSF"].metrics]
     patterns = [re.sub(r"<\w+>", "[^/]+", key) for key in listed]
     assert [
         key for key, pattern in zip(listed, patterns, strict=True) if not any(re.fullmatch(pattern, k) for k in keys)
@@ -53,6 +59,18 @@ def test_a_first_result_has_what_the_page_lists(config_class, sections, settings
     if config_class is not SaPPOConfig:  # RLlib's learner and env runner report much more
         mine = {key for key in keys if not re.match(OF_RLLIB, key)}
         assert sorted(key for key in mine if not any(re.fullmatch(pattern, key) for pattern in patterns)) == []
+
+
+def test_metrics_of_methods_of_skill_discovery_are_listed_with_their_methods():
+    having: dict[str, list[str]] = {}
+    for name, method in METHODS.items():
+        for metric in method.metrics:
+            having.setdefault(f"learners/default_policy/{metric}", []).append(name)
+    assert having.keys() == {*SECTIONS["Skill discovery"], *SECTIONS[OF_SOME_METHODS]}
+    for key in SECTIONS["Skill discovery"]:
+        assert having[key] == [*METHODS]
+    for key in SECTIONS[OF_SOME_METHODS]:
+        assert re.search(rf"`{key}` \| [^|]+ \| {', '.join(having[key])}: ", PAGE), key
 
 
 def test_every_metric_that_the_command_offers_is_on_the_page():
