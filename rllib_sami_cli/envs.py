@@ -26,7 +26,9 @@ def envs(env_id: str | None, split: str | None) -> None:
         _print_all(ENVIRONMENTS)
         return
     name = env_id.rpartition(":")[2]
-    name = name if name in ENVIRONMENTS else f"SaMI/{name.removesuffix('-v0')}-v0"
+    if name not in ENVIRONMENTS:
+        ending = f"/{name.removesuffix('-v0')}-v0"
+        name = next((known for known in ENVIRONMENTS if known.endswith(ending)), f"SaMI{ending}")
     if name not in ENVIRONMENTS:
         raise UserError(f"unknown environment '{env_id}'. {did_you_mean(name, ENVIRONMENTS, 30)}")
     splits = ENVIRONMENTS[name].splits
@@ -39,7 +41,8 @@ def _print_all(environments: dict[str, Any]) -> None:
     table = _table("environment", "what differs", "meta-tasks per split", "steps")
     for env_id, cls in environments.items():
         counts = ", ".join(f"{split}={len(tasks)}" for split, tasks in cls.splits.items())
-        table.add_row(env_id, ", ".join(factor.name for factor in cls.factors), counts, str(cls.default_max_steps))
+        factors = ", ".join(factor.name for factor in cls.factors) or "-"
+        table.add_row(env_id, factors, counts, str(cls.default_max_steps))
     _console().print(table)
     click.echo("\nMeta-tasks of one:  rllib envs SaMI/Ant-v0")
 
@@ -52,6 +55,9 @@ def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
     console = _console()
     summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
     console.print(f"{env_id}: {summary}\n")
+    if not cls.factors:
+        _print_numbers(cls, console)
+        return
     factors = _table("factor", "unit", "neutral")
     for factor in cls.factors:
         factors.add_row(factor.name, factor.unit, describe(factor, factor.neutral_value))
@@ -64,6 +70,19 @@ def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
         console.print(f"\nsplit {split}", style="bold")
         console.print(table)
     console.print("\nA factor without a column is neutral.")
+
+
+def _print_numbers(cls: Any, console: Console) -> None:
+    """Prints what matters of an environment without factors: how its skills are evaluated."""
+    numbers = {
+        "steps": cls.default_max_steps,
+        "cell size": cls.cell_size,
+        "goal range": f"±{cls.goal_range:g}",
+        "goal radius": cls.goal_radius,
+    }
+    for name, number in numbers.items():
+        console.print(f"{name:<13}{number if isinstance(number, str) else format(number, 'g')}")
+    console.print("\nNothing differs between episodes but the initial state and the goals of the task, if it has any.")
 
 
 def _table(*columns: str) -> Table:

@@ -32,8 +32,9 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
         run: Label of the run, as in ``Results``.
 
     Returns:
-        Columns ``agent, run, env_steps, seconds`` (of training, without pauses), ``cpu_seconds``, ``return_mean`` (of recent training
-        episodes; NaN until one is finished), ``sance_bound`` and ``log_k`` (nats; NaN without a contrastive loss) and
+        Columns ``agent, run, env_steps, seconds`` (of training, without pauses), ``cpu_seconds``, ``return_mean`` (of
+        recent training episodes; NaN until one is finished), ``sance_bound`` and ``log_k`` (nats; NaN without a
+        contrastive loss) and
         ``return_mean_<split>``, ``success_rate_<split>`` and so on (``OF_SPLITS``) of each split that was evaluated
         during training, NaN between two evaluations.
 

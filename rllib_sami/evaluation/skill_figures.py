@@ -91,7 +91,7 @@ def feature_scatter(
     number = min(2, positions.shape[1])
     figure, axes = styles.panels(number, number, 4.4, 3.6)
     for axis, values, name in zip(axes, positions.T, AXES, strict=False):
-        dots = axis.scatter(*points.T, c=values, s=6, cmap="viridis", linewidths=0)
+        dots = axis.scatter(*points.T, c=values, s=6, cmap="viridis", linewidths=0, rasterized=True)
         figure.colorbar(dots, ax=axis, label=f"position {name}")
         axis.set(title=title, xlabel=f"first {axes_are}", ylabel=f"second {axes_are}")
     return figure

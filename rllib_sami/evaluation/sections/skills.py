@@ -11,21 +11,17 @@ from rllib_sami.algorithms.skill_discovery.evaluation import GOALS, SKILLS
 from rllib_sami.evaluation import contexts, paths, skill_figures, tables
 from rllib_sami.evaluation.layout import Plot, Section, Table
 from rllib_sami.evaluation.results import Results
-from rllib_sami.evaluation.sections.common import counted, short
+from rllib_sami.evaluation.sections.common import counted, short, without_only_environment
 from rllib_sami.evaluation.sections.training import progress_of
 from rllib_sami.evaluation.skill_figures import Walks
 
 MAX_RUNS = 9  # that are drawn: each figure makes the page larger
 _COLUMNS = {
-    "run": "run",
     "seed": "training seed",
-    "env_steps": "environment steps",
-    "skills": "skills",
     "state_coverage": "cells covered",
     "end_distance": "start to end",
     "return_mean": "mean return",
     "return_max": "highest return",
-    "goals": "goals",
     "success_rate": "reached",
     "staying_time": "time near goals",
     "final_distance": "away at the end",
@@ -59,10 +55,13 @@ def coverage(results: Results) -> Section:
             more = f" The first {MAX_RUNS} of {len(mine)} runs." if len(mine) > MAX_RUNS else ""
             caption = f"Paths of the skills on {environment}, in {axes}; dots are their ends.{more}"
             section.plots.append(Plot(f"skills_{name}", caption, partial(skill_figures.skill_paths, walks)))
-    shown = table.assign(agent=table["algorithm"]).sort_values(["environment", "agent"], key=tables.sort_key)
-    shown = shown.dropna(axis="columns", how="all").rename(columns=_COLUMNS)
+    rewards = table[["return_mean", "return_max"]].any(axis=None)
+    shown = table.assign(agent=table["algorithm"]).drop(columns=[] if rewards else ["return_mean", "return_max"])
+    shown = shown.sort_values(["environment", "agent", "seed"], key=tables.sort_key).dropna(axis="columns", how="all")
+    shown = shown.rename(columns=_COLUMNS)
     columns = ["environment", "agent", *(name for name in _COLUMNS.values() if name in shown)]
-    section.tables.append(Table(f"{counted(len(table), 'run')}, with fixed weights", shown[columns]))
+    caption = f"{counted(len(table), 'run')}: {counted(table['skills'], 'skill')} and {counted(table['goals'], 'goal')}"
+    section.tables.append(Table(caption, without_only_environment(shown[columns])))
     return section
 
 
