@@ -50,6 +50,7 @@ if importlib.util.find_spec("ray") is not None:
         METRAConfig,
         VISRConfig,
     )
+    from rllib_sami.exports import skill_control
     from rllib_sami.exports.loading import TrainedAgent, load
     from rllib_sami.registration import register
 
@@ -91,6 +92,7 @@ if importlib.util.find_spec("ray") is not None:
     ]
 
     register()
+    skill_control.register()
     compat.mark_warnings()
 
 

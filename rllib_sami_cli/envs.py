@@ -49,13 +49,14 @@ def _print_all(environments: dict[str, Any]) -> None:
 
 def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
     """Prints an environment's meta-tasks from its class alone: what it needs to be built may not be installed."""
+    from rllib_sami.envs.skills import SkillEnv
     from rllib_sami.envs.tasks import parse_meta_tasks
     from rllib_sami.envs.text import describe, describe_meta_tasks
 
     console = _console()
     summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
     console.print(f"{env_id}: {summary}\n")
-    if not cls.factors:
+    if issubclass(cls, SkillEnv):
         _print_numbers(cls, console)
         return
     factors = _table("factor", "unit", "neutral")
@@ -73,15 +74,11 @@ def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
 
 
 def _print_numbers(cls: Any, console: Console) -> None:
-    """Prints what matters of an environment without factors: how its skills are evaluated."""
-    numbers = {
-        "steps": cls.default_max_steps,
-        "cell size": cls.cell_size,
-        "goal range": f"±{cls.goal_range:g}",
-        "goal radius": cls.goal_radius,
-    }
-    for name, number in numbers.items():
-        console.print(f"{name:<13}{number if isinstance(number, str) else format(number, 'g')}")
+    """Prints what there is instead of tasks: the numbers by which skills are evaluated."""
+    table = _table("steps", "cell size", "goal range", "goal radius")
+    table.add_row(*(f"{number:g}" for number in (cls.default_max_steps, cls.cell_size)), f"±{cls.goal_range:g}",
+                  f"{cls.goal_radius:g}")  # fmt: skip
+    console.print(table)
     console.print("\nNothing differs between episodes but the initial state and the goals of the task, if it has any.")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from rllib_sami.core.text import did_you_mean
 from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, stoppable
 from rllib_sami_cli.experiment import Experiment, apply_settings, load, merge, parse_json
 from rllib_sami_cli.steps import doing, loading, quiet_option
@@ -28,6 +30,8 @@ _OPTIONS = [
                  "`rllib evaluate` does."),
     click.option("--resume", is_flag=True, help="Continue the newest unfinished run from its last checkpoint, with the "
                  "options that it was started with."),
+    click.option("--checkpoint", "ready", metavar="STAGE=CHECKPOINT", multiple=True, help="Take this checkpoint for a "
+                 "stage of the file, instead of training it. Repeatable."),
     click.option("--restore", metavar="CHECKPOINT", help="Start a new run from a checkpoint."),
     click.option("--local-dir", "--storage-path", "local_dir", metavar="DIR",
                  help="Folder of all results.  [default: ~/ray_results]"),
@@ -169,9 +173,11 @@ def _checked(
     if options["scheduler"]:
         scheduler["type"] = options["scheduler"]
     given = _given(stop, config, scheduler, options)
+    _replace_algorithm(experiments, algo)
     for experiment in experiments:
-        _replace(experiment, algo, env, scheduler.get("type"))
+        _replace(experiment, env, scheduler.get("type"))
         experiment.given = given
+    experiments = _without_ready(experiments, options["ready"])
     if options["experiment_name"]:
         if len(experiments) > 1:
             raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
@@ -205,14 +211,44 @@ def _checked(
     return plans, session
 
 
-def _replace(experiment: Experiment, algo: str | None, env: str | None, scheduler: str | None) -> None:
-    """Gives an experiment another algorithm or environment, and removes a scheduler that gets replaced."""
-    body = experiment.body
-    if algo is not None and algo != body.get("run"):
-        if body.get("run") is not None:
+def _replace_algorithm(experiments: list[Experiment], algo: str | None) -> None:
+    """Gives experiments another algorithm. In a pipeline, one of skill discovery replaces only others of its kind."""
+    from rllib_sami.config.family_settings import SKILL_METHODS
+
+    runs = [experiment.body.get("run") for experiment in experiments]
+    alike = [(run in SKILL_METHODS) == (algo in SKILL_METHODS) for run in runs]
+    replaced = alike if any(alike) else [True] * len(runs)
+    if algo is None or all(run == algo for run, yes in zip(runs, replaced, strict=True) if yes):
+        return
+    for experiment, run, yes in zip(experiments, runs, replaced, strict=True):
+        if run is not None:
             # Runs of another algorithm must not continue those of the file's own, or be found among them.
             experiment.name = f"{experiment.name}-{algo.rpartition('.')[2].lower()}"
-        body = merge(body, {"run": algo})
+        if yes:
+            experiment.body = merge(experiment.body, {"run": algo})
+
+
+def _without_ready(experiments: list[Experiment], ready: Sequence[str]) -> list[Experiment]:
+    """Returns the experiments without the stages for which there are checkpoints, which the others then refer to."""
+    from rllib_sami_cli import stages
+
+    given = dict(one.partition("=")[::2] for one in ready)
+    known = {experiment.stage for experiment in experiments}
+    for stage, path in given.items():
+        if stage not in known or not path:
+            raise UserError(f"--checkpoint {stage}={path}: expected STAGE=CHECKPOINT. {did_you_mean(stage, known)}")
+        if not any(stage in stages.references(experiment.body) for experiment in experiments):
+            raise UserError(f"--checkpoint {stage}: no other experiment of the file refers to its checkpoint.")
+        given[stage] = str(Path(path).expanduser().absolute())
+    left = [experiment for experiment in experiments if experiment.stage not in given]
+    for experiment in left:
+        experiment.body = stages.fill(experiment.body, given)
+    return left
+
+
+def _replace(experiment: Experiment, env: str | None, scheduler: str | None) -> None:
+    """Gives an experiment another environment, and removes a scheduler that gets replaced."""
+    body = experiment.body
     if env is not None:
         body = merge(body, {"env": env})
     search = body.get("search")

@@ -1,0 +1,81 @@
+"""Tasks for an agent whose actions are skills: ``Skills/Control-v0``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.tune.registry import register_env
+
+from rllib_sami import compat
+from rllib_sami.exports.loading import load
+from rllib_sami.hierarchy import FrozenPolicy, LatentActionEnv, unit_sphere
+
+ENV_ID = "Skills/Control-v0"
+STEPS = 25  # of the body for each action, as in the paper
+GAUSSIAN_SCALE = 1.5  # that of actions in [-1, 1], for skills from a normal distribution, as in the paper
+
+
+class SkillControl(LatentActionEnv):
+    """An environment whose action is a skill, which a trained policy plays for some steps.
+
+    .. code-block:: python
+
+        env = gymnasium.make("Skills/Control-v0", env="Skills/HalfCheetahGoal-v0", skills="~/ray_results/half_cheetah")
+
+    Actions are put on the unit sphere where skills are directions. One-hot skills make the action space discrete.
+    Everything else is as in :class:`rllib_sami.hierarchy.LatentActionEnv`.
+
+    Args:
+        env: The task: an id, a class or the path of one. Its observation is that of the skills' environment; the task
+            may append numbers of its own, such as a goal, which the skills do not read.
+        skills: Checkpoint of a skill discovery algorithm, a trial or experiment (its newest checkpoint is taken), or an
+            exported agent.
+        steps: Steps of the body for each action; fewer where the episode ends.
+        env_config: Settings of the task.
+
+    Raises:
+        ValueError: ``skills`` has no skills, or they do not fit the task.
+    """
+
+    def __init__(self, env: Any, skills: str, steps: int = STEPS, env_config: Mapping[str, Any] | None = None):
+        module: Any = load(skills).module
+        if not hasattr(module, "infer_skill"):
+            raise ValueError(f"skills={str(skills)!r}: it has no skills. Give a checkpoint of CSF, METRA or another "
+                             "algorithm of skill discovery.")  # fmt: skip
+        prior, policy = module.acting.prior, FrozenPolicy(module.acting, module.action_space)
+        task = compat.env_creator(AlgorithmConfig().environment(env, env_config=dict(env_config or {})), 0, 0)()
+        given = gymnasium.spaces.flatdim(task.observation_space)
+        if given < policy.obs_dim:
+            task.close()
+            raise ValueError(
+                f"skills={str(skills)!r}: they read observations of {policy.obs_dim} numbers, but {env!r} gives only "
+                f"{given}. Take the environment that they were trained on, or a task for its body."
+            )
+        to_latent = {
+            "sphere": unit_sphere,
+            "one_hot": lambda action, obs: np.eye(prior.dim, dtype=np.float32)[int(action)],
+            "gaussian": lambda action, obs: GAUSSIAN_SCALE * action,
+        }
+        super().__init__(
+            task,
+            policy,
+            steps=steps,
+            to_latent=to_latent.get(prior.kind),
+            to_obs=None if given == policy.obs_dim else lambda obs: obs[: policy.obs_dim],
+        )
+        if prior.kind == "one_hot":
+            self.action_space = gymnasium.spaces.Discrete(prior.dim)
+
+
+def make(**settings: Any) -> SkillControl:
+    """Makes the environment; see :class:`SkillControl`."""
+    return SkillControl(**settings)  # Gymnasium would look for metadata in the class, which only its instances have
+
+
+def register() -> None:
+    """Registers the environment with Gymnasium and RLlib; doing so again changes nothing."""
+    if ENV_ID not in gymnasium.registry:
+        gymnasium.register(ENV_ID, entry_point=f"{__name__}:{make.__name__}")
+    register_env(ENV_ID, lambda context: make(**context))
