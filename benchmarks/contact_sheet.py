@@ -1,4 +1,4 @@
-"""One picture per family: an extreme task after some random steps.
+"""One picture per family: an extreme task, if it has one, after some random steps.
 
 python benchmarks/contact_sheet.py contact_sheet.png
 """
@@ -15,7 +15,8 @@ TILE, TITLE, COLUMNS, STEPS = 320, 28, 6, 40
 
 def tile(env_id: str) -> Image.Image:
     """Returns a family's picture under its name."""
-    env = envs.make(env_id, split="extreme", render_mode="rgb_array", render_task=True)
+    split = "extreme" if "extreme" in envs.ENVIRONMENTS[env_id].splits else "train"
+    env = envs.make(env_id, split=split, render_mode="rgb_array", render_task=True)
     env.reset(seed=0, options={"task_id": env.num_tasks - 1})
     env.action_space.seed(0)
     for _ in range(min(STEPS, env.max_steps - 1)):

@@ -19,7 +19,10 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(classic.CartPole, classic.Pendulum, classic.PointGoal),
         *(panda.PandaPush, panda.PandaPickAndPlace),
     ),
-    "Skills": (skills.HalfCheetah, skills.Ant, skills.PosturePoint),
+    "Skills": (
+        *(skills.HalfCheetah, skills.Ant, skills.PosturePoint),
+        *(skills.AntMultiGoal, skills.HalfCheetahGoal, skills.HalfCheetahHurdle),
+    ),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 

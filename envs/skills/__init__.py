@@ -3,5 +3,14 @@
 from .base import SkillEnv
 from .mujoco import Ant, HalfCheetah
 from .posture_point import PosturePoint
+from .tasks import AntMultiGoal, HalfCheetahGoal, HalfCheetahHurdle
 
-__all__ = ["Ant", "HalfCheetah", "PosturePoint", "SkillEnv"]
+__all__ = [
+    "Ant",
+    "AntMultiGoal",
+    "HalfCheetah",
+    "HalfCheetahGoal",
+    "HalfCheetahHurdle",
+    "PosturePoint",
+    "SkillEnv",
+]

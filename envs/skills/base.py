@@ -11,7 +11,7 @@ from ..tasks import Splits
 
 
 class SkillEnv(MetaTaskEnv):
-    """An environment without tasks, whose episodes never terminate.
+    """An environment without factors, whose episodes never terminate.
 
     What an evaluation of skills reads are the attributes below; environments of other packages may have them too.
 
@@ -20,6 +20,7 @@ class SkillEnv(MetaTaskEnv):
         cell_size: Edge of the cells of space that coverage counts.
         goal_range: Goals are drawn from ± this range of the coordinates.
         goal_radius: Distance at which a goal counts as reached.
+        num_task_inputs: How many of the last numbers of the observation tell the task, such as a place to go to.
     """
 
     factors: ClassVar[tuple[Factor, ...]] = ()
@@ -28,6 +29,15 @@ class SkillEnv(MetaTaskEnv):
     cell_size: ClassVar[float] = 1.0
     goal_range: ClassVar[float]
     goal_radius: ClassVar[float] = 3.0
+    num_task_inputs: ClassVar[int] = 0
+
+    @property
+    def skill_obs_dim(self) -> int:
+        """How many of the first numbers of the observation do not depend on the task: ``n`` of ``[O]``.
+
+        A policy of skills that was trained on the same body without a task reads ``observation[:n]``.
+        """
+        return self._observation_size - self.num_task_inputs
 
     @property
     def coordinates(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import mujoco
 import numpy as np
 
 from ..checks import check_switch
@@ -55,6 +56,7 @@ class SkillMujocoEnv(SkillEnv, MujocoTaskEnv):
 
     def _place(self, coordinates: Any) -> None:
         self.qpos[: self.num_coordinates] = coordinates
+        mujoco.mj_kinematics(self.model, self.data)  # for pictures, and for what tasks observe
 
     def _add_reset_noise(self) -> None:
         self.qpos += self.np_random.uniform(-self.reset_noise, self.reset_noise, self.qpos.size)
@@ -73,11 +75,11 @@ class HalfCheetah(SkillMujocoEnv):
     num_coordinates = 1
     goal_range = 100.0
     # fmt: off
-    observation_mean = (
+    observation_mean: ClassVar[Sequence[float]] = (
         -0.0745, -0.0888, 0.095, 0.00956, 0.0288, -0.00822, 0.0132, -0.0571, -0.0492, -0.0736, -0.0524, 0.0478,
         0.0247, -0.0489, 0.0297, 0.01, 0.0128, -0.0093,
     )
-    observation_std = (
+    observation_std: ClassVar[Sequence[float]] = (
         0.411, 0.0753, 0.252, 0.253, 0.273, 0.265, 0.325, 0.295, 0.281, 0.743, 0.782, 1.6, 5.58, 6.74, 6.9,
         6.35, 6.48, 6.02,
     )
@@ -99,12 +101,12 @@ class Ant(SkillMujocoEnv):
     num_coordinates = 2
     goal_range = 50.0
     # fmt: off
-    observation_mean = (
+    observation_mean: ClassVar[Sequence[float]] = (
         -0.00186, 0.0012, 0.712, 0.834, -0.00101, -0.000659, 0.00452, 0.000818, 0.874, -0.000166, -0.875,
         -0.000977, -0.875, 0.00201, 0.875, -0.00318, -0.001, -0.0224, -0.000642, -0.00501, 0.00353, -0.000195,
         0.276, -0.00013, -0.279, -0.00371, -0.277, 0.0032, 0.278,
     )
-    observation_std = (
+    observation_std: ClassVar[Sequence[float]] = (
         0.643, 0.647, 0.175, 0.297, 0.209, 0.209, 0.359, 0.406, 0.289, 0.406, 0.289, 0.406, 0.289, 0.406, 0.289,
         0.833, 0.833, 0.994, 1.78, 1.77, 1.88, 4.55, 4.41, 4.56, 4.42, 4.56, 4.41, 4.55, 4.42,
     )

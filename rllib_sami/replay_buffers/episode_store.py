@@ -60,6 +60,7 @@ class EpisodeStore:
 
     def __init__(self, obs_dim: int, action_dim: int, capacity: int, fields: Mapping[str, int] | None = None):
         self.obs_dim, self.action_dim, self.capacity = obs_dim, action_dim, int(capacity)
+        self.field_names = tuple(fields or ())
         self._dtype = np.dtype(EPISODE_DTYPE.descr + [(name, "f4", (width,)) for name, width in (fields or {}).items()])
         self._room = INITIAL_ROOM
         self._open: dict[Hashable, np.ndarray] = {}  # slot -> table line (shape [1]) of the episode in progress

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
+from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_sami.core.env_values import TASK_ID, TaskIds, UnusableValue
@@ -74,7 +75,7 @@ class TaskEpisodeReplayBuffer:
                 rewards=np.asarray(episode.get_rewards(), np.float32),
                 done=episode.is_done,
                 terminated=episode.is_terminated,
-                fields=episode.custom_data.get(EPISODE_FIELDS, {}),
+                fields=self._fields_of(episode),
             )
             if not all(math.isfinite(part.sum(dtype=np.float64)) for part in (piece.obs, piece.actions, piece.rewards)):
                 raise FloatingPointError(
@@ -84,6 +85,13 @@ class TaskEpisodeReplayBuffer:
             if self.store.add(piece):
                 self._num_steps_added += len(episode)
                 self.num_steps_since_restore += len(episode)
+
+    def _fields_of(self, episode: SingleAgentEpisode) -> Mapping[str, np.ndarray]:
+        """Returns further data of an episode. Other env runners keep such data in the module's recurrent state."""
+        if EPISODE_FIELDS in episode.custom_data or not self.store.field_names or episode.t_started > 0:
+            return episode.custom_data.get(EPISODE_FIELDS, {})
+        state = episode.get_extra_model_outputs(Columns.STATE_OUT, 0)
+        return {name: np.asarray(state[name], np.float32) for name in self.store.field_names}
 
     def _task_of(self, episode: SingleAgentEpisode) -> int | None:
         """Returns the episode's task; None if no info has it, or only that of a piece that is not here."""

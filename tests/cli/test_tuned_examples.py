@@ -22,7 +22,18 @@ def test_checks(path, monkeypatch, caplog):
             assert plan.algorithm.__name__.lower() == algorithm
             name = plan.config["env"].removeprefix("SaMI/").removesuffix("-v0").lower()
             assert name == environment.replace("_", "")
+        if path.parent.name == "csf":
+            assert plan.algorithm.__name__ == "CSF"
+            name = plan.config["env"].removeprefix("Skills/").removesuffix("-v0").lower()
+            assert name == path.stem.replace("_", "")
     assert "no effect here" not in caplog.text
+
+
+@pytest.mark.parametrize("algorithm", ["METRA", "DIAYN", "VISR", "CIC", "DADS"])
+def test_examples_with_skills_are_for_every_method(algorithm, caplog):
+    for path in (EXAMPLES / "csf").glob("*.yaml"):
+        for experiment in load(path):
+            assert check(dataclasses.replace(experiment, run=algorithm)).algorithm.__name__ == algorithm
 
 
 def test_the_twenty_are_there():

@@ -15,6 +15,9 @@ MATHEMATICS = (
     "replay_buffers/samplers",
     "algorithms/sami/update",
     "algorithms/sami/sampling",
+    "algorithms/skill_discovery/methods",
+    "algorithms/skill_discovery/sampling",
+    "algorithms/skill_discovery/update",
     "replay_buffers/episode_store",
 )
 MODULES = sorted(

@@ -82,6 +82,7 @@ REFUSED = [
     (envs.HalfCheetahFlipped, {"flipped": 6}, ["flipped=6", "0..5"]),
     (envs.HalfCheetahFlipped, {"flipped": [(0, 0)]}, ["flipped=(0, 0)", "0..5"]),
     (envs.HalfCheetahFlipped, {"flipped": -1}, ["flipped=-1", "0..5"]),
+    *((envs.skills.AntMultiGoal, {"goals_seed": seed}, [f"goals_seed={seed!r}"]) for seed in (-1, 0.5, True)),
     (envs.PandaPush, {"cube_mass": 0}, ["cube_mass=0", "> 0", "kg"]),
     (envs.PandaPush, {"table_friction": -0.1}, ["table_friction=-0.1", ">= 0"]),
     (envs.PandaPush, {"table_friction": []}, ["table_friction=[]", "empty"]),
@@ -118,6 +119,9 @@ REFUSED_BY_ID = {env_id: ({"max_steps": 0}, ["max_steps=0", ">= 1"]) for env_id 
     "SaMI/PandaPickAndPlace-v0": ({"cube_mass": NAN}, ["cube_mass=nan", "> 0"]),
     "Skills/Ant-v0": ({"normalize_observation": "no"}, ["normalize_observation='no'", "True or False"]),
     "Skills/HalfCheetah-v0": ({"split": "extreme"}, ["split='extreme'", "Known: train."]),
+    "Skills/AntMultiGoal-v0": ({"reference_goals": 1}, ["reference_goals=1", "True or False"]),
+    "Skills/HalfCheetahGoal-v0": ({"goal": 5.0}, ["goal=5.0", "no such argument or factor"]),
+    "Skills/HalfCheetahHurdle-v0": ({"reference_physics": None}, ["reference_physics=None", "True or False"]),
     "Skills/PosturePoint-v0": ({"mass_scale": 2.0}, ["mass_scale=2.0", "no such argument or factor", "max_steps"]),
 }
 

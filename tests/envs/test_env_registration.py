@@ -22,7 +22,7 @@ NAMES = {
     *("HalfCheetahDir", "HalfCheetahVel", "AntDir", "AntGoal", "HopperRandParams", "WalkerRandParams"),
     *("HalfCheetahFlipped", "PointGoal"),
 }
-SKILLS = {"HalfCheetah", "Ant", "PosturePoint"}
+SKILLS = {"HalfCheetah", "Ant", "PosturePoint", "AntMultiGoal", "HalfCheetahGoal", "HalfCheetahHurdle"}
 
 
 def test_all_environments_are_there():
