@@ -1,14 +1,17 @@
 """Every example file passes the check of the command, and is what its name says."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami_cli.experiment import load
 from rllib_sami_cli.schema import check
 
 EXAMPLES = Path(__file__).parents[2] / "tuned_examples"
 FILES = sorted(path for path in EXAMPLES.glob("**/*.yaml") if path.parent.name != "common")
+OF_SKILLS = [EXAMPLES / "csf" / f"{name}.yaml" for name in ("posture_point", "half_cheetah", "ant")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(EXAMPLES)))
@@ -22,18 +25,18 @@ def test_checks(path, monkeypatch, caplog):
             assert plan.algorithm.__name__.lower() == algorithm
             name = plan.config["env"].removeprefix("SaMI/").removesuffix("-v0").lower()
             assert name == environment.replace("_", "")
-        if path.parent.name == "csf":
-            assert plan.algorithm.__name__ == "CSF"
-            name = plan.config["env"].removeprefix("Skills/").removesuffix("-v0").lower()
-            assert name == path.stem.replace("_", "")
     assert "no effect here" not in caplog.text
 
 
-@pytest.mark.parametrize("algorithm", ["METRA", "DIAYN", "VISR", "CIC", "DADS"])
-def test_examples_with_skills_are_for_every_method(algorithm, caplog):
-    for path in (EXAMPLES / "csf").glob("*.yaml"):
-        for experiment in load(path):
-            assert check(dataclasses.replace(experiment, run=algorithm)).algorithm.__name__ == algorithm
+@pytest.mark.parametrize("algorithm", [*METHODS])
+def test_examples_of_skills_are_for_every_method(algorithm):
+    for path in OF_SKILLS:
+        [experiment] = load(path)
+        assert experiment.body["run"] == "CSF"
+        plan = check(dataclasses.replace(experiment, body=experiment.body | {"run": algorithm}))
+        assert plan.algorithm.__name__ == algorithm
+        name = plan.config["env"].removeprefix("Skills/").removesuffix("-v0").lower()
+        assert name == path.stem.replace("_", "")
 
 
 def test_the_twenty_are_there():
