@@ -36,10 +36,10 @@ class Floor:
         self.encoder, self.key_encoder = (_Encoder(inputs, sizes) for _ in range(2))
         actor_input = self.obs_dim + sizes.context_dim
         critic_input = actor_input + self.action_dim
-        self.actor = _weights([actor_input, *sizes.actor_hidden, 2 * self.action_dim])
+        self.actor = weights([actor_input, *sizes.actor_hidden, 2 * self.action_dim])
         # Two products are faster than one batched product of two.
         self.critics, self.targets = (
-            [_weights([critic_input, *sizes.critic_hidden, 1]) for _ in range(2)] for _ in range(2)
+            [weights([critic_input, *sizes.critic_hidden, 1]) for _ in range(2)] for _ in range(2)
         )
 
         self.has_contrast = with_contrast and config.has_contrast and "contrast_rows" in batch
@@ -71,23 +71,23 @@ class Floor:
         """Products of critics and actor."""
         has_gradient = self.config.critics_train_encoder
         with torch.no_grad():
-            _product(self.actor_inputs, self.actor)  # the target's actions
+            product(self.actor_inputs, self.actor)  # the target's actions
             for target in self.targets:
-                _product(self.critic_inputs, target)
+                product(self.critic_inputs, target)
 
         critic_inputs = self.critic_inputs.detach().requires_grad_(has_gradient)
         wanted = [weight for critic in self.critics for weight in critic]
         if has_gradient:
             wanted.append(critic_inputs)
-        values = [_product(critic_inputs, critic) for critic in self.critics]
+        values = [product(critic_inputs, critic) for critic in self.critics]
         gradients = torch.autograd.grad(values, wanted, self.q_gradients)
         if has_gradient:
             context_gradient = torch.zeros_like(context)
             context_gradient[: self.transitions] = gradients[-1][:, -context.shape[-1] :]
             torch.autograd.grad(context, self.encoder.trained, context_gradient)
-        output = _product(self.actor_inputs, self.actor)
+        output = product(self.actor_inputs, self.actor)
         critic_inputs = self.critic_inputs.detach().requires_grad_()
-        values = [_product(critic_inputs, critic) for critic in self.critics]
+        values = [product(critic_inputs, critic) for critic in self.critics]
         (gradient,) = torch.autograd.grad(values, critic_inputs, self.q_gradients)
         action_gradient = gradient[:, self.obs_dim : self.obs_dim + self.action_dim]
         torch.autograd.grad(output, self.actor, torch.cat([action_gradient, action_gradient], dim=1))
@@ -112,7 +112,7 @@ class _Encoder:
     def __init__(self, input_dim: int, sizes: NetworkConfig):
         recurrent = nn.LSTM if sizes.encoder_type == "lstm" else nn.GRU
         self.recurrent = recurrent(input_dim, sizes.encoder_hidden_dim, batch_first=True)
-        (self.head,) = _weights([sizes.encoder_hidden_dim, sizes.context_dim])
+        (self.head,) = weights([sizes.encoder_hidden_dim, sizes.context_dim])
         self.trained = [*self.recurrent.parameters(), self.head]
 
     def __call__(self, rows: Tensor, used: int) -> Tensor:
@@ -123,13 +123,15 @@ class _Encoder:
         return context if used <= len(hidden) else context[torch.arange(used) % len(hidden)]
 
 
-def _weights(sizes: Sequence[int]) -> list[Tensor]:
+def weights(sizes: Sequence[int]) -> list[Tensor]:
+    """Weights of a network of these layer sizes."""
     return [
         (torch.randn(fan_in, fan_out) / fan_in**0.5).requires_grad_() for fan_in, fan_out in itertools.pairwise(sizes)
     ]
 
 
-def _product(inputs: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    for weight in weights:
+def product(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
+    """The products of a network's layers."""
+    for weight in layers:
         inputs = inputs @ weight
     return inputs

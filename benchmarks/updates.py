@@ -10,6 +10,7 @@ import torch
 from devices import SHAPES, update_on
 from floor import Floor
 from measure import Case, Options, figures, interleave, number, options, repeat, report, spread, table_of, times_table
+from skill_updates import METHODS, skill_updates
 from workloads import (
     ANT,
     CONFIGS,
@@ -30,13 +31,18 @@ from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeRepl
 @click.command()
 @click.option("--paper", is_flag=True, help="The authors' Ant shape: 16 + 16 episodes of 1,000 steps, every step used.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Whole updates there: eager, compiled, bfloat16.")
+@click.option("--algo", type=click.Choice(METHODS), help="A method of skill discovery instead of SaMI's.")
 @options(rounds=15, quick_rounds=3)
-def update(paper: bool, device: str | None, options: Options) -> None:
+def update(paper: bool, device: str | None, algo: str | None, options: Options) -> None:
     """One gradient update ÷ its matrix products and LSTM calls, forward and backward (floor.py).
 
     With --device instead: transitions per second through whole updates, in every mode of computing them.
     """
-    if device:
+    if algo:
+        if device or paper:
+            raise click.UsageError("--algo goes without --device and --paper.")
+        skill_updates(algo, options)
+    elif device:
         update_on(device, ["paper"] if paper else list(SHAPES), options)
     else:
         (_paper_update if paper else _default_update)(options)
