@@ -20,6 +20,26 @@ METHODS = ("CSF", "METRA", "DIAYN", "VISR", "CIC", "DADS")
 UPDATES = 50  # drawn at once, as after eight episodes of the paper
 
 
+class SkillAgent:
+    """Networks and optimisers of a method on HalfCheetah, without Ray."""
+
+    def __init__(self, config: SkillDiscoveryConfig):
+        obs_dim, action_dim = HALF_CHEETAH
+        self.acting = SkillNetworks(obs_dim, action_dim, config.network_config, config.method)
+        self.training = SkillTrainingNetworks(self.acting, 0.01)
+        rates = config.get_default_learner_class().LEARNING_RATE_OF
+        groups = {name: some for name, some in parameter_groups(self.acting, self.training).items() if name in rates}
+        self.optimizers = {
+            name: torch.optim.Adam(some, lr=getattr(config, rates[name]), fused=True) for name, some in groups.items()
+        }
+        self.optimization = Optimization(groups, self.optimizers)
+        self.constants = config.get_update_config(action_dim)
+
+    def update(self, batch: dict[str, torch.Tensor]) -> None:
+        """One update, as the learner makes it."""
+        skill_update(self.acting, self.training, self.optimization, batch, self.constants)
+
+
 class SkillFloor:
     """Calling it does the products of one update, forward and backward, and nothing else.
 
@@ -71,34 +91,26 @@ class SkillFloor:
 def skill_updates(name: str, options: Options) -> None:
     """Measures one method with its default configuration, on HalfCheetah."""
     config: SkillDiscoveryConfig = getattr(rllib_sami, f"{name}Config")()
-    obs_dim, action_dim = HALF_CHEETAH
-    store = _store(config, 20_000 if options.quick else 200_000)
+    store = skill_store(config, 20_000 if options.quick else 200_000)
     sampler, rng = config.make_sampler(), np.random.default_rng(0)
-    acting = SkillNetworks(obs_dim, action_dim, config.network_config, config.method)
-    training = SkillTrainingNetworks(acting, 0.01)
-    rates = config.get_default_learner_class().LEARNING_RATE_OF
-    groups = {group: some for group, some in parameter_groups(acting, training).items() if group in rates}
-    optimizers = {
-        group: torch.optim.Adam(some, lr=getattr(config, rates[group]), fused=True) for group, some in groups.items()
-    }
-    optimization, constants = Optimization(groups, optimizers), config.get_update_config(action_dim)
+    agent = SkillAgent(config)
     arrays = {key: torch.from_numpy(values) for key, values in sampler(store, num_updates=UPDATES, rng=rng).items()}
     batch = {key: values[0] for key, values in arrays.items()}
     width = config.skill_dim if config.method.has_successor_features else 1
     negatives = config.method.num_prior_skills if name in ("CSF", "METRA") else 0
-    floor = SkillFloor(acting, width, config.train_batch_size_per_learner, negatives)
+    floor = SkillFloor(agent.acting, width, config.train_batch_size_per_learner, negatives)
 
     def optimisers() -> None:
-        for optimizer in optimizers.values():
+        for optimizer in agent.optimizers.values():
             optimizer.step()
 
     def averages() -> None:
         with torch.no_grad():
-            polyak_update(training.target_critics, training.critics, constants.tau)
+            polyak_update(agent.training.target_critics, agent.training.critics, agent.constants.tau)
 
     calls = 3 if options.quick else 20
     actions: dict[str, Callable[[], int]] = {
-        "update": repeat(lambda: skill_update(acting, training, optimization, batch, constants), calls),
+        "update": repeat(lambda: agent.update(batch), calls),
         "floor": repeat(floor, calls),
         "sampling": repeat(lambda: sampler(store, num_updates=UPDATES, rng=rng), 1, UPDATES),
     }
@@ -122,7 +134,7 @@ def skill_updates(name: str, options: Options) -> None:
     )
 
 
-def _store(config: SkillDiscoveryConfig, num_steps: int) -> EpisodeStore:
+def skill_store(config: SkillDiscoveryConfig, num_steps: int) -> EpisodeStore:
     """A store of whole episodes of noise with skills."""
     rng = np.random.default_rng(0)
     store = EpisodeStore(*HALF_CHEETAH, num_steps + num_steps // EPISODE_LENGTH, config.episode_fields)

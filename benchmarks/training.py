@@ -3,21 +3,76 @@
 from typing import Any
 
 import click
+import torch
 from measure import Case, Options, figures, interleave, options, report, times_table
 from rllib_sac import LOSS_TRANSITIONS, sac_config
-from workloads import HALF_CHEETAH, TRAINED, Agent, Recording, fill, ray_cluster, tensors_of, train_once, trained_config
+from skill_updates import METHODS, SkillAgent
+from workloads import (
+    EPISODE_LENGTH,
+    HALF_CHEETAH,
+    TRAINED,
+    Agent,
+    Recording,
+    fill,
+    ray_cluster,
+    tensors_of,
+    train_once,
+    trained_config,
+)
 
+import rllib_sami
 from rllib_sami import SaCCMConfig, TESACConfig, compat
 from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
 
 
 @click.command()
 @click.option("--against", type=click.Choice(["rllib-sac"]), help="RLlib's own SAC; ours is TESAC then.")
+@click.option("--algo", type=click.Choice(METHODS), help="A method of skill discovery instead of SaCCM.")
 @options(rounds=7, quick_rounds=1)
-def train(against: str | None, options: Options) -> None:
+def train(against: str | None, algo: str | None, options: Options) -> None:
     """algo.train() ÷ raw physics and core updates of the same count (or RLlib's SAC)."""
+    if algo and against:
+        raise click.UsageError("--algo goes without --against.")
     with ray_cluster():
-        (_train_against_sac if against else _train_against_parts)(options)
+        if algo:
+            _train_skills(algo, options)
+        else:
+            (_train_against_sac if against else _train_against_parts)(options)
+
+
+def _train_skills(name: str, options: Options) -> None:
+    """Eight episodes of HalfCheetah, then 100 updates, as tuned_examples/csf/half_cheetah.yaml has it."""
+    config = getattr(rllib_sami, f"{name}Config")().environment("Skills/HalfCheetah-v0")
+    config.env_runners(rollout_fragment_length=EPISODE_LENGTH)
+    config.training(updates_per_env_step=0.0625, num_steps_sampled_before_learning_starts=1_000)
+    config.reporting(min_sample_timesteps_per_iteration=1_600).debugging(seed=0, log_level="ERROR")
+    algorithm = config.build_algo()
+    recording = Recording(algorithm.env_runner)
+    algorithm.train()  # random actions
+    recording.replay()
+    agent, done = SkillAgent(config), _num_updates(algorithm)
+    arrays = algorithm.replay_buffer.sample(10)
+    batches = [{key: torch.from_numpy(values[index]) for key, values in arrays.items()} for index in range(10)]
+
+    def parts() -> int:
+        nonlocal done
+        steps, before, done = recording.replay(), done, _num_updates(algorithm)
+        for index in range(done - before):
+            agent.update(batches[index % len(batches)])
+        return steps
+
+    times = interleave({"algo.train()": lambda: train_once(algorithm), "physics + updates": parts}, options.rounds)
+    algorithm.stop()
+    whole, bare = times["algo.train()"], times["physics + updates"]
+    title = f"{name}, HalfCheetah, 8 environments, fragments of 200, an update every 16 steps"
+    report(
+        f"train --algo {name}",
+        [times_table(title, "ms per environment step", times, 1e3)],
+        [Case("wall time, train() ÷ (physics + updates)", whole.wall / bare.wall, target=1.20)],
+        options,
+        cpu_ratio=figures(whole.cpu / bare.cpu),
+        wall_ms_per_step={side: figures(some.wall, 1e3) for side, some in times.items()},
+    )
 
 
 def _train_against_parts(options: Options) -> None:
