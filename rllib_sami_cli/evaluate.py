@@ -202,7 +202,7 @@ def _drawn(episodes: pd.DataFrame) -> tuple[list[str], dict[tuple[str, int], lis
 
 def _say(results: Results) -> None:
     """Prints a table for each run, and one of the splits if there are several runs."""
-    from rllib_sami.evaluation.paths import per_run
+    from rllib_sami.evaluation.skill_tables import per_run
 
     episodes, provenance, skills = results.episodes, results.provenance, per_run(results)
     for checkpoint in provenance["checkpoints"]:

@@ -8,8 +8,9 @@ from numbers import Real
 from typing import Any
 
 from rllib_sami.algorithms.base.split_episodes import RETURN_BY_TASK, RETURN_MEAN, SUCCESS_RATE, USUAL_SPLITS
+from rllib_sami.algorithms.skill_discovery.evaluation import METRICS as SKILL_METRICS
 from rllib_sami.core.metric_names import OWN_SPLIT
-from rllib_sami.core.text import nearest_name
+from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami_cli.errors import Mistakes, UserError
 from rllib_sami_cli.spaces import alternatives
 
@@ -52,6 +53,7 @@ _OF_LEARNERS = [
     "learners/__all_modules__/num_module_steps_trained_lifetime",
     "learners/default_policy/num_module_steps_trained_lifetime",
 ]
+_OF_OFF_POLICY = ("cpu_time_total_s",)  # of this package's off-policy algorithms
 # What every algorithm of ours, and RLlib's SAC and PPO, report (with evaluation).
 KNOWN = {*_TOP_LEVEL, *_OF_EPISODES, *(f"evaluation/{name}" for name in _OF_EPISODES), *_OF_LEARNERS}
 
@@ -93,12 +95,12 @@ def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None
 
 def check_metric(key: str, place: str) -> None:
     """Raises a UserError for a metric that no result has."""
-    if key in KNOWN:
+    if key in KNOWN or key in _OF_OFF_POLICY:
         return
     for name, old_names in _OLD_NAMES.items():
         if key in old_names:
             raise UserError(f"{place}: '{key}' is no longer in the results; write '{name}'.")
-    known = sorted(KNOWN)
+    known = sorted({*KNOWN, *_OF_OFF_POLICY})
     group, _, rest = key.partition("/")
     if group in _GROUPS and rest:
         # Callbacks and modules log metrics of any name here, so only what looks like a typo is refused.
@@ -117,8 +119,13 @@ def _check_evaluation(key: str, place: str, settings: dict[str, Any]) -> None:
     own = any(name.startswith(("callbacks", "custom_evaluation_function")) for name in settings)
     if own or key.startswith(("evaluation/env_runners/", "evaluation/offline_eval_runners/")):
         return
-    splits = evaluated_splits(settings)
     _, split, *metric = key.split("/")
+    if "evaluation_goals" in settings:  # of skill discovery
+        of_skills = [f"evaluation/{part}/{name}" for part, names in SKILL_METRICS.items() for name in names]
+        if key not in of_skills:
+            raise UserError(f"{place}: unknown metric '{key}'. {did_you_mean(key, of_skills, 10)}")
+        return
+    splits = evaluated_splits(settings)
     is_by_task = len(metric) > 1 and metric[0] == RETURN_BY_TASK
     if split in splits and (is_by_task or metric in ([RETURN_MEAN], [SUCCESS_RATE])):
         return

@@ -11,14 +11,15 @@ OPTIONS: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_skip_dyn
 Functions = TypeVar("Functions", bound=Any)
 
 
-def compiled(functions: Functions) -> Functions:
+def compiled(functions: Functions, first: str = "critics") -> Functions:
     """The loss functions of an update, compiled at their first call (up to a minute).
 
     What they return is valid until the next update. The recurrent calls stay outside: each is one call of cuDNN or
     oneDNN, which ``torch.compile`` could only take apart into its steps.
 
     Args:
-        functions: A dataclass of functions. An update calls ``critics`` first, with its modules as first arguments.
+        functions: A dataclass of functions, with the modules that act and learn as first arguments.
+        first: The one that an update calls first.
     """
     # What agents before this one have compiled would count against this one's limit, and make its sizes seem to change.
     torch.compiler.reset()
@@ -26,15 +27,15 @@ def compiled(functions: Functions) -> Functions:
         field.name: torch.compile(getattr(functions, field.name), options=OPTIONS)
         for field in dataclasses.fields(functions)
     }
-    return dataclasses.replace(functions, **fast | {"critics": partial(_begin_update, fast["critics"])})
+    return dataclasses.replace(functions, **fast | {first: partial(_begin_update, fast[first])})
 
 
-def _begin_update(critics: Any, acting: torch.nn.Module, training: torch.nn.Module, *arguments: Any) -> Any:
+def _begin_update(function: Any, acting: torch.nn.Module, training: torch.nn.Module, *arguments: Any) -> Any:
     # All that CUDA graphs gave in the last update, gradients too, may be overwritten from here on.
     acting.zero_grad()
     training.zero_grad()
     torch.compiler.cudagraph_mark_step_begin()
-    return critics(acting, training, *arguments)
+    return function(acting, training, *arguments)
 
 
 def check_compilation(device: str = "cpu") -> None:

@@ -175,8 +175,8 @@ def test_each_step_moves_its_own_networks_only(method):
 def test_the_losses_of_critics_and_actor_have_no_gradient_elsewhere(method):
     acting, training, optimization = make_agent(method)
     steps, alpha = skill_steps(acting, make_batch(method), CONFIG), training.log_alpha.exp()
-    of_critics, _ = skill_critic_loss(method, acting, training, steps, alpha.detach(), CONFIG)
-    of_actor, log_prob = skill_actor_loss(method, acting, training, steps, alpha.detach())
+    of_critics, _ = skill_critic_loss(acting, training, steps, alpha.detach(), CONFIG)
+    of_actor, log_prob = skill_actor_loss(acting, training, steps, alpha.detach())
     assert not log_prob.requires_grad
     for loss, own in ((of_critics, "critic"), (of_actor, "actor")):
         for group, parameters in optimization.groups.items():
@@ -306,7 +306,7 @@ def test_an_update_of_csf_is_the_five_steps_of_the_paper_in_its_order():
 def both_losses(method, alpha):
     acting, training, _ = make_agent(method)
     steps = skill_steps(acting, make_batch(method), CONFIG)
-    loss, metrics = skill_critic_loss(method, acting, training, steps, torch.tensor(alpha), CONFIG)
+    loss, metrics = skill_critic_loss(acting, training, steps, torch.tensor(alpha), CONFIG)
     return loss, metrics, (acting, training, steps)
 
 
@@ -345,7 +345,7 @@ def test_a_terminal_state_has_no_future_unless_that_is_ignored(name, ignore):
     losses = []
     for given in (batch, batch | {"terminated": torch.zeros_like(batch["terminated"])}):
         loss, _ = skill_critic_loss(
-            method, acting, training, skill_steps(acting, given, config), torch.tensor(0.1), config
+            acting, training, skill_steps(acting, given, config), torch.tensor(0.1), config
         )
         losses.append(loss.item())
     assert (losses[0] == losses[1]) == ignore

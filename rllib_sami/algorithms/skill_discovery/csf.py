@@ -79,6 +79,12 @@ class CSFMethod(SkillMethod, ContrastiveSettings):
         """The negatives."""
         return self.num_negatives
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Without the information bottleneck critics are scalar anyway."""
+        reason = "Without the information bottleneck critics are scalar: set `information_bottleneck` to True"
+        return {} if self.information_bottleneck else {"critic_type": reason}
+
     def make_representation(self, obs_dim: int, skill_dim: int, hidden: Sequence[int]) -> nn.Module:
         """Makes φ, or f(s, s')."""
         return mlp(obs_dim if self.representation_type == "difference" else 2 * obs_dim, hidden, skill_dim)

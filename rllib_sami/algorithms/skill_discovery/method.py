@@ -64,6 +64,11 @@ class SkillMethod:
         """Optimisers that :meth:`representation_loss` is for."""
         return ("representation",)
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Names of settings that change nothing in combination with the others, with the reason for each."""
+        return {}
+
     def make_representation(self, obs_dim: int, skill_dim: int, hidden: Sequence[int]) -> nn.Module:
         """Makes the features φ of states, ``[N, O]`` to ``[N, d]``, which also find the skill for a goal."""
         return mlp(obs_dim, hidden, skill_dim)

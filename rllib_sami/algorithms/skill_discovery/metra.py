@@ -70,6 +70,15 @@ class METRAMethod(SkillMethod, ContrastiveSettings):
         """The representation, and the dual variable."""
         return ("representation", "dual")
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Settings of the other objective."""
+        if self.is_contrastive:
+            reason = "The contrastive objective has no constraint: set `representation_objective` to 'dual'"
+            return dict.fromkeys(("initial_dual", "dual_slack", "dual_lr"), reason)
+        reason = "The dual objective has no negatives: set `representation_objective` to 'contrastive'"
+        return dict.fromkeys(("xi", "num_negatives"), reason)
+
     def make_auxiliary(self, obs_dim: int, skill_dim: int, hidden: Sequence[int]) -> nn.Module:
         """Makes the dual variable."""
         return DualVariable(self.initial_dual)

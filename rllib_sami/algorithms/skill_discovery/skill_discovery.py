@@ -30,12 +30,14 @@ from rllib_sami.algorithms.skill_discovery.networks import (
 from rllib_sami.algorithms.skill_discovery.priors import SkillPrior
 from rllib_sami.algorithms.skill_discovery.sampling import sample_skill_steps
 from rllib_sami.algorithms.skill_discovery.update import (
+    PLAIN,
     UPDATE_METRICS,
     SkillUpdateConfig,
     parameter_groups,
     skill_update,
 )
 from rllib_sami.config.rllib_settings import SKILL_DISCOVERY
+from rllib_sami.core.compilation import compiled
 from rllib_sami.core.metric_names import ENV_STEPS
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
@@ -201,8 +203,9 @@ class SkillTorchLearner(OffPolicyTorchLearner):
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
+        losses = compiled(PLAIN, first="representation") if self.config.compile_update else PLAIN
         constants = self.config.get_update_config(module.acting.action_dim)
-        return lambda batch: skill_update(module.acting, module.learning, optimization, batch, constants)
+        return lambda batch: skill_update(module.acting, module.learning, optimization, batch, constants, losses)
 
 
 class FixedEntropyTorchLearner(SkillTorchLearner):
@@ -311,12 +314,10 @@ class SkillDiscoveryConfig(OffPolicyConfig):
 
     @override(BaseConfig)
     def without_effect(self) -> dict[str, str]:
-        reasons = super().without_effect()
-        return (
-            reasons
-            if "alpha_lr" in self.settings
-            else reasons | {"target_entropy": "The entropy coefficient is fixed: set `fixed_alpha`"}
-        )
+        reasons = super().without_effect() | self.method.without_effect
+        if "alpha_lr" not in self.settings:
+            reasons["target_entropy"] = "The entropy coefficient is fixed: set `fixed_alpha`"
+        return reasons
 
     @override(BaseConfig)
     def conflicts(self) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rllib_sami.algorithms.skill_discovery.method import Metrics, SkillMethod, SkillSteps, dot
+from rllib_sami.algorithms.skill_discovery.method import Metrics, SkillSteps, dot
 from rllib_sami.algorithms.skill_discovery.networks import SKILL, SkillNetworks, SkillTrainingNetworks
 from rllib_sami.core import losses
 from rllib_sami.core.networks import polyak_update
@@ -70,8 +70,14 @@ def successor_loss(psi: Tensor, target: Tensor) -> Tensor:
     return (psi - target).square().mean(dim=(-1, -2)).sum()
 
 
+def skill_representation_loss(
+    acting: SkillNetworks, training: SkillTrainingNetworks, steps: SkillSteps
+) -> tuple[Tensor, Metrics]:
+    """Returns the loss of the method's representation and auxiliary networks, and its metrics."""
+    return acting.method.representation_loss(acting.representation, training.auxiliary, steps)
+
+
 def skill_critic_loss(
-    method: SkillMethod,
     acting: SkillNetworks,
     training: SkillTrainingNetworks,
     steps: SkillSteps,
@@ -79,6 +85,7 @@ def skill_critic_loss(
     config: SkillUpdateConfig,
 ) -> tuple[Tensor, Metrics]:
     """Returns the loss of the critics and its metrics."""
+    method = acting.method
     with torch.no_grad():
         next_action, next_log_prob = acting.actor.sample(steps.next_obs, steps.skill, steps.noise[0])
         following = training.target_critics(steps.next_obs, next_action, steps.skill)
@@ -98,13 +105,13 @@ def skill_critic_loss(
 
 
 def skill_actor_loss(
-    method: SkillMethod, acting: SkillNetworks, training: SkillTrainingNetworks, steps: SkillSteps, alpha: Tensor
+    acting: SkillNetworks, training: SkillTrainingNetworks, steps: SkillSteps, alpha: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns ``E[α log π - min_k Q_k]`` and the log-probabilities ``[N]``, which have no gradient."""
     weights = {name: parameter.detach() for name, parameter in training.critics.named_parameters()}
     action, log_prob = acting.actor.sample(steps.obs, steps.skill, steps.noise[1])
     outputs = torch.func.functional_call(training.critics, weights, (steps.obs, action, steps.skill))
-    q = dot(outputs, steps.skill) if method.has_successor_features else outputs.squeeze(-1)
+    q = dot(outputs, steps.skill) if acting.method.has_successor_features else outputs.squeeze(-1)
     return losses.actor_loss(q, log_prob, alpha), log_prob.detach()
 
 
@@ -112,6 +119,7 @@ def skill_actor_loss(
 class SkillLossFunctions:
     """The loss functions of an update, compiled or not."""
 
+    representation: Callable = skill_representation_loss
     critics: Callable = skill_critic_loss
     actor: Callable = skill_actor_loss
 
@@ -167,7 +175,7 @@ def skill_update(
         optimization: The optimisers of :func:`parameter_groups`.
         batch: One update of ``sampling.sample_skill_steps``, without the leading ``U``.
         config: Constants.
-        loss_functions: The losses of critics and policy.
+        loss_functions: The loss functions.
 
     Returns:
         Scalar tensors by metric name, not yet synchronised with the host.
@@ -175,17 +183,17 @@ def skill_update(
     method, steps = acting.method, skill_steps(acting, batch, config)
 
     # --- 1. Representation ---
-    loss, metrics = method.representation_loss(acting.representation, training.auxiliary, steps)
+    loss, metrics = loss_functions.representation(acting, training, steps)
     optimization.step(method.groups, loss)
 
     # --- 2. Critics, from the features after that step, and 3. their targets ---
     alpha = training.log_alpha.exp().detach()
-    loss, of_critics = loss_functions.critics(method, acting, training, steps, alpha, config)
+    loss, of_critics = loss_functions.critics(acting, training, steps, alpha, config)
     optimization.step(["critic"], loss)
     polyak_update(training.target_critics, training.critics, config.tau)
 
     # --- 4. Policy, and 5. entropy coefficient if it is tuned ---
-    actor_loss, log_prob = loss_functions.actor(method, acting, training, steps, alpha)
+    actor_loss, log_prob = loss_functions.actor(acting, training, steps, alpha)
     optimization.step(["actor"], actor_loss)
     metrics |= of_critics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean(), "alpha": alpha}
     if "alpha" in optimization.groups:

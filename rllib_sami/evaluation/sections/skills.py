@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rllib_sami.algorithms.skill_discovery.evaluation import GOALS, SKILLS
-from rllib_sami.evaluation import contexts, paths, skill_figures, tables
+from rllib_sami.evaluation import contexts, paths, skill_figures, skill_tables, tables
 from rllib_sami.evaluation.layout import Plot, Section, Table
 from rllib_sami.evaluation.results import Results
 from rllib_sami.evaluation.sections.common import counted, short, without_only_environment
@@ -45,7 +45,7 @@ def coverage(results: Results) -> Section:
         "the same axes. Skills that differ spread, and neighbouring colours lead to neighbouring places. Cells covered "
         "counts the cells of space that all skills of a run together visit."
     ])  # fmt: skip
-    table = paths.per_run(results)
+    table = skill_tables.per_run(results)
     for environment, mine in table.groupby("environment", sort=False):
         walks = [walks_of(results, row, SKILLS) for row in _drawn(mine)]
         walks = [one for one in walks if one.paths]
@@ -72,7 +72,7 @@ def goals(results: Results) -> Section:
         "goal, by its features of states; nothing was trained for these goals. Circles were reached (at any time), "
         "crosses were not."
     ])  # fmt: skip
-    table = paths.per_run(results)
+    table = skill_tables.per_run(results)
     for environment, mine in table[table["goals"] > 0].groupby("environment", sort=False):
         walks = [one for one in (walks_of(results, row, GOALS) for row in _drawn(mine)) if one.paths]
         if walks:
@@ -93,7 +93,7 @@ def features(results: Results) -> Section:
     if results.contexts is None:
         section.missing = "There are no features of states."
         return section
-    table = paths.per_run(results)
+    table = skill_tables.per_run(results)
     for row in _drawn(table.drop_duplicates(["algorithm", "environment"])):
         found = _features_of(results, row)
         if found is None:
@@ -140,7 +140,7 @@ def walks_of(results: Results, row: pd.Series, part: str) -> Walks:
     known = np.array([len(path) > 0 for path in found], bool)
     number = f"{row['state_coverage']:,.0f} cells" if part == SKILLS else f"{row['success_rate']:.0%} reached"
     seed = f", seed {row['seed']}" if row["seed"] >= 0 else ""
-    radius = paths.sizes_of(results, str(row["environment"]))["goal_radius"]
+    radius = skill_tables.sizes_of(results, str(row["environment"]))["goal_radius"]
     title = f"{row['algorithm']}{seed}: {number}"
     return Walks(title, [path for path in found if len(path)], of_run.skills[known], of_run.goals[known], radius)
 
