@@ -155,6 +155,7 @@ def test_sampled_goals_are_initial_states_at_other_places(cls, goal_range, cell_
         np.testing.assert_allclose(state[:k], goal, rtol=1e-5, atol=1e-5)
         initial = np.concatenate([env.model.qpos0, np.zeros(env.model.nv)])[k:]
         assert 0.0 < np.abs(state[k:] - initial).max() < 0.6  # the noise of a reset
+        np.testing.assert_allclose(env.data.body("torso").xpos[:k], goal, atol=0.01)  # where pictures show it
     assert np.std([observation[-1] for observation, _ in drawn]) > 0 or cls is skills.PosturePoint
     env.reset(seed=0)
     assert np.abs(env.coordinates).max() <= 0.1  # nothing of the goal is left
