@@ -17,7 +17,8 @@ from rllib_sami_cli.steps import doing, loading, quiet_option
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Folder to write.")  # fmt: skip
 @click.option("--episodes", type=click.IntRange(1), metavar="N", help="Play N episodes of each task of each split "
-              "for a table of returns on the model card.  [default: none]")  # fmt: skip
+              "for a table of returns on the model card; of agents with skills N skills and N goals, for a picture.  "
+              "[default: none]")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the exported agent in DIR.")
 @quiet_option
 @click.pass_obj
@@ -53,19 +54,36 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
         loaded = checkpoints.load(checkpoint)
         if isinstance(loaded, ExportedAgent):
             raise ValueError(f"{checkpoint} is an exported agent already. Give the checkpoint that it is from.")
+        evaluation = evaluate(loaded.path, episodes=episodes, say=doing) if episodes else None
         export_agent(
             loaded.module(),
             loaded.config,
             out,
             algorithm=loaded.algorithm.__name__,
             progress=_progress(manifest_of(loaded.path) or {}),
-            evaluation=evaluate(loaded.path, episodes=episodes, say=doing) if episodes else None,
+            evaluation=evaluation,
+            **_skills(evaluation),
         )
     except (ValueError, OSError, EnvironmentFaultError, WorkersLostError) as error:
         raise UserError(f"export: {one_line(error)}") from error
     click.echo(f"Written: {out}")
     option = env_option(loaded.config.env if isinstance(loaded.config.env, str) else None)
     click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}{option}")
+
+
+def _skills(evaluation: Any) -> dict[str, Any]:
+    """Returns what the model card says of an agent's skills, and shows."""
+    if evaluation is None or evaluation.paths is None:
+        return {}
+    from rllib_sami.evaluation.skill_tables import per_run
+
+    (row,) = per_run(evaluation).to_dict("records")
+    found: dict[str, Any] = {"skills": {key: None if value != value else value for key, value in row.items()}}
+    try:
+        from rllib_sami.evaluation.sections.skills import picture
+    except ImportError:  # without the extra `report`
+        return found
+    return found | {"figure": picture(evaluation)}
 
 
 def _progress(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from rllib_sami.registration import ALGORITHMS
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+FIGURE = "skills.png"
 __version__ = importlib.metadata.version("rllib-sami")
 # Network settings of earlier versions, and those that only training reads.
 _FORMER_KEYS = {"initial_alpha", "key_encoder", "averaged_context"}
@@ -100,6 +101,8 @@ def export_agent(
     algorithm: str,
     progress: dict[str, Any] | None = None,
     evaluation: Any = None,
+    skills: dict[str, Any] | None = None,
+    figure: bytes | None = None,
 ) -> Path:
     """Writes an agent as data, in place of an earlier export in the folder.
 
@@ -111,6 +114,9 @@ def export_agent(
         progress: Progress of training, see :class:`ExportedAgent`.
         evaluation: Results of ``evaluate()`` with this agent alone, for the model card; None: the card has the return
             in training.
+        skills: What the agent's skills cover, and the goals that they reach, for the model card: a row of
+            ``evaluation.skill_tables.per_run``.
+        figure: A picture of the skills for the model card, PNG.
 
     Returns:
         The folder.
@@ -134,6 +140,7 @@ def export_agent(
         "network": _plain(module.acting_settings),
         "progress": _plain(progress or {}),
         "evaluation": None if evaluation is None else _summary(evaluation),
+        **({} if skills is None else {"skills": _plain(skills) | {"figure": FIGURE if figure else None}}),
         "training": _settings(config, AlgorithmConfig()),
     }
     content["experiment"], content["not_in_experiment"] = _experiment(config, content)
@@ -144,6 +151,8 @@ def export_agent(
         # Written here, since `save_file` lets nobody but the owner read it.
         (aside / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         (aside / CONFIG).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        if figure is not None:
+            (aside / FIGURE).write_bytes(figure)
         sizes = {name: value.numel() for name, value in weights.items()}
         (aside / CARD).write_text(model_card(content, sizes), encoding="utf-8")
     return Path(folder)

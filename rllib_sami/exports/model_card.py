@@ -105,7 +105,7 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         about=_about(content["network"]),
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         env_option=env_option(environment["name"]),
-        returns=_returns(evaluation) if evaluation is not None else "",
+        returns=_skills(content["skills"]) if content.get("skills") else _returns(evaluation) if evaluation else "",
         env=_make_env(environment["name"], environment["config"]),
         act="agent.act(obs, reward)" if content["network"].get("encoder_reward") else "agent.act(obs)",
         state=_SKILL if "method" in content["network"] else _CONTEXT,
@@ -130,6 +130,20 @@ def _training(content: dict[str, Any]) -> str:
         left_out=f"\nLeft out, since a file cannot give it: {names}.\n" if names else "",
         package=content["package"],
     )
+
+
+def _skills(skills: dict[str, Any]) -> str:
+    """Returns the section on what the skills cover, and on the goals that they reach."""
+    lines = [f"{skills['skills']} skills"]
+    if skills.get("state_coverage") is not None:
+        lines[0] += (
+            f" cover {skills['state_coverage']:,.0f} cells of space, {skills['end_distance']:,.1f} from start to end"
+        )
+    if skills.get("goals"):
+        lines.append(f"{skills['success_rate']:.0%} of {skills['goals']} goals are reached, zero-shot, and "
+                     f"{skills['staying_time']:.0%} of the time is spent near them")  # fmt: skip
+    figure = f"![Paths of the skills]({skills['figure']})\n\n" if skills.get("figure") else ""
+    return f"## Skills\n\n{figure}{'. '.join(lines)}. `rllib evaluate .` plays the same ones.\n\n"
 
 
 def _returns(evaluation: dict[str, Any]) -> str:

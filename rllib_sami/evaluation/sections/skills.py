@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
 
 import numpy as np
@@ -130,6 +131,15 @@ def training(results: Results) -> Section:
     if not section.plots:
         section.missing = "No run's folder has evaluations during training (`evaluation_interval`)."
     return section
+
+
+def picture(results: Results) -> bytes:
+    """Returns a figure of the skills of one run, PNG."""
+    (row,) = _drawn(skill_tables.per_run(results))
+    walks = walks_of(results, row, SKILLS)
+    with io.BytesIO() as file:
+        skill_figures.skill_paths([walks]).savefig(file, format="png", dpi=110)
+        return file.getvalue()
 
 
 def walks_of(results: Results, row: pd.Series, part: str) -> Walks:
