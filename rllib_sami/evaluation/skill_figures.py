@@ -163,8 +163,8 @@ def _label(axis: Any, title: str, x: str, y: str) -> None:
 def _same_limits(axes: Sequence[Any], runs: Sequence[Walks], equal: bool) -> None:
     """Gives all panels the same limits, so that what looks alike is alike."""
     points = np.concatenate([path[:, :2] for run in runs for path in run.paths])
-    goals = np.concatenate([run.goals[:, : points.shape[1]] for run in runs])
-    points = np.concatenate([points, goals[~np.isnan(goals).any(axis=1)]])
+    of_goals = [run.goals[:, : points.shape[1]] for run in runs if run.goals.shape[1] >= points.shape[1]]
+    points = np.concatenate([points, *(goals[~np.isnan(goals).any(axis=1)] for goals in of_goals)])
     most = 1.05 * max(float(np.abs(points).max()), 1.0)
     for axis in axes:
         axis.set_ylim(-most, most)
