@@ -34,7 +34,7 @@ def statistics(name: str, rollouts: int, steps: int) -> tuple[np.ndarray, np.nda
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("env", choices=["Ant", "HalfCheetah"])
+    parser.add_argument("env", choices=["Ant", "HalfCheetah", "Humanoid", "Quadruped"])
     parser.add_argument("--rollouts", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=50)
     arguments = parser.parse_args()

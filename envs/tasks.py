@@ -96,7 +96,8 @@ def parse_task(factors: tuple[Factor, ...], values: Mapping[str, Any]) -> Task:
         ValueError: A name is unknown or a value invalid.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"task={values!r}: expected a dict such as {{{factors[0].name!r}: {factors[0].neutral!r}}}.")
+        example = {factors[0].name: factors[0].neutral} if factors else {}
+        raise ValueError(f"task={values!r}: expected a dict such as {example}.")
     remaining = dict(values)
     parsed = []
     for factor in factors:
@@ -123,7 +124,8 @@ def parse_meta_task(factors: tuple[Factor, ...], values: Mapping[str, Any], wher
         ValueError: A name is unknown or a value invalid.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where}={values!r}: expected a dict such as {{{factors[0].name!r}: (0.75, 0.85)}}.")
+        example = {factors[0].name: (0.75, 0.85)} if factors else {}
+        raise ValueError(f"{where}={values!r}: expected a dict such as {example}.")
     _reject_unknown(values, factors, where)
     try:
         parsed = tuple(f.parse_set(values[f.name]) if f.name in values else (f.neutral_value,) for f in factors)

@@ -76,7 +76,7 @@ class MujocoTaskEnv(MetaTaskEnv):
         self._image_size = (check_count("width", width, 480), check_count("height", height, 480))
         self._renderer: Any = None
 
-        self.model = copy.copy(_load_model(str(ASSETS / self.xml)))
+        self.model = copy.copy(self._pristine_model())
         self.data = mujoco.MjData(self.model)
         self.dt = self.model.opt.timestep * self.frame_skip
         self._pristine = {name: getattr(self.model, name).copy() for name in self.task_arrays}
@@ -93,6 +93,11 @@ class MujocoTaskEnv(MetaTaskEnv):
         self._build_spaces([np.inf] * size, gymnasium.spaces.Box(low, high, dtype=np.float32))
 
     # What a family implements.
+
+    @classmethod
+    def _pristine_model(cls) -> mujoco.MjModel:
+        """Returns the compiled model, which is copied; by default that of ``xml``."""
+        return _load_model(str(ASSETS / cls.xml))
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         """Returns the live views (into ``self.data``, for example) that make up the observation, in order."""

@@ -1,9 +1,10 @@
 """Environments for skill discovery: bodies whose reward nobody needs, and tasks for the skills that they found."""
 
 from .base import SkillEnv
+from .dm_control import Humanoid, Quadruped
 from .mujoco import Ant, HalfCheetah
 from .posture_point import PosturePoint
-from .tasks import AntMultiGoal, HalfCheetahGoal, HalfCheetahHurdle
+from .tasks import AntMultiGoal, HalfCheetahGoal, HalfCheetahHurdle, HumanoidGoal, QuadrupedGoal
 
 __all__ = [
     "Ant",
@@ -11,6 +12,10 @@ __all__ = [
     "HalfCheetah",
     "HalfCheetahGoal",
     "HalfCheetahHurdle",
+    "Humanoid",
+    "HumanoidGoal",
     "PosturePoint",
+    "Quadruped",
+    "QuadrupedGoal",
     "SkillEnv",
 ]

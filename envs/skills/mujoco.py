@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 
 from ..checks import check_switch
-from ..mujoco.base import MujocoTaskEnv
+from ..mujoco.base import ASSETS, MujocoTaskEnv
 from .base import SkillEnv
 
 
@@ -38,6 +38,11 @@ class SkillMujocoEnv(SkillEnv, MujocoTaskEnv):
         self._normalizes = check_switch("normalize_observation", normalize_observation)
         self._mean, self._inverse_std = np.asarray(self.observation_mean), 1.0 / np.asarray(self.observation_std)
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def _body_spec(cls) -> mujoco.MjSpec:
+        """Returns the body's specification, to which tasks add what belongs to them."""
+        return mujoco.MjSpec.from_file(str(ASSETS / cls.xml))
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self.qpos, self.qvel

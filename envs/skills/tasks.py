@@ -4,7 +4,6 @@ Facts are those of the tasks in the code of Contrastive Successor Features (arXi
 steps. The observation ends with the numbers of the task; what comes before is what the same body observes without it.
 """
 
-import copy
 import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -13,8 +12,8 @@ import mujoco
 import numpy as np
 
 from ..checks import check_switch
-from ..mujoco.base import ASSETS
 from ..tasks import Task
+from .dm_control import Humanoid, Quadruped
 from .mujoco import Ant, HalfCheetah, SkillMujocoEnv
 
 HURDLES = (-15.0, -13.0, -9.0, -5.0, -1.0, 3.0, 7.0, 11.0, 15.0, 19.0, 23.0, 27.0)  # x in m
@@ -29,9 +28,10 @@ class SkillTaskEnv(SkillMujocoEnv):
         """Builds the environment; see ``SkillMujocoEnv`` for the arguments."""
         self._task_inputs = np.zeros(self.num_task_inputs)
         super().__init__(*args, **kwargs)
-        self.model = copy.copy(_compile(type(self)))  # type: ignore[arg-type]
-        self.data = mujoco.MjData(self.model)
-        self._bind()
+
+    @classmethod
+    def _pristine_model(cls) -> mujoco.MjModel:
+        return _compile(cls)  # type: ignore[arg-type]
 
     @classmethod
     def _furnish(cls, spec: mujoco.MjSpec) -> None:
@@ -62,7 +62,7 @@ class SkillTaskEnv(SkillMujocoEnv):
 @functools.cache
 def _compile(cls: type[SkillTaskEnv]) -> mujoco.MjModel:
     """Compiles the body with what belongs to its task, once per process; callers copy it."""
-    spec = mujoco.MjSpec.from_file(str(ASSETS / cls.xml))
+    spec = cls._body_spec()
     cls._furnish(spec)
     return spec.compile()
 
@@ -196,6 +196,34 @@ class HalfCheetahGoal(GoalEnv, HalfCheetah):
     num_task_inputs = 1
     observation_mean: ClassVar[Sequence[float]] = (*HalfCheetah.observation_mean, HalfCheetah.observation_mean[0])
     observation_std: ClassVar[Sequence[float]] = (*HalfCheetah.observation_std, HalfCheetah.observation_std[0])
+
+
+class QuadrupedGoal(GoalEnv, Quadruped):
+    """Quadruped that goes to a place: reward 1 for each step that ends within 1.5 m of the goal.
+
+    Observation ``[59]``: Quadruped's (57), x and y of the goal, standardised like those of the torso. Action ``[12]``
+    is Quadruped's. The goal is within ±7.5 m along x and y.
+    """
+
+    goal_range = 7.5
+    goal_radius = 1.5
+    num_task_inputs = 2
+    observation_mean: ClassVar[Sequence[float]] = (*Quadruped.observation_mean, *Quadruped.observation_mean[:2])
+    observation_std: ClassVar[Sequence[float]] = (*Quadruped.observation_std, *Quadruped.observation_std[:2])
+
+
+class HumanoidGoal(GoalEnv, Humanoid):
+    """Humanoid that goes to a place: reward 1 for each step that ends within 1.5 m of the goal.
+
+    Observation ``[57]``: Humanoid's (55), x and y of the goal, standardised like those of the root. Action ``[21]`` is
+    Humanoid's. The goal is within ±5 m along x and y.
+    """
+
+    goal_range = 5.0
+    goal_radius = 1.5
+    num_task_inputs = 2
+    observation_mean: ClassVar[Sequence[float]] = (*Humanoid.observation_mean, *Humanoid.observation_mean[:2])
+    observation_std: ClassVar[Sequence[float]] = (*Humanoid.observation_std, *Humanoid.observation_std[:2])
 
 
 class HalfCheetahHurdle(SkillTaskEnv, HalfCheetah):
