@@ -13,6 +13,8 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_sami import CICConfig, CSFConfig, DADSConfig, DIAYNConfig, METRAConfig, VISRConfig, compat
+from rllib_sami.algorithms.skill_discovery import skill_discovery
+from rllib_sami.algorithms.skill_discovery.update import SkillUpdateConfig
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
 from .parity import sharpen, stored_episodes
@@ -121,6 +123,41 @@ def test_settings_reach_the_networks_and_the_update(run):
     assert config.episode_fields == {"skill": 3}
 
 
+RATES = {"representation": 1e-3, "critic": 2e-3, "actor": 3e-3, "alpha": 4e-3, "dual": 5e-3}
+
+
+def test_learning_rates_coefficients_and_constants_reach_the_learner(monkeypatch):
+    constants, update = [], skill_discovery.skill_update
+
+    def record(*args):
+        constants.extend(arg for arg in args if isinstance(arg, SkillUpdateConfig))
+        return update(*args)
+
+    monkeypatch.setattr(skill_discovery, "skill_update", record)
+    rates = {f"{group}_lr": rate for group, rate in RATES.items()}
+    given = {"gamma": 0.7, "tau": 0.3, "ignore_termination": False}
+    algo = tiny_skills(METRAConfig, initial_alpha=0.3, initial_dual=7.0, **rates, **given).build_algo()
+    learner = algo.learner_group._learner
+    learning = learner.module["default_policy"].learning
+    found = {name: learner.get_optimizer("default_policy", name).param_groups[0]["lr"] for name in RATES}
+    assert found == RATES
+    assert learning.log_alpha.exp().item() == pytest.approx(0.3)
+    assert learning.auxiliary.log_value.exp().item() == pytest.approx(7.0)
+    for _ in range(2):
+        result = algo.train()
+    algo.stop()
+    assert {name: learned(result)[f"{name}_learning_rate"] for name in RATES} == pytest.approx(RATES)
+    assert {**vars(constants[0])} == {**given, "target_entropy": -4.0}  # of 8 actions
+
+
+def test_a_fixed_entropy_coefficient_stays():
+    algo = tiny_skills(DIAYNConfig, fixed_alpha=0.7).build_algo()
+    results = [algo.train() for _ in range(2)]
+    algo.stop()
+    assert learned(results[-1])["num_updates_lifetime"] > 0
+    assert learned(results[-1])["alpha"] == pytest.approx(0.7)
+
+
 # --- Skills of episodes ---------------------------------------------------------------------------------------------
 
 
@@ -203,6 +240,9 @@ def test_a_checkpoint_has_everything_and_two_restores_go_on_alike(run):
     one, other = (Algorithm.from_checkpoint(run.path) for _ in range(2))
     assert type(one) is type(run.algo)
     assert without_times(differences(state, snapshot(one)["state"])) == []
+    lines, restored = (algo.replay_buffer.store.finished for algo in (run.algo, one))
+    np.testing.assert_array_equal(restored["skill"], lines["skill"])
+    assert len(np.unique(lines["skill"], axis=0)) >= min(3, len(lines))
     results = [restored.train() for restored in (one, other)]
     ends = [snapshot(restored, result) for restored, result in zip((one, other), results, strict=True)]
     assert without_times(differences(*ends)) == []
