@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import pandas as pd
 
+from rllib_sami.algorithms.skill_discovery.evaluation import SkillGrid
 from rllib_sami.core.faults import closing, trying
 from rllib_sami.core.text import one_line
 from rllib_sami.env_runners.episodes import Episode, EpisodeSpec, Slot
@@ -67,8 +68,11 @@ def record(
             left_out.append(f"No videos of {environment}: {one_line(error)}")
 
     chosen = _choose(results.episodes[results.episodes["environment"].isin(renders)])
+    mosaics = _film_mosaics(played, folder, workers, title, say, renders)
     calls, sizes, filmed = [], [], []
     for run, chunk in played:
+        if isinstance(chunk.grid, SkillGrid):
+            continue
         keys = [_key(run, spec) for spec in chunk.grid.episodes]
         rows = {index: chosen[key] for index, key in enumerate(keys) if key in chosen}
         if rows:
@@ -76,6 +80,8 @@ def record(
             calls.append((*chunk.pack(), files, renders[chunk.grid.name]))
             sizes.append(sum(row["length"] + 1 for row in rows.values()))
             filmed.append((rows, files))
+    if not calls:
+        return mosaics, left_out
     say(f"Filming {sum(len(rows) for rows, _ in filmed)} episodes into {folder}")
     try:
         outcomes = run_all(_film, calls, sizes, workers, title)
@@ -97,7 +103,39 @@ def record(
     videos.sort(
         key=lambda video: (video["run"], split_order(video["split"]), video["task_id"], _KINDS.index(video["kind"]))
     )
-    return videos, left_out
+    return [*mosaics, *videos], left_out
+
+
+def _film_mosaics(
+    played: Sequence[tuple[str, AgentOnSplit]],
+    folder: Path,
+    workers: int,
+    title: str | None,
+    say: Callable[[str], None],
+    renders: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Films skills, and ways to goals, of each run with skills: those of the first chunk, all in one picture."""
+    calls, sizes, videos = [], [], {}
+    for run, chunk in played:
+        split = chunk.grid.split
+        if not isinstance(chunk.grid, SkillGrid) or chunk.grid.name not in renders or (run, split) in videos:
+            continue
+        file = folder / re.sub(r"[^\w.=-]+", "_", run) / f"{split}.mp4"
+        packed, specs = chunk.pack()
+        calls.append((packed, specs, file, renders[chunk.grid.name]))
+        sizes.append(chunk.grid.max_episode_steps or 0)
+        videos[run, split] = {
+            **{"algorithm": chunk.algorithm, "run": run, "environment": chunk.grid.name, "split": split},
+            **{"task_id": -1, "episode": 0, "mosaic": len(specs)},
+            **{"file": str(file.absolute()), "poster": str(_poster(file).absolute())},
+        }
+    if calls:
+        say(f"Filming {len(calls)} mosaics into {folder}")
+        try:
+            run_all(_film_mosaic, calls, sizes, workers, title)
+        finally:
+            close()
+    return [*videos.values()]
 
 
 def _try_to_film(grid: SplitGrid) -> dict[str, Any]:
@@ -167,6 +205,68 @@ def _film(
         return player.play(agent, specs, take_picture)
 
 
+def _film_mosaic(packed: bytes, specs: Sequence[EpisodeSpec], file: Path, render: Mapping[str, Any]) -> None:
+    """Plays a chunk again and films all of its episodes side by side, each framed in the colour of its skill."""
+    on_split: AgentOnSplit = cloudpickle.loads(packed)
+    agent, _ = open_packed(packed)
+    player = on_split.grid.player(**render)
+    skills = [spec.skill for spec in specs if spec.skill is not None]
+    frames: Sequence[Any] = [(0.5, 0.5, 0.5, 1.0)] * len(specs)
+    if len(skills) == len(specs):
+        from rllib_sami.evaluation.skill_figures import colours
+
+        frames = colours(np.stack(skills))
+    mosaic: list[Mosaic] = []
+
+    def take_picture(index: int, slot: Slot) -> None:
+        if not mosaic:
+            mosaic.append(stack.enter_context(contextlib.closing(Mosaic(file, slot.env, frames))))
+        mosaic[0].take(index, slot)
+
+    with contextlib.closing(player), contextlib.ExitStack() as stack:
+        player.play(agent, specs, take_picture)
+
+
+class Mosaic:
+    """A film of several episodes in lockstep.
+
+    Args:
+        file: An MP4 file.
+        env: One of the environments, for the frame rate.
+        frames: The colour around each episode.
+    """
+
+    def __init__(self, file: Path, env: gymnasium.Env, frames: Sequence[Any]):
+        self._film, self._frames = Film(file, env), [np.uint8(255 * np.asarray(frame[:3])) for frame in frames]
+        self._images: dict[int, np.ndarray] = {}
+        self._step = 0
+
+    def take(self, index: int, slot: Slot) -> None:
+        """Adds the picture of an episode; one that is over keeps its last one."""
+        if slot.length > self._step:
+            self._flush()
+            self._step = slot.length
+            advance(1)
+        image: Any = slot.env.render()
+        image = image[::2, ::2].copy()
+        image[:3], image[-3:], image[:, :3], image[:, -3:] = (self._frames[index],) * 4
+        self._images[index] = image
+
+    def _flush(self) -> None:
+        """Adds the picture of a step of all episodes."""
+        columns = int(np.ceil(np.sqrt(len(self._frames))))
+        blank = np.zeros_like(next(iter(self._images.values())))
+        tiles = [self._images.get(index, blank) for index in range(columns * -(-len(self._frames) // columns))]
+        self._film.add(np.concatenate([np.concatenate(tiles[at : at + columns], axis=1)
+                                       for at in range(0, len(tiles), columns)]))  # fmt: skip
+
+    def close(self) -> None:
+        """Finishes the files."""
+        if self._images:
+            self._flush()
+        self._film.close()
+
+
 class Film:
     """A video in the making, and its poster; :meth:`close` finishes both.
 
@@ -182,10 +282,14 @@ class Film:
         self._writer: Any = None
 
     def take(self) -> None:
+        """Adds a picture of the environment, unless the film is long enough."""
+        if self._count < SECONDS * self._fps:
+            self.add(self._env.render())
+
+    def add(self, image: Any) -> None:
         """Adds a picture, unless the film is long enough."""
         if self._count >= SECONDS * self._fps:
             return
-        image: Any = self._env.render()
         if self._writer is None:
             import imageio_ffmpeg
 

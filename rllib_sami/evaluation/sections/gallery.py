@@ -37,10 +37,14 @@ def gallery(results: Results, out: Path) -> Section:
         what = "Their files are gone" if recorded else "No episode was recorded"
         section.missing = f"{what}. `rllib evaluate --video` records them."
         return section
-    section.text = [
-        "Per task the best, the median and the worst episode, so failures are included. Each is the very episode of "
-        "the tables, played again with the same seed."
-    ]
+    section.text = (
+        ["Skills, and ways to goals, side by side; frames have the colours of the skills."]
+        if all("mosaic" in video for video in existing)
+        else [
+            "Per task the best, the median and the worst episode, so failures are included. Each is the very episode of "
+            "the tables, played again with the same seed."
+        ]
+    )
     if lost := len(recorded) - len(existing):
         section.notes = [f"{lost} of {len(recorded)} videos are left out: their files are gone."]
     groups, typical = _groups(results, existing)
@@ -60,7 +64,7 @@ def gallery(results: Results, out: Path) -> Section:
         where = f" on {short(str(video['environment']))}" if several and "environment" in video else ""
         section.videos.append(
             Video(
-                title=f"{video['algorithm']}{where}, {video['split'].replace('_', ' ')} task {video['task_id']}",
+                title=f"{video['algorithm']}{where}, {_what(video)}",
                 caption=_caption(video),
                 labels=_labels(video, groups, typical),
                 source=beside or data_uri(file, "video/mp4"),
@@ -76,7 +80,14 @@ def data_uri(file: Path, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
 
 
+def _what(video: dict[str, Any]) -> str:
+    split = video["split"].replace("_", " ")
+    return f"{video['mosaic']} {split}" if "mosaic" in video else f"{split} task {video['task_id']}"
+
+
 def _caption(video: dict[str, Any]) -> str:
+    if "mosaic" in video:
+        return f"run {video['run']}"
     kind = f"{video['kind']} of the task, " if video.get("kind") else ""
     skill = f", skill {video['skill']}" if video.get("skill") else ""
     return f"{kind}return {text(float(video['return']))}, run {video['run']}, episode {video['episode']}{skill}"
