@@ -344,9 +344,7 @@ def test_a_terminal_state_has_no_future_unless_that_is_ignored(name, ignore):
     config = SkillUpdateConfig(gamma=0.9, target_entropy=-1.0, ignore_termination=ignore)
     losses = []
     for given in (batch, batch | {"terminated": torch.zeros_like(batch["terminated"])}):
-        loss, _ = skill_critic_loss(
-            acting, training, skill_steps(acting, given, config), torch.tensor(0.1), config
-        )
+        loss, _ = skill_critic_loss(acting, training, skill_steps(acting, given, config), torch.tensor(0.1), config)
         losses.append(loss.item())
     assert (losses[0] == losses[1]) == ignore
 
