@@ -261,7 +261,7 @@ def test_an_example_is_accepted_and_ends_by_itself(name, warnings):
     stem = Path(name).stem
     body = plans[-1].config["env_config"]["env"] if len(plans) == 2 else plans[0].config["env"]
     assert body.removeprefix("Skills/").removesuffix("-v0").lower() == stem.replace("_", "")
-    assert (len(plans) == 2) == (stem in PIPELINES)
+    assert len(plans) == 2 or stem not in PIPELINES
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("common/")])

@@ -531,6 +531,27 @@ def test_the_numbers_of_the_figures_are_those_of_the_table_and_of_the_episodes(p
     assert "within 3 of which they count as reached" in html.text["goals"]
 
 
+def test_figures_tell_which_goals_were_reached_and_draw_one_coordinate_over_time():
+    pytest.importorskip("matplotlib")
+    from rllib_sami.evaluation.sections import skills as sections
+
+    both = join([FLAT, PLANE])
+    plots = {plot.name: plot for section in (sections.coverage, sections.goals) for plot in section(both).plots}
+    assert set(plots) == {"skills_here", "skills_there", "goals_there"}
+    axes = {name: plot.draw().axes for name, plot in plots.items()}
+    titles = {name: [axis.get_title() for axis in found] for name, found in axes.items()}
+    assert titles == {
+        "skills_here": ["CSF, seed 1: 4 cells"],
+        "skills_there": ["METRA, seed 1: 3 cells"],
+        "goals_there": ["METRA, seed 1: 50% reached"],
+    }
+    assert [line.get_marker() for line in axes["goals_there"][0].lines[1::2]] == ["o", "x"]
+    assert "within 2.5 of which" in plots["goals_there"].caption
+    assert "in x over time" in plots["skills_here"].caption
+    longest = axes["skills_here"][0].lines[2].get_xydata()
+    np.testing.assert_array_equal(longest, [[0.0, 0.0], [1.0, -2.5], [2.0, -5.0]])
+
+
 def test_a_figure_has_a_line_per_skill_and_a_mark_per_goal(page):
     from rllib_sami.evaluation.sections import skills as sections
 
