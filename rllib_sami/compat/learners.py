@@ -5,6 +5,7 @@ Touches ``LearnerGroup`` and its actor manager (``_worker_manager``), a learner'
 """
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,8 @@ def present_optimizers(learner: "Learner", state: dict[str, Any]) -> dict[str, A
 
     In earlier versions, a plain SAC had an optimiser for an encoder, and the encoder's optimiser always had one more
     parameter at its end, the similarity map of a contrast.
+
+    Moments are copied: several learners get the same memory of Ray's object store, and torch would update it in place.
     """
     present = {}
     for name, saved in state.items():
@@ -88,7 +91,8 @@ def present_optimizers(learner: "Learner", state: dict[str, Any]) -> dict[str, A
                 settings | {"params": settings["params"][: len(group["params"])]}
                 for group, settings in zip(groups, saved["state"]["param_groups"], strict=True)
             ]
-            present[name] = saved | {"state": saved["state"] | {"param_groups": kept}}
+            moments = copy.deepcopy(saved["state"]["state"])
+            present[name] = saved | {"state": saved["state"] | {"param_groups": kept, "state": moments}}
     return present
 
 

@@ -254,7 +254,7 @@ def test_a_checkpoint_has_everything_and_two_restores_go_on_alike(run):
     trained = ["learning.critics", "learning.target_critics", "acting.actor", "rows", "table", "rng"]
     trained += ["learning.auxiliary" if run.config_class is DADSConfig else "acting.representation"]
     trained += ["learning.log_alpha"] if "alpha_lr" in run.algo.config.settings else []
-    trained += {METRAConfig: ["auxiliary.log_value"], CICConfig: ["auxiliary.mean_distance"]}.get(run.config_class, [])
+    trained += {METRAConfig: ["auxiliary.log_value"], CICConfig: ["auxiliary.distance.mean"]}.get(run.config_class, [])
     for part in trained:
         for paths in moved:
             assert any(part in path for path in paths), part

@@ -129,6 +129,7 @@ def snapshot(algo, result=None) -> dict[str, object]:
     """All that a checkpoint keeps (but times and throughputs), and what an iteration reported."""
     state = algo.get_state()
     state.pop("metrics_logger")
+    state.pop("cpu_time_total_s", None)
     reported = {}
     if result is not None:
         learned = result.get("learners", {}).get("default_policy", {})

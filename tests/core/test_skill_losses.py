@@ -271,18 +271,18 @@ def moved_dynamics():
     dynamics = SkillDynamics(OBS_DIM, 2, [5])
     rng = np.random.default_rng(1)
     for norm in (dynamics.obs_norm, dynamics.change_norm):
-        norm.running_mean.copy_(torch.from_numpy(rng.normal(size=OBS_DIM)))
-        norm.running_var.copy_(torch.from_numpy(rng.uniform(0.5, 2.0, OBS_DIM)))
+        norm.mean.copy_(torch.from_numpy(rng.normal(size=OBS_DIM)))
+        norm.variance.copy_(torch.from_numpy(rng.uniform(0.5, 2.0, OBS_DIM)))
 
     def standardized(norm, values):
-        return (values - norm.running_mean.numpy()) / np.sqrt(norm.running_var.numpy() + 1e-5)
+        return (values - norm.mean.numpy()) / np.sqrt(norm.variance.numpy())
 
     def log_prob(obs, change, skill):
         inputs = np.concatenate([standardized(dynamics.obs_norm, obs), skill])
         mean = dynamics.mean(torch.tensor(inputs, dtype=torch.float32)).detach().numpy()
         return -0.5 * np.square(standardized(dynamics.change_norm, change) - mean).sum()
 
-    return dynamics.eval(), log_prob
+    return dynamics, log_prob
 
 
 def test_dads_model_is_a_gaussian_of_deviation_one_of_normalised_changes():
@@ -304,20 +304,20 @@ def test_dads_model_is_a_gaussian_of_deviation_one_of_normalised_changes():
     assert DADSMethod(num_alternatives=4).num_prior_skills == 4
 
 
-def test_dads_learns_with_the_batchs_statistics_and_rewards_with_those_of_all_batches():
+def test_dads_standardises_states_and_changes():
     method, steps = DADSMethod(), steps_with(skills("uniform", 2, 200), skills("uniform", 2, 4, seed=1))
     steps = steps._replace(obs=3 * steps.obs + 1)
     auxiliary = method.make_auxiliary(OBS_DIM, 2, [5])
-    loss, _ = method.representation_loss(nn.Module(), auxiliary, steps)
     change = steps.next_obs - steps.obs
-    normal = [(x - x.mean(0)) / (x.var(0, unbiased=False) + 1e-5).sqrt() for x in (steps.obs, change)]
+    normalized = method.normalized(nn.Module(), auxiliary, steps)
+    assert [norm for norm, _ in normalized] == [auxiliary.obs_norm, auxiliary.change_norm]
+    for (norm, given), expected in zip(normalized, (steps.obs, change), strict=True):
+        assert torch.equal(given, expected)
+        norm.update(given.mean(0), given.var(0, unbiased=False))
+    loss, _ = method.representation_loss(nn.Module(), auxiliary, steps)
+    normal = [(x - x.mean(0)) / x.var(0, unbiased=False).sqrt() for x in (steps.obs, change)]
     mean = auxiliary.mean(torch.cat([normal[0], steps.skill], -1))
     assert loss.item() == pytest.approx(0.5 * norm_squared(normal[1] - mean).mean().item(), rel=1e-4)
-    torch.testing.assert_close(auxiliary.obs_norm.running_mean, 0.1 * steps.obs.mean(0))
-    kept = auxiliary.change_norm.running_mean.clone()
-    method.reward(nn.Module(), auxiliary, steps)
-    assert torch.equal(auxiliary.change_norm.running_mean, kept)
-    assert not auxiliary.training
 
 
 # --- CIC ------------------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_cic_rewards_the_distance_to_the_nearest_neighbours():
     method = CICMethod(neighbours=3, distance_clip=0.2)
     steps, phi = steps_with(skills("gaussian", 2, 9)), linear([[0.3, 0.2, 0.0], [0.0, -0.1, 0.7]])
     auxiliary = method.make_auxiliary(OBS_DIM, 2, [4])
-    auxiliary.mean_distance.fill_(0.6)
+    auxiliary.distance.mean.fill_(0.6)
     now, after = phi(steps.obs).detach().numpy(), phi(steps.next_obs).detach().numpy()
     expected = []
     for one in now:
@@ -340,17 +340,15 @@ def test_cic_rewards_the_distance_to_the_nearest_neighbours():
     assert many.shape == (9,)
 
 
-def test_cics_distances_are_relative_to_their_mean_over_all_batches():
+def test_cics_distances_are_relative_to_their_mean():
     method, phi = CICMethod(neighbours=2), linear([[0.3, 0.2, 0.0], [0.0, -0.1, 0.7]])
-    auxiliary = method.make_auxiliary(OBS_DIM, 2, [4])
-    means = []
-    for seed in range(3):
-        steps = steps_with(skills("gaussian", 2, 9), seed=seed)
-        _, metrics = method.representation_loss(phi, auxiliary, steps)
-        distances = torch.cdist(phi(steps.obs), phi(steps.next_obs)).sort(-1).values[:, :2]
-        means.append(distances.mean().item())
-        assert metrics["neighbour_distance"].item() == pytest.approx(means[-1], rel=1e-5)
-        assert auxiliary.mean_distance.item() == pytest.approx(np.mean(means), rel=1e-5)
+    auxiliary, steps = method.make_auxiliary(OBS_DIM, 2, [4]), steps_with(skills("gaussian", 2, 9))
+    ((norm, given),) = method.normalized(phi, auxiliary, steps)
+    expected = torch.cdist(phi(steps.obs), phi(steps.next_obs)).sort(-1).values[:, :2].detach()
+    torch.testing.assert_close(given, expected.reshape(-1, 1))
+    norm.update(given.mean(0), given.var(0, unbiased=False))
+    _, metrics = method.representation_loss(phi, auxiliary, steps)
+    assert metrics["neighbour_distance"].item() == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
 def test_cic_contrasts_skills_with_steps_by_the_angle():

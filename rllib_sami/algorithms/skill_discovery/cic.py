@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rllib_sami.algorithms.skill_discovery.method import Metrics, SkillMethod, SkillSteps, unit
 from rllib_sami.algorithms.skill_discovery.priors import GAUSSIAN
+from rllib_sami.core.context_encoder import RunningNorm
 from rllib_sami.core.networks import mlp
 from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, integer, setting
 
@@ -44,42 +45,40 @@ class CICMethod(SkillMethod):
         return GAUSSIAN
 
     def make_auxiliary(self, obs_dim: int, skill_dim: int, hidden: Sequence[int]) -> nn.Module:
-        """Makes the networks of queries and keys, and the mean distance."""
+        """Makes the networks of queries and keys, and the statistics of distances."""
         return _Contrast(skill_dim, hidden)
+
+    def normalized(
+        self, representation: nn.Module, auxiliary: Any, steps: SkillSteps
+    ) -> list[tuple[RunningNorm, Tensor]]:
+        """The distances of neighbours, whose mean is the unit of the reward."""
+        with torch.no_grad():
+            distances = self.distances(representation, steps)
+        return [(auxiliary.distance, distances.reshape(-1, 1))]
+
+    def distances(self, representation: nn.Module, steps: SkillSteps) -> Tensor:
+        """Distances ``[N, k]`` of each step's beginning to the nearest ends of steps, in feature space."""
+        return nearest_distances(representation(steps.obs), representation(steps.next_obs), self.neighbours)
 
     def representation_loss(
         self, representation: nn.Module, auxiliary: Any, steps: SkillSteps
     ) -> tuple[Tensor, Metrics]:
-        """The contrast between skills and steps; also moves the mean distance."""
-        now, after = representation(steps.obs), representation(steps.next_obs)
-        loss = contrastive_predictive_loss(auxiliary.query(steps.skill), auxiliary.key(torch.cat([now, after], -1)),
-                                           self.cic_temperature)  # fmt: skip
-        mean = auxiliary.update(nearest_distances(now.detach(), after.detach(), self.neighbours))
-        return loss, {"representation_loss": loss.detach(), "neighbour_distance": mean}
+        """The contrast between skills and steps."""
+        pair = torch.cat([representation(steps.obs), representation(steps.next_obs)], dim=-1)
+        loss = contrastive_predictive_loss(auxiliary.query(steps.skill), auxiliary.key(pair), self.cic_temperature)
+        return loss, {"representation_loss": loss.detach(), "neighbour_distance": auxiliary.distance.mean[0].clone()}
 
     def reward(self, representation: nn.Module, auxiliary: Any, steps: SkillSteps) -> Tensor:
         """``log(1 + mean distance of the nearest neighbours)`` (Eq. 8)."""
-        distances = nearest_distances(representation(steps.obs), representation(steps.next_obs), self.neighbours)
-        relative = (distances / auxiliary.mean_distance.clamp(min=1e-8) - self.distance_clip).clamp(min=0.0)
+        distances = self.distances(representation, steps)
+        relative = (distances / auxiliary.distance.mean.clamp(min=1e-8) - self.distance_clip).clamp(min=0.0)
         return torch.log1p(relative.mean(dim=-1))
 
 
 class _Contrast(nn.Module):
-    """Queries of skills, keys of steps, and the running mean of the neighbours' distances."""
-
-    mean_distance: Tensor
-    count: Tensor
+    """Queries of skills, keys of steps, and the mean of the neighbours' distances."""
 
     def __init__(self, skill_dim: int, hidden: Sequence[int]):
         super().__init__()
         self.query, self.key = mlp(skill_dim, hidden, skill_dim), mlp(2 * skill_dim, hidden, skill_dim)
-        self.register_buffer("mean_distance", torch.ones(()))
-        self.register_buffer("count", torch.zeros(()))
-
-    @torch.no_grad()
-    def update(self, distances: Tensor) -> Tensor:
-        """Adds the distances of a batch to the mean; returns that of the batch."""
-        self.count += 1.0
-        mean = distances.mean()
-        self.mean_distance += (mean - self.mean_distance) / self.count
-        return mean
+        self.distance = RunningNorm(1)

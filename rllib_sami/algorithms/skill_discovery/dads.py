@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rllib_sami.algorithms.skill_discovery.method import Metrics, SkillMethod, SkillSteps
 from rllib_sami.algorithms.skill_discovery.priors import UNIFORM
+from rllib_sami.core.context_encoder import RunningNorm
 from rllib_sami.core.networks import mlp
 from rllib_sami.core.settings import integer, setting
 
@@ -61,13 +62,17 @@ class DADSMethod(SkillMethod):
         """Makes the model."""
         return SkillDynamics(obs_dim, skill_dim, hidden)
 
+    def normalized(
+        self, representation: nn.Module, auxiliary: Any, steps: SkillSteps
+    ) -> list[tuple[RunningNorm, Tensor]]:
+        """States and changes."""
+        return [(auxiliary.obs_norm, steps.obs), (auxiliary.change_norm, steps.next_obs - steps.obs)]
+
     def representation_loss(
         self, representation: nn.Module, auxiliary: Any, steps: SkillSteps
     ) -> tuple[Tensor, Metrics]:
-        """``-E[log q(s' - s | s, z)]``; also moves the normalisation."""
-        auxiliary.train()
+        """``-E[log q(s' - s | s, z)]``."""
         loss = -auxiliary(steps.obs, steps.next_obs - steps.obs, steps.skill).mean()
-        auxiliary.eval()
         return loss, {"representation_loss": loss.detach()}
 
     def reward(self, representation: nn.Module, auxiliary: Any, steps: SkillSteps) -> Tensor:
@@ -80,11 +85,11 @@ class DADSMethod(SkillMethod):
 
 
 class SkillDynamics(nn.Module):
-    """Log-probability of a change of state, with batch normalisation of states and changes."""
+    """Log-probability of a change of state; states and changes are standardised with the statistics of all batches."""
 
     def __init__(self, obs_dim: int, skill_dim: int, hidden: Sequence[int]):
         super().__init__()
-        self.obs_norm, self.change_norm = (nn.BatchNorm1d(obs_dim, affine=False) for _ in range(2))
+        self.obs_norm, self.change_norm = (RunningNorm(obs_dim) for _ in range(2))
         self.mean = mlp(obs_dim + skill_dim, hidden, obs_dim)
 
     def forward(self, obs: Tensor, change: Tensor, skill: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from ray.util.debug import log_once
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base.split_episodes import evaluation_seed, no_episodes
@@ -57,7 +58,7 @@ def skill_grids(
         space = env.observation_space
         _, info = reset_of(env.reset(seed=seed))
         has_coordinates = coordinates_of(env, info) is not None
-        if not has_coordinates:
+        if not has_coordinates and log_once(f"{grid.name} without coordinates"):
             logger.warning(
                 "%r tells no coordinates, so evaluation cannot say what skills cover. Give it an attribute "
                 "`coordinates`, or put them into its infos: info['coordinates'] = [x, y].",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rllib_sami.algorithms.skill_discovery.priors import SPHERE
+from rllib_sami.core.context_encoder import RunningNorm
 from rllib_sami.core.networks import mlp
 
 Metrics = dict[str, Tensor]  # scalars by name
@@ -76,6 +77,12 @@ class SkillMethod:
     def make_auxiliary(self, obs_dim: int, skill_dim: int, hidden: Sequence[int]) -> nn.Module:
         """Makes the further networks that only learning needs; here none."""
         return nn.Module()
+
+    def normalized(
+        self, representation: nn.Module, auxiliary: nn.Module, steps: SkillSteps
+    ) -> list[tuple[RunningNorm, Tensor]]:
+        """Returns inputs ``[n, I]`` whose statistics the method keeps, with the norm that keeps them; here none."""
+        return []
 
     def representation_loss(
         self, representation: nn.Module, auxiliary: nn.Module, steps: SkillSteps

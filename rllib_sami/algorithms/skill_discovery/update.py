@@ -182,7 +182,9 @@ def skill_update(
     """
     method, steps = acting.method, skill_steps(acting, batch, config)
 
-    # --- 1. Representation ---
+    # --- 1. Representation, after the statistics that it is standardised with ---
+    for norm, inputs in method.normalized(acting.representation, training.auxiliary, steps):
+        norm.update(*optimization.moments(inputs))
     loss, metrics = loss_functions.representation(acting, training, steps)
     optimization.step(method.groups, loss)
 

@@ -41,8 +41,8 @@ def gallery(results: Results, out: Path) -> Section:
         ["Skills, and ways to goals, side by side; frames have the colours of the skills."]
         if all("mosaic" in video for video in existing)
         else [
-            "Per task the best, the median and the worst episode, so failures are included. Each is the very episode of "
-            "the tables, played again with the same seed."
+            "Per task the best, the median and the worst episode, so failures are included. Each is the very episode "
+            "of the tables, played again with the same seed."
         ]
     )
     if lost := len(recorded) - len(existing):
