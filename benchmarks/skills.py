@@ -15,12 +15,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
+
+from rllib_sami import envs
+from rllib_sami.algorithms.skill_discovery.evaluation import coverage
 
 EXAMPLES = Path(__file__).parents[1] / "tuned_examples" / "csf"
 # Name in the table -> algorithm and what differs from the example.
@@ -35,7 +40,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "CSF, no bottleneck": ("CSF", {"information_bottleneck": False}),
     "CSF, MLP": ("CSF", {"representation_type": "mlp"}),
     "CSF, scalar critic": ("CSF", {"critic_type": "scalar"}),
-    "random": ("CSF", {"updates_per_env_step": [[0, 1e-9], [1, 0]], "initial_alpha": 1.0}),
+    "CSF, twice the updates": ("CSF", {"updates_per_env_step": "double"}),
 }
 COLUMNS = {
     "cells": "evaluation/skills/state_coverage",
@@ -75,9 +80,35 @@ class Run:
         rllib = Path(sys.executable).with_name("rllib")
         command = [str(rllib), "train", "file", str(EXAMPLES / f"{self.example}.yaml")]
         command += ["--algo", algorithm, "--seed", str(self.seed), "-n", self.name, "--storage-path", str(out)]
+        if settings.get("updates_per_env_step") == "double":
+            settings = {"updates_per_env_step": 2 * example(self.example)["config"]["updates_per_env_step"]}
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         (out / self.name / "done").touch()
+
+
+def example(name: str) -> dict[str, Any]:
+    """The only experiment of an example."""
+    (body,) = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text("utf-8")).values()
+    return body
+
+
+def random_actions(name: str, seeds: Sequence[int], episodes: int = 48) -> list[str]:
+    """Cells and distance from start to end of uniformly random actions, the first cells of a row of the table."""
+    cells, ends = [], []
+    for seed in seeds:
+        rng, paths = np.random.default_rng(seed), []
+        for episode in range(episodes):
+            env = envs.make(example(name)["env"])
+            env.reset(seed=1_000 * seed + episode)
+            path = [env.coordinates.copy()]
+            for _ in range(env.max_steps):
+                env.step(rng.uniform(env.action_space.low, env.action_space.high))
+                path.append(env.coordinates.copy())
+            paths.append(np.stack(path))
+        cells.append(coverage(paths, env.cell_size))
+        ends.append(np.mean([np.linalg.norm(path[-1] - path[0]) for path in paths]))
+    return [_range(np.array(cells, float)), _range(np.array(ends))]
 
 
 def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -88,7 +119,7 @@ def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def table(runs: list[Run], out: Path) -> str:
+def table(name: str, runs: list[Run], seeds: Sequence[int], out: Path) -> str:
     """Returns a Markdown table: the last evaluation of each method, mean and range over its seeds."""
     lines = ["| method | seeds | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
     for method in dict.fromkeys(run.method for run in runs):
@@ -96,6 +127,8 @@ def table(runs: list[Run], out: Path) -> str:
         if found:
             cells = [_range(np.array([row[column] for row in found], float)) for column in COLUMNS]
             lines.append(f"| {method} | {len(found)} | " + " | ".join(cells) + " |")
+    cells = [*random_actions(name, seeds), *["-"] * (len(COLUMNS) - 2)]
+    lines.append(f"| random actions | {len(seeds)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -120,7 +153,7 @@ def main() -> None:
     for run in runs if not arguments.table else ():
         if run.results(arguments.out) is None:
             run.train(arguments.out)
-    print(table(runs, arguments.out))
+    print(table(arguments.example, runs, arguments.seeds, arguments.out))
 
 
 if __name__ == "__main__":
