@@ -22,6 +22,8 @@ from rllib_sami.config.names import WrongSettings
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, reason_of
 from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
+from rllib_sami.exports.skill_control import ENV_ID as CONTROL_ID
+from rllib_sami.exports.skill_control import SkillControl
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 from rllib_sami_cli import spaces
 from rllib_sami_cli.errors import UserError, one_line
@@ -165,7 +167,8 @@ def _check_maker(maker: Any, env: str, place: str) -> None:
 
 def try_environment(env: Any, env_config: Any, place: str) -> None:
     """Builds one of our environments, so that a wrong split or factor is reported before anything starts."""
-    cls = ENVIRONMENTS.get(env) if isinstance(env, str) else None
+    cls: Any = ENVIRONMENTS.get(env) if isinstance(env, str) else None
+    cls = SkillControl if env == CONTROL_ID else cls
     env_config = env_config or {}
     if cls is None or not isinstance(env_config, dict):
         return
@@ -173,7 +176,7 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
     for values in itertools.islice(itertools.product(*alternatives), 20):
         try:
             cls(**dict(zip(env_config, values, strict=True)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ImportError) as error:
             raise UserError(f"{place}: {one_line(error)}") from error
 
 
@@ -210,7 +213,7 @@ def wrong_settings(algorithm: type, settings: dict[str, Any]) -> list[str]:
 
 
 def _environment_hint(env: str) -> str:
-    ours = list(ENVIRONMENTS)
+    ours = [*ENVIRONMENTS, CONTROL_ID]
     close = nearest_name(env, ours) or nearest_name(f"SaMI/{env}", ours, 0.8) or nearest_name(env, gymnasium.registry)
     hint = f"Did you mean '{close}'? " if close else ""
     return (

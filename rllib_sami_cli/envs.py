@@ -76,8 +76,8 @@ def _print_one(env_id: str, cls: Any, splits: list[str]) -> None:
 def _print_numbers(cls: Any, console: Console) -> None:
     """Prints what there is instead of tasks: the numbers by which skills are evaluated."""
     table = _table("steps", "cell size", "goal range", "goal radius")
-    table.add_row(*(f"{number:g}" for number in (cls.default_max_steps, cls.cell_size)), f"±{cls.goal_range:g}",
-                  f"{cls.goal_radius:g}")  # fmt: skip
+    goals = f"±{cls.goal_range:g}" if hasattr(cls, "goal_range") else "see its page"
+    table.add_row(f"{cls.default_max_steps}", f"{cls.cell_size:g}", goals, f"{cls.goal_radius:g}")
     console.print(table)
     console.print("\nNothing differs between episodes but the initial state and the goals of the task, if it has any.")
 

@@ -216,7 +216,8 @@ def _replace_algorithm(experiments: list[Experiment], algo: str | None) -> None:
     from rllib_sami.config.family_settings import SKILL_METHODS
 
     runs = [experiment.body.get("run") for experiment in experiments]
-    alike = [(run in SKILL_METHODS) == (algo in SKILL_METHODS) for run in runs]
+    of_skills = [str(name).rpartition(".")[2] in SKILL_METHODS for name in [algo, *runs]]  # also of class paths
+    alike = [kind == of_skills[0] for kind in of_skills[1:]]
     replaced = alike if any(alike) else [True] * len(runs)
     if algo is None or all(run == algo for run, yes in zip(runs, replaced, strict=True) if yes):
         return

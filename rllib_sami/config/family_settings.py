@@ -43,6 +43,9 @@ SKILL_METHODS = {
     "DADS": "num_alternatives",
 }
 
+# Distributions of skills of the methods that have no choice.
+_PRIORS = {"CSF": "sphere", "DIAYN": "one_hot", "VISR": "sphere", "CIC": "gaussian", "DADS": "uniform"}
+
 
 def _settings_of_other_methods(method: str) -> Iterator[Row]:
     """The settings that a method of skill discovery lacks and others have."""
@@ -51,7 +54,10 @@ def _settings_of_other_methods(method: str) -> Iterator[Row]:
         for name in names.split():
             owners.setdefault(name, []).append(other)
     for name, having in owners.items():
-        if method not in having:
+        if name == "skill_prior" and method in _PRIORS:
+            why = f"{method} has its own distribution of skills: take METRA for a choice"
+            yield Row(REFUSED, method, name, why, accepted=(_PRIORS[method],))
+        elif method not in having:
             use = "use" if len(having) > 1 else "uses"
             yield Row(IDLE, method, name, f"In skill discovery, only {' and '.join(having)} {use} it")
 

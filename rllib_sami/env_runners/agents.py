@@ -116,10 +116,12 @@ class SkillAgent(ContextAgent):
         """Starts new episodes with their skills; those without one draw it."""
         super().reset(episodes, obs)
         self._features = self._module.features(obs)
-        self._goals: dict[int, np.ndarray] = {}
+        self._with_goals: list[int] = []
+        self._goals = np.zeros_like(obs)
         for index, episode in enumerate(episodes):
             spec = episode.spec
             if spec.goal is not None:
+                self._with_goals.append(index)
                 self._goals[index] = spec.goal.obs
             rng = np.random.default_rng([spec.noise_seed, 2])
             skill = self._module.acting.initial_state(1, rng) if spec.skill is None else spec.skill[None]
@@ -128,9 +130,9 @@ class SkillAgent(ContextAgent):
     def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[NUM_SLOTS, *A]``."""
         self._features = self._module.features(self._obs)
-        if self._goals:
-            to, goals = [*self._goals], np.stack([*self._goals.values()])
-            self._policy.set_state(self._module.infer_skill(self._obs[to], goals).cpu().numpy(), to)
+        if self._with_goals:  # of all slots, so that the numbers of one do not depend on how many there are
+            skills = self._module.infer_skill(self._obs, self._goals).cpu().numpy()
+            self._policy.set_state(skills[self._with_goals], self._with_goals)
         return super().act(episodes, live)
 
 

@@ -17,12 +17,14 @@ FIELDS = ("coordinates", "goals", "skills")
 class Paths:
     """Paths of episodes, one for each row of the episodes of ``Results``. What an episode does not have is NaN."""
 
-    coordinates: np.ndarray  # [num_episodes, T + 1, k] float32; NaN after an episode's end
-    goals: np.ndarray  # [num_episodes, k] float32
+    coordinates: np.ndarray  # [num_episodes, T + 1, k] float64; NaN after an episode's end
+    goals: np.ndarray  # [num_episodes, k] float64
     skills: np.ndarray  # [num_episodes, d] float32
 
     def __post_init__(self) -> None:
-        self.coordinates, self.goals, self.skills = (np.asarray(getattr(self, name), np.float32) for name in FIELDS)
+        # In float32 the edges of cells would be elsewhere.
+        self.coordinates, self.goals = np.asarray(self.coordinates, float), np.asarray(self.goals, float)
+        self.skills = np.asarray(self.skills, np.float32)
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -48,7 +50,7 @@ def padded(arrays: Sequence[np.ndarray | None], num_axes: int) -> np.ndarray:
     """Stacks arrays of ``num_axes`` axes and different sizes, filled up with NaN; None is all NaN."""
     sizes = [array.shape for array in arrays if array is not None]
     most = tuple(max((size[axis] for size in sizes), default=0) for axis in range(num_axes))
-    result = np.full((len(arrays), *most), np.nan, np.float32)
+    result = np.full((len(arrays), *most), np.nan)
     for row, array in zip(result, arrays, strict=True):
         if array is not None:
             row[tuple(slice(size) for size in array.shape)] = array

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import gymnasium
 
-from rllib_sami.algorithms.skill_discovery.evaluation import skill_grids
+from rllib_sami.algorithms.skill_discovery.evaluation import GOALS, skill_grids
 from rllib_sami.algorithms.skill_discovery.skill_discovery import SkillDiscoveryConfig
 from rllib_sami.core.faults import closing
 from rllib_sami.core.metric_names import OWN_SPLIT, SPLITS
@@ -79,7 +79,7 @@ def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int | None
     if isinstance(grid.config, SkillDiscoveryConfig):
         with closing(grid.make_env(), grid.name) as env:
             _check_spaces(env, agent)
-        num_goals = grid.config.evaluation_goals and (episodes or NUM_GOALS)
+        num_goals = (episodes or NUM_GOALS) if grid.config.evaluation_goals or GOALS in (splits or ()) else 0
         of_skills = skill_grids(grid.config, splits, episodes or NUM_SKILLS, num_goals, seed)
         return [dataclasses.replace(agent, grid=one) for one in of_skills]
     episodes = episodes or EPISODES

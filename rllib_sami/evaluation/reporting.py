@@ -94,34 +94,25 @@ def _clear(out: Path) -> None:
 
 
 def _sections(results: Results, out: Path) -> list[Section]:
-    of_skills = (
-        [
-            training.runs(results),
-            skills.coverage(results),
-            skills.goals(results),
-            skills.features(results),
-            gallery.gallery(results, out),
-            skills.training(results),
-            training.provenance(results),
+    with_skills, others = skills.split_off(results)
+    sections = [training.runs(results)]
+    if with_skills is not None:
+        sections += [skills.coverage(with_skills), skills.goals(with_skills), skills.features(with_skills)]
+        sections += [skills.training(with_skills)]
+    if others is not None:
+        sections += [
+            scores.splits(others),
+            scores.profiles(others),
+            scores.tasks(others),
+            maps.maps(others),
+            contexts.embeddings(others),
+            contexts.settling(others),
+            contexts.skills(others),
         ]
-        if skills.has_skills(results)
-        else []
-    )
-    sections = of_skills or [
-        training.runs(results),
-        scores.splits(results),
-        scores.profiles(results),
-        scores.tasks(results),
-        maps.maps(results),
-        contexts.embeddings(results),
-        contexts.settling(results),
-        contexts.skills(results),
-        gallery.gallery(results, out),
-        training.information(results),
-        training.learning_curves(results),
-        maps.skill_rates(results),
-        training.provenance(results),
-    ]
+    sections.append(gallery.gallery(results, out))
+    if others is not None:
+        sections += [training.information(others), training.learning_curves(others), maps.skill_rates(others)]
+    sections.append(training.provenance(results))
     shown = [section for section in sections if not section.empty or section.key == "provenance"]
     left_out = [(section.title, section.missing) for section in sections if section not in shown and section.missing]
     if left_out:

@@ -101,6 +101,14 @@ class Results:
             self.contexts = Contexts(self.contexts.steps, self.contexts.values[order])
         if self.paths is not None:
             self.paths = self.paths.take(order)
+            if np.isnan(self.paths.skills).all() and np.isnan(self.paths.goals).all():
+                self.paths = None  # of no episode that is left
+
+    def take(self, rows: np.ndarray) -> Results:
+        """Returns some of the episodes, with the same provenance."""
+        contexts = None if self.contexts is None else Contexts(self.contexts.steps, self.contexts.values[rows])
+        paths = None if self.paths is None else self.paths.take(rows)
+        return Results(self.episodes.iloc[rows], contexts, self.provenance, paths)
 
     @property
     def parts(self) -> list[dict[str, Any]]:

@@ -137,6 +137,8 @@ def colours(skills: np.ndarray) -> list[Any]:
         turn = skills.argmax(axis=1) / skills.shape[1]
     elif skills.shape[1] == 1:
         turn = 0.25 + 0.5 * (skills[:, 0] > 0)
+    elif len(skills) < 3 and skills.shape[1] > 2:  # no plane of their own
+        turn = np.arange(len(skills)) / len(skills)
     else:
         plane = skills
         if skills.shape[1] > 2:

@@ -22,19 +22,19 @@ def sizes_of(results: Results, environment: str) -> Mapping[str, float]:
 
 
 def per_run(results: Results) -> pd.DataFrame:
-    """Returns one row per run with skills: what they cover, and the goals that they reach.
+    """Returns one row per run with skills, and per way of playing it: what they cover, and the goals that they reach.
 
-    Columns ``algorithm, run, seed, env_steps, environment``; ``skills`` (played), ``state_coverage`` (cells),
-    ``end_distance``, ``return_mean``, ``return_max``; ``goals`` (tried), ``staying_time``, ``success_rate``,
-    ``final_distance``. What was not played is NaN.
+    Columns ``algorithm, run, seed, env_steps, context, explore, environment``; ``skills`` (played),
+    ``state_coverage`` (cells), ``end_distance``, ``return_mean``, ``return_max``; ``goals`` (tried), ``staying_time``,
+    ``success_rate``, ``final_distance``. What was not played is NaN.
     """
     rows = []
-    keys = ["algorithm", "run", "seed", "env_steps", "environment"]
+    keys = ["algorithm", "run", "seed", "env_steps", "context", "explore", "environment"]
     for names, mine in results.episodes.groupby(keys, sort=False):
         paths = results.paths.take(mine.index.to_numpy()) if results.paths is not None else None
         if paths is None or not mine["split"].isin([SKILLS, GOALS]).any():
             continue
-        sizes = sizes_of(results, str(names[4]))
+        sizes = sizes_of(results, str(names[-1]))
         row: dict[str, Any] = dict(zip(keys, names, strict=True))
         is_skill = (mine["split"] == SKILLS).to_numpy()
         walked = [path_of(one) for one in paths.coordinates]

@@ -103,11 +103,17 @@ class TrainedAgent:
         if skill is not None and goal is not None:
             raise ValueError("reset() was given a skill and a goal, which chooses skills itself. Give one of them.")
         if goal is not None:
-            return {"goal": Goal(self._flatten(goal), np.zeros(0))}
+            flat = self._flatten(goal)
+            if not np.isfinite(flat).all():
+                raise ValueError(f"goal={short(goal)}: expected an observation of finite numbers.")
+            return {"goal": Goal(flat, np.zeros(0))}
         width = self.module.network_config.skill_dim
-        given = np.asarray(skill, np.float32)
+        try:
+            given = np.asarray(skill, np.float32)
+        except (TypeError, ValueError):
+            given = np.zeros(0, np.float32)
         if given.shape != (width,) or not np.isfinite(given).all():
-            raise ValueError(f"skill={skill!r}: expected {width} finite numbers.")
+            raise ValueError(f"skill={short(skill)}: expected {width} finite numbers.")
         return {"skill": given}
 
     def act(self, obs: Any, reward: float | None = None, *, explore: bool = False) -> Any:

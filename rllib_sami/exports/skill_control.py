@@ -24,8 +24,9 @@ class SkillControl(LatentActionEnv):
 
         env = gymnasium.make("Skills/Control-v0", env="Skills/HalfCheetahGoal-v0", skills="~/ray_results/half_cheetah")
 
-    Actions are put on the unit sphere where skills are directions. One-hot skills make the action space discrete.
-    Everything else is as in :class:`rllib_sami.hierarchy.LatentActionEnv`.
+    Actions are put on the unit sphere where skills are directions. One-hot skills make the action space discrete,
+    unless ``continuous`` asks for a Box, whose largest number chooses the skill. Everything else is as in
+    :class:`rllib_sami.hierarchy.LatentActionEnv`.
 
     Args:
         env: The task: an id, a class or the path of one. Its observation is that of the skills' environment; the task
@@ -33,29 +34,45 @@ class SkillControl(LatentActionEnv):
         skills: Checkpoint of a skill discovery algorithm, a trial or experiment (its newest checkpoint is taken), or an
             exported agent.
         steps: Steps of the body for each action; fewer where the episode ends.
+        continuous: Whether the action space is a Box for one-hot skills, too, for higher levels that need one.
         env_config: Settings of the task.
+        **more: Further settings of the task, such as ``render_mode``.
 
     Raises:
         ValueError: ``skills`` has no skills, or they do not fit the task.
     """
 
-    def __init__(self, env: Any, skills: str, steps: int = STEPS, env_config: Mapping[str, Any] | None = None):
-        module: Any = load(skills).module
+    def __init__(
+        self,
+        env: Any = None,
+        skills: str | None = None,
+        steps: int = STEPS,
+        continuous: bool = False,
+        env_config: Mapping[str, Any] | None = None,
+        **more: Any,
+    ):
+        for name, value, example in (("env", env, "Skills/HalfCheetahGoal-v0"), ("skills", skills, "CHECKPOINT")):
+            if value is None:
+                raise ValueError(f"{ENV_ID} needs {name!r} in its `env_config`, such as {{{name}: {example}}}.")
+        module: Any = load(str(skills)).module
         if not hasattr(module, "infer_skill"):
             raise ValueError(f"skills={str(skills)!r}: it has no skills. Give a checkpoint of CSF, METRA or another "
                              "algorithm of skill discovery.")  # fmt: skip
         prior, policy = module.acting.prior, FrozenPolicy(module.acting, module.action_space)
-        task = compat.env_creator(AlgorithmConfig().environment(env, env_config=dict(env_config or {})), 0, 0)()
+        task = compat.env_creator(AlgorithmConfig().environment(env, env_config={**(env_config or {}), **more}), 0, 0)()
         given = gymnasium.spaces.flatdim(task.observation_space)
-        if given < policy.obs_dim:
+        read = task.get_wrapper_attr("skill_obs_dim") if task.has_wrapper_attr("skill_obs_dim") else policy.obs_dim
+        if given < policy.obs_dim or read != policy.obs_dim:
             task.close()
             raise ValueError(
-                f"skills={str(skills)!r}: they read observations of {policy.obs_dim} numbers, but {env!r} gives only "
-                f"{given}. Take the environment that they were trained on, or a task for its body."
+                f"skills={str(skills)!r}: they read observations of {policy.obs_dim} numbers, but {env!r} gives "
+                f"{min(given, read)}. Take the environment that they were trained on, or a task for its body."
             )
         to_latent = {
             "sphere": unit_sphere,
-            "one_hot": lambda action, obs: np.eye(prior.dim, dtype=np.float32)[int(action)],
+            "one_hot": lambda action, obs: np.eye(prior.dim, dtype=np.float32)[
+                int(np.argmax(action) if continuous else action)
+            ],
             "gaussian": lambda action, obs: GAUSSIAN_SCALE * action,
         }
         super().__init__(
@@ -65,7 +82,7 @@ class SkillControl(LatentActionEnv):
             to_latent=to_latent.get(prior.kind),
             to_obs=None if given == policy.obs_dim else lambda obs: obs[: policy.obs_dim],
         )
-        if prior.kind == "one_hot":
+        if prior.kind == "one_hot" and not continuous:
             self.action_space = gymnasium.spaces.Discrete(prior.dim)
 
 

@@ -197,7 +197,7 @@ def test_evaluate_plays_skills_and_goals_of_an_export(folder, tmp_path):
     done = CliRunner().invoke(main, [*map(str, words[:4]), "--split", "train"])
     assert done.exit_code == 2
     [line] = done.stderr.strip().splitlines()[-1:]
-    assert "has 'train', but skills are evaluated on 'skills' and 'goals'." in line
+    assert "'train' is no part of an evaluation of skills" in line
 
 
 def change(path, **changes):
@@ -273,7 +273,7 @@ def test_for_a_goal_the_skill_is_chosen_anew_at_each_step(agent):
     for obs in 2.0 * rng.normal(size=(12, 8)).astype(np.float32):
         action = loaded.act(obs)
         expected = module.infer_skill(obs[None], goal[None])[0].numpy()
-        np.testing.assert_array_equal(loaded.skill, expected)
+        np.testing.assert_allclose(loaded.skill, expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(action, 2.0 * by_hand(module, obs, expected), atol=1e-6)
         chosen.append(loaded.skill)
     follows_state = name not in ("DIAYN", "VISR", "VISR without unit features")  # they only look at the goal
@@ -428,9 +428,9 @@ def test_a_robots_task_has_eight_actions_of_its_skills(checked, folder):
     [
         ("SaCCM", {}, "SaCCM'.*it has no skills. Give a checkpoint of CSF, METRA or another"),
         ("PlainSAC", {}, "PlainSAC'.*it has no skills"),
-        ("ant", {"env": "Skills/HalfCheetahGoal-v0"}, "ant'.* observations of 29 numbers, .* gives only 19"),
-        ("sphere", {"env": "Pendulum-v1"}, "observations of 8 numbers, but 'Pendulum-v1' gives only 3"),
-        ("cheetah", {"env": "Skills/AntMultiGoal-v0"}, r"acts in Box\(-1.0, 1.0, \(6,\).*environment has Box.*\(8,\)"),
+        ("ant", {"env": "Skills/HalfCheetahGoal-v0"}, "ant'.* observations of 29 numbers, .* gives 18"),
+        ("sphere", {"env": "Pendulum-v1"}, "observations of 8 numbers, but 'Pendulum-v1' gives 3"),
+        ("cheetah", {"env": "Skills/AntMultiGoal-v0"}, "observations of 18 numbers, .* gives 29"),
         ("nothing", {}, "nothing: no such folder"),
         ("", {"env": "Skills/PosturePont-v0", "name": "sphere"}, "'Skills/PosturePont-v0'"),
         ("sphere", {"steps": 0}, "steps=0: expected an integer >= 1"),

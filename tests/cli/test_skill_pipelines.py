@@ -192,7 +192,7 @@ def test_a_checkpoint_for_no_stage(refused, write, agents, given, parts):
         ),
         ({"run": "DIAYN", "config": {"skill_dim": 1}}, {}, ["at least 2 one-hot skills"]),
         ({"config": {"skil_dim": 2}}, {}, ["no setting 'skil_dim'", "Did you mean 'skill_dim'?"]),
-        ({"config": {"evaluation_splits": ["train"], "evaluation_interval": 1}}, {}, ["has 'train', but skills are"]),
+        ({"config": {"evaluation_splits": ["train"], "evaluation_interval": 1}}, {}, ["'train' is no part of an evaluation of skills"]),
         ({"run": "METRAA"}, {}, ["unknown algorithm 'METRAA'", "Did you mean 'METRA'?"]),
         ({}, {"env": "Skills/Controll-v0"}, ["unknown environment 'Skills/Controll-v0'"]),
         ({}, {"config": {"env_config": {"skills": "${skils.checkpoint}"}}}, ["no experiment 'skils'", "'skills'"]),
@@ -221,10 +221,10 @@ def control_alone(skills, **changes) -> str:
 @pytest.mark.parametrize(
     ("name", "changes", "parts"),
     [
-        ("PlainSAC", {}, ["'Skills/Control-v0'", "it has no skills. Give a checkpoint of CSF, METRA"]),
+        ("PlainSAC", {}, ["config.env_config", "it has no skills. Give a checkpoint of CSF, METRA"]),
         ("SaCCM", {}, ["it has no skills"]),
         ("nowhere", {}, ["nowhere: no such folder"]),
-        ("skills", {"env": "Pendulum-v1"}, ["observations of 8 numbers, but 'Pendulum-v1' gives only 3"]),
+        ("skills", {"env": "Pendulum-v1"}, ["observations of 8 numbers, but 'Pendulum-v1' gives 3"]),
         ("skills", {"steps": 0}, ["steps=0: expected an integer >= 1"]),
         ("skills", {"stepps": 3}, ["stepps"]),
     ],

@@ -300,12 +300,12 @@ def test_a_part_alone_has_the_same_episodes(agents, part, other):
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("csf", {"splits": "train"}, "has 'train', but skills are evaluated on 'skills' and 'goals'"),
-        ("csf", {"splits": ["skills", "goal"]}, "has 'goal', but skills"),
+        ("csf", {"splits": "train"}, "'train' is no part of an evaluation of skills: it plays 'skills' and 'goals'"),
+        ("csf", {"splits": ["skills", "goal"]}, "'goal' is no part of an evaluation"),
         ("csf", {"splits": []}, "splits: none given"),
-        ("dads", {"splits": ["skills", "goals"]}, "has 'goals', but DADS finds no skill for a goal. Leave it out"),
-        ("cic", {"splits": "goals"}, "has 'goals', but CIC finds no skill for a goal"),
-        ("csf", {"env": Nowhere, "splits": "goals"}, "has 'goals', but '.*Nowhere' tells no coordinates"),
+        ("dads", {"splits": ["skills", "goals"]}, "'goals' cannot be played: DADS finds no skill for a goal. Leave it out"),
+        ("cic", {"splits": "goals"}, "'goals' cannot be played: CIC finds no skill for a goal"),
+        ("csf", {"env": Nowhere, "splits": "goals"}, "'goals' cannot be played: '.*Nowhere' tells no coordinates"),
         ("csf", {"env": "Pendulum-v1"}, "trained on 8 observations and 8 actions, but this environment has 3 and 1"),
         ("csf", {"episodes": 0}, "episodes=0.* expected at least 1"),
         ("csf", {"context": "oracle"}, "context='oracle'"),
@@ -489,7 +489,7 @@ def test_a_report_on_two_methods_has_their_figures_in_two_styles(page):
     assert {file.stem for file in (folder / "figures").glob("*.svg")} == names
     assert {file.stem for file in (folder / "figures").glob("*.png")} == names
     assert {section: len(found) for section, found in html.figures.items() if found} == {
-        "skills": 1,
+        "discovered_skills": 1,
         "goals": 1,
         "features": 2,
     }
@@ -501,9 +501,9 @@ def test_a_report_on_two_methods_has_their_figures_in_two_styles(page):
 
 def test_the_report_has_no_returns_of_tasks(page):
     _, folder, html = page
-    assert set(html.text) == {"runs", "skills", "goals", "features", "provenance"}
+    assert set(html.text) == {"runs", "discovered_skills", "goals", "features", "provenance"}
     for text in ("interquartile", "IQM", "returns per split", "Scores"):
-        assert text not in html.text["skills"]
+        assert text not in html.text["discovered_skills"]
     assert "Learning curves" in html.text["provenance"]  # why they are left out
     text = (folder / "report.md").read_text()
     assert "## Skills" in text
@@ -519,7 +519,7 @@ def test_the_numbers_of_the_figures_are_those_of_the_table_and_of_the_episodes(p
     section, goals = sections.coverage(results), sections.goals(results)
     [shown] = section.tables
     assert shown.caption == "2 runs: 4 skills and 4 goals"
-    assert shown.caption in html.text["skills"]
+    assert shown.caption in html.text["discovered_skills"]
     rows = {row[0]: dict(zip(shown.columns, row, strict=True)) for row in shown.rows}
     for plot, form in (
         (section.plots[0], "{0}, seed 4: {1[state_coverage]:,.0f} cells"),

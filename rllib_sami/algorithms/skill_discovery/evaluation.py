@@ -94,7 +94,8 @@ def _parts(
     """Returns the parts of an evaluation that are possible; those that were asked for must be."""
     if wanted and (unknown := set(wanted) - METRICS.keys()):
         raise ValueError(
-            f"`evaluation_splits` has {min(unknown)!r}, but skills are evaluated on {SKILLS!r} and {GOALS!r}."
+            f"{min(unknown)!r} is no part of an evaluation of skills: it plays {SKILLS!r} and {GOALS!r} "
+            "(`evaluation_splits`, --split)."
         )
     reasons = {}
     if not method.finds_skills_for_goals:
@@ -107,7 +108,9 @@ def _parts(
         reasons[GOALS] = f"{name!r} tells no coordinates"
     for part in wanted or ():
         if part in reasons:
-            raise ValueError(f"`evaluation_splits` has {part!r}, but {reasons[part]}. Leave it out.")
+            raise ValueError(
+                f"{part!r} cannot be played: {reasons[part]}. Leave it out (`evaluation_splits`, --split)."
+            )
     return [part for part in wanted or METRICS if part not in reasons]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SPHERE, ONE_HOT, GAUSSIAN, UNIFORM = "sphere", "one_hot", "gaussian", "uniform"
+SPHERE, ONE_HOT, GAUSSIAN, UNIFORM = KINDS = ("sphere", "one_hot", "gaussian", "uniform")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class SkillPrior:
 
     kind: str
     dim: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"`skill_prior` is {self.kind!r}, but must be one of {list(KINDS)}.")
 
     def sample(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
         """Draws skills, ``[*shape, d]`` float32."""

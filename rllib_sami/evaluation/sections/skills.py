@@ -19,6 +19,8 @@ from rllib_sami.evaluation.skill_figures import Walks
 MAX_RUNS = 9  # that are drawn: each figure makes the page larger
 _COLUMNS = {
     "seed": "training seed",
+    "context": "skill",
+    "explore": "explores",
     "state_coverage": "cells covered",
     "end_distance": "start to end",
     "return_mean": "mean return",
@@ -34,14 +36,18 @@ _CURVES = {
 }
 
 
-def has_skills(results: Results) -> bool:
-    """Whether some agents have skills."""
-    return results.paths is not None
+def split_off(results: Results) -> tuple[Results | None, Results | None]:
+    """Returns the episodes of agents with skills, and all others; None where there are none."""
+    if results.paths is None:
+        return None, results
+    is_one = results.episodes["split"].isin([SKILLS, GOALS]).to_numpy()
+    parts = [results.take(np.flatnonzero(rows)) if rows.any() else None for rows in (is_one, ~is_one)]
+    return parts[0], parts[1]
 
 
 def coverage(results: Results) -> Section:
     """Where skills lead, one figure per environment, and the numbers of all runs."""
-    section = Section("skills", "Skills", [
+    section = Section("discovered_skills", "Skills", [
         "Each line is the path of one skill, played with the most likely actions; its colour is the skill. Panels have "
         "the same axes. Skills that differ spread, and neighbouring colours lead to neighbouring places. Cells covered "
         "counts the cells of space that all skills of a run together visit."
@@ -56,8 +62,11 @@ def coverage(results: Results) -> Section:
             more = f" The first {MAX_RUNS} of {len(mine)} runs." if len(mine) > MAX_RUNS else ""
             caption = f"Paths of the skills on {environment}, in {axes}; dots are their ends.{more}"
             section.plots.append(Plot(f"skills_{name}", caption, partial(skill_figures.skill_paths, walks)))
+    usual = [key for key, value in (("context", "learned"), ("explore", False)) if (table[key] == value).all()]
     rewards = table[["return_mean", "return_max"]].any(axis=None)
-    shown = table.assign(agent=table["algorithm"]).drop(columns=[] if rewards else ["return_mean", "return_max"])
+    shown = table.assign(agent=table["algorithm"]).drop(
+        columns=usual + ([] if rewards else ["return_mean", "return_max"])
+    )
     shown = shown.sort_values(["environment", "agent", "seed"], key=tables.sort_key).dropna(axis="columns", how="all")
     shown = shown.rename(columns=_COLUMNS)
     columns = ["environment", "agent", *(name for name in _COLUMNS.values() if name in shown)]
@@ -113,7 +122,7 @@ def features(results: Results) -> Section:
 
 def training(results: Results) -> Section:
     """Coverage and goals during training, over environment steps and over CPU time."""
-    section = Section("skill_learning", "Learning curves")
+    section = Section("skill_learning", "Learning curves of skills")
     progress, _ = progress_of(results)
     environments = dict(zip(results.episodes["run"], results.episodes["environment"], strict=True))
     for environment, mine in progress.groupby(progress["run"].map(environments), sort=False):
@@ -151,7 +160,9 @@ def walks_of(results: Results, row: pd.Series, part: str) -> Walks:
     number = f"{row['state_coverage']:,.0f} cells" if part == SKILLS else f"{row['success_rate']:.0%} reached"
     seed = f", seed {row['seed']}" if row["seed"] >= 0 else ""
     radius = skill_tables.sizes_of(results, str(row["environment"]))["goal_radius"]
-    title = f"{row['algorithm']}{seed}: {number}"
+    how = "" if row["context"] == "learned" else f", {row['context']} skill"
+    how += ", exploring" if row["explore"] else ""
+    title = f"{row['algorithm']}{seed}{how}: {number}"
     return Walks(title, [path for path in found if len(path)], of_run.skills[known], of_run.goals[known], radius)
 
 
@@ -161,8 +172,10 @@ def _features_of(results: Results, row: pd.Series) -> tuple[np.ndarray, np.ndarr
     assert results.contexts is not None
     values, steps = results.contexts.values[rows], results.contexts.steps
     coordinates = results.paths.take(rows).coordinates  # type: ignore[union-attr]
-    positions = coordinates[:, np.minimum(steps, coordinates.shape[1] - 1)]
     wide = ~np.isnan(values).all(axis=(0, 1))
+    if not wide.any() or not coordinates.size:
+        return None
+    positions = coordinates[:, np.minimum(steps, coordinates.shape[1] - 1)]
     values, positions = values[..., wide].reshape(-1, wide.sum()), positions.reshape(-1, positions.shape[-1])
     positions = positions[:, ~np.isnan(positions).all(axis=0)]
     known = ~(np.isnan(values).any(axis=1) | np.isnan(positions).any(axis=1))
@@ -171,8 +184,10 @@ def _features_of(results: Results, row: pd.Series) -> tuple[np.ndarray, np.ndarr
 
 def _rows_of(results: Results, row: pd.Series, part: str) -> np.ndarray:
     episodes = results.episodes
-    mine = (episodes["run"] == row["run"]) & (episodes["environment"] == row["environment"])
-    return np.flatnonzero(mine & (episodes["split"] == part))
+    mine = episodes["split"] == part
+    for key in ("run", "environment", "context", "explore"):
+        mine &= episodes[key] == row[key]
+    return np.flatnonzero(mine)
 
 
 def _drawn(table: pd.DataFrame) -> list[pd.Series]:
