@@ -17,10 +17,11 @@ from processes import Command
 from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami_cli import runner
-from rllib_sami_cli.experiment import load, merge
+from rllib_sami_cli.experiment import Experiment, load, merge
 from rllib_sami_cli.folders import Run
 from rllib_sami_cli.resources import Limits
 from rllib_sami_cli.schema import check, check_all
+from rllib_sami_cli.train import _replace_algorithm
 
 EXAMPLES = Path(__file__).parents[2] / "tuned_examples" / "csf"
 FILES = sorted(path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.glob("**/*.yaml"))
@@ -192,7 +193,11 @@ def test_a_checkpoint_for_no_stage(refused, write, agents, given, parts):
         ),
         ({"run": "DIAYN", "config": {"skill_dim": 1}}, {}, ["at least 2 one-hot skills"]),
         ({"config": {"skil_dim": 2}}, {}, ["no setting 'skil_dim'", "Did you mean 'skill_dim'?"]),
-        ({"config": {"evaluation_splits": ["train"], "evaluation_interval": 1}}, {}, ["'train' is no part of an evaluation of skills"]),
+        (
+            {"config": {"evaluation_splits": ["train"], "evaluation_interval": 1}},
+            {},
+            ["'train' is no part of an evaluation of skills"],
+        ),
         ({"run": "METRAA"}, {}, ["unknown algorithm 'METRAA'", "Did you mean 'METRA'?"]),
         ({}, {"env": "Skills/Controll-v0"}, ["unknown environment 'Skills/Controll-v0'"]),
         ({}, {"config": {"env_config": {"skills": "${skils.checkpoint}"}}}, ["no experiment 'skils'", "'skills'"]),
@@ -384,3 +389,23 @@ def test_a_kill_in_the_first_stage_goes_on_with_it_and_then_with_the_second(star
     [used] = yaml.safe_load((results / "control" / "experiment.yaml").read_text())["checkpoints_used"].values()
     assert used == str(max((results / "skills").glob("*/checkpoint_*")))
     assert {entry.name for entry in results.iterdir()} == {"skills", "control"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "part"),
+    [
+        ({}, ("--checkpoint", "skills=/nowhere"), "nowhere"),
+        ({"skills": {"config": {"skill_prior": "one_hot"}}}, (), "'skill_prior' is 'one_hot'"),
+        ({"control": {"config": {"env_config": {"stepps": 3}}}}, ("--checkpoint", "skills={}"), "stepps"),
+        ({"control": {"env": "Skills/Controll-v0"}}, (), "Did you mean 'Skills/Control-v0'"),
+    ],
+)
+def test_mistakes_that_only_the_second_stage_would_meet_are_told_first(refused, write, agents, changes, words, part):
+    words = [word.format(agents / "skills") for word in words]
+    assert part in refused("train", "file", write("exp.yaml", pipeline(**changes)), *words)
+
+
+def test_a_class_path_of_a_method_replaces_the_skills():
+    both = [Experiment("skills", {"run": "CSF"}), Experiment("control", {"run": "PPO"})]
+    _replace_algorithm(both, "rllib_sami.METRA")
+    assert [one.body["run"] for one in both] == ["rllib_sami.METRA", "PPO"]

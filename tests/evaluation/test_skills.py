@@ -303,7 +303,11 @@ def test_a_part_alone_has_the_same_episodes(agents, part, other):
         ("csf", {"splits": "train"}, "'train' is no part of an evaluation of skills: it plays 'skills' and 'goals'"),
         ("csf", {"splits": ["skills", "goal"]}, "'goal' is no part of an evaluation"),
         ("csf", {"splits": []}, "splits: none given"),
-        ("dads", {"splits": ["skills", "goals"]}, "'goals' cannot be played: DADS finds no skill for a goal. Leave it out"),
+        (
+            "dads",
+            {"splits": ["skills", "goals"]},
+            "'goals' cannot be played: DADS finds no skill for a goal. Leave it out",
+        ),
         ("cic", {"splits": "goals"}, "'goals' cannot be played: CIC finds no skill for a goal"),
         ("csf", {"env": Nowhere, "splits": "goals"}, "'goals' cannot be played: '.*Nowhere' tells no coordinates"),
         ("csf", {"env": "Pendulum-v1"}, "trained on 8 observations and 8 actions, but this environment has 3 and 1"),
