@@ -9,6 +9,10 @@ ROOT = Path(__file__).parent
 EXTRAS = {
     # Panda arm environments (PyBullet has no wheel for every Python version, hence optional).
     "panda": ["panda-gym>=3.0.7"],
+    # Models of environments for skill discovery: Quadruped and Humanoid; Kitchen; BinPicking.
+    "dm-control": ["dm_control>=1.0.43; python_version<'3.13'"],  # its labmaze has no wheel for later versions
+    "robotics": ["gymnasium-robotics>=1.4.2"],
+    "metaworld": ["metaworld>=3.0.0"],
     # Figures and tables of the zero-shot report.
     "report": ["matplotlib>=3.8", "scikit-learn>=1.4", "imageio-ffmpeg>=0.5", "Jinja2>=3.1"],
     # Tests of the report's page; they take the Chromium that is installed.
