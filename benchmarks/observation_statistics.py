@@ -1,6 +1,9 @@
-"""Prints mean and standard deviation of the observations of random rollouts, for ``envs/skills/mujoco.py``.
+"""Prints mean and standard deviation of the observations of random rollouts, for the classes in ``envs/skills``.
 
 python benchmarks/observation_statistics.py HalfCheetah
+
+Standard deviations below 0.05 are printed as 0.05: what random actions hardly move, such as a door, would otherwise be
+a huge number as soon as it is moved.
 """
 
 import argparse
@@ -9,6 +12,8 @@ import numpy as np
 
 from rllib_sami.envs import skills
 from rllib_sami.envs.vector import EnvBatch
+
+LEAST_STD = 0.05
 
 
 def statistics(name: str, rollouts: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,12 +34,12 @@ def statistics(name: str, rollouts: int, steps: int) -> tuple[np.ndarray, np.nda
             rows = batch.rows.astype(float)
             total, squares, count = total + rows.sum(0), squares + np.square(rows).sum(0), count + 10
     mean = total / count
-    return mean, np.sqrt(squares / count - np.square(mean))
+    return mean, np.sqrt(np.maximum(squares / count - np.square(mean), LEAST_STD**2))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("env", choices=["Ant", "HalfCheetah", "Humanoid", "Quadruped"])
+    parser.add_argument("env", choices=["Ant", "BinPicking", "HalfCheetah", "Humanoid", "Kitchen", "Quadruped"])
     parser.add_argument("--rollouts", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=50)
     arguments = parser.parse_args()

@@ -22,6 +22,8 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
     "Skills": (
         *(skills.HalfCheetah, skills.Ant, skills.PosturePoint),
         *(skills.AntMultiGoal, skills.HalfCheetahGoal, skills.HalfCheetahHurdle),
+        *(skills.Quadruped, skills.Humanoid, skills.QuadrupedGoal, skills.HumanoidGoal),
+        *(skills.Kitchen, skills.BinPicking),
     ),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""

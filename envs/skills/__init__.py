@@ -1,7 +1,9 @@
 """Environments for skill discovery: bodies whose reward nobody needs, and tasks for the skills that they found."""
 
 from .base import SkillEnv
+from .bin_picking import BinPicking
 from .dm_control import Humanoid, Quadruped
+from .kitchen import Kitchen
 from .mujoco import Ant, HalfCheetah
 from .posture_point import PosturePoint
 from .tasks import AntMultiGoal, HalfCheetahGoal, HalfCheetahHurdle, HumanoidGoal, QuadrupedGoal
@@ -9,11 +11,13 @@ from .tasks import AntMultiGoal, HalfCheetahGoal, HalfCheetahHurdle, HumanoidGoa
 __all__ = [
     "Ant",
     "AntMultiGoal",
+    "BinPicking",
     "HalfCheetah",
     "HalfCheetahGoal",
     "HalfCheetahHurdle",
     "Humanoid",
     "HumanoidGoal",
+    "Kitchen",
     "PosturePoint",
     "Quadruped",
     "QuadrupedGoal",

@@ -1,16 +1,30 @@
 """What the environments' tests share."""
 
 import importlib.util
+import re
 
 import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from rllib_sami.envs import rendering
 
+EXTRAS = {
+    r"\b(Quadruped|Humanoid)(Goal)?\b": ("dm_control", "dm-control"),
+    r"\bKitchen\b": ("gymnasium_robotics", "robotics"),
+    r"\bBinPicking\b": ("metaworld", "metaworld"),
+}
+"""Packages that tests need, with their extras, by what is in the names of these tests."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what is parametrised with a Panda environment; skips all of that mark where PyBullet is missing."""
+    """Marks what is parametrised with a Panda environment; skips all tests whose library is missing."""
+    for words, (package, extra) in EXTRAS.items():
+        if importlib.util.find_spec(package) is None:
+            reason = f"needs {package}: pip install 'rllib-sami[{extra}]'"
+            for item in items:
+                if re.search(words, item.name):
+                    item.add_marker(pytest.mark.skip(reason=reason))
     missing = importlib.util.find_spec("pybullet") is None
     for item in items:
         if "Panda" in item.name:

@@ -122,6 +122,8 @@ REFUSED_BY_ID = {env_id: ({"max_steps": 0}, ["max_steps=0", ">= 1"]) for env_id 
     "Skills/AntMultiGoal-v0": ({"reference_goals": 1}, ["reference_goals=1", "True or False"]),
     "Skills/HalfCheetahGoal-v0": ({"goal": 5.0}, ["goal=5.0", "no such argument or factor"]),
     "Skills/HalfCheetahHurdle-v0": ({"reference_physics": None}, ["reference_physics=None", "True or False"]),
+    "Skills/Quadruped-v0": ({"normalize_observation": 1}, ["normalize_observation=1", "True or False"]),
+    "Skills/Kitchen-v0": ({"robot_noise_ratio": -1}, ["robot_noise_ratio=-1", ">= 0"]),
     "Skills/PosturePoint-v0": ({"mass_scale": 2.0}, ["mass_scale=2.0", "no such argument or factor", "max_steps"]),
 }
 
@@ -135,6 +137,8 @@ def nothing_loads(monkeypatch):
 
     monkeypatch.setattr("rllib_sami.envs.mujoco.base._load_model", fail)
     monkeypatch.setattr("rllib_sami.envs.panda.simulation.BulletClient", fail)
+    for module in ("dm_control", "kitchen", "bin_picking"):
+        monkeypatch.setattr(f"rllib_sami.envs.skills.{module}.model_folder", fail)
 
 
 # Without the class in its name a test of Panda needs no PyBullet.

@@ -23,7 +23,7 @@ CAPS = {  # the others' episodes have 1000 steps, those of Skills/ 200
     **dict.fromkeys(("HalfCheetahDir", "HalfCheetahVel", "AntDir", "AntGoal"), 200),
     **dict.fromkeys(("HopperRandParams", "WalkerRandParams"), 200),
     "PointGoal": 25,
-    "PosturePoint": 50,
+    **dict.fromkeys(("PosturePoint", "Kitchen"), 50),
     **dict.fromkeys(("PandaPush", "PandaPickAndPlace"), 50),
 }
 

@@ -22,7 +22,10 @@ NAMES = {
     *("HalfCheetahDir", "HalfCheetahVel", "AntDir", "AntGoal", "HopperRandParams", "WalkerRandParams"),
     *("HalfCheetahFlipped", "PointGoal"),
 }
-SKILLS = {"HalfCheetah", "Ant", "PosturePoint", "AntMultiGoal", "HalfCheetahGoal", "HalfCheetahHurdle"}
+SKILLS = {
+    *("HalfCheetah", "Ant", "PosturePoint", "AntMultiGoal", "HalfCheetahGoal", "HalfCheetahHurdle"),
+    *("Quadruped", "Humanoid", "QuadrupedGoal", "HumanoidGoal", "Kitchen", "BinPicking"),
+}
 
 
 def test_all_environments_are_there():

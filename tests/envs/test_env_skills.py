@@ -458,7 +458,11 @@ def test_success_is_to_have_passed_all_hurdles_ahead():
 # --- The command ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("words", "goals"), [(["Skills/Ant-v0"], "±50"), (["PosturePoint"], "±7.5")])
+@pytest.mark.parametrize(
+    ("words", "goals"),
+    [(["Skills/Ant-v0"], "±50"), (["PosturePoint"], "±7.5"), (["Kitchen"], "see its page"), (["Humanoid"], "±10")],
+    ids=["Ant", "PosturePoint", "any", "another"],  # it builds none of them
+)
 def test_the_command_tells_the_numbers_of_evaluation(words, goals):
     from rllib_sami_cli.envs import envs as command
 
