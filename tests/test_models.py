@@ -7,6 +7,7 @@ import pytest
 
 from rllib_sami.checkpoints.files import check_files
 from rllib_sami.evaluation import evaluate
+from rllib_sami.evaluation.skill_tables import per_run
 
 MODELS = Path(__file__).parents[1] / "models"
 # Return of two episodes of each training task that none without its skill gets; see the environments' pages.
@@ -19,10 +20,23 @@ AT_LEAST = {
     "saccm_pendulum": -500.0,  # hanging: about -1,600
     "saccm_crippled_half_cheetah": 350.0,  # standing: 0
 }
+# Cells that 48 skills cover; random actions: 9 and 50.
+CELLS_AT_LEAST = {"csf_half_cheetah": 40, "csf_posture_point": 300}
+ALL = [*AT_LEAST, *CELLS_AT_LEAST]
 
 
 def test_every_model_is_tested():
-    assert {folder.name for folder in MODELS.iterdir() if folder.is_dir()} == AT_LEAST.keys()
+    assert {folder.name for folder in MODELS.iterdir() if folder.is_dir()} == {*ALL}
+
+
+@pytest.mark.parametrize("name", CELLS_AT_LEAST)
+def test_skills_are_small_and_different(name):
+    folder = MODELS / name
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
+    assert "# CSF on Skills/" in (folder / "README.md").read_text("utf-8")
+    assert "(skills.png)" in (folder / "README.md").read_text("utf-8")
+    (cells,) = per_run(evaluate(folder, splits=["skills"], progress=False))["state_coverage"]
+    assert cells >= CELLS_AT_LEAST[name]
 
 
 @pytest.mark.parametrize("name", AT_LEAST)
@@ -35,7 +49,7 @@ def test_a_model_is_small_and_does_what_it_was_trained_for(name):
     assert results.contexts is not None
 
 
-@pytest.mark.parametrize("name", AT_LEAST)
+@pytest.mark.parametrize("name", ALL)
 def test_a_card_is_what_an_export_would_write_today(name):
     """``python benchmarks/cards.py`` writes them again."""
     card_of = runpy.run_path(str(MODELS.parent / "benchmarks/cards.py"))["card_of"]

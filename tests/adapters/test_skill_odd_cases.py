@@ -103,7 +103,7 @@ def test_the_way_to_a_goal_does_not_depend_on_how_many_there_are(csf):
 
 def test_goals_and_skills_that_are_no_numbers_are_refused(csf):
     agent = rllib_sami.load(csf)
-    with pytest.raises(ValueError, match="goal=.*finite"):
+    with pytest.raises(ValueError, match=r"goal=.*finite"):
         agent.reset(goal=[np.nan] * 8)
     with pytest.raises(ValueError, match="skill='abc': expected 3 finite numbers"):
         agent.reset(skill="abc")
@@ -114,7 +114,7 @@ def test_an_export_with_an_unknown_prior_is_refused(tmp_path):
     config = path / "config.json"
     config.write_text(config.read_text().replace('"sphere"', '"nonsense"'))
     (path / "manifest.json").unlink()
-    with pytest.raises(ValueError, match="skill_prior.*nonsense.*sphere"):
+    with pytest.raises(ValueError, match=r"skill_prior.*nonsense.*sphere"):
         rllib_sami.load(path)
 
 
