@@ -94,10 +94,9 @@ class MujocoTaskEnv(MetaTaskEnv):
 
     # What a family implements.
 
-    @classmethod
-    def _pristine_model(cls) -> mujoco.MjModel:
+    def _pristine_model(self) -> mujoco.MjModel:
         """Returns the compiled model, which is copied; by default that of ``xml``."""
-        return _load_model(str(ASSETS / cls.xml))
+        return _load_model(str(ASSETS / self.xml))
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         """Returns the live views (into ``self.data``, for example) that make up the observation, in order."""

@@ -80,8 +80,7 @@ class BinPicking(SkillMujocoEnv):
         super().__init__(*args, **kwargs)
         self._distance = 0.0  # of the object from the middle of the other bin, m
 
-    @classmethod
-    def _pristine_model(cls) -> mujoco.MjModel:
+    def _pristine_model(self) -> mujoco.MjModel:
         return _load()[0]
 
     def _bind_simulator(self) -> None:

@@ -60,9 +60,8 @@ class ControlSuiteEnv(SkillMujocoEnv):
     def _body_spec(cls) -> mujoco.MjSpec:
         return spec_of(cls.body)
 
-    @classmethod
-    def _pristine_model(cls) -> mujoco.MjModel:
-        return _compile(cls.body)
+    def _pristine_model(self) -> mujoco.MjModel:
+        return _compile(self.body)
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self.qpos, self.qvel, self.data.act

@@ -163,8 +163,7 @@ class Kitchen(SkillMujocoEnv):
         self._noise = np.concatenate([ratio * part for ratio, part in zip(ratios, parts, strict=True)])
         self._rest = np.array(INITIAL_POSITION)
 
-    @classmethod
-    def _pristine_model(cls) -> mujoco.MjModel:
+    def _pristine_model(self) -> mujoco.MjModel:
         return _load()[0]
 
     def _build_spaces(self, bounds: Sequence[float], action_space: gymnasium.spaces.Box) -> None:

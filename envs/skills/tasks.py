@@ -29,9 +29,8 @@ class SkillTaskEnv(SkillMujocoEnv):
         self._task_inputs = np.zeros(self.num_task_inputs)
         super().__init__(*args, **kwargs)
 
-    @classmethod
-    def _pristine_model(cls) -> mujoco.MjModel:
-        return _compile(cls)  # type: ignore[arg-type]
+    def _pristine_model(self) -> mujoco.MjModel:
+        return _compile(type(self))  # type: ignore[arg-type]
 
     @classmethod
     def _furnish(cls, spec: mujoco.MjSpec) -> None:
