@@ -8,7 +8,6 @@ mathematics of each algorithm work without Ray too.
 import importlib
 import importlib.metadata
 import importlib.util
-import warnings
 from typing import Any
 
 from rllib_sami import envs, moved
@@ -17,8 +16,6 @@ __version__ = importlib.metadata.version("rllib-sami")
 __all__ = ["__version__", "envs"]
 
 moved.install()  # before anything reads an old checkpoint
-# RLlib imports dm_control where it is installed, whose window library warns where there is no display.
-warnings.filterwarnings("ignore", message=r".*DISPLAY environment variable is missing", module="glfw")
 
 if importlib.util.find_spec("ray") is not None:
     from rllib_sami import compat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 
 import click
@@ -30,5 +31,7 @@ def doing(what: str) -> None:
 
 def loading() -> None:
     """Prints that Ray and torch are about to be imported, unless they are there already."""
+    # RLlib imports dm_control wherever it is installed, which warns if there is no display. Nothing here needs one.
+    warnings.filterwarnings("ignore", message=r"\(65550\) ")
     if "ray.rllib" not in sys.modules:
         doing("Loading RLlib")
