@@ -105,7 +105,7 @@ class SkillAgent(ContextAgent):
     @property
     def contexts(self) -> np.ndarray | None:
         """Features of the states at the last :meth:`act`, ``[NUM_SLOTS, d]``; None where the method has none."""
-        return self._features
+        return self._module.features(self._obs)
 
     @property
     def skills(self) -> np.ndarray:
@@ -115,7 +115,6 @@ class SkillAgent(ContextAgent):
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes with their skills; those without one draw it."""
         super().reset(episodes, obs)
-        self._features = self._module.features(obs)
         self._with_goals: list[int] = []
         self._goals = np.zeros_like(obs)
         for index, episode in enumerate(episodes):
@@ -129,7 +128,6 @@ class SkillAgent(ContextAgent):
 
     def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[NUM_SLOTS, *A]``."""
-        self._features = self._module.features(self._obs)
         if self._with_goals:  # of all slots, so that the numbers of one do not depend on how many there are
             skills = self._module.infer_skill(self._obs, self._goals).cpu().numpy()
             self._policy.set_state(skills[self._with_goals], self._with_goals)

@@ -138,7 +138,7 @@ class Player:
                 for index in live:
                     on_step(first + index, slots[index])
             actions = agent.act(slots, live)
-            if agent.contexts is not None and step in keep_at:
+            if step in keep_at and agent.contexts is not None:
                 contexts.append(np.where([[not slot.done] for slot in slots], agent.contexts[: len(slots)], np.nan))
             for index in live:
                 self._active = slots[index]

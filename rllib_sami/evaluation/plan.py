@@ -57,7 +57,7 @@ class AgentOnSplit:
 
 
 EPISODES = 5  # of each task
-NUM_SKILLS, NUM_GOALS = 48, 50
+NUM_SKILLS, NUM_GOALS = 48, 50  # where a checkpoint has other or none
 
 
 def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int | None, seed: int) -> list[AgentOnSplit]:
@@ -79,8 +79,12 @@ def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int | None
     if isinstance(grid.config, SkillDiscoveryConfig):
         with closing(grid.make_env(), grid.name) as env:
             _check_spaces(env, agent)
-        num_goals = (episodes or NUM_GOALS) if grid.config.evaluation_goals or GOALS in (splits or ()) else 0
-        of_skills = skill_grids(grid.config, splits, episodes or NUM_SKILLS, num_goals, seed)
+        usual = grid.config.evaluation_duration
+        num_skills = episodes or (usual if isinstance(usual, int) else NUM_SKILLS)
+        num_goals = grid.config.evaluation_goals and (episodes or grid.config.evaluation_goals)
+        if GOALS in (splits or ()):
+            num_goals = num_goals or episodes or NUM_GOALS
+        of_skills = skill_grids(grid.config, splits, num_skills, num_goals, seed)
         return [dataclasses.replace(agent, grid=one) for one in of_skills]
     episodes = episodes or EPISODES
     with closing(grid.make_env(), grid.name) as env:

@@ -167,7 +167,7 @@ def _same_limits(axes: Sequence[Any], runs: Sequence[Walks], equal: bool) -> Non
     points = np.concatenate([path[:, :2] for run in runs for path in run.paths])
     of_goals = [run.goals[:, : points.shape[1]] for run in runs if run.goals.shape[1] >= points.shape[1]]
     points = np.concatenate([points, *(goals[~np.isnan(goals).any(axis=1)] for goals in of_goals)])
-    most = 1.05 * max(float(np.abs(points).max()), 1.0)
+    most = 1.05 * max(float(np.abs(points).max()), 1e-6)
     for axis in axes:
         axis.set_ylim(-most, most)
         if equal:

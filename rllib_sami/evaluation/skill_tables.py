@@ -47,12 +47,12 @@ def per_run(results: Results) -> pd.DataFrame:
             row["end_distance"] = np.mean([np.linalg.norm(path[-1] - path[0]) for path in of_skills])
         is_goal = (mine["split"] == GOALS).to_numpy()
         row |= {"goals": int(is_goal.sum())}
-        if is_goal.any():
-            away = [
-                np.linalg.norm(path[1:] - goal[: path.shape[1]], axis=1)
-                for path, goal, yes in zip(walked, paths.goals, is_goal, strict=True)
-                if yes
-            ]
+        away = [
+            np.linalg.norm(path[1:] - goal[: path.shape[1]], axis=1)
+            for path, goal, yes in zip(walked, paths.goals, is_goal, strict=True)
+            if yes and len(path)
+        ]
+        if away:
             row["staying_time"] = np.mean([(one < sizes["goal_radius"]).mean() for one in away])
             row["success_rate"] = np.mean([(one < sizes["goal_radius"]).any() for one in away])
             row["final_distance"] = np.mean([one[-1] for one in away])

@@ -1,4 +1,4 @@
-"""Videos: the best, median and worst episode of each task, played again from their seeds and filmed."""
+"""Videos: the best, median and worst episode of each task, or skills side by side, played again and filmed."""
 
 from __future__ import annotations
 
@@ -247,6 +247,8 @@ class Mosaic:
             self._flush()
             self._step = slot.length
             advance(1)
+        if self._film.is_full:
+            return
         image: Any = slot.env.render()
         image = image[::2, ::2].copy()
         image[:3], image[-3:], image[:, :3], image[:, -3:] = (self._frames[index],) * 4
@@ -281,14 +283,19 @@ class Film:
         self._count, self._image = 0, np.zeros((0, 0, 3), np.uint8)
         self._writer: Any = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the film is long enough."""
+        return self._count >= SECONDS * self._fps
+
     def take(self) -> None:
         """Adds a picture of the environment, unless the film is long enough."""
-        if self._count < SECONDS * self._fps:
+        if not self.is_full:
             self.add(self._env.render())
 
     def add(self, image: Any) -> None:
         """Adds a picture, unless the film is long enough."""
-        if self._count >= SECONDS * self._fps:
+        if self.is_full:
             return
         if self._writer is None:
             import imageio_ffmpeg

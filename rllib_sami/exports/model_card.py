@@ -11,12 +11,12 @@ from rllib_sami.compat import env_option
 _WITH_ENCODER = "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context."
 _WITHOUT_ENCODER = "An actor acts on the observation alone."
 _WITH_SKILLS = (
-    "An actor acts on the observation and a skill, {dim} numbers that are drawn for each episode. Nobody gave it a "
-    "reward: {method} has found the skills."
+    "An actor acts on the observation and a skill, {dim} numbers that are drawn for each episode. The "
+    "skills were learned without a reward, with {method}."
 )
 _CARD = """---
 library_name: rllib-sami
-tags: [reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-information]
+tags: [{tags}]
 ---
 
 # {algorithm} on {environment}
@@ -61,6 +61,8 @@ continue from the checkpoint.
 
 {training}
 """
+_TAGS = ("reinforcement-learning", "meta-reinforcement-learning", "skill-aware-mutual-information")
+_SKILL_TAGS = ("reinforcement-learning", "unsupervised-skill-discovery")
 _CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."
 _SKILL = (
     "`agent.reset()` starts the next episode with another skill, `agent.reset(skill=...)` with that one; `agent.skill` "
@@ -103,6 +105,7 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         algorithm=content["algorithm"],
         environment=environment["name"],
         about=_about(content["network"]),
+        tags=", ".join(_SKILL_TAGS if "method" in content["network"] else _TAGS),
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         env_option=env_option(environment["name"]),
         returns=_skills(content["skills"]) if content.get("skills") else _returns(evaluation) if evaluation else "",

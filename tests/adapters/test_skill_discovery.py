@@ -422,15 +422,15 @@ MISTAKES = {
     ),
     "a split": (
         lambda: tiny_skills().evaluation(evaluation_interval=1, evaluation_splits=["train"]),
-        "`evaluation_splits` has 'train', but skills are evaluated on 'skills' and 'goals'",
+        "'train' is no part of an evaluation of skills: it plays 'skills' and 'goals'",
     ),
     "goals of DADS": (
         lambda: tiny_skills(DADSConfig).evaluation(evaluation_interval=1, evaluation_splits=["goals"]),
-        "`evaluation_splits` has 'goals', but DADS finds no skill for a goal",
+        "'goals' cannot be played: DADS finds no skill for a goal",
     ),
     "goals where there are none": (
         lambda: tiny_skills(env="Pendulum-v1", env_config={}).evaluation(evaluation_splits=["goals"]),
-        "`evaluation_splits` has 'goals', but 'Pendulum-v1' has no method `sample_goal(rng)`",
+        "'goals' cannot be played: 'Pendulum-v1' has no method `sample_goal(rng)`",
     ),
     "a negative number of goals": (
         lambda: tiny_skills().evaluation(evaluation_goals=-1),

@@ -148,3 +148,43 @@ def test_a_higher_level_can_be_evaluated(ray_cluster, csf, tmp_path):
     algo.save_to_path(tmp_path / "sac")
     algo.stop()
     assert len(played(tmp_path / "sac").episodes) == 3
+
+
+# --- Wrapped environments -------------------------------------------------------------------------------------------
+
+
+class TenTimes(gym.ObservationWrapper):
+    """Observations in another unit."""
+
+    def observation(self, obs):
+        return 10.0 * obs
+
+
+class Doubled(gym.Wrapper):
+    """Changes observations in a way that nobody can tell of a goal."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (16,), np.float32)
+
+
+def test_goals_are_observed_through_the_wrappers_of_the_policy():
+    bare, scaled = (skills_config(env=env) for env in (PosturePoint, lambda context: TenTimes(PosturePoint())))
+    bare.env_config = {}
+    (one,), (other,) = (skill_grids(config, ["goals"], 1, 4, 0) for config in (bare.environment(POINT), scaled))
+    for mine, theirs in zip(one.episodes, other.episodes, strict=True):
+        np.testing.assert_allclose(theirs.goal.obs, 10.0 * mine.goal.obs, rtol=1e-6)
+        np.testing.assert_array_equal(theirs.goal.coordinates, mine.goal.coordinates)
+
+
+def test_goals_that_a_wrapper_would_change_in_an_unknown_way_are_left_out():
+    config = skills_config(env=lambda context: Doubled(PosturePoint()))
+    assert [grid.split for grid in skill_grids(config, None, 2, 2, 0)] == ["skills"]
+    with pytest.raises(ValueError, match="'goals' cannot be played: Doubled changes observations"):
+        skill_grids(config, ["goals"], 2, 2, 0)
+
+
+def test_goals_without_a_number_of_them_are_refused():
+    config = skills_config().evaluation(evaluation_splits=["goals"], evaluation_goals=0)
+    with pytest.raises(ValueError, match="`evaluation_goals` is 0"):
+        config.validate()

@@ -19,7 +19,7 @@ from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, integer, setting
 
 
 def contrastive_predictive_loss(query: Tensor, key: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of unit vectors ``[N, d]``: each query has the key of its own step among those of the batch (Eq. 5)."""
+    """InfoNCE of unit vectors ``[N, d]``: each query has the key of its own step among those of the batch."""
     logits = unit(query) @ unit(key).T / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
@@ -31,7 +31,7 @@ def nearest_distances(source: Tensor, target: Tensor, neighbours: int) -> Tensor
 
 @dataclass(frozen=True)
 class CICMethod(SkillMethod):
-    """Features in which steps tell their skill; the reward is the entropy of these features."""
+    """Features in which steps tell their skill; the reward is an estimate of their entropy from nearest neighbours."""
 
     cic_temperature: float = setting(0.5, ABOVE_0, "What scores of the contrast are divided by.")
     neighbours: int = setting(16, integer(1), "Nearest neighbours whose distance is the reward.")
@@ -69,7 +69,7 @@ class CICMethod(SkillMethod):
         return loss, {"representation_loss": loss.detach(), "neighbour_distance": auxiliary.distance.mean[0].clone()}
 
     def reward(self, representation: nn.Module, auxiliary: Any, steps: SkillSteps) -> Tensor:
-        """``log(1 + mean distance of the nearest neighbours)`` (Eq. 8)."""
+        """``log(1 + mean distance of the nearest neighbours)``."""
         distances = self.distances(representation, steps)
         relative = (distances / auxiliary.distance.mean.clamp(min=1e-8) - self.distance_clip).clamp(min=0.0)
         return torch.log1p(relative.mean(dim=-1))

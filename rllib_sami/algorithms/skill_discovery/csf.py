@@ -63,6 +63,7 @@ class CSFMethod(SkillMethod, ContrastiveSettings):
         'Critics: `"successor"` features, or `"scalar"` values of `v · z` with an entropy bonus, as in SAC.',
     )
     metrics: ClassVar[tuple[str, ...]] = ("representation_loss", "feature_norm_squared")
+    acting_settings: ClassVar[tuple[str, ...]] = ("representation_type",)
 
     @property
     def has_successor_features(self) -> bool:
@@ -98,7 +99,7 @@ class CSFMethod(SkillMethod, ContrastiveSettings):
     def representation_loss(
         self, representation: nn.Module, auxiliary: nn.Module, steps: SkillSteps
     ) -> tuple[Tensor, Metrics]:
-        """The negative contrastive bound (Eq. 8)."""
+        """The negative contrastive bound."""
         change = self.change(representation, steps.obs, steps.next_obs)
         loss = -contrastive_scores(change, steps.skill, steps.prior_skills, self.xi).mean()
         norm = change.detach().square().sum(dim=-1).mean()

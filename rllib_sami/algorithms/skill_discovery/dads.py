@@ -21,7 +21,7 @@ LIMIT = 50.0  # of differences of log-probabilities
 
 
 def predictability_reward(log_prob: Tensor, alternatives: Tensor) -> Tensor:
-    """``log q(s' | s, z) - log mean q(s' | s, z_l)`` over the skill and its alternatives (Eq. 7), ``[N]``.
+    """``log q(s' | s, z) - log mean q(s' | s, z_l)`` over the skill and its alternatives, ``[N]``.
 
     Args:
         log_prob: Log-probability of the next state with the skill, ``[N]``.

@@ -35,7 +35,7 @@ class DIAYNMethod(SkillMethod):
         return loss, {"representation_loss": loss.detach(), "discriminator_accuracy": accuracy}
 
     def reward(self, representation: nn.Module, auxiliary: nn.Module, steps: SkillSteps) -> Tensor:
-        """``log q(z | s') - log p(z)`` (Eq. 3)."""
+        """``log q(z | s') - log p(z)``."""
         log_q = F.log_softmax(representation(steps.next_obs), dim=-1)
         return dot(log_q, steps.skill) + math.log(steps.skill.shape[-1])
 

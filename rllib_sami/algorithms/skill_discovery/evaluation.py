@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -20,7 +20,8 @@ from rllib_sami.env_runners.splits import SplitGrid
 
 logger = logging.getLogger(__name__)
 SKILLS, GOALS = "skills", "goals"  # what evaluation plays, in place of an environment's splits
-CELL_SIZE, GOAL_RADIUS, CLOSE_RADIUS = 1.0, 3.0, 1.0  # where an environment has no other
+CELL_SIZE, GOAL_RADIUS = 1.0, 3.0  # where an environment has no other
+CLOSE = 1 / 3  # of the goal's radius
 
 COVERAGE, END_DISTANCE, RETURN_MAX = "state_coverage", "end_distance", "return_max"
 STAYING_TIME, STAYING_CLOSE, FINAL_DISTANCE = "staying_time", "staying_time_close", "final_distance"
@@ -78,7 +79,7 @@ def skill_grids(
             grids.append(dataclasses.replace(grid, split=SKILLS, episodes=specs))
         if GOALS in parts and num_goals:
             rng, shape = np.random.default_rng([seed, 1]), (gymnasium.spaces.flatdim(space),)
-            sample = env.get_wrapper_attr("sample_goal")
+            sample = _goal_sampler(env)
             specs = []
             for number in range(num_goals):
                 obs, coordinates = sample(rng)
@@ -106,12 +107,46 @@ def _parts(
         )
     elif not has_coordinates:
         reasons[GOALS] = f"{name!r} tells no coordinates"
+    elif (between := _opaque_wrapper(env)) is not None:
+        reasons[GOALS] = f"{type(between).__name__} changes observations in a way that goals cannot be changed in"
     for part in wanted or ():
         if part in reasons:
             raise ValueError(
                 f"{part!r} cannot be played: {reasons[part]}. Leave it out (`evaluation_splits`, --split)."
             )
     return [part for part in wanted or METRICS if part not in reasons]
+
+
+def _wrappers_around_goals(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
+    """The wrappers around the environment that samples goals, from the inside out."""
+    found: list[gymnasium.Wrapper] = []
+    while "sample_goal" not in dir(type(env)) and isinstance(env, gymnasium.Wrapper):
+        found.insert(0, env)
+        env = env.env
+    return found
+
+
+def _opaque_wrapper(env: gymnasium.Env) -> gymnasium.Wrapper | None:
+    """Returns a wrapper that changes observations in an unknown way; None if there is none."""
+    for wrapper in _wrappers_around_goals(env):
+        changes = wrapper.observation_space != wrapper.env.observation_space
+        if changes and not isinstance(wrapper, gymnasium.ObservationWrapper):
+            return wrapper
+    return None
+
+
+def _goal_sampler(env: gymnasium.Env) -> Callable[[np.random.Generator], tuple[Any, Any]]:
+    """Returns ``sample_goal``, whose observations go through the wrappers as those of the policy do."""
+    sample = env.get_wrapper_attr("sample_goal")
+    changing = [one for one in _wrappers_around_goals(env) if isinstance(one, gymnasium.ObservationWrapper)]
+
+    def sample_goal(rng: np.random.Generator) -> tuple[Any, Any]:
+        obs, coordinates = sample(rng)
+        for wrapper in changing:
+            obs = wrapper.observation(obs)
+        return obs, coordinates
+
+    return sample_goal
 
 
 def _attribute(env: gymnasium.Env, name: str, default: float) -> Any:
@@ -160,7 +195,7 @@ def distances(episode: Episode) -> np.ndarray:
 
 def reached(grid: Any, episode: Episode) -> bool:
     """Whether an episode came near its goal at any time."""
-    return bool((distances(episode) < grid.goal_radius).any())
+    return episode.path is not None and bool((distances(episode) < grid.goal_radius).any())
 
 
 def summarise(grids: Sequence[Any], episodes: Iterable[Episode], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +238,7 @@ def of_goals(grid: SkillGrid, episodes: Sequence[Episode]) -> dict[str, float]:
         return {}
     return {
         STAYING_TIME: float(np.mean([(one < grid.goal_radius).mean() for one in away])),
-        STAYING_CLOSE: float(np.mean([(one < CLOSE_RADIUS).mean() for one in away])),
+        STAYING_CLOSE: float(np.mean([(one < CLOSE * grid.goal_radius).mean() for one in away])),
         SUCCESS_RATE: float(np.mean([(one < grid.goal_radius).any() for one in away])),
         FINAL_DISTANCE: float(np.mean([one[-1] for one in away])),
     }

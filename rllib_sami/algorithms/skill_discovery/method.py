@@ -39,6 +39,7 @@ class SkillMethod:
 
     metrics: ClassVar[tuple[str, ...]] = ("representation_loss",)
     finds_skills_for_goals: ClassVar[bool] = True
+    acting_settings: ClassVar[tuple[str, ...]] = ()  # those that the acting networks are made from
 
     @property
     def prior(self) -> str:

@@ -49,6 +49,7 @@ class METRAMethod(SkillMethod, ContrastiveSettings):
         "term) to its reward.",
     )
     metrics: ClassVar[tuple[str, ...]] = ("representation_loss", "feature_norm_squared", "dual")
+    acting_settings: ClassVar[tuple[str, ...]] = ("skill_prior",)
 
     @property
     def prior(self) -> str:
@@ -67,8 +68,8 @@ class METRAMethod(SkillMethod, ContrastiveSettings):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The representation, and the dual variable."""
-        return ("representation", "dual")
+        """The representation, and the dual variable if there is a constraint."""
+        return ("representation",) if self.is_contrastive else ("representation", "dual")
 
     @property
     def without_effect(self) -> dict[str, str]:
@@ -80,8 +81,8 @@ class METRAMethod(SkillMethod, ContrastiveSettings):
         return dict.fromkeys(("xi", "num_negatives"), reason)
 
     def make_auxiliary(self, obs_dim: int, skill_dim: int, hidden: Sequence[int]) -> nn.Module:
-        """Makes the dual variable."""
-        return DualVariable(self.initial_dual)
+        """Makes the dual variable of the constraint."""
+        return nn.Module() if self.is_contrastive else DualVariable(self.initial_dual)
 
     def change(self, representation: nn.Module, steps: SkillSteps) -> Tensor:
         """Features ``v = φ(s') - φ(s)``, ``[N, d]``."""
@@ -90,19 +91,18 @@ class METRAMethod(SkillMethod, ContrastiveSettings):
     def representation_loss(
         self, representation: nn.Module, auxiliary: Any, steps: SkillSteps
     ) -> tuple[Tensor, Metrics]:
-        """``-E[v · z + λ penalty]``, and ``log λ E[penalty]`` for the dual variable (Eq. 8 and Algorithm 1)."""
-        change, log_dual = self.change(representation, steps), auxiliary.log_value
+        """``-E[v · z + λ penalty]``, and ``log λ E[penalty]`` for the dual variable."""
+        change = self.change(representation, steps)
+        norm = change.detach().square().sum(dim=-1).mean()
         toward = direction(steps.skill, self.prior == ONE_HOT)
         if self.is_contrastive:
             negatives = direction(steps.prior_skills, self.prior == ONE_HOT)
-            total = loss = -contrastive_scores(change, toward, negatives, self.xi).mean()
-        else:
-            penalty = constraint_penalty(change, self.dual_slack)
-            loss = -(dot(change, toward) + log_dual.exp().detach() * penalty).mean()
-            total = loss + log_dual * penalty.detach().mean()
-        norm = change.detach().square().sum(dim=-1).mean()
+            loss = -contrastive_scores(change, toward, negatives, self.xi).mean()
+            return loss, {"representation_loss": loss.detach(), "feature_norm_squared": norm}
+        log_dual, penalty = auxiliary.log_value, constraint_penalty(change, self.dual_slack)
+        loss = -(dot(change, toward) + log_dual.exp().detach() * penalty).mean()
         metrics = {"representation_loss": loss.detach(), "feature_norm_squared": norm, "dual": log_dual.detach().exp()}
-        return total, metrics
+        return loss + log_dual * penalty.detach().mean(), metrics
 
     def reward(self, representation: nn.Module, auxiliary: Any, steps: SkillSteps) -> Tensor:
         """``v · z``; without the information bottleneck with the penalty."""

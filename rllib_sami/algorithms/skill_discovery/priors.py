@@ -34,7 +34,7 @@ class SkillPrior:
         return skills if self.kind == GAUSSIAN else skills / np.linalg.norm(skills, axis=-1, keepdims=True)
 
     def spread(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Returns skills ``[count, d]`` for an evaluation: all of a finite set equally often, others drawn."""
+        """Returns skills ``[count, d]`` for an evaluation: those of a finite set in turn, others drawn."""
         if self.kind == ONE_HOT:
             return np.eye(self.dim, dtype=np.float32)[np.arange(count) % self.dim]
         return self.sample(rng, count)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from rllib_sami.algorithms.skill_discovery.networks import (
     SkillNetworks,
     SkillTrainingNetworks,
 )
-from rllib_sami.algorithms.skill_discovery.priors import SkillPrior
+from rllib_sami.algorithms.skill_discovery.priors import ONE_HOT, SkillPrior
 from rllib_sami.algorithms.skill_discovery.sampling import sample_skill_steps
 from rllib_sami.algorithms.skill_discovery.update import (
     PLAIN,
@@ -115,12 +115,14 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
     @property
     @override(OffPolicyTorchRLModule)
     def acting_settings(self) -> dict[str, Any]:
-        return super().acting_settings | {"method": self.model_config["method"], **asdict(self.acting.method)}
+        method = self.acting.method
+        of_method = {name: getattr(method, name) for name in method.acting_settings}
+        return super().acting_settings | {"method": self.model_config["method"], **of_method}
 
     @classmethod
     @override(OffPolicyTorchRLModule)
     def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
-        return {"method", *_names(SkillNetworkConfig), *_names(METHODS[given["method"]])}
+        return {"method", *_names(SkillNetworkConfig), *METHODS[given["method"]].acting_settings}
 
     @override(OffPolicyTorchRLModule)
     def make_network_config(self) -> SkillNetworkConfig:
@@ -199,7 +201,7 @@ class SkillTorchLearner(OffPolicyTorchLearner):
     @override(OffPolicyTorchLearner)
     def parameter_groups(self, module: Any) -> ParameterGroups:
         groups = parameter_groups(module.acting, module.learning)
-        return {name: groups[name] for name in self.LEARNING_RATE_OF}
+        return {name: groups[name] for name in self.LEARNING_RATE_OF if name in groups}
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
@@ -322,7 +324,9 @@ class SkillDiscoveryConfig(OffPolicyConfig):
     @override(BaseConfig)
     def conflicts(self) -> Iterator[str]:
         yield from super().conflicts()
-        if self.method.prior == "one_hot" and self.skill_dim < 2:
+        if "goals" in (self.evaluation_splits or ()) and not self.evaluation_goals:
+            yield "`evaluation_splits` has 'goals', but `evaluation_goals` is 0. Set it to a number such as 50."
+        if self.method.prior == ONE_HOT and self.skill_dim < 2:
             yield f"`skill_dim` is {self.skill_dim}, but there must be at least 2 one-hot skills."
 
     def get_update_config(self, action_dim: int) -> SkillUpdateConfig:

@@ -37,7 +37,7 @@ class SkillUpdateConfig:
     ignore_termination: bool = setting(
         True,
         SWITCH,
-        "Whether a terminal state counts as if its episode went on, as in the paper: an end has no value without a "
+        "Whether a terminal state counts as if its episode went on, as in the reference: an end has no value without a "
         "reward.",
     )
 
@@ -48,7 +48,7 @@ class SkillUpdateConfig:
 def successor_target(features: Tensor, terminated: Tensor, next_psi: Tensor, skill: Tensor, gamma: float) -> Tensor:
     """Target of successor features, ``v + γ (1 - terminated) ψ_k*(s', a', z)`` with ``k* = argmin_k ψ_k · z``.
 
-    There is no entropy term (arXiv:2412.08021, Algorithm 1).
+    There is no entropy term, as in the reference.
 
     Args:
         features: ``v``, ``[N, d]``.

@@ -32,7 +32,7 @@ class VISRMethod(SkillMethod):
     def representation_loss(
         self, representation: nn.Module, auxiliary: nn.Module, steps: SkillSteps
     ) -> tuple[Tensor, Metrics]:
-        """``-E[φ(s) · z]`` of unit features (Eq. 10)."""
+        """``-E[φ(s) · z]`` of unit features."""
         features = representation(steps.obs)
         loss = -dot(unit(features), steps.skill).mean()
         norm = features.detach().square().sum(dim=-1).mean()

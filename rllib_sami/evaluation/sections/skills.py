@@ -142,10 +142,12 @@ def training(results: Results) -> Section:
     return section
 
 
-def picture(results: Results) -> bytes:
-    """Returns a figure of the skills of one run, PNG."""
+def picture(results: Results) -> bytes | None:
+    """Returns a figure of the skills of one run, PNG; None if nobody knows where they lead."""
     (row,) = _drawn(skill_tables.per_run(results))
     walks = walks_of(results, row, SKILLS)
+    if not walks.paths:
+        return None
     with io.BytesIO() as file:
         skill_figures.skill_paths([walks]).savefig(file, format="png", dpi=110)
         return file.getvalue()
