@@ -85,7 +85,7 @@ def algorithm_class(name: Any, place: str) -> type:
     if isinstance(name, type) and issubclass(name, Algorithm):
         return name
     if not isinstance(name, str) or not name:
-        raise UserError(f"{place}: which algorithm? Give 'run: NAME'. {did_you_mean('', algorithm_names(), 20)}")
+        raise UserError(f"{place}: which algorithm? Give 'run: NAME'. {did_you_mean('', algorithm_names(), 40)}")
     candidate: Any = None
     if name in OUR_ALGORITHMS:
         candidate = OUR_ALGORITHMS[name]
@@ -94,7 +94,7 @@ def algorithm_class(name: Any, place: str) -> type:
     elif "." in name:
         candidate = _import(name, place, "algorithm")
     else:
-        raise UserError(f"{place}: unknown algorithm '{name}'. {did_you_mean(name, algorithm_names(), 20)}")
+        raise UserError(f"{place}: unknown algorithm '{name}'. {did_you_mean(name, algorithm_names(), 40)}")
     if not (isinstance(candidate, type) and issubclass(candidate, Algorithm)):
         raise UserError(f"{place}: '{name}' is not an RLlib Algorithm class.")
     return candidate

@@ -10,7 +10,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from rllib_sami.core.text import did_you_mean
 from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, stoppable
 from rllib_sami_cli.experiment import Experiment, apply_settings, load, merge, parse_json
 from rllib_sami_cli.steps import doing, loading, quiet_option
@@ -231,6 +230,7 @@ def _replace_algorithm(experiments: list[Experiment], algo: str | None) -> None:
 
 def _without_ready(experiments: list[Experiment], ready: Sequence[str]) -> list[Experiment]:
     """Returns the experiments without the stages for which there are checkpoints, which the others then refer to."""
+    from rllib_sami.core.text import did_you_mean
     from rllib_sami_cli import stages
 
     given = dict(one.partition("=")[::2] for one in ready)
