@@ -49,7 +49,7 @@ class EpisodeSpec:
     seed: int | None  # of the reset; None lets the environment continue after its last episode
     noise_seed: int  # of the agent's noise
     skill: np.ndarray | None = field(default=None, compare=False)  # [d], for agents that have skills; None: drawn
-    goal: Goal | None = field(default=None, compare=False)  # whose skill is chosen anew at each step
+    goal: Goal | None = field(default=None, compare=False)  # for which the skill is chosen at each step
 
 
 @dataclass

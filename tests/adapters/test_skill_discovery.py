@@ -161,7 +161,7 @@ def test_a_fixed_entropy_coefficient_stays():
 # --- Skills of episodes ---------------------------------------------------------------------------------------------
 
 
-def test_an_episode_keeps_its_skill_is_stored_with_it_and_the_next_one_draws_anew():
+def test_an_episode_keeps_its_skill_is_stored_with_it_and_the_next_one_draws_another():
     runner = runner_of(tiny_skills(env="test/Walker", env_config={"end_probability": 0.1}))
     sharpen(runner.module.acting)
     fragments = [runner.sample(explore=False) for _ in range(12)]

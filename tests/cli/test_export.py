@@ -300,7 +300,9 @@ def test_a_file_that_is_not_as_it_was_written_is_refused(exported, name):
 def test_an_agent_with_code_of_its_own_is_not_exported(module, config, tmp_path):
     module.__class__ = type("Mine", (SaMITorchRLModule,), {})
     with pytest.raises(
-        ValueError, match="Only a SACTorchRLModule or SaMITorchRLModule or SkillTorchRLModule can be exported, but this agent's is a Mine"
+        ValueError,
+        match="Only a SACTorchRLModule or SaMITorchRLModule or SkillTorchRLModule can be exported, "
+        "but this agent's is a Mine",
     ):
         export_agent(module, config, tmp_path / "it", algorithm="SaCCM")
     assert list(tmp_path.iterdir()) == []

@@ -280,7 +280,7 @@ def test_four_goals_follow_each_other_every_fifty_steps():
     assert np.abs(ways).max() <= 7.5
     assert np.abs(ways).max(axis=(0, 2)).min() > 6.0
     assert np.abs(ways.mean(axis=0)).max() < 3.5  # either direction
-    assert len(np.unique(np.reshape(episodes, (-1, 2)), axis=0)) == 100  # all are drawn anew
+    assert len(np.unique(np.reshape(episodes, (-1, 2)), axis=0)) == 100  # each is a new draw
     np.testing.assert_array_equal(goals_of(env, 3)[0], episodes[3])
     np.testing.assert_array_equal(goals_of(skills.AntMultiGoal(), 3)[0], episodes[3])
     assert (goals_of(env)[0] != episodes[3]).all()

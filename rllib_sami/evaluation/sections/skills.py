@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -53,15 +54,12 @@ def coverage(results: Results) -> Section:
         "counts the cells of space that all skills of a run together visit."
     ])  # fmt: skip
     table = skill_tables.per_run(results)
-    for environment, mine in table.groupby("environment", sort=False):
-        walks = [walks_of(results, row, SKILLS) for row in _drawn(mine)]
-        walks = [one for one in walks if one.paths]
-        if walks:
-            name = short(str(environment)).lower()
-            axes = "x over time" if walks[0].paths[0].shape[1] == 1 else "the plane of x and y"
-            more = f" The first {MAX_RUNS} of {len(mine)} runs." if len(mine) > MAX_RUNS else ""
-            caption = f"Paths of the skills on {environment}, in {axes}; dots are their ends.{more}"
-            section.plots.append(Plot(f"skills_{name}", caption, partial(skill_figures.skill_paths, walks)))
+    for environment, runs, walks in _walks_by_environment(results, table, SKILLS):
+        axes = "x over time" if walks[0].paths[0].shape[1] == 1 else "the plane of x and y"
+        more = f" The first {MAX_RUNS} of {runs} runs." if runs > MAX_RUNS else ""
+        caption = f"Paths of the skills on {environment}, in {axes}; dots are their ends.{more}"
+        name = f"skills_{short(environment).lower()}"
+        section.plots.append(Plot(name, caption, partial(skill_figures.skill_paths, walks)))
     usual = [key for key, value in (("context", "learned"), ("explore", False)) if (table[key] == value).all()]
     rewards = table[["return_mean", "return_max"]].any(axis=None)
     shown = table.assign(agent=table["algorithm"]).drop(
@@ -83,12 +81,10 @@ def goals(results: Results) -> Section:
         "crosses were not."
     ])  # fmt: skip
     table = skill_tables.per_run(results)
-    for environment, mine in table[table["goals"] > 0].groupby("environment", sort=False):
-        walks = [one for one in (walks_of(results, row, GOALS) for row in _drawn(mine)) if one.paths]
-        if walks:
-            name = short(str(environment)).lower()
-            caption = f"Goals on {environment}, within {walks[0].radius:g} of which they count as reached."
-            section.plots.append(Plot(f"goals_{name}", caption, partial(skill_figures.goal_map, walks)))
+    for environment, _, walks in _walks_by_environment(results, table[table["goals"] > 0], GOALS):
+        caption = f"Goals on {environment}, within {walks[0].radius:g} of which they count as reached."
+        name = f"goals_{short(environment).lower()}"
+        section.plots.append(Plot(name, caption, partial(skill_figures.goal_map, walks)))
     if not section.plots:
         section.missing = "No goals were played: the method finds no skill for a goal, or the environment has none."
     return section
@@ -166,6 +162,14 @@ def walks_of(results: Results, row: pd.Series, part: str) -> Walks:
     how += ", exploring" if row["explore"] else ""
     title = f"{row['algorithm']}{seed}{how}: {number}"
     return Walks(title, [path for path in found if len(path)], of_run.skills[known], of_run.goals[known], radius)
+
+
+def _walks_by_environment(results: Results, table: pd.DataFrame, part: str) -> Iterator[tuple[str, int, list[Walks]]]:
+    """Yields each environment whose paths are known, its number of runs, and the paths of those that are drawn."""
+    for environment, runs in table.groupby("environment", sort=False):
+        walks = [one for one in (walks_of(results, row, part) for row in _drawn(runs)) if one.paths]
+        if walks:
+            yield str(environment), len(runs), walks
 
 
 def _features_of(results: Results, row: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:
