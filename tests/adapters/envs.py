@@ -7,6 +7,8 @@ import gymnasium as gym
 import numpy as np
 from ray.tune.registry import register_env
 
+from rllib_sami.envs.skills import PosturePoint
+
 LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([3.0, 0.5], np.float32)
 NUM_TASKS = 5
 
@@ -227,6 +229,20 @@ class Changing(gym.Env):
     def observe(self):
         obs = self.now["obs"]
         return {"a": obs[:1], "b": obs[1:]} if self.as_dict and isinstance(obs, list) else obs
+
+
+class Nowhere(PosturePoint):
+    """The point with postures, which tells nobody where it is."""
+
+    def __init__(self, config=None):
+        super().__init__(max_steps=5)
+
+    @property
+    def coordinates(self):
+        raise AttributeError("coordinates")
+
+    def episode_info(self):
+        return {"task_id": 0}
 
 
 for cls in (Point, Walker, Judged, Still, Diverging, Hanging, Discrete, Unbounded, Image, Changing):

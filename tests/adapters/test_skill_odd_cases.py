@@ -13,25 +13,13 @@ from rllib_sami.envs.skills import PosturePoint
 from rllib_sami.evaluation import Results, evaluate, report
 from rllib_sami.evaluation.skill_tables import per_run
 
-from .test_skill_exports import CONTROL, POINT, exported, module_of, sac_on, skills_config
+from .envs import Nowhere
+from .skill_agents import CONTROL, POINT, exported, module_of, skills_config
+from .test_skill_control import sac_on
 
 
 def played(paths, **settings):
     return evaluate(paths, **{"episodes": 3, "progress": False} | settings)
-
-
-class Nowhere(PosturePoint):
-    """The point, which tells nobody where it is."""
-
-    def __init__(self, config=None):
-        super().__init__(max_steps=5)
-
-    @property
-    def coordinates(self):
-        raise AttributeError("coordinates")
-
-    def episode_info(self):
-        return {"task_id": 0}
 
 
 @pytest.fixture

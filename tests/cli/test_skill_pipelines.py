@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from adapters.test_skill_exports import exported, skills_config
+from adapters.skill_agents import exported, skills_config
 from processes import Command
 
 from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig

@@ -1,9 +1,10 @@
 """Agents to evaluate."""
 
 import pytest
+from adapters.skill_agents import exported, skills_config
 from adapters.tiny import tiny
 
-from rllib_sami import SaCCMConfig, TESACConfig
+from rllib_sami import CICConfig, CSFConfig, DADSConfig, DIAYNConfig, METRAConfig, SaCCMConfig, TESACConfig
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,18 @@ def checkpoints(ray_cluster, tmp_path_factory):
         algorithm.save_to_path(folder / name / "checkpoint_000000")
         algorithm.stop()
     return folder
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory):
+    """Exported agents that nobody trained."""
+    root = tmp_path_factory.mktemp("agents")
+    for name, config in {
+        "csf": skills_config(CSFConfig),
+        "metra": skills_config(METRAConfig, skill_dim=5),
+        "diayn": skills_config(DIAYNConfig),
+        "dads": skills_config(DADSConfig),
+        "cic": skills_config(CICConfig),
+    }.items():
+        exported(root / name, config)
+    return root
