@@ -7,6 +7,7 @@ import pytest
 
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami_cli.experiment import load
+from rllib_sami_cli.runner import CHECKPOINT_DEFAULTS
 from rllib_sami_cli.schema import check
 
 EXAMPLES = Path(__file__).parents[2] / "tuned_examples"
@@ -26,6 +27,16 @@ def test_checks(path, monkeypatch, caplog):
             name = plan.config["env"].removeprefix("SaMI/").removesuffix("-v0").lower()
             assert name == environment.replace("_", "")
     assert "no effect here" not in caplog.text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(EXAMPLES)))
+def test_a_killed_run_loses_less_than_a_third(path):
+    for experiment in load(path):
+        plan = check(experiment)
+        settings = {**plan.algorithm.get_default_config().to_dict(), **plan.config}
+        iteration = settings["min_sample_timesteps_per_iteration"] or settings["train_batch_size_per_learner"]
+        frequency = (CHECKPOINT_DEFAULTS | plan.checkpoint_config)["checkpoint_frequency"]
+        assert frequency * iteration < plan.stop["num_env_steps_sampled_lifetime"] / 3
 
 
 @pytest.mark.parametrize("algorithm", [*METHODS])
