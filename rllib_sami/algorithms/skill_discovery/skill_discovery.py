@@ -100,17 +100,17 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
     LATENT = SKILL
     acting: Any  # SkillNetworks
 
-    @override(OffPolicyTorchRLModule)
-    def setup(self):
-        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
-        super().setup()
-
     former_acting_settings: ClassVar[dict[str, Any]] = {}
     # Settings that a checkpoint must share with the algorithm that it is restored into.
     network_settings: ClassVar[tuple[str, ...]] = (
         *(field.name for field in fields(SkillNetworkConfig)),
         *("skill_prior", "representation_type", "critic_type", "information_bottleneck"),
     )
+
+    @override(OffPolicyTorchRLModule)
+    def setup(self):
+        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
+        super().setup()
 
     @property
     @override(OffPolicyTorchRLModule)
