@@ -6,8 +6,7 @@
 
 Skills are those of ``skills.py``, an agent of seed k uses those of seed k. Returns are means of 48 episodes with the
 policy's most likely actions. Steps are those of the body; the steps in which skills were found are counted too.
-Finished
-runs are not run again.
+Finished runs are not run again.
 """
 
 from __future__ import annotations
