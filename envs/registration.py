@@ -23,6 +23,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(skills.HalfCheetah, skills.Ant, skills.PosturePoint),
         *(skills.AntMultiGoal, skills.HalfCheetahGoal, skills.HalfCheetahHurdle),
         *(skills.Quadruped, skills.Humanoid, skills.QuadrupedGoal, skills.HumanoidGoal),
+        *(skills.QuadrupedPixels, skills.HumanoidPixels),
         *(skills.Kitchen, skills.BinPicking),
     ),
 }
@@ -42,7 +43,8 @@ def register() -> None:
             gymnasium.register(
                 env_id,
                 entry_point=f"{cls.__module__}:{cls.__qualname__}",
-                vector_entry_point=f"{__package__}.vector:{env_id}",
+                # It steps environments that write their observation into a row.
+                vector_entry_point=f"{__package__}.vector:{env_id}" if cls.step is MetaTaskEnv.step else None,
             )
 
 

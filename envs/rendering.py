@@ -72,7 +72,9 @@ class OffScreen:
 
     _open: ClassVar["weakref.WeakSet[OffScreen]"] = weakref.WeakSet()
 
-    def __init__(self, model: mujoco.MjModel, camera: Mapping[str, float], width: int, height: int):
+    def __init__(
+        self, model: mujoco.MjModel, camera: Mapping[str, float], width: int, height: int, *, plain: bool = False
+    ):
         """Opens the context.
 
         Args:
@@ -80,6 +82,8 @@ class OffScreen:
             camera: Attributes of the camera, which follows the first body.
             width: Of the images, in pixels.
             height: Of the images, in pixels.
+            plain: Draws without shadows, reflections and smooth edges, which hardly show in small images and take nine
+                tenths of the time without a GPU.
 
         Raises:
             DependencyNotInstalled: OpenGL does not work here.
@@ -89,9 +93,15 @@ class OffScreen:
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         # Finer shadows are not visible at such sizes, and double the time without a GPU.
         model.vis.quality.shadowsize = min(model.vis.quality.shadowsize, 1024)
+        samples = model.vis.quality.offsamples
+        if plain:
+            model.vis.quality.offsamples = 0
         self._buffers = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        model.vis.quality.offsamples = samples  # for other images of the same model
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._buffers)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
+        for effect in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION) if plain else ():
+            self._scene.flags[effect] = False
         self._option = mujoco.MjvOption()
         self._camera = follow(mujoco.MjvCamera(), camera)
         self._viewport = mujoco.MjrRect(0, 0, width, height)

@@ -5,6 +5,7 @@ from .bin_picking import BinPicking
 from .dm_control import Humanoid, Quadruped
 from .kitchen import Kitchen
 from .mujoco import Ant, HalfCheetah
+from .pixels import HumanoidPixels, QuadrupedPixels
 from .posture_point import PosturePoint
 from .tasks import AntMultiGoal, HalfCheetahGoal, HalfCheetahHurdle, HumanoidGoal, QuadrupedGoal
 
@@ -17,9 +18,11 @@ __all__ = [
     "HalfCheetahHurdle",
     "Humanoid",
     "HumanoidGoal",
+    "HumanoidPixels",
     "Kitchen",
     "PosturePoint",
     "Quadruped",
     "QuadrupedGoal",
+    "QuadrupedPixels",
     "SkillEnv",
 ]

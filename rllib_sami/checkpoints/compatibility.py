@@ -28,7 +28,7 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
     if saved is None or module is None:
         return
     saved = saved["ctor_args_and_kwargs"][1]
-    networks_then = FORMER_NETWORK | saved["model_config"]
+    networks_then = getattr(module, "former_acting_settings", FORMER_NETWORK) | saved["model_config"]
     networks_then.setdefault("acting_encoder", "average" if networks_then.get("averaged_context") else "online")
     then = {key: saved[key].shape for key in ("observation_space", "action_space")}
     now = {key: getattr(module, key).shape for key in then}

@@ -148,10 +148,10 @@ def _number_of(value: Any) -> float | None:
 # --- Observations and infos -----------------------------------------------------------------------------------------
 
 
-def flat_observation(obs: Any, space: gym.Space, shape: tuple[int]) -> np.ndarray:
-    """Returns an observation as a float32 array of ``shape`` ``[O]``; it may share the environment's memory."""
+def flat_observation(obs: Any, space: gym.Space, shape: tuple[int], dtype: Any = np.float32) -> np.ndarray:
+    """Returns an observation as an array of ``shape`` ``[O]``; it may share the environment's memory."""
     try:
-        flat = np.asarray(obs if isinstance(space, gym.spaces.Box) else gym.spaces.flatten(space, obs), np.float32)
+        flat = np.asarray(obs if isinstance(space, gym.spaces.Box) else gym.spaces.flatten(space, obs), dtype)
     except Exception as error:  # missing keys, text, ragged lists
         raise UnusableValue(
             f"the observation {short(obs)}, which is not in its observation space {space} ({type(error).__name__}: "

@@ -152,6 +152,13 @@ LAYER_SIZES = Allowed(
     lambda x: isinstance(x, list | tuple) and bool(x) and all(is_integer(size) and size >= 1 for size in x),
     " such as [256, 256]",
 )
+CONVOLUTIONS = Allowed(
+    "a list of [channels, kernel, stride]",
+    lambda x: (
+        isinstance(x, list | tuple) and bool(x) and all(not LAYER_SIZES.refusal("", y) and len(y) == 3 for y in x)
+    ),
+    " such as [[48, 4, 2], [96, 4, 2]]",
+)
 RATE = number("a number in (0, 1]", lambda x: 0 < x <= 1)
 LEARNING_RATE = schedule("a number of at least 0", 1e-3, lambda x: x >= 0)
 AT_LEAST_0 = number("a number of at least 0", lambda x: x >= 0)

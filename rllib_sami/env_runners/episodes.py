@@ -147,7 +147,7 @@ class Slot:
     """
 
     def __init__(self, env: gymnasium.Env, flat_obs: np.ndarray):
-        """Has the environment write its flat observations to ``flat_obs``, ``[O]`` float32."""
+        """Has the environment write its flat observations to ``flat_obs``, ``[O]``."""
         self.env, self._flat_obs = env, flat_obs
         # Environments of this package, not wrapped, need no copies and no infos.
         self._bare = env if isinstance(env, MetaTaskEnv) and type(env).step is MetaTaskEnv.step else None
@@ -202,7 +202,8 @@ class Slot:
         """Reads observation and info. The first value of the task counts, of everything else the last one."""
         if self._bare is None:
             with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-                self._flat_obs[:] = flat_observation(self._obs, self.env.observation_space, self._flat_obs.shape)
+                row = self._flat_obs
+                row[:] = flat_observation(self._obs, self.env.observation_space, row.shape, row.dtype)
         if TASK_ID in self.info:
             task = task_told(self.info)
             if self._task is not None and task != self._task:

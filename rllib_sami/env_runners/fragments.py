@@ -65,7 +65,7 @@ class FragmentBuilder:
         self._running, self._custom_data = running, custom_data
         num_slots, obs_dim = obs.shape
         # The steps of a slot are neighbours in memory, so that a piece is a view.
-        self._obs = np.empty((num_slots, num_steps + 1, obs_dim), np.float32)
+        self._obs = np.empty((num_slots, num_steps + 1, obs_dim), obs.dtype)
         self._actions = np.empty((num_slots, num_steps, action_dim), np.float32)
         self._rewards = np.empty((num_slots, num_steps), np.float32)
         self._obs[:, 0] = self._final_obs = obs

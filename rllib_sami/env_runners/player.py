@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, close_env, named
+from rllib_sami.core.images import row_dtype
 from rllib_sami.env_runners.episodes import NUM_SLOTS, Episode, EpisodeSpec, Slot, context_steps, max_episode_steps
 
 TIMEOUT = "evaluation_sample_timeout_s"
@@ -169,7 +170,8 @@ class Player:
         while len(self._slots) < count:
             env = self._make_env(len(self._slots))
             if not self._slots:
-                self._obs = np.zeros((NUM_SLOTS, gymnasium.spaces.flatdim(env.observation_space)), np.float32)
+                space = env.observation_space
+                self._obs = np.zeros((NUM_SLOTS, gymnasium.spaces.flatdim(space)), row_dtype(space))
                 self._context_steps = context_steps(max_episode_steps(env))
             self._slots.append(Slot(env, self._obs[len(self._slots)]))
             self._watch.step(None)

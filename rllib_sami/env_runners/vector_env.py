@@ -1,4 +1,4 @@
-"""A vector environment on arrays: flat float32 observations, task ids, and infos only at the end of episodes."""
+"""A vector environment on arrays: flat observations, task ids, and infos only at the end of episodes."""
 
 import logging
 import math
@@ -22,6 +22,7 @@ from rllib_sami.core.env_values import (
     success_of,
 )
 from rllib_sami.core.faults import EnvironmentFaultError, close_env, named
+from rllib_sami.core.images import image_shape, row_dtype
 from rllib_sami.envs import MetaTaskEnv  # installed from envs/
 from rllib_sami.envs.vector import EnvBatch
 
@@ -57,6 +58,7 @@ class TaskVectorEnv(SyncVectorEnv):
     """Steps ``n`` environments one after the other, and resets finished ones in the same step.
 
     Environments of this package without wrappers write into one common array; others are stepped with Gymnasium's API.
+    Observations are float32, and images uint8.
 
     Args:
         env_fns: Functions that make the environments.
@@ -80,11 +82,12 @@ class TaskVectorEnv(SyncVectorEnv):
         super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
         self._restart_failed = restart_failed
         self._original_space = self.single_observation_space
-        flat: Any = gym.spaces.flatten_space(self._original_space)
-        self.single_observation_space = gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32))
+        if image_shape(self._original_space) is None:  # the layout of images must stay known
+            flat: Any = gym.spaces.flatten_space(self._original_space)
+            self.single_observation_space = gym.spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32))
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
-        self._row_shape: Any = self.single_observation_space.shape
-        self._obs_shape = (self.num_envs, *self._row_shape)
+        self._row_shape = (gym.spaces.flatdim(self._original_space),)
+        self._obs_shape, self._dtype = (self.num_envs, *self._row_shape), row_dtype(self._original_space)
         self._task_ids = np.full(self.num_envs, NO_TASK, np.int64)
         self._infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]  # the latest infos
         kind: Any = type(self.envs[0])
@@ -108,7 +111,7 @@ class TaskVectorEnv(SyncVectorEnv):
         Returns:
             Observations ``[n, O]``.
         """
-        obs = np.empty(self._obs_shape, np.float32)
+        obs = np.empty(self._obs_shape, self._dtype)
         for index, env in enumerate(self.envs):
             visits_in_order = env.has_wrapper_attr("next_task_id") and env.has_wrapper_attr("num_tasks")
             if next_task_ids is not None and visits_in_order:
@@ -146,7 +149,7 @@ class TaskVectorEnv(SyncVectorEnv):
             failed = self._batch.step(actions, rewards, ended, truncated)
             obs = self._batch.rows.copy()
         else:
-            obs = np.zeros(self._obs_shape, np.float32)
+            obs = np.zeros(self._obs_shape, self._dtype)
             failed = self._step_each(actions, obs, rewards, ended, truncated)
         for error in failed.values():
             if not self._restart_failed or isinstance(error, EnvironmentFaultError):  # it might hang again
@@ -185,7 +188,7 @@ class TaskVectorEnv(SyncVectorEnv):
                 # With the ellipsis, actions are arrays even in an action space without dimensions.
                 given = step_of(env.step(actions[index, ...]))
                 result, reward, ended[index], truncated[index], self._infos[index] = given
-                obs[index], rewards[index] = self._as_float32(index, result, reward)
+                obs[index], rewards[index] = self._converted(index, result, reward)
             except UnusableValue as error:
                 raise self._mistake(index, error) from error
             except SystemExit as error:
@@ -224,7 +227,7 @@ class TaskVectorEnv(SyncVectorEnv):
             obs, info = reset_of(env.reset(seed=seed))
         except SystemExit as error:
             raise self._exited(index, error, "reset") from error
-        flat, _ = self._as_float32(index, obs)
+        flat, _ = self._converted(index, obs)
         task_id = self._task_reader.read_reset(info)
         self._task_ids[index] = NO_TASK if task_id is None else task_id
         self._infos[index] = info
@@ -239,13 +242,14 @@ class TaskVectorEnv(SyncVectorEnv):
         runner = f" of env runner {self._runner_index}" if self._runner_index else ""
         return ValueError(f"Environment {index}{runner} ({type(self.envs[index].unwrapped).__name__}) gave {error}")
 
-    def _as_float32(self, index: int, obs: Any, reward: float = 0.0) -> tuple[np.ndarray, np.float32]:
-        """Converts an environment's observation to ``[O]`` and its reward.
+    def _converted(self, index: int, obs: Any, reward: float = 0.0) -> tuple[np.ndarray, np.float32]:
+        """Converts an environment's observation to ``[O]`` and its reward, to float32 (images to uint8).
 
         Raises:
             FloatingPointError: One of them is not finite.
         """
-        flat, converted = flat_observation(obs, self._original_space, self._row_shape), np.float32(reward)
+        flat = flat_observation(obs, self._original_space, self._row_shape, self._dtype)
+        converted = np.float32(reward)
         if not (math.isfinite(converted) and math.isfinite(flat.sum())):
             raise FloatingPointError(f"Environment {index} gave a reward or observation that is not finite (float32).")
         return flat, converted

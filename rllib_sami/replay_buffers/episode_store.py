@@ -2,7 +2,8 @@
 
 A *row* is the data that arrives at one time step, ``[o_t, a_{t-1}, r_{t-1}]``. These are the inputs of the context
 encoder, and two neighbouring rows are a transition. An episode of ``T`` steps takes ``T + 1`` neighbouring rows of the
-array, from ``[o_0, 0, 0]`` to its final observation, so every batch is a single gather.
+array, from ``[o_0, 0, 0]`` to its final observation, so every batch is a single gather. Images have an array of their
+own.
 
 Finished episodes are stored in a ring, in which the oldest are overwritten first. An episode in progress has its own
 room behind the ring until it ends, so that the agent can learn from it at once.
@@ -13,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from rllib_sami.core.images import ImageShape
+from rllib_sami.replay_buffers.image_store import ImageStore
 
 # One line of the episode table. `start` is a row, `length` counts steps (rows minus one).
 EPISODE_DTYPE = np.dtype(
@@ -29,7 +33,7 @@ class EpisodePiece:
         slot: The environment that the episode runs in; each slot has one open episode.
         task_id: The episode's meta-task. None means that of the episode's first piece, and 0 in a first piece.
         first_step: Time step of the first transition; 0 opens a new episode.
-        obs: Observations from before the first to after the last step, ``[n + 1, O]``.
+        obs: Observations from before the first to after the last step, ``[n + 1, O]``; uint8 if they are images.
         actions: Normalised actions, ``[n, A]``.
         rewards: ``[n]``.
         done: Whether the episode ends with this piece.
@@ -56,10 +60,22 @@ class EpisodeStore:
         action_dim: Action width ``A``.
         capacity: Rows of the ring. An episode of ``T`` steps takes ``T + 1``.
         fields: Widths of further columns of the episode table, by name: float32 vectors such as an episode's skill.
+        images: Layout of observations that are images; rows then have no observation.
+
+    Attributes:
+        images: The images; None if observations are numbers.
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, capacity: int, fields: Mapping[str, int] | None = None):
-        self.obs_dim, self.action_dim, self.capacity = obs_dim, action_dim, int(capacity)
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        capacity: int,
+        fields: Mapping[str, int] | None = None,
+        images: ImageShape | None = None,
+    ):
+        self.obs_dim, self.action_dim, self.capacity = 0 if images else obs_dim, action_dim, int(capacity)
+        self.images = ImageStore(images, self.capacity) if images else None
         self.field_names = tuple(fields or ())
         self._dtype = np.dtype(EPISODE_DTYPE.descr + [(name, "f4", (width,)) for name, width in (fields or {}).items()])
         self._room = INITIAL_ROOM
@@ -104,9 +120,11 @@ class EpisodeStore:
             Whether the piece was stored.
 
         Raises:
-            ValueError: The episode is longer than the ring.
+            ValueError: The episode is longer than the ring, or images are no stacks of the last ones.
         """
-        if piece.first_step == 0:
+        begins = piece.first_step == 0
+        images = self.images.newest(piece.obs, begins) if self.images else None
+        if begins:
             start = self._place(piece.slot)
             begun = np.zeros(1, self._dtype)
             begun["start"], begun["task_id"] = start, piece.task_id or 0
@@ -114,7 +132,10 @@ class EpisodeStore:
                 begun[name] = value
             self._open[piece.slot] = begun
             self.rows[start] = 0.0
-            self.rows[start, : self.obs_dim] = piece.obs[0]
+            if self.images and images is not None:
+                self.images.write(start, images[:1])
+            else:
+                self.rows[start, : self.obs_dim] = piece.obs[0]
         line = self._open.get(piece.slot)
         continues = line is not None and line["length"][0] == piece.first_step
         if line is None or not continues or piece.task_id not in (None, line["task_id"][0]):
@@ -133,7 +154,10 @@ class EpisodeStore:
             self._grow_room(needed)
         first = int(line["start"][0]) + piece.first_step + 1
         rows = self.rows[first : first + num_steps]
-        rows[:, : self.obs_dim] = piece.obs[1:]
+        if self.images and images is not None:
+            self.images.write(first, images[1:])
+        else:
+            rows[:, : self.obs_dim] = piece.obs[1:]
         rows[:, self.obs_dim : -1] = piece.actions
         rows[:, -1] = piece.rewards
         line["length"] += num_steps
@@ -166,22 +190,40 @@ class EpisodeStore:
         offsets = np.minimum(np.arange(num_rows), episodes["length"][..., None])
         return self.rows[episodes["start"][..., None] + offsets]
 
+    def gather_images(self, episodes: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Returns the images of observation and next observation of steps.
+
+        Args:
+            episodes: Table lines, of any shape ``[...]``.
+            step: Steps within them, ``[...]``.
+
+        Returns:
+            ``[..., stack + 1, H W C]`` uint8: the stack of the observation, then the image that the step adds. Before
+            an episode's start its first image is repeated.
+        """
+        assert self.images is not None
+        offsets = np.maximum(step[..., None] + np.arange(1 - self.images.shape.stack, 2), 0)
+        return self.images.gather(episodes["start"][..., None] + offsets)
+
     # --- State ------------------------------------------------------------------------------------------------------
 
     def get_state(self, *, copy: bool = True) -> dict[str, Any]:
         """Returns the finished episodes, packed. Open ones are left out, because their environments are not saved.
 
-        With ``copy`` False, ``rows`` is a list of views: at most two, unless a larger ring was restored into this one.
+        With ``copy`` False, ``rows`` (and ``images``) is a list of views: at most two, unless a larger ring was
+        restored into this one.
         """
         table = self.finished.copy()
         ends = table["start"] + table["length"] + 1
         begins_span = np.append(True, table["start"][1:] != ends[:-1])[: len(table)]
         firsts = np.flatnonzero(begins_span)
         lasts = np.append(firsts[1:], len(table))[: len(firsts)] - 1
-        spans = [self.rows[a:b] for a, b in zip(table["start"][firsts], ends[lasts], strict=True)] or [self.rows[:0]]
+        spans = [*zip(table["start"][firsts], ends[lasts], strict=True)] or [(0, 0)]
+        arrays = {"rows": self.rows} | ({"images": self.images.ring} if self.images else {})
+        packed = {name: [array[a:b] for a, b in spans] for name, array in arrays.items()}
         return {
             "table": table,
-            "rows": np.concatenate(spans) if copy else spans,
+            **{name: np.concatenate(views) if copy else views for name, views in packed.items()},
             "head": self._head,
             "room": self._room,
         }
@@ -200,6 +242,12 @@ class EpisodeStore:
                 f"{self.row_dim} (observation {self.obs_dim}, action {self.action_dim}, reward). "
                 "Restore it with the environment that the checkpoint was made with."
             )
+        size = self.images.shape.frame_size if self.images else None
+        if (state["images"].shape[1] if "images" in state else None) != size:
+            raise ValueError(
+                "The saved replay buffer has other images than this environment. Restore it with the environment that "
+                "the checkpoint was made with."
+            )
         if state["table"].dtype != self._dtype:
             raise ValueError(
                 f"The saved replay buffer has {state['table'].dtype.names} of each episode, but this algorithm needs "
@@ -217,6 +265,8 @@ class EpisodeStore:
             # Each episode keeps its place, so that the restored ring overwrites in the same order.
             start = int(line["start"]) if same_places else self._allocate(int(end - begin))
             self.rows[start : start + end - begin] = state["rows"][begin:end]
+            if self.images:
+                self.images.ring[start : start + end - begin] = state["images"][begin:end]
             self._append(line, start)
         if same_places and state["head"] <= self.capacity:
             self._head = state["head"]
@@ -247,11 +297,14 @@ class EpisodeStore:
     def _grow_room(self, needed: int) -> None:
         old_rows, num_places = self.rows, self._num_places
         self._room = max(needed, 2 * self._room)
+        old_images = self.images.room if self.images else None
         self._resize(num_places * self._room)
         for slot, line in self._open.items():
             old, new = int(line["start"][0]), self.capacity + self._places[slot] * self._room
             size = int(line["length"][0]) + 1
             self.rows[new : new + size] = old_rows[old : old + size]
+            if self.images and old_images is not None:
+                self.images.write(new, old_images[old - self.capacity :][:size])
             line["start"] = new
 
     def _resize(self, extra: int) -> None:
@@ -262,6 +315,8 @@ class EpisodeStore:
         kept = min(len(self.rows), len(rows)) - self.capacity
         rows[self.capacity : self.capacity + kept] = self.rows[self.capacity : self.capacity + kept]
         self.rows = rows
+        if self.images:
+            self.images.resize_room(extra)
 
     # --- The ring ---------------------------------------------------------------------------------------------------
 
@@ -275,6 +330,8 @@ class EpisodeStore:
         old, size = int(line["start"]), int(line["length"]) + 1
         start = self._allocate(size)
         self.rows[start : start + size] = self.rows[old : old + size]
+        if self.images:
+            self.images.finish(old, start, size)
         self._append(line, start)
 
     def _allocate(self, size: int) -> int:

@@ -9,6 +9,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_sami.core.env_values import TASK_ID, TaskIds, UnusableValue
+from rllib_sami.core.images import ImageShape
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
 # Keys of `SingleAgentEpisode.custom_data` that ArrayEnvRunner sets, in addition to the task id.
@@ -32,6 +33,7 @@ class TaskEpisodeReplayBuffer:
         capacity: Number of steps to store; the oldest episodes are dropped first.
         seed: Seed of the draws; None for a random one.
         fields: Widths of further data of each episode, see ``EpisodeStore``.
+        images: Layout of observations that are images.
 
     Attributes:
         task_ids: Reads the tasks of episodes from env runners other than ArrayEnvRunner.
@@ -46,8 +48,9 @@ class TaskEpisodeReplayBuffer:
         capacity: int = 400_000,
         seed: int | None = None,
         fields: Mapping[str, int] | None = None,
+        images: ImageShape | None = None,
     ):
-        self.store = EpisodeStore(obs_dim, action_dim, capacity, fields)
+        self.store = EpisodeStore(obs_dim, action_dim, capacity, fields, images)
         self._sampler = sampler
         self.task_ids = TaskIds()
         self._rng = np.random.default_rng(seed)
@@ -63,14 +66,15 @@ class TaskEpisodeReplayBuffer:
 
         Raises:
             FloatingPointError: A number is not finite.
-            ValueError: A task id is missing or wrong.
+            ValueError: A task id is missing or wrong, or images are no stacks of the last ones.
         """
+        obs_dtype = np.float32 if self.store.images is None else np.uint8
         for episode in episodes:
             piece = EpisodePiece(
                 slot=_slot_of(episode),
                 task_id=self._task_of(episode),
                 first_step=episode.t_started,
-                obs=np.asarray(episode.get_observations(), np.float32).reshape(len(episode) + 1, -1),
+                obs=np.asarray(episode.get_observations(), obs_dtype).reshape(len(episode) + 1, -1),
                 actions=np.asarray(episode.get_actions(), np.float32).reshape(len(episode), -1),
                 rewards=np.asarray(episode.get_rewards(), np.float32),
                 done=episode.is_done,

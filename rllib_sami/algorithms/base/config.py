@@ -47,6 +47,7 @@ class EnvironmentNeeds:
         reads_rewards: Whether the agent reads rewards, which some environments' tasks differ in; None if it cannot.
         flat_actions: Whether actions must have a single axis.
         scaled_by_rllib: Whether RLlib's connectors scale the actions.
+        conv_filters: The convolutions that read images, see ``ImageEncoder``; None if observations must not be images.
     """
 
     task_ids: TaskIdRule = "ignored"
@@ -54,6 +55,7 @@ class EnvironmentNeeds:
     reads_rewards: bool | None = True
     flat_actions: bool = False
     scaled_by_rllib: bool = False
+    conv_filters: list[list[int]] | None = None
 
 
 class BaseConfig(AlgorithmConfig):

@@ -23,6 +23,7 @@ from rllib_sami.core.env_values import (
     reset_of,
 )
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, closing, named
+from rllib_sami.core.images import ImageEncoder, image_shape, row_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def _remedy(error: BaseException, where: str) -> str:
 
 def _check_observation(obs: Any, space: gym.Space) -> None:
     with np.errstate(over="ignore"):  # reported below
-        flat = flat_observation(obs, space, (gym.spaces.flatdim(space),))
+        flat = flat_observation(obs, space, (gym.spaces.flatdim(space),), row_dtype(space))
     if not (finite := np.isfinite(flat)).all():
         first = int(np.argmin(finite))
         raise UnusableValue(
@@ -127,12 +128,14 @@ def _check_observation(obs: Any, space: gym.Space) -> None:
 def _check_memory(env: gym.Env, config: BaseConfig) -> None:
     """Checks that the full replay buffer fits into memory; it is allocated only as it fills, maybe days later."""
     options: dict[str, Any] = config.replay_buffer_config
-    capacity = options["capacity"]
+    capacity, images = options["capacity"], image_shape(env.observation_space)
     obs_dim, action_dim = gym.spaces.flatdim(env.observation_space), gym.spaces.flatdim(env.action_space)
-    needed, available = 4 * capacity * (obs_dim + action_dim + 1), compat.available_memory()
+    of_obs = 4 * obs_dim if images is None else images.frame_size
+    needed, available = capacity * (of_obs + 4 * (action_dim + 1)), compat.available_memory()
     if needed > available:
+        numbers = obs_dim if images is None else f"{images.frame_size} (one image)"
         raise ValueError(
-            f"`replay_buffer_config['capacity']` is {capacity:,} steps of {obs_dim} + {action_dim} + 1 numbers "
+            f"`replay_buffer_config['capacity']` is {capacity:,} steps of {numbers} + {action_dim} + 1 numbers "
             f"(observation, action, reward), which take {needed / 2**30:,.1f} GiB of memory, but "
             f"{available / 2**30:,.1f} GiB are available. Set it to {int(0.8 * capacity * available / needed):,} or "
             "less."
@@ -172,7 +175,14 @@ def _check_spaces(env: gym.Env, name: Any, config: BaseConfig) -> None:
             check_scaled_by_rllib(action_space)
     except ValueError as error:
         raise ValueError(f"The environment {name!r} has the action space {action_space}, but {error}") from error
-    _check_observation_space(env.observation_space, name)
+    images = image_shape(env.observation_space)
+    if images is None or needs.conv_filters is None:
+        _check_observation_space(env.observation_space, name)
+    else:
+        try:
+            ImageEncoder(images, needs.conv_filters)
+        except ValueError as error:
+            raise ValueError(f"The environment {name!r} has {error}") from error
 
 
 def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None:
@@ -188,6 +198,7 @@ def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None
         )
     elif len(space.shape) > 1:
         raise ValueError(
-            f"The environment {name!r} has observations{key} of shape {space.shape}, but only flat ones are supported: "
-            "images need an image encoder. If it is no image, use gymnasium.wrappers.FlattenObservation."
+            f"The environment {name!r} has observations{key} of shape {space.shape} and type {space.dtype}, but only "
+            "flat ones are supported. Images, [H, W, C] or a stack [n, H, W, C] of type uint8, are read by CSF, METRA, "
+            "DIAYN, VISR and CIC. If it is no image, use gymnasium.wrappers.FlattenObservation."
         )

@@ -19,6 +19,7 @@ from rllib_sami.checkpoints import arrays as array_files
 from rllib_sami.checkpoints import files as checkpoint_files
 from rllib_sami.core.env_values import TASK_ID, TaskIds
 from rllib_sami.core.faults import Patience, warn_if_late
+from rllib_sami.core.images import image_shape
 from rllib_sami.core.metric_names import FINISHED_EPISODES
 from rllib_sami.core.schedules import value_at
 from rllib_sami.env_runners.recent_episodes import RecentEpisodes
@@ -49,13 +50,16 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         buffer_class = options.pop("type")
         if self.config.episode_fields:
             options["fields"] = self.config.episode_fields
+        if images := image_shape(obs_space):
+            options["images"] = images
         self.replay_buffer = buffer_class(
-            obs_space.shape[0],
+            int(np.prod(obs_space.shape)),
             int(np.prod(action_space.shape)),
             self.config.make_sampler(),
             seed=self.config.seed,
             **options,
         )
+        self._updates_per_draw = self.config.updates_per_draw(obs_space)
         self.replay_buffer.task_ids = TaskIds(self.config.task_id_rule)
         self._update_credit = self._cpu_time = 0.0
         self._recent_episodes = RecentEpisodes(self.config.metrics_num_episodes_for_smoothing)
@@ -127,11 +131,13 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         if num_batches == 0:
             return
         self._update_credit -= num_batches * config.num_updates_per_batch
-        with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
-            samples = [self.replay_buffer.sample(num_batches) for _ in range(max(1, config.num_learners))]
-        self._warn_of_sample(samples[0])
-        with self.metrics.log_time((compat.TIMERS, "learner_update")):
-            compat.update_learners(self, samples)
+        for begun in range(0, num_batches, self._updates_per_draw):
+            size = min(self._updates_per_draw, num_batches - begun)
+            with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
+                samples = [self.replay_buffer.sample(size) for _ in range(max(1, config.num_learners))]
+            self._warn_of_sample(samples[0])
+            with self.metrics.log_time((compat.TIMERS, "learner_update")):
+                compat.update_learners(self, samples)
         if not overlaps:
             self._sync_weights()
 

@@ -1,5 +1,6 @@
 """Settings of the off-policy loop: what is stored, and how often the agent learns from it."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -178,7 +179,7 @@ class OffPolicyConfig(BaseConfig):
                 "subclass of it: the updates need whole episodes with their tasks."
             )
             return
-        given_by_us = {"obs_dim", "action_dim", "sampler", "seed", "fields"}
+        given_by_us = {"obs_dim", "action_dim", "sampler", "seed", "fields", "images"}
         known = sorted({"type", *arguments(buffer_class)} - given_by_us)
         for key in options:
             if key not in known:
@@ -255,6 +256,10 @@ class OffPolicyConfig(BaseConfig):
     def make_sampler(self) -> Sampler:
         """Returns the function that draws batches for several updates from the replay buffer."""
         raise NotImplementedError
+
+    def updates_per_draw(self, observation_space: gym.Space) -> int:
+        """Returns of how many updates the batches are drawn at once, which all are in memory; here of any number."""
+        return sys.maxsize
 
     @property
     @override(AlgorithmConfig)

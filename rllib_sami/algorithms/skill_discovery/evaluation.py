@@ -14,6 +14,7 @@ from rllib_sami import compat
 from rllib_sami.algorithms.base.split_episodes import evaluation_seed, no_episodes
 from rllib_sami.core.env_values import flat_observation, name_of, reset_of
 from rllib_sami.core.faults import closing
+from rllib_sami.core.images import row_dtype
 from rllib_sami.core.metric_names import RETURN_MEAN, SUCCESS_RATE
 from rllib_sami.env_runners.episodes import Episode, EpisodeSpec, Goal, coordinates_of, episode_seed, max_episode_steps
 from rllib_sami.env_runners.splits import SplitGrid
@@ -83,7 +84,8 @@ def skill_grids(
             specs = []
             for number in range(num_goals):
                 obs, coordinates = sample(rng)
-                goal = Goal(flat_observation(obs, space, shape).copy(), np.array(coordinates, np.float64).reshape(-1))
+                flat = flat_observation(obs, space, shape, row_dtype(space)).copy()
+                goal = Goal(flat, np.array(coordinates, np.float64).reshape(-1))
                 specs.append(_spec(GOALS, number, seed, goal=goal))
             grids.append(dataclasses.replace(grid, split=GOALS, episodes=specs))
     return grids

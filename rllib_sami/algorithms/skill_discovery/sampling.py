@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rllib_sami.algorithms.skill_discovery.networks import SKILL
+from rllib_sami.algorithms.skill_discovery.networks import IMAGES, SKILL
 from rllib_sami.algorithms.skill_discovery.priors import SkillPrior
 from rllib_sami.replay_buffers.episode_store import EpisodeStore
 from rllib_sami.replay_buffers.samplers import draw_transitions
@@ -28,6 +28,7 @@ def sample_skill_steps(
 
     Returns:
         * ``rows`` ``[U, N, 2, F]``, the two rows of each transition,
+        * ``images`` ``[U, N, stack + 1, H W C]`` uint8, if observations are images,
         * ``skill`` ``[U, N, d]`` and ``prior_skills`` ``[U, K, d]``,
         * ``terminated`` ``[U, N]``, and ``noise`` ``[U, 2, N, A]``, standard normal.
     """
@@ -35,7 +36,8 @@ def sample_skill_steps(
     transition = lines.copy()
     transition["start"] += step
     transition["length"] = 1
-    return {
+    images = {} if store.images is None else {IMAGES: store.gather_images(lines, step)}
+    return images | {
         "rows": store.gather(transition, num_rows=2),
         SKILL: np.ascontiguousarray(lines[SKILL]),
         "prior_skills": prior.sample(rng, num_updates, num_prior_skills),

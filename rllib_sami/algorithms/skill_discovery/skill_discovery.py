@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
@@ -13,7 +14,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
 from rllib_sami.algorithms.base.acting_batch import read_column
-from rllib_sami.algorithms.base.config import BaseConfig
+from rllib_sami.algorithms.base.config import BaseConfig, EnvironmentNeeds
 from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
@@ -22,6 +23,7 @@ from rllib_sami.algorithms.skill_discovery import evaluation
 from rllib_sami.algorithms.skill_discovery.method import SkillMethod
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami.algorithms.skill_discovery.networks import (
+    CONV_FILTERS,
     SKILL,
     SkillNetworkConfig,
     SkillNetworks,
@@ -38,6 +40,7 @@ from rllib_sami.algorithms.skill_discovery.update import (
 )
 from rllib_sami.config.rllib_settings import SKILL_DISCOVERY
 from rllib_sami.core.compilation import compiled
+from rllib_sami.core.images import image_shape
 from rllib_sami.core.metric_names import ENV_STEPS
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
@@ -45,6 +48,8 @@ from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, integer, setting
 from rllib_sami.env_runners.episodes import Episode
 from rllib_sami.env_runners.splits import SplitGrid
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
+
+MOST_BYTES_DRAWN = 2**28  # of images: the batches of 21 updates with 64 x 64 pixels and the default batch size
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
     LATENT = SKILL
     acting: Any  # SkillNetworks
 
-    former_acting_settings: ClassVar[dict[str, Any]] = {}
+    former_acting_settings: ClassVar[dict[str, Any]] = {"conv_filters": CONV_FILTERS}
     # Settings that a checkpoint must share with the algorithm that it is restored into.
     network_settings: ClassVar[tuple[str, ...]] = (
         *(field.name for field in fields(SkillNetworkConfig)),
@@ -126,13 +131,14 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
 
     @override(OffPolicyTorchRLModule)
     def make_network_config(self) -> SkillNetworkConfig:
-        return _taken(SkillNetworkConfig, self.model_config)
+        return _taken(SkillNetworkConfig, self.former_acting_settings | self.model_config)
 
     @override(OffPolicyTorchRLModule)
     def make_acting_networks(self) -> SkillNetworks:
         obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
         method = _taken(METHODS[self.model_config["method"]], self.model_config)
-        return SkillNetworks(obs_dim, action_dim, self.network_config, method)
+        images = image_shape(self.observation_space)
+        return SkillNetworks(obs_dim, action_dim, self.network_config, method, images)
 
     @override(OffPolicyTorchRLModule)
     def make_training_networks(self) -> SkillTrainingNetworks:
@@ -283,6 +289,20 @@ class SkillDiscoveryConfig(OffPolicyConfig):
             prior=self.prior,
             num_prior_skills=self.method.num_prior_skills,
         )
+
+    @override(OffPolicyConfig)
+    def updates_per_draw(self, observation_space: gym.Space) -> int:
+        images = image_shape(observation_space)
+        if images is None:
+            return super().updates_per_draw(observation_space)
+        of_update = self.train_batch_size_per_learner * (images.stack + 1) * images.frame_size
+        return max(1, MOST_BYTES_DRAWN // of_update)
+
+    @property
+    @override(OffPolicyConfig)
+    def environment_needs(self) -> EnvironmentNeeds:
+        filters = self.conv_filters if self.method.has_state_features else None
+        return replace(super().environment_needs, conv_filters=filters)
 
     @property
     @override(OffPolicyConfig)

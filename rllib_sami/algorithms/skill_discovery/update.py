@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rllib_sami.algorithms.skill_discovery.method import Metrics, SkillSteps, dot
-from rllib_sami.algorithms.skill_discovery.networks import SKILL, SkillNetworks, SkillTrainingNetworks
+from rllib_sami.algorithms.skill_discovery.networks import IMAGES, SKILL, SkillNetworks, SkillTrainingNetworks
 from rllib_sami.core import losses
 from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
@@ -144,14 +144,17 @@ def parameter_groups(acting: SkillNetworks, training: SkillTrainingNetworks) -> 
 
 
 def skill_steps(acting: SkillNetworks, batch: Batch, config: SkillUpdateConfig) -> SkillSteps:
-    """Turns the rows ``[N, 2, F]`` of a batch into transitions."""
+    """Turns the rows ``[N, 2, F]`` of a batch, and its images, into transitions."""
     now, after = batch["rows"].unbind(dim=1)
-    obs_dim, action_end = acting.obs_dim, acting.obs_dim + acting.action_dim
+    obs_dim = 0 if acting.images else acting.obs_dim
+    obs, next_obs = now[:, :obs_dim].contiguous(), after[:, :obs_dim].contiguous()
+    if acting.images:  # [N, stack + 1, H W C]
+        obs, next_obs = (stack.flatten(1) for stack in (batch[IMAGES][:, :-1], batch[IMAGES][:, 1:]))
     terminated = batch["terminated"]
     return SkillSteps(
-        obs=now[:, :obs_dim].contiguous(),
-        action=after[:, obs_dim:action_end],
-        next_obs=after[:, :obs_dim].contiguous(),
+        obs=obs,
+        action=after[:, obs_dim : obs_dim + acting.action_dim],
+        next_obs=next_obs,
         terminated=torch.zeros_like(terminated) if config.ignore_termination else terminated,
         skill=batch[SKILL],
         noise=batch["noise"],
