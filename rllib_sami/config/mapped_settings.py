@@ -132,6 +132,8 @@ def _read_model(config: Any, name: str, given: Mapping[str, Any]) -> tuple[dict[
                 sizes = getattr(type(config)() if adopted else config, key)
             are_lists = isinstance(sizes, list | tuple) and isinstance(head, list | tuple)
             settings[key] = [*sizes, *head] if are_lists else sizes  # anything else is refused with the setting
+    if given.get("conv_filters") and table["conv_filters"].fate == MAPPED:
+        settings["conv_filters"] = given["conv_filters"]
     if given.get("fusionnet_hiddens") and table["fusionnet_hiddens"].fate == MAPPED:
         settings["critic_hidden"] = given["fusionnet_hiddens"]
     if given.get("use_lstm") or "lstm_cell_size" in given:

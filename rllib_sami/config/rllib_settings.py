@@ -290,7 +290,9 @@ MODEL = (
         "mean and standard deviation, which is kept between 1e-6 and e^2"),
     Row(REFUSED, OURS, "free_log_std log_std_clip_param custom_action_dist", "The actor's last layer gives mean and "
         "standard deviation, whose logarithm is kept in [-20, 2]"),
+    Row(MAPPED, SKILL_DISCOVERY, "conv_filters", "`conv_filters`"),
     Row(REFUSED, OURS, "conv_filters", _NO_SHAPES),
+    Row(REFUSED, SKILL_DISCOVERY, "conv_activation", "Convolutions use ELU", accepted=("elu", None)),
     Row(REFUSED, OURS, "custom_model custom_model_config custom_preprocessor", _OWN_MODULE),
     Row(IDLE, OURS, "conv_activation conv_kernel_initializer conv_kernel_initializer_kwargs "
         "conv_kernel_initializer_config conv_bias_initializer conv_bias_initializer_kwargs "

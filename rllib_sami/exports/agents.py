@@ -26,6 +26,7 @@ from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
 from rllib_sami.algorithms.sac.sac import SACTorchRLModule
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.checkpoints.files import MANIFEST, atomic_checkpoint, damage_of
+from rllib_sami.core.images import image_shape
 from rllib_sami.exports.model_card import model_card
 from rllib_sami.registration import ALGORITHMS
 
@@ -325,9 +326,9 @@ def _exactly(value: Any, name: str) -> Any:
 
 
 def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:
-    """Returns a Box as JSON; None stands for no bound."""
+    """Returns a Box as JSON; None stands for no bound. All numbers of an image have the same bounds."""
     bounds = {
-        name: [x.item() if np.isfinite(x) else None for x in bound.ravel()]
+        name: bound.item(0) if image_shape(space) else [x.item() if np.isfinite(x) else None for x in bound.ravel()]
         for name, bound in (("low", space.low), ("high", space.high))
     }
     return {**bounds, "shape": list(space.shape), "dtype": str(space.dtype)}
@@ -335,8 +336,10 @@ def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:
 
 def _space_from_json(content: dict[str, Any]) -> gym.spaces.Box:
     dtype = np.dtype(content.get("dtype", "float32"))  # earlier versions had no other type
-    low, high = (
-        np.array([unbounded if x is None else x for x in content[name]], dtype).reshape(content["shape"])
-        for name, unbounded in (("low", -np.inf), ("high", np.inf))
-    )
-    return gym.spaces.Box(low, high, dtype=dtype.type)
+
+    def bound(name: str, unbounded: float) -> np.ndarray:
+        if not isinstance(content[name], list):
+            return np.full(content["shape"], content[name], dtype)
+        return np.array([unbounded if x is None else x for x in content[name]], dtype).reshape(content["shape"])
+
+    return gym.spaces.Box(bound("low", -np.inf), bound("high", np.inf), dtype=dtype.type)

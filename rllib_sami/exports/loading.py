@@ -15,6 +15,7 @@ import torch
 from rllib_sami import compat
 from rllib_sami.core.env_values import UnusableValue, check_finite, reward_of, short, snapshot
 from rllib_sami.core.faults import closing
+from rllib_sami.core.images import row_dtype
 from rllib_sami.env_runners.agents import Agent, ContextAgent, SkillAgent, make_agent
 from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec, Goal
 from rllib_sami.exports.checkpoints import load as load_checkpoint
@@ -73,7 +74,8 @@ class TrainedAgent:
         self.observation_space, self.action_space = self._agent.spaces
         self._is_ours = isinstance(self._agent, ContextAgent)
         self._reads_rewards = self._is_ours and module.network_config.encoder_reward
-        self._obs = np.zeros((NUM_SLOTS, module.acting.obs_dim if self._is_ours else 0), np.float32)
+        width = module.acting.obs_dim if self._is_ours else 0
+        self._obs = np.zeros((NUM_SLOTS, width), row_dtype(module.observation_space))
         self.reset()
 
     def reset(self, seed: int | None = None, *, skill: Any = None, goal: Any = None) -> None:
@@ -185,7 +187,9 @@ class TrainedAgent:
                 "environment of training does."
             ) from error
         if self._is_ours:
-            flat, shape = np.atleast_1d(flat), self._obs[0].shape  # spaces may be of shape ()
+            # Images have several axes, and spaces may be of shape ().
+            flat = flat.reshape(-1) if flat.shape == shape else np.atleast_1d(flat)
+            shape = self._obs[0].shape
         if flat.shape != shape:
             raise ValueError(
                 f"The observation has shape {list(flat.shape)}, but this agent reads {list(shape)}, one observation at "

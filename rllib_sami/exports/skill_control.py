@@ -58,6 +58,11 @@ class SkillControl(LatentActionEnv):
         if not hasattr(module, "infer_skill"):
             raise ValueError(f"skills={str(skills)!r}: it has no skills. Give a checkpoint of CSF, METRA or another "
                              "algorithm of skill discovery.")  # fmt: skip
+        if module.acting.images is not None:
+            raise ValueError(
+                f"skills={str(skills)!r}: they read images, with which no task can be played here. Take skills that "
+                "read the state, such as those of Skills/Quadruped-v0."
+            )
         prior, policy = module.acting.prior, FrozenPolicy(module.acting, module.action_space)
         task = compat.env_creator(AlgorithmConfig().environment(env, env_config={**(env_config or {}), **more}), 0, 0)()
         given = gymnasium.spaces.flatdim(task.observation_space)

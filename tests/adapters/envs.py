@@ -247,3 +247,46 @@ class Nowhere(PosturePoint):
 
 for cls in (Point, Walker, Judged, Still, Diverging, Hanging, Discrete, Unbounded, Image, Changing):
     register_env(f"test/{cls.__name__}", cls)
+
+
+class Picture(gym.Env):
+    """A point that observes a picture ``[side, side + 1, 1]`` of its surroundings: brightness tells the place.
+
+    Config: ``max_steps`` (10), ``side`` (8).
+    """
+
+    def __init__(self, config=None):
+        config = dict(config or {})
+        self.max_steps, self.side = config.get("max_steps", 10), config.get("side", 8)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (2,))
+        self.observation_space = gym.spaces.Box(0, 255, (self.side, self.side + 1, 1), np.uint8)
+        self.place, self.step_count = np.zeros(2), 0
+
+    @property
+    def coordinates(self):
+        return self.place
+
+    def _see(self):
+        row, column = np.meshgrid(np.arange(self.side), np.arange(self.side + 1), indexing="ij")
+        brightness = 128 + 10 * (self.place[0] * np.sin(row) + self.place[1] * np.cos(column)) + row
+        return brightness.clip(0, 255).astype(np.uint8)[..., None]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.step_count = self.np_random.normal(size=2), 0
+        return self._see(), {}
+
+    def step(self, action):
+        self.place = self.place + action
+        self.step_count += 1
+        return self._see(), 0.0, False, self.step_count == self.max_steps, {}
+
+    def sample_goal(self, rng):
+        self.reset(seed=int(rng.integers(2**31)))
+        self.place = rng.uniform(-5.0, 5.0, 2)
+        return self._see(), self.place.copy()
+
+
+STACKED, PADDED = "pictures", "pictures after black ones"
+register_env(STACKED, lambda config: gym.wrappers.FrameStackObservation(Picture(config), 3))
+register_env(PADDED, lambda config: gym.wrappers.FrameStackObservation(Picture(config), 3, padding_type="zero"))

@@ -240,6 +240,8 @@ def test_keys_of_a_model_set_what_they_mean_here():
         ValueError, match=r"`model_config` has the key 'fcnet_hidens', .* did you mean 'fcnet_hiddens'\?"
     ):
         taken(SaCCMConfig(), fcnet_hidens=[3])
+    config = taken(CSFConfig(), conv_filters=[[8, 4, 2]], conv_activation="elu")
+    assert config.conv_filters == config.model_config["conv_filters"] == [[8, 4, 2]]
     config = taken(RecurrentSACConfig(), use_lstm=True, lstm_cell_size=16, lstm_use_prev_reward=True)
     assert (config.encoder_hidden_dim, config.encoder_type, config.encoder_reward) == (16, "lstm", True)
 
@@ -258,6 +260,7 @@ WITHOUT_MEANING = [
     (SaPPOConfig, {"vf_share_layers": True}, "`model_config.vf_share_layers` is True.*share no layers"),
     (PlainSACConfig, {"conv_filters": [[1]]}, "`model_config.conv_filters` is .*Observations are flat"),
     (CSFConfig, {"fcnet_activation": "relu"}, "`model_config.fcnet_activation` is 'relu'.*Set `actor_activation`"),
+    (CSFConfig, {"conv_activation": "relu"}, "`model_config.conv_activation` is 'relu'.*ELU"),
     (CSFConfig, {"free_log_std": True}, "`model_config.free_log_std` is True.*between 1e-6"),
     (CSFConfig, {"lstm_use_prev_reward": True}, "`model_config.lstm_use_prev_reward` is True.*There is no memory"),
     (PlainSACConfig, {"lstm_use_prev_reward": True}, "`model_config.lstm_use_prev_reward` is True.*RecurrentSAC"),

@@ -94,7 +94,7 @@ def test_the_tables_of_both_spaces_add_up(page, env_id):
     env = envs.make(env_id)
     for title, space in (("Action space", env.action_space), ("Observation space", env.observation_space)):
         assert indices(first_column(section(page, title))) == list(range(space.shape[0])), title
-        assert f"({space.shape[0]},), float32)`" in page.split("## ")[0], title
+        assert f"{space.shape}, {space.dtype})`" in page.split("## ")[0], title
     assert f"| episode | {env.max_steps} steps of " in page
     env.close()
 

@@ -24,7 +24,8 @@ NAMES = {
 }
 SKILLS = {
     *("HalfCheetah", "Ant", "PosturePoint", "AntMultiGoal", "HalfCheetahGoal", "HalfCheetahHurdle"),
-    *("Quadruped", "Humanoid", "QuadrupedGoal", "HumanoidGoal", "Kitchen", "BinPicking"),
+    *("Quadruped", "Humanoid", "QuadrupedPixels", "HumanoidPixels", "QuadrupedGoal", "HumanoidGoal"),
+    *("Kitchen", "BinPicking"),
 }
 
 

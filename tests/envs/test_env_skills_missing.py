@@ -13,11 +13,14 @@ from rllib_sami.envs import skills
 from rllib_sami.envs.skills.bin_picking import _load as load_bins
 from rllib_sami.envs.skills.dm_control import _compile as load_body
 from rllib_sami.envs.skills.kitchen import _load as load_kitchen
+from rllib_sami.envs.skills.pixels import _compile as load_pixels
 from rllib_sami.envs.skills.tasks import _compile as load_task
 
 NEEDED = {
     "Quadruped": ("dm_control", "dm-control"),
     "Humanoid": ("dm_control", "dm-control"),
+    "QuadrupedPixels": ("dm_control", "dm-control"),
+    "HumanoidPixels": ("dm_control", "dm-control"),
     "QuadrupedGoal": ("dm_control", "dm-control"),
     "HumanoidGoal": ("dm_control", "dm-control"),
     "Kitchen": ("gymnasium_robotics", "robotics"),
@@ -29,7 +32,7 @@ INDICES = range(len(NEEDED))  # an environment's name in that of a test skips it
 
 @pytest.fixture
 def missing(monkeypatch):
-    caches = (load_bins, load_body, load_kitchen, load_task)
+    caches = (load_bins, load_body, load_pixels, load_kitchen, load_task)
     for cache in caches:
         cache.cache_clear()
     for package in PACKAGES:

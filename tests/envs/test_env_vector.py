@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from rllib_sami import envs
 from rllib_sami.envs.vector import EnvBatch, MetaTaskVectorEnv
 
-FAMILIES = [env_id for env_id in envs.ENVIRONMENTS if "Panda" not in env_id]
+FAMILIES = [env_id for env_id in envs.ENVIRONMENTS if "Panda" not in env_id and "Pixels" not in env_id]
 N = 5
 
 

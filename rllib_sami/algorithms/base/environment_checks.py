@@ -199,6 +199,7 @@ def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None
     elif len(space.shape) > 1:
         raise ValueError(
             f"The environment {name!r} has observations{key} of shape {space.shape} and type {space.dtype}, but only "
-            "flat ones are supported. Images, [H, W, C] or a stack [n, H, W, C] of type uint8, are read by CSF, METRA, "
-            "DIAYN, VISR and CIC. If it is no image, use gymnasium.wrappers.FlattenObservation."
+            "flat ones are supported. Images, [H, W, C] or a stack [n, H, W, C] of type uint8, are read by CSF (with "
+            "`representation_type` 'difference'), METRA, DIAYN, VISR and CIC. If it is no image, use "
+            "gymnasium.wrappers.FlattenObservation."
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.wrappers import FrameStackObservation
 from ray.util.debug import log_once
 
 from rllib_sami import compat
@@ -132,7 +133,7 @@ def _opaque_wrapper(env: gymnasium.Env) -> gymnasium.Wrapper | None:
     """Returns a wrapper that changes observations in an unknown way; None if there is none."""
     for wrapper in _wrappers_around_goals(env):
         changes = wrapper.observation_space != wrapper.env.observation_space
-        if changes and not isinstance(wrapper, gymnasium.ObservationWrapper):
+        if changes and not isinstance(wrapper, gymnasium.ObservationWrapper | FrameStackObservation):
             return wrapper
     return None
 
@@ -140,12 +141,15 @@ def _opaque_wrapper(env: gymnasium.Env) -> gymnasium.Wrapper | None:
 def _goal_sampler(env: gymnasium.Env) -> Callable[[np.random.Generator], tuple[Any, Any]]:
     """Returns ``sample_goal``, whose observations go through the wrappers as those of the policy do."""
     sample = env.get_wrapper_attr("sample_goal")
-    changing = [one for one in _wrappers_around_goals(env) if isinstance(one, gymnasium.ObservationWrapper)]
+    wrappers = _wrappers_around_goals(env)
 
     def sample_goal(rng: np.random.Generator) -> tuple[Any, Any]:
         obs, coordinates = sample(rng)
-        for wrapper in changing:
-            obs = wrapper.observation(obs)
+        for wrapper in wrappers:
+            if isinstance(wrapper, gymnasium.ObservationWrapper):
+                obs = wrapper.observation(obs)
+            elif isinstance(wrapper, FrameStackObservation):  # a goal is no movement
+                obs = np.stack([obs] * wrapper.stack_size)
         return obs, coordinates
 
     return sample_goal
