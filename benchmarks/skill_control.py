@@ -4,9 +4,9 @@
     python benchmarks/skill_control.py half_cheetah_goal --skills results/skills --out results/control
     python benchmarks/skill_control.py half_cheetah_hurdle --skills results/skills --out results/control --table
 
-Skills are those of ``skills.py``, an agent of seed k uses those of seed k. Returns are means of 48 episodes with the
-policy's most likely actions. Steps are those of the body; the steps in which skills were found are counted too.
-Finished runs are not run again.
+Skills are those of ``skills.py``, an agent of seed k uses those of seed k. Steps are those of the body; the steps in
+which skills were found are counted too. Last agents are played with their most likely actions, all with the same goals
+and initial states. Finished runs are not run again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rllib_sami import envs
 
@@ -32,6 +34,8 @@ TASKS = {
 WITH_SKILLS = ("CSF", "METRA", "DIAYN")
 FLAT = {"PPO": "flat_ppo", "SAC": "flat_sac"}  # name in the table -> example
 STEPS_PER_SKILL = 25
+STEPS = (400_000, 600_000, 800_000, 1_000_000, 1_200_000)
+EPISODES = 200
 
 
 def results(folder: Path) -> list[dict[str, Any]]:
@@ -57,39 +61,49 @@ def train(task: str, method: str, seed: int, skills: Path, out: Path) -> None:
     (out / name / "done").touch()
 
 
-def curve(task: str, method: str, seed: int, skills: Path, out: Path) -> dict[int, float]:
-    """Mean return of the evaluations of a finished run, by thousands of steps of the body."""
+def evaluate(task: str, method: str, seed: int, out: Path) -> None:
+    """Plays the last agent of a run, with the command line; all play the same episodes."""
     name = f"{task}-{method}-{seed}"
-    if not (out / name / "done").exists():
-        return {}
+    if not (out / "played" / name).exists():
+        command = [str(Path(sys.executable).with_name("rllib")), "evaluate", str(out / name)]
+        command += ["--episodes", str(EPISODES), "--out", str(out / "played" / name)]
+        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def curve(task: str, method: str, seed: int, skills: Path, out: Path) -> list[float]:
+    """Returns in training of a finished run, after each number of ``STEPS``."""
     before, scale = 0, 1
     if method not in FLAT:
         found = results(skills / f"{TASKS[task][0]}-{method}-{seed}")
         before, scale = found[-1]["num_env_steps_sampled_lifetime"], STEPS_PER_SKILL
-    evaluated = [result for result in results(out / name) if "evaluation" in result]
-    return {
-        round((before + scale * int(result["num_env_steps_sampled_lifetime"])) / 1_000): float(
-            result["evaluation"]["env_runners"]["episode_return_mean"]
-        )
-        for result in evaluated
-    }
+    run = results(out / f"{task}-{method}-{seed}")
+    steps = [before + scale * result["num_env_steps_sampled_lifetime"] for result in run]
+    returns = [result["env_runners"]["episode_return_mean"] for result in run]
+    return [float(np.interp(at, steps, returns, right=np.nan)) for at in STEPS]
 
 
 def table(task: str, seeds: list[int], skills: Path, out: Path) -> str:
-    """Returns a Markdown table: the return after each number of steps, mean and range over seeds."""
-    rows = []
+    """Returns a Markdown table, mean and range over seeds: returns in training, and of the last agents."""
+    titles = ["agent", "seeds", *(f"at {steps:,} steps" for steps in STEPS), "last agent"]
+    lines = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(STEPS) + 1)}"]
     for method in (*WITH_SKILLS, *FLAT):
-        curves = [found for seed in seeds if (found := curve(task, method, seed, skills, out))]
-        for steps in curves[0] if curves else ():
-            returns = [found[steps] for found in curves if steps in found]
+        runs = [seed for seed in seeds if (out / "played" / f"{task}-{method}-{seed}").exists()]
+        curves = [curve(task, method, seed, skills, out) for seed in runs]
+        played = [out / "played" / f"{task}-{method}-{seed}" / "results.parquet" for seed in runs]
+        if runs:
+            last = [pd.read_parquet(file)["return"].mean() for file in played]
+            cells = [_range(values) for values in [*zip(*curves, strict=True), last]]
             name = method if method in FLAT else f"PPO on skills of {method}"
-            value = f"{np.mean(returns):.1f} ({min(returns):.1f} to {max(returns):.1f})"
-            rows.append(f"| {name} | {len(returns)} | {steps},000 | {value} |")
-    rows.append(f"| random actions | 1 | - | {random_return(TASKS[task][1]):.1f} |")
-    return "\n".join(["| agent | seeds | steps | return |", "|---|---|---:|---:|", *rows])
+            lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
+    lines.append(f"| random actions | - |{' - |' * len(STEPS)} {random_return(TASKS[task][1]):.1f} |")
+    return "\n".join(lines)
 
 
-def random_return(env_id: str, episodes: int = 200) -> float:
+def _range(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def random_return(env_id: str, episodes: int = EPISODES) -> float:
     """Mean return of uniformly random actions."""
     env, rng, total = envs.make(env_id), np.random.default_rng(0), 0.0
     for episode in range(episodes):
@@ -113,6 +127,7 @@ def main() -> None:
     for method in arguments.methods if not arguments.table else ():
         for seed in arguments.seeds:
             train(arguments.task, method, seed, arguments.skills, arguments.out)
+            evaluate(arguments.task, method, seed, arguments.out)
     print(table(arguments.task, arguments.seeds, arguments.skills, arguments.out))
 
 

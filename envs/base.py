@@ -119,6 +119,11 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._task: Task | None = None
         self._steps_left = 0
 
+    @classmethod
+    def writes_rows(cls) -> bool:
+        """Whether ``advance`` writes the whole observation, so that a batch of environments can share an array."""
+        return cls.step is MetaTaskEnv.step
+
     @property
     def spec(self) -> EnvSpec | None:
         """The spec from which Gymnasium's ``make`` built it, with the length of its episodes."""

@@ -44,7 +44,7 @@ def register() -> None:
                 env_id,
                 entry_point=f"{cls.__module__}:{cls.__qualname__}",
                 # It steps environments that write their observation into a row.
-                vector_entry_point=f"{__package__}.vector:{env_id}" if cls.step is MetaTaskEnv.step else None,
+                vector_entry_point=f"{__package__}.vector:{env_id}" if cls.writes_rows() else None,
             )
 
 

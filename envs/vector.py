@@ -34,9 +34,13 @@ class EnvBatch:
             num_threads: Number of threads; each steps a fixed, contiguous share of the environments.
 
         Raises:
-            ValueError: ``num_threads`` is not an integer from 1 to ``n``, or these environments cannot be stepped in
-                several threads.
+            ValueError: ``num_threads`` is not an integer from 1 to ``n``, or these environments cannot be stepped so.
         """
+        if not envs[0].writes_rows():
+            raise ValueError(
+                f"{type(envs[0]).__name__} does not write its observations into rows: step such environments with "
+                "gymnasium.vector.SyncVectorEnv."
+            )
         if isinstance(num_threads, bool) or not isinstance(num_threads, int) or not 1 <= num_threads <= len(envs):
             raise ValueError(f"num_threads={num_threads!r}: expected an integer in 1..{len(envs)} (environments).")
         if num_threads > 1 and not envs[0].thread_safe:

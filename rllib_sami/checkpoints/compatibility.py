@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami import compat
+from rllib_sami.core.images import image_shape
 from rllib_sami.core.networks import FORMER_NETWORK, ActorCriticConfig, NetworkConfig
 
 
@@ -37,12 +38,18 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
         of_networks = {"context_dim": None, **ActorCriticConfig.__dataclass_fields__}
     names = getattr(module, "network_settings", (*of_networks, "acting_encoder"))
     networks = [key for key in names if key in module.model_config]
+    if image_shape(module.observation_space) is None and "conv_filters" in networks:  # which then mean nothing
+        networks.remove("conv_filters")
     then |= {key: networks_then.get(key) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():
-        one, other = (list(shape) if isinstance(shape, list | tuple) else shape for shape in (then[key], value))
-        if one != other:
+        if _lists(then[key]) != _lists(value):
             raise ValueError(
                 f"{path} was made with `{key}` {then[key]}, but this {name} has {value}. Restore it with "
                 f"`{name}.from_checkpoint(path)`, which uses its configuration, or set the same value here."
             )
+
+
+def _lists(value: Any) -> Any:
+    """The same value with lists in place of tuples."""
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -294,6 +294,11 @@ MODEL = (
     Row(REFUSED, OURS, "conv_filters", _NO_SHAPES),
     Row(REFUSED, SKILL_DISCOVERY, "conv_activation", "Convolutions use ELU", accepted=("elu", None)),
     Row(REFUSED, OURS, "custom_model custom_model_config custom_preprocessor", _OWN_MODULE),
+    Row(IDLE, SKILL_DISCOVERY, "conv_kernel_initializer conv_kernel_initializer_kwargs "
+        "conv_kernel_initializer_config conv_bias_initializer conv_bias_initializer_kwargs "
+        "conv_bias_initializer_config", _INITIAL),
+    Row(IDLE, SKILL_DISCOVERY, "framestack dim grayscale zero_mean",
+        "Images are read as the environment gives them: use gymnasium.wrappers"),
     Row(IDLE, OURS, "conv_activation conv_kernel_initializer conv_kernel_initializer_kwargs "
         "conv_kernel_initializer_config conv_bias_initializer conv_bias_initializer_kwargs "
         "conv_bias_initializer_config conv_transpose_kernel_initializer conv_transpose_kernel_initializer_config "

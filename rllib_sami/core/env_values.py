@@ -149,7 +149,19 @@ def _number_of(value: Any) -> float | None:
 
 
 def flat_observation(obs: Any, space: gym.Space, shape: tuple[int], dtype: Any = np.float32) -> np.ndarray:
-    """Returns an observation as an array of ``shape`` ``[O]``; it may share the environment's memory."""
+    """Returns an observation as an array of ``shape`` ``[O]``; it may share the environment's memory.
+
+    Args:
+        obs: What the environment gave.
+        space: Its observation space.
+        shape: ``(O,)``.
+        dtype: Type of the array, see ``images.row_dtype``.
+
+    Raises:
+        UnusableValue: It is not in the space.
+    """
+    if dtype == np.uint8:
+        return image_bytes(obs, space.shape).reshape(shape)
     try:
         flat = np.asarray(obs if isinstance(space, gym.spaces.Box) else gym.spaces.flatten(space, obs), dtype)
     except Exception as error:  # missing keys, text, ragged lists
@@ -165,6 +177,27 @@ def flat_observation(obs: Any, space: gym.Space, shape: tuple[int], dtype: Any =
             f"{shape[0]}. Let `reset()` and `step()` return what the space says."
         )
     return flat.reshape(shape)
+
+
+def image_bytes(obs: Any, shape: tuple[int, ...] | None) -> np.ndarray:
+    """Returns an image, or a stack of them, as uint8.
+
+    Raises:
+        UnusableValue: It has another shape, or numbers that are no integers from 0 to 255.
+    """
+    given = np.asarray(obs)
+    if given.shape != shape:
+        raise UnusableValue(f"images of shape {list(given.shape)}, but its observation space has {list(shape or ())}.")
+    if given.dtype == np.uint8:
+        return given
+    with np.errstate(all="ignore"):
+        converted = given.astype(np.uint8) if given.dtype.kind in "biuf" else np.zeros(given.shape, np.uint8)
+    if not np.array_equal(converted, given):
+        raise UnusableValue(
+            f"images of type {given.dtype} with numbers that are no integers from 0 to 255, but its observation space "
+            "has type uint8. Let `reset()` and `step()` return what the space says."
+        )
+    return converted
 
 
 def name_of(env: Any) -> str:

@@ -150,7 +150,7 @@ class Slot:
         """Has the environment write its flat observations to ``flat_obs``, ``[O]``."""
         self.env, self._flat_obs = env, flat_obs
         # Environments of this package, not wrapped, need no copies and no infos.
-        self._bare = env if isinstance(env, MetaTaskEnv) and type(env).step is MetaTaskEnv.step else None
+        self._bare = env if isinstance(env, MetaTaskEnv) and env.writes_rows() else None
         if self._bare is not None:
             self._bare.bind_observation(flat_obs)
 

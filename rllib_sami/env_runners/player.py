@@ -139,8 +139,8 @@ class Player:
                 for index in live:
                     on_step(first + index, slots[index])
             actions = agent.act(slots, live)
-            if step in keep_at and agent.contexts is not None:
-                contexts.append(np.where([[not slot.done] for slot in slots], agent.contexts[: len(slots)], np.nan))
+            if step in keep_at and (now := agent.contexts) is not None:
+                contexts.append(np.where([[not slot.done] for slot in slots], now[: len(slots)], np.nan))
             for index in live:
                 self._active = slots[index]
                 try:
@@ -155,10 +155,10 @@ class Player:
                 self._watch.episode()
                 live = [index for index in live if not slots[index].done]
             yield
-        if agent.contexts is None:
+        if not contexts:
             return [slot.result(None) for slot in slots]
         # Steps that none of these episodes has reached stay NaN.
-        values = np.full((len(slots), len(self._context_steps), agent.contexts.shape[1]), np.nan, np.float32)
+        values = np.full((len(slots), len(self._context_steps), contexts[0].shape[1]), np.nan, np.float32)
         values[:, : len(contexts)] = np.stack(contexts, axis=1)
         return [slot.result(of_episode) for slot, of_episode in zip(slots, values, strict=True)]
 

@@ -92,7 +92,7 @@ class TaskVectorEnv(SyncVectorEnv):
         self._infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]  # the latest infos
         kind: Any = type(self.envs[0])
         are_alike = all(isinstance(env, MetaTaskEnv) and type(env) is kind for env in self.envs)
-        self._batch = EnvBatch(self.envs) if are_alike and kind.step is MetaTaskEnv.step else None
+        self._batch = EnvBatch(self.envs) if are_alike and kind.writes_rows() else None
 
     def reset_all(
         self,

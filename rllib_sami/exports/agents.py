@@ -326,9 +326,11 @@ def _exactly(value: Any, name: str) -> Any:
 
 
 def _space_as_json(space: gym.spaces.Box) -> dict[str, Any]:
-    """Returns a Box as JSON; None stands for no bound. All numbers of an image have the same bounds."""
-    bounds = {
-        name: bound.item(0) if image_shape(space) else [x.item() if np.isfinite(x) else None for x in bound.ravel()]
+    """Returns a Box as JSON; None stands for no bound, and a single number for the same bound of all of an image."""
+    bounds: dict[str, Any] = {
+        name: bound.item(0)
+        if image_shape(space) and (bound == bound.item(0)).all()
+        else [x.item() if np.isfinite(x) else None for x in bound.ravel()]
         for name, bound in (("low", space.low), ("high", space.high))
     }
     return {**bounds, "shape": list(space.shape), "dtype": str(space.dtype)}

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from rllib_sami import compat
-from rllib_sami.core.env_values import UnusableValue, check_finite, reward_of, short, snapshot
+from rllib_sami.core.env_values import UnusableValue, check_finite, image_bytes, reward_of, short, snapshot
 from rllib_sami.core.faults import closing
-from rllib_sami.core.images import row_dtype
+from rllib_sami.core.images import image_shape, row_dtype
 from rllib_sami.env_runners.agents import Agent, ContextAgent, SkillAgent, make_agent
 from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec, Goal
 from rllib_sami.exports.checkpoints import load as load_checkpoint
@@ -62,7 +62,7 @@ class TrainedAgent:
     """A trained agent that plays one episode after the other and remembers the current one.
 
     Attributes:
-        observation_space: What its network reads; a flat Box for this package's agents.
+        observation_space: What its network reads; a flat Box for this package's agents, or images.
         action_space: Space of the actions that it returns.
         module: The RLModule that it acts with.
     """
@@ -176,6 +176,8 @@ class TrainedAgent:
         is_box = isinstance(space, gymnasium.spaces.Box)
         shape: Any = space.shape if is_box else (gymnasium.spaces.flatdim(space),)
         try:
+            if image_shape(space) is not None:
+                return image_bytes(obs, space.shape).reshape(-1)
             flat = np.asarray(obs if is_box else gymnasium.spaces.flatten(space, obs))
             if flat.dtype.kind not in "biufO":
                 raise TypeError(f"it is of type {flat.dtype}")
@@ -187,9 +189,7 @@ class TrainedAgent:
                 "environment of training does."
             ) from error
         if self._is_ours:
-            # Images have several axes, and spaces may be of shape ().
-            flat = flat.reshape(-1) if flat.shape == shape else np.atleast_1d(flat)
-            shape = self._obs[0].shape
+            flat, shape = np.atleast_1d(flat), self._obs[0].shape  # spaces may be of shape ()
         if flat.shape != shape:
             raise ValueError(
                 f"The observation has shape {list(flat.shape)}, but this agent reads {list(shape)}, one observation at "

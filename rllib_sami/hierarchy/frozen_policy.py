@@ -54,6 +54,8 @@ class FrozenPolicy:
             )
         if not isinstance(action_space, gym.spaces.Box):
             raise TypeError(f"Expected the Box of actions that the policy was trained on, not {action_space!r}.")
+        if getattr(networks, "images", None) is not None:
+            raise ValueError("The policy reads images, which an environment with latent actions does not pass on.")
         context_dim, width = networks.config.context_dim, networks.obs_dim
         if networks.action_dim != math.prod(action_space.shape):
             raise ValueError(f"The policy has {networks.action_dim} actions, but the action space is {action_space}.")

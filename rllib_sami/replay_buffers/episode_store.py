@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rllib_sami.core.images import ImageShape
+from rllib_sami.core.images import ImageShape, newest_images
 from rllib_sami.replay_buffers.image_store import ImageStore
 
 # One line of the episode table. `start` is a row, `length` counts steps (rows minus one).
@@ -120,10 +120,11 @@ class EpisodeStore:
             Whether the piece was stored.
 
         Raises:
-            ValueError: The episode is longer than the ring, or images are no stacks of the last ones.
+            UnusableValue: Images are no stacks of the last ones.
+            ValueError: The episode is longer than the ring.
         """
         begins = piece.first_step == 0
-        images = self.images.newest(piece.obs, begins) if self.images else None
+        images = None if self.images is None else newest_images(piece.obs, self.images.shape, begins)
         if begins:
             start = self._place(piece.slot)
             begun = np.zeros(1, self._dtype)

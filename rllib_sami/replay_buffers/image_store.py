@@ -25,30 +25,6 @@ class ImageStore:
         self.ring = np.zeros((capacity, shape.frame_size), np.uint8)  # takes memory only as it fills
         self.room = self.ring[:0].copy()
 
-    def newest(self, obs: np.ndarray, begins: bool) -> np.ndarray:
-        """Returns the newest image of each observation.
-
-        Args:
-            obs: Neighbouring observations, ``[n, stack * H W C]``.
-            begins: Whether the first one is that of a reset.
-
-        Returns:
-            ``[n, H W C]``.
-
-        Raises:
-            ValueError: They are no stacks of the last images.
-        """
-        stacks = obs.reshape(len(obs), self.shape.stack, self.shape.frame_size)
-        are_stacks = np.array_equal(stacks[1:, :-1], stacks[:-1, 1:])
-        if not are_stacks or (begins and not np.array_equal(stacks[0, :-1], stacks[0, 1:])):
-            shape = [*self.shape]
-            raise ValueError(
-                f"Observations of shape {shape} must be the last {shape[0]} images, oldest first, and at a reset "
-                f"{shape[0]} times the first one: gymnasium.wrappers.FrameStackObservation(env, {shape[0]}, "
-                "padding_type='reset'). Each image is stored only once."
-            )
-        return stacks[:, -1]
-
     def write(self, row: int, images: np.ndarray) -> None:
         """Stores images ``[n, H W C]`` of an open episode, from ``row`` on."""
         row -= len(self.ring)

@@ -31,11 +31,13 @@ def write_episodes(buffer: TaskEpisodeReplayBuffer, folder: str | Path, *, steps
         The files.
 
     Raises:
-        ValueError: There is no finished episode, or the folder already has Parquet files.
+        ValueError: There is no finished episode, observations are images, or the folder already has Parquet files.
     """
     folder, store = Path(folder), buffer.store
     if len(store.finished) == 0:
         raise ValueError("The replay buffer holds no finished episode, so there is nothing to write. Train first.")
+    if store.images is not None:
+        raise ValueError("Observations are images, which the columns of these files have no room for.")
     if any(folder.glob("*.parquet")):
         raise ValueError(f"{folder} already has Parquet files, which would be mixed with these. Give another folder.")
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from rllib_sami.core.env_values import TASK_ID, TaskIds, UnusableValue
+from rllib_sami.core.env_values import TASK_ID, TaskIds, UnusableValue, image_bytes
 from rllib_sami.core.images import ImageShape
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
@@ -68,13 +68,12 @@ class TaskEpisodeReplayBuffer:
             FloatingPointError: A number is not finite.
             ValueError: A task id is missing or wrong, or images are no stacks of the last ones.
         """
-        obs_dtype = np.float32 if self.store.images is None else np.uint8
         for episode in episodes:
             piece = EpisodePiece(
                 slot=_slot_of(episode),
                 task_id=self._task_of(episode),
                 first_step=episode.t_started,
-                obs=np.asarray(episode.get_observations(), obs_dtype).reshape(len(episode) + 1, -1),
+                obs=self._rows_of(episode.get_observations(), len(episode) + 1),
                 actions=np.asarray(episode.get_actions(), np.float32).reshape(len(episode), -1),
                 rewards=np.asarray(episode.get_rewards(), np.float32),
                 done=episode.is_done,
@@ -86,9 +85,23 @@ class TaskEpisodeReplayBuffer:
                     f"An episode of task {piece.task_id} has an observation, action or reward that is not finite from "
                     f"step {episode.t_started} on, and cannot be learned from. Fix the environment."
                 )
-            if self.store.add(piece):
+            try:
+                is_stored = self.store.add(piece)
+            except UnusableValue as error:
+                raise ValueError(f"An environment gave {error}") from error
+            if is_stored:
                 self._num_steps_added += len(episode)
                 self.num_steps_since_restore += len(episode)
+
+    def _rows_of(self, observations: Any, num_rows: int) -> np.ndarray:
+        """Returns observations ``[num_rows, O]``."""
+        if self.store.images is None:
+            return np.asarray(observations, np.float32).reshape(num_rows, -1)
+        given = np.asarray(observations)  # RLlib's own env runner has not checked them
+        try:
+            return image_bytes(given, given.shape).reshape(num_rows, -1)
+        except UnusableValue as error:
+            raise ValueError(f"An environment gave {error}") from error
 
     def _fields_of(self, episode: SingleAgentEpisode) -> Mapping[str, np.ndarray]:
         """Returns further data of an episode. Other env runners keep such data in the module's recurrent state."""

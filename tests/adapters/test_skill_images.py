@@ -6,8 +6,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import AddRenderObservation, FlattenObservation, FrameStackObservation
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.tune.registry import register_env
 
 import rllib_sami
 from rllib_sami import (
@@ -22,6 +24,9 @@ from rllib_sami import (
 )
 from rllib_sami.evaluation import evaluate, report
 from rllib_sami.exports.agents import export_agent
+from rllib_sami.hierarchy import FrozenPolicy
+from rllib_sami.replay_buffers.offline import write_episodes
+from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .envs import PADDED, STACKED, Picture
 from .test_skill_discovery import GOALS, MODULE_PATH, SKILLS, learned, tiny_skills, without_times
@@ -34,6 +39,27 @@ CONFIGS = (CSFConfig, METRAConfig, DIAYNConfig, VISRConfig, CICConfig)
 
 def of_images(config_class=CSFConfig, env=STACKED, env_config=None, **training):
     return tiny_skills(config_class, env, env_config or {}, **{"conv_filters": FILTERS} | training)
+
+
+def places(images):
+    """Where the point is on pictures ``[n, 72]`` of ``Picture``, ``[n, 2]``, up to their rounding."""
+    brightness = images.reshape(-1, 8, 9).astype(float)
+    second = (brightness[:, 0, 0] - 128.0) / 10.0
+    first = ((brightness[:, 1, 0] - 129.0) / 10.0 - second) / np.sin(1.0)
+    return np.stack([first, second], axis=-1)
+
+
+def assert_images_follow_actions(algo):
+    """The stored pictures of each step show the point before and after its action."""
+    store, checked = algo.replay_buffer.store, 0
+    for line in store.episodes:
+        length = int(line["length"])
+        images = store.gather_images(np.repeat(line, length), np.arange(length))
+        actions = store.gather(line, length + 1)[1:, :-1]
+        moved = places(images[:, -1]) - places(images[:, -2])
+        np.testing.assert_allclose(moved, actions, atol=0.35)
+        checked += length
+    assert checked > 50
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +90,7 @@ def test_other_methods_read_images_too(config_class):
 
 def test_images_are_stored_once_and_each_network_learns(trained):
     algo, _, _ = trained
+    assert_images_follow_actions(algo)
     store = algo.replay_buffer.store
     assert store.images.ring.shape == (5_000, 8 * 9)
     assert store.obs_dim == 0
@@ -87,11 +114,10 @@ def test_two_restores_go_on_identically(trained):
     assert without_times(differences(*map(flat_state, states))) == []
 
 
-def test_the_policy_acts_on_what_training_saw(trained):
-    """The module alone gives the mode of the networks on the stored stack of images."""
+def test_the_module_alone_acts_on_images(trained):
     _, _, path = trained
     module = RLModule.from_checkpoint(f"{path}/{MODULE_PATH}")
-    env = gym.wrappers.FrameStackObservation(Picture(), 3)
+    env = FrameStackObservation(Picture(), 3)
     obs, _ = env.reset(seed=0)
     goal, _ = env.get_wrapper_attr("sample_goal")(np.random.default_rng(0))
     skill = module.infer_skill(obs[None], np.stack([goal] * 3)[None])
@@ -107,7 +133,7 @@ def test_an_export_acts_alike(trained, tmp_path):
     algo, _, path = trained
     folder = export_agent(algo.get_module(), algo.config, tmp_path / "agent", algorithm="CSF")
     agents = [rllib_sami.load(str(one)) for one in (path, folder)]
-    env, skill = gym.wrappers.FrameStackObservation(Picture(), 3), [1.0, 0.0, 0.0]
+    env, skill = FrameStackObservation(Picture(), 3), [1.0, 0.0, 0.0]
     obs, _ = env.reset(seed=0)
     for agent in agents:
         agent.reset(skill=skill)
@@ -128,16 +154,17 @@ def test_rllibs_own_env_runner_samples_images(env):
     for _ in range(2):
         result = algo.train()
     assert learned(result)["num_updates_lifetime"] > 0
-    assert algo.replay_buffer.store.images.ring.any()
+    assert_images_follow_actions(algo)
     algo.stop()
 
 
-def test_remote_env_runners_send_images():
-    config = of_images().env_runners(num_env_runners=1)
+def test_remote_env_runners_and_learners_are_sent_images():
+    config = of_images().env_runners(num_env_runners=1).learners(num_learners=1)
     algo = config.build_algo()
     for _ in range(2):
         result = algo.train()
     assert learned(result)["num_updates_lifetime"] > 0
+    assert_images_follow_actions(algo)
     algo.stop()
 
 
@@ -155,6 +182,85 @@ def test_batches_are_drawn_in_parts_that_fit_into_memory(monkeypatch):
     algo.stop()
 
 
+# --- Goals ----------------------------------------------------------------------------------------------------------
+
+
+class Drawn(Picture):
+    """A point that observes where it is, and can be drawn."""
+
+    render_mode, leaves_it_there = "rgb_array", True
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+
+    def render(self):
+        return super()._see()
+
+    def _see(self):
+        return self.place.astype(np.float32)
+
+    def sample_goal(self, rng):
+        obs, goal = super().sample_goal(rng)
+        if not self.leaves_it_there:
+            self.reset(seed=0)
+        return obs, goal
+
+
+class Elsewhere(Drawn):
+    """A point that is not moved to goals."""
+
+    leaves_it_there = False
+
+
+class InADict(Drawn):
+    """A point that observes two numbers by name."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        numbers = gym.spaces.Box(-np.inf, np.inf, (1,))
+        self.observation_space = gym.spaces.Dict({"a": numbers, "b": numbers})
+
+    def _see(self):
+        first, second = self.place.astype(np.float32)
+        return {"a": np.array([first]), "b": np.array([second])}
+
+
+def drawn(env):
+    return FrameStackObservation(AddRenderObservation(env, render_only=True), 3)
+
+
+register_env("drawn point", lambda config: drawn(Drawn(config)))
+register_env("point drawn elsewhere", lambda config: drawn(Elsewhere(config)))
+register_env("stacked dict", lambda config: FlattenObservation(FrameStackObservation(InADict(config), 3)))
+
+
+def goals_of(env):
+    grids = of_images(env=env).evaluation(evaluation_interval=1).evaluation_grids()
+    return [spec.goal for grid in grids if grid.split == "goals" for spec in grid.episodes]
+
+
+@pytest.mark.parametrize("env", [STACKED, "drawn point"])
+def test_the_image_of_a_goal_shows_the_point_there(env):
+    goals = goals_of(env)
+    assert len(goals) == 3
+    for goal in goals:
+        stack = goal.obs.reshape(3, 72)
+        assert (stack == stack[0]).all()
+        np.testing.assert_allclose(places(stack)[0], goal.coordinates, atol=0.25)
+
+
+def test_goals_that_would_be_drawn_elsewhere_are_not_tried():
+    assert goals_of("point drawn elsewhere") == []
+    config = of_images(env="point drawn elsewhere").evaluation(evaluation_interval=1, evaluation_splits=["goals"])
+    assert "`sample_goal` leaves it elsewhere than at the goal" in refusal(config)
+
+
+def test_numbers_may_be_stacked_too():
+    for goal in goals_of("stacked dict"):
+        np.testing.assert_allclose(goal.obs, np.repeat(goal.coordinates, 3), rtol=1e-6)
+
+
 # --- What is refused ------------------------------------------------------------------------------------------------
 
 
@@ -169,21 +275,49 @@ class Tall(Picture):
         return np.moveaxis(super()._see(), -1, 0)
 
 
+class Fractions(Picture):
+    """Pictures between 0 and 1, in a space of bytes."""
+
+    def _see(self):
+        return super()._see() / 255.0
+
+
+class Turned(Picture):
+    """Pictures of width and height, in a space of height and width."""
+
+    def _see(self):
+        return np.moveaxis(super()._see(), 0, 1)
+
+
+class OldBuffer(TaskEpisodeReplayBuffer):
+    """A buffer that knows nothing of images."""
+
+    def __init__(self, obs_dim, action_dim, sampler, *, capacity, seed, fields):
+        super().__init__(obs_dim, action_dim, sampler, capacity=capacity, seed=seed, fields=fields)
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (lambda: of_images(DADSConfig), ["observations of shape (3, 8, 9, 1)", "METRA, DIAYN, VISR and CIC"]),
-        (lambda: of_images(representation_type="mlp"), ["representation_type", "observations of shape (3, 8, 9, 1)"]),
-        (lambda: of_images(env=Tall), ["(1, 8, 9)", "[H, W, C]"]),
-        (lambda: of_images(conv_filters=[[4, 9, 2]]), ["8 x 9 pixels are too small for `conv_filters` [[4, 9, 2]]"]),
+        (lambda: of_images(DADSConfig), ["observations of shape [3, 8, 9, 1]", "read images"]),
+        (lambda: of_images(representation_type="mlp"), ["observations of shape [3, 8, 9, 1]", "only flat ones"]),
+        (lambda: of_images(env=Tall), ["[1, 8, 9]", "[H, W, C]", "np.moveaxis"]),
+        (
+            lambda: of_images(conv_filters=[[4, 9, 2]]),
+            ["has images of 8 x 9 pixels, which are too small for `conv_filters` [[4, 9, 2]]"],
+        ),
+        (lambda: of_images(env=PADDED), ["shape [3, 8, 9, 1]", "padding_type='reset'", "several cameras"]),
+        (lambda: of_images(env=Fractions), ["images of type float64", "no integers from 0 to 255"]),
+        (lambda: of_images(env=Turned), ["images of shape [9, 8, 1], but its observation space has [8, 9, 1]"]),
+        (lambda: of_images(replay_buffer_config={"type": OldBuffer}), ["OldBuffer", "takes no `images`"]),
         (lambda: of_images(conv_filters=[[4, 3]]), ["`conv_filters` is [[4, 3]]", "[channels, kernel, stride]"]),
         (lambda: of_images(conv_filters=16), ["`conv_filters` is 16"]),
         (
             lambda: of_images(replay_buffer_config={"capacity": 10**12}),
             ["72 (one image) + 2 + 1 numbers", "GiB", "Set it to"],
         ),
-        (lambda: tiny(SaCCMConfig, STACKED), ["(3, 8, 9, 1)", "CSF"]),
-        (lambda: tiny(PlainSACConfig, Picture), ["(8, 9, 1)", "CSF"]),
+        (lambda: tiny(SaCCMConfig, STACKED), ["[3, 8, 9, 1]", "read images"]),
+        (lambda: tiny(PlainSACConfig, Picture), ["[8, 9, 1]", "read images"]),
     ],
 )
 def test_one_message_says_what_is_wrong(config, words):
@@ -191,14 +325,12 @@ def test_one_message_says_what_is_wrong(config, words):
     assert all(word in message for word in words), message
 
 
-def test_skills_that_read_images_play_no_tasks(trained):
-    _, _, path = trained
+def test_skills_that_read_images_play_no_tasks_and_have_no_files_for_offline_learning(trained, tmp_path):
+    algo, _, path = trained
+    with pytest.raises(ValueError, match="The policy reads images"):
+        FrozenPolicy(algo.get_module().acting, algo.get_module().action_space)
+    with pytest.raises(ValueError, match="Observations are images"):
+        write_episodes(algo.replay_buffer, tmp_path / "episodes")
+    assert not (tmp_path / "episodes").exists()
     with pytest.raises(ValueError, match="they read images"):
         gym.make("Skills/Control-v0", env=STACKED, skills=str(path))
-
-
-def test_stacks_that_begin_with_black_are_refused():
-    algo = of_images(env=PADDED).build_algo()
-    with pytest.raises(ValueError, match="padding_type='reset'"):
-        algo.train()
-    algo.stop()

@@ -89,7 +89,7 @@ def test_the_encoder_reads_colours_of_all_images_as_channels(as_bytes):
 def test_64_pixels_and_the_usual_filters_give_1536_numbers():
     default = SkillNetworkConfig().conv_filters
     assert ImageEncoder(ImageShape(3, 64, 64, 3), default).output_dim == 1536
-    with pytest.raises(ValueError, match="32 x 32 pixels are too small for `conv_filters`"):
+    with pytest.raises(ValueError, match="32 x 32 pixels, which are too small for `conv_filters`"):
         ImageEncoder(ImageShape(3, 32, 32, 3), default)
 
 

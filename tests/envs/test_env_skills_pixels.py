@@ -10,6 +10,7 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.wrappers import FrameStackObservation
 
 from rllib_sami.envs import rendering, skills
+from rllib_sami.envs.vector import MetaTaskVectorEnv
 
 pytest.importorskip("dm_control.suite", reason="needs dm_control: pip install 'rllib-sami[dm-control]'")
 pytestmark = pytest.mark.usefixtures("opengl")
@@ -136,6 +137,8 @@ def test_gymnasium_makes_several(env):
     assert observations.shape == (2, 3, 64, 64, 3)
     np.testing.assert_array_equal(observations[1], env.reset(seed=1)[0])
     several.close()
+    with pytest.raises(ValueError, match=r"with gymnasium.vector.SyncVectorEnv"):
+        MetaTaskVectorEnv(type(env), num_envs=2)
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -12,6 +12,7 @@ import numpy as np
 from rllib_sami import compat
 from rllib_sami.algorithms.base.acting_batch import check_scaled_by_rllib
 from rllib_sami.algorithms.base.config import BaseConfig
+from rllib_sami.config.names import arguments
 from rllib_sami.core.action_scale import ActionScale
 from rllib_sami.core.env_values import (
     TASK_ID,
@@ -23,9 +24,19 @@ from rllib_sami.core.env_values import (
     reset_of,
 )
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, closing, named
-from rllib_sami.core.images import ImageEncoder, image_shape, row_dtype
+from rllib_sami.core.images import convolved_size, image_shape, newest_images, row_dtype
 
 logger = logging.getLogger(__name__)
+NO_IMAGES = (
+    "only flat ones are supported here. Some algorithms of skill discovery read images: see docs/skill_discovery.md."
+)
+IMAGES = (
+    "images must be whole observations, of type uint8 and shape [H, W, C] with at most four colours C, or stacks "
+    "[n, H, W, C] of them. Of gymnasium.wrappers, FrameStackObservation makes stacks, GrayscaleObservation with "
+    "keep_dim=True keeps the axis C, TransformObservation with np.moveaxis puts it last, and AddRenderObservation with "
+    "render_only=True observes nothing else."
+)
+MOST_CONVOLVED = 20_000  # numbers of an image for each network, more than which are hardly meant
 
 
 def check_environment(config: BaseConfig) -> None:
@@ -123,6 +134,8 @@ def _check_observation(obs: Any, space: gym.Space) -> None:
         raise UnusableValue(
             f"an observation whose number {first} of {flat.size} is {flat[first]} in float32, but must be finite."
         )
+    if images := image_shape(space):
+        newest_images(flat[None], images, begins=True)
 
 
 def _check_memory(env: gym.Env, config: BaseConfig) -> None:
@@ -132,13 +145,19 @@ def _check_memory(env: gym.Env, config: BaseConfig) -> None:
     obs_dim, action_dim = gym.spaces.flatdim(env.observation_space), gym.spaces.flatdim(env.action_space)
     of_obs = 4 * obs_dim if images is None else images.frame_size
     needed, available = capacity * (of_obs + 4 * (action_dim + 1)), compat.available_memory()
+    if images and "images" not in arguments(options["type"]):
+        raise ValueError(
+            f"`replay_buffer_config['type']` is {options['type'].__name__}, whose constructor takes no `images`: the "
+            "layout of images, to be passed on to that of TaskEpisodeReplayBuffer. Add it."
+        )
     if needed > available:
         numbers = obs_dim if images is None else f"{images.frame_size} (one image)"
+        smaller = "less" if images is None else "less, or make images smaller (gymnasium.wrappers.ResizeObservation)"
         raise ValueError(
             f"`replay_buffer_config['capacity']` is {capacity:,} steps of {numbers} + {action_dim} + 1 numbers "
             f"(observation, action, reward), which take {needed / 2**30:,.1f} GiB of memory, but "
             f"{available / 2**30:,.1f} GiB are available. Set it to {int(0.8 * capacity * available / needed):,} or "
-            "less."
+            f"{smaller}."
         )
 
 
@@ -177,20 +196,26 @@ def _check_spaces(env: gym.Env, name: Any, config: BaseConfig) -> None:
         raise ValueError(f"The environment {name!r} has the action space {action_space}, but {error}") from error
     images = image_shape(env.observation_space)
     if images is None or needs.conv_filters is None:
-        _check_observation_space(env.observation_space, name)
+        _check_observation_space(env.observation_space, name, reads_images=needs.conv_filters is not None)
     else:
         try:
-            ImageEncoder(images, needs.conv_filters)
+            size = convolved_size(images, needs.conv_filters)
         except ValueError as error:
             raise ValueError(f"The environment {name!r} has {error}") from error
+        if size > MOST_CONVOLVED:
+            logger.warning(
+                "Images of %r have %d x %d pixels, of which `conv_filters` make %d numbers for each network. "
+                "gymnasium.wrappers.ResizeObservation(env, (64, 64)) makes them smaller.",
+                *(name, images.height, images.width, size),
+            )
 
 
-def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None:
+def _check_observation_space(space: gym.Space, name: Any, key: str = "", reads_images: bool = False) -> None:
     if isinstance(space, gym.spaces.Dict):
         if not space.spaces:  # Gymnasium cannot flatten it
             raise ValueError(f"The environment {name!r} has the empty observation space{key} {space}. Leave it out.")
         for sub_key, sub_space in space.items():
-            _check_observation_space(sub_space, name, f"{key}[{sub_key!r}]")
+            _check_observation_space(sub_space, name, f"{key}[{sub_key!r}]", reads_images)
     elif not isinstance(space, gym.spaces.Box):
         raise ValueError(
             f"The environment {name!r} has the observation space{key} {space}, but only Box, or Dict of Box, is "
@@ -198,8 +223,6 @@ def _check_observation_space(space: gym.Space, name: Any, key: str = "") -> None
         )
     elif len(space.shape) > 1:
         raise ValueError(
-            f"The environment {name!r} has observations{key} of shape {space.shape} and type {space.dtype}, but only "
-            "flat ones are supported. Images, [H, W, C] or a stack [n, H, W, C] of type uint8, are read by CSF (with "
-            "`representation_type` 'difference'), METRA, DIAYN, VISR and CIC. If it is no image, use "
-            "gymnasium.wrappers.FlattenObservation."
+            f"The environment {name!r} has observations{key} of shape {list(space.shape)} and type {space.dtype}, but "
+            f"{IMAGES if reads_images else NO_IMAGES} If it is no image, use gymnasium.wrappers.FlattenObservation."
         )

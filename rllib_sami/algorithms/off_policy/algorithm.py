@@ -138,6 +138,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
             self._warn_of_sample(samples[0])
             with self.metrics.log_time((compat.TIMERS, "learner_update")):
                 compat.update_learners(self, samples)
+            del samples  # before the next ones are drawn
         if not overlaps:
             self._sync_weights()
 

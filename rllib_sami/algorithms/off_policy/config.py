@@ -258,7 +258,7 @@ class OffPolicyConfig(BaseConfig):
         raise NotImplementedError
 
     def updates_per_draw(self, observation_space: gym.Space) -> int:
-        """Returns of how many updates the batches are drawn at once, which all are in memory; here of any number."""
+        """How many updates' batches are held in memory at once; here as many as a round has."""
         return sys.maxsize
 
     @property

@@ -8,7 +8,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.wrappers import FrameStackObservation
+from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium.wrappers import AddRenderObservation, FrameStackObservation
 from ray.util.debug import log_once
 
 from rllib_sami import compat
@@ -112,6 +113,10 @@ def _parts(
         reasons[GOALS] = f"{name!r} tells no coordinates"
     elif (between := _opaque_wrapper(env)) is not None:
         reasons[GOALS] = f"{type(between).__name__} changes observations in a way that goals cannot be changed in"
+    elif not _draws_goals(env):
+        reasons[GOALS] = (
+            "AddRenderObservation draws the body where it is, but `sample_goal` leaves it elsewhere than at the goal"
+        )
     for part in wanted or ():
         if part in reasons:
             raise ValueError(
@@ -138,6 +143,15 @@ def _opaque_wrapper(env: gymnasium.Env) -> gymnasium.Wrapper | None:
     return None
 
 
+def _draws_goals(env: gymnasium.Env) -> bool:
+    """Whether wrappers that draw pictures draw a goal's: they do if sampling a goal moves the body there."""
+    if not any(isinstance(wrapper, AddRenderObservation) for wrapper in _wrappers_around_goals(env)):
+        return True
+    _, goal = env.get_wrapper_attr("sample_goal")(np.random.default_rng(0))
+    here = coordinates_of(env, {})
+    return here is not None and np.allclose(here, np.reshape(goal, -1), atol=1e-3)
+
+
 def _goal_sampler(env: gymnasium.Env) -> Callable[[np.random.Generator], tuple[Any, Any]]:
     """Returns ``sample_goal``, whose observations go through the wrappers as those of the policy do."""
     sample = env.get_wrapper_attr("sample_goal")
@@ -148,8 +162,9 @@ def _goal_sampler(env: gymnasium.Env) -> Callable[[np.random.Generator], tuple[A
         for wrapper in wrappers:
             if isinstance(wrapper, gymnasium.ObservationWrapper):
                 obs = wrapper.observation(obs)
-            elif isinstance(wrapper, FrameStackObservation):  # a goal is no movement
-                obs = np.stack([obs] * wrapper.stack_size)
+            elif isinstance(wrapper, FrameStackObservation):  # a goal does not move
+                space, size = wrapper.env.observation_space, wrapper.stack_size
+                obs = concatenate(space, [obs] * size, create_empty_array(space, size))
         return obs, coordinates
 
     return sample_goal

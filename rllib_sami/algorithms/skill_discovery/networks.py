@@ -83,6 +83,8 @@ class SkillNetworks(ActorNetworks):
         images: Layout of observations that are images.
     """
 
+    images: ImageShape | None = None
+
     def __init__(
         self,
         obs_dim: int,

@@ -131,7 +131,7 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
 
     @override(OffPolicyTorchRLModule)
     def make_network_config(self) -> SkillNetworkConfig:
-        return _taken(SkillNetworkConfig, self.former_acting_settings | self.model_config)
+        return _taken(SkillNetworkConfig, self.model_config)
 
     @override(OffPolicyTorchRLModule)
     def make_acting_networks(self) -> SkillNetworks:
@@ -296,7 +296,7 @@ class SkillDiscoveryConfig(OffPolicyConfig):
         if images is None:
             return super().updates_per_draw(observation_space)
         of_update = self.train_batch_size_per_learner * (images.stack + 1) * images.frame_size
-        return max(1, MOST_BYTES_DRAWN // of_update)
+        return max(1, MOST_BYTES_DRAWN // (of_update * max(1, self.num_learners)))
 
     @property
     @override(OffPolicyConfig)

@@ -146,10 +146,12 @@ def parameter_groups(acting: SkillNetworks, training: SkillTrainingNetworks) -> 
 def skill_steps(acting: SkillNetworks, batch: Batch, config: SkillUpdateConfig) -> SkillSteps:
     """Turns the rows ``[N, 2, F]`` of a batch, and its images, into transitions."""
     now, after = batch["rows"].unbind(dim=1)
-    obs_dim = 0 if acting.images else acting.obs_dim
-    obs, next_obs = now[:, :obs_dim].contiguous(), after[:, :obs_dim].contiguous()
-    if acting.images:  # [N, stack + 1, H W C]
-        obs, next_obs = (stack.flatten(1) for stack in (batch[IMAGES][:, :-1], batch[IMAGES][:, 1:]))
+    if acting.images is None:
+        obs_dim = acting.obs_dim
+        obs, next_obs = now[:, :obs_dim].contiguous(), after[:, :obs_dim].contiguous()
+    else:  # images [N, stack + 1, H W C], and no observation in the rows
+        obs_dim = 0
+        obs, next_obs = (stacks.flatten(1) for stacks in (batch[IMAGES][:, :-1], batch[IMAGES][:, 1:]))
     terminated = batch["terminated"]
     return SkillSteps(
         obs=obs,
