@@ -74,8 +74,8 @@ class EpisodeStore:
         fields: Mapping[str, int] | None = None,
         images: ImageShape | None = None,
     ):
-        self.obs_dim, self.action_dim, self.capacity = 0 if images else obs_dim, action_dim, int(capacity)
-        self.images = ImageStore(images, self.capacity) if images else None
+        self.obs_dim, self.action_dim, self.capacity = obs_dim if images is None else 0, action_dim, int(capacity)
+        self.images = None if images is None else ImageStore(images, self.capacity)
         self.field_names = tuple(fields or ())
         self._dtype = np.dtype(EPISODE_DTYPE.descr + [(name, "f4", (width,)) for name, width in (fields or {}).items()])
         self._room = INITIAL_ROOM
@@ -124,7 +124,7 @@ class EpisodeStore:
             ValueError: The episode is longer than the ring.
         """
         begins = piece.first_step == 0
-        images = None if self.images is None else newest_images(piece.obs, self.images.shape, begins)
+        obs = piece.obs if self.images is None else newest_images(piece.obs, self.images.shape, begins)
         if begins:
             start = self._place(piece.slot)
             begun = np.zeros(1, self._dtype)
@@ -133,10 +133,7 @@ class EpisodeStore:
                 begun[name] = value
             self._open[piece.slot] = begun
             self.rows[start] = 0.0
-            if self.images and images is not None:
-                self.images.write(start, images[:1])
-            else:
-                self.rows[start, : self.obs_dim] = piece.obs[0]
+            self._write_obs(start, obs[:1])
         line = self._open.get(piece.slot)
         continues = line is not None and line["length"][0] == piece.first_step
         if line is None or not continues or piece.task_id not in (None, line["task_id"][0]):
@@ -155,10 +152,7 @@ class EpisodeStore:
             self._grow_room(needed)
         first = int(line["start"][0]) + piece.first_step + 1
         rows = self.rows[first : first + num_steps]
-        if self.images and images is not None:
-            self.images.write(first, images[1:])
-        else:
-            rows[:, : self.obs_dim] = piece.obs[1:]
+        self._write_obs(first, obs[1:])
         rows[:, self.obs_dim : -1] = piece.actions
         rows[:, -1] = piece.rewards
         line["length"] += num_steps
@@ -167,6 +161,13 @@ class EpisodeStore:
             line["terminated"] = piece.terminated
             self._finish(piece.slot)
         return True
+
+    def _write_obs(self, row: int, obs: np.ndarray) -> None:
+        """Writes observations ``[n, O]``, or single images ``[n, H W C]``, of an open episode from ``row`` on."""
+        if self.images is None:
+            self.rows[row : row + len(obs), : self.obs_dim] = obs
+        else:
+            self.images.write(row, obs)
 
     def task_of(self, slot: Hashable) -> int | None:
         """Meta-task of a slot's episode in progress; None if there is none."""
@@ -220,7 +221,7 @@ class EpisodeStore:
         firsts = np.flatnonzero(begins_span)
         lasts = np.append(firsts[1:], len(table))[: len(firsts)] - 1
         spans = [*zip(table["start"][firsts], ends[lasts], strict=True)] or [(0, 0)]
-        arrays = {"rows": self.rows} | ({"images": self.images.ring} if self.images else {})
+        arrays = {"rows": self.rows} | ({} if self.images is None else {"images": self.images.ring})
         packed = {name: [array[a:b] for a, b in spans] for name, array in arrays.items()}
         return {
             "table": table,
@@ -243,7 +244,7 @@ class EpisodeStore:
                 f"{self.row_dim} (observation {self.obs_dim}, action {self.action_dim}, reward). "
                 "Restore it with the environment that the checkpoint was made with."
             )
-        size = self.images.shape.frame_size if self.images else None
+        size = None if self.images is None else self.images.shape.frame_size
         if (state["images"].shape[1] if "images" in state else None) != size:
             raise ValueError(
                 "The saved replay buffer has other images than this environment. Restore it with the environment that "
@@ -266,7 +267,7 @@ class EpisodeStore:
             # Each episode keeps its place, so that the restored ring overwrites in the same order.
             start = int(line["start"]) if same_places else self._allocate(int(end - begin))
             self.rows[start : start + end - begin] = state["rows"][begin:end]
-            if self.images:
+            if self.images is not None:
                 self.images.ring[start : start + end - begin] = state["images"][begin:end]
             self._append(line, start)
         if same_places and state["head"] <= self.capacity:
@@ -298,13 +299,13 @@ class EpisodeStore:
     def _grow_room(self, needed: int) -> None:
         old_rows, num_places = self.rows, self._num_places
         self._room = max(needed, 2 * self._room)
-        old_images = self.images.room if self.images else None
+        old_images = None if self.images is None else self.images.room
         self._resize(num_places * self._room)
         for slot, line in self._open.items():
             old, new = int(line["start"][0]), self.capacity + self._places[slot] * self._room
             size = int(line["length"][0]) + 1
             self.rows[new : new + size] = old_rows[old : old + size]
-            if self.images and old_images is not None:
+            if self.images is not None and old_images is not None:
                 self.images.write(new, old_images[old - self.capacity :][:size])
             line["start"] = new
 
@@ -316,7 +317,7 @@ class EpisodeStore:
         kept = min(len(self.rows), len(rows)) - self.capacity
         rows[self.capacity : self.capacity + kept] = self.rows[self.capacity : self.capacity + kept]
         self.rows = rows
-        if self.images:
+        if self.images is not None:
             self.images.resize_room(extra)
 
     # --- The ring ---------------------------------------------------------------------------------------------------
@@ -331,7 +332,7 @@ class EpisodeStore:
         old, size = int(line["start"]), int(line["length"]) + 1
         start = self._allocate(size)
         self.rows[start : start + size] = self.rows[old : old + size]
-        if self.images:
+        if self.images is not None:
             self.images.finish(old, start, size)
         self._append(line, start)
 
