@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
+
+from rllib_sami_cli.errors import UserError
 
 # Each is in a module of its name, which is imported only when it is used, so that `rllib --help` answers at once.
 _COMMANDS = ("train", "evaluate", "export", "report", "envs")
@@ -24,6 +28,18 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         return getattr(importlib.import_module(f"rllib_sami_cli.{cmd_name}"), cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AttributeError as error:
+            backend = os.environ.get("MUJOCO_GL")
+            if not backend or "rllib_sami.envs" in sys.modules:
+                raise
+            raise UserError(
+                f"MUJOCO_GL={backend}: MuJoCo cannot be imported with it ({error}), as where that library is not "
+                "installed. Unset it: then the first of GLFW, EGL and OSMesa that works is taken."
+            ) from error
 
 
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -176,7 +176,7 @@ def try_environment(env: Any, env_config: Any, place: str) -> None:
     for values in itertools.islice(itertools.product(*alternatives), 20):
         try:
             cls(**dict(zip(env_config, values, strict=True)))
-        except (TypeError, ValueError, ImportError) as error:
+        except (TypeError, ValueError, ImportError, gymnasium.error.Error) as error:
             raise UserError(f"{place}: {one_line(error)}") from error
 
 

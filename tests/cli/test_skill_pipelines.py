@@ -3,8 +3,11 @@
 import contextlib
 import csv
 import json
+import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from processes import Command
 
 from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
+from rllib_sami.envs import rendering
 from rllib_sami_cli import runner
 from rllib_sami_cli.experiment import Experiment, load, merge
 from rllib_sami_cli.folders import Run
@@ -208,6 +212,44 @@ def test_a_mistake_in_a_pipeline_is_one_message_before_anything_starts(refused, 
     assert len(message.splitlines()) == 1
     for part in parts:
         assert part in message
+
+
+def test_pixels_need_opengl(refused, monkeypatch):
+    pytest.importorskip("dm_control")
+    rendering._first_working.cache_clear()
+    monkeypatch.setattr(rendering, "_works", lambda name: False)
+    message = refused("train", "run", "--algo", "CSF", "--env", "Skills/QuadrupedPixels-v0")
+    rendering._first_working.cache_clear()
+    assert "No OpenGL" in message
+    assert "apt-get install libegl1" in message
+
+
+def test_pixels_that_do_not_fit_into_memory_are_refused_with_the_size(refused):
+    pytest.importorskip("dm_control")
+    few = ("--set", "replay_buffer_config.capacity=1000000000")
+    message = refused("train", "run", "--algo", "CSF", "--env", "Skills/QuadrupedPixels-v0", *few)
+    assert "which take 11,492.5 GiB" in message
+    assert "ResizeObservation" in message
+
+
+def test_an_opengl_that_is_not_installed_is_one_message(opengl_command):
+    finished = opengl_command("osmesa")
+    if finished.returncode == 0:
+        pytest.skip("OSMesa is installed")
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert "MUJOCO_GL=osmesa: MuJoCo cannot be imported with it" in finished.stderr
+    assert "Unset it" in finished.stderr
+
+
+@pytest.fixture
+def opengl_command():
+    def run(backend):
+        command = [sys.executable, "-c", "from rllib_sami_cli import main; main()", "envs"]
+        environment = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"}
+        return subprocess.run(command, env=environment | {"MUJOCO_GL": backend}, capture_output=True, text=True)
+
+    return run
 
 
 def test_skills_are_not_for_discrete_actions(refused, write):
