@@ -174,7 +174,7 @@ MISTAKES = {
     "exit": (Leaves, r"'Leaves' failed \(when it was made\): it called sys.exit\(0\)$"),
     "discrete actions": ("test/Discrete", r"Discrete\(2\), but only continuous actions.*Box.*RLlib's DQN"),
     "unbounded actions": ("test/Unbounded", r"Box\(-inf, inf.*must be bounded.*Box\(-1.0, 1.0, \(2,\)\)"),
-    "images": ("test/Image", r"shape \(8, 8, 3\).*only flat ones.*FlattenObservation"),
+    "images": ("test/Image", r"shape \[8, 8, 3\].*only flat ones.*FlattenObservation"),
     "unknown name": ("Nope-v0", "`env` is 'Nope-v0'.*register_env.*`rllib envs`"),
     "unknown module": ("nope.Env", "`env` is 'nope.Env'.*no class could be imported"),
     "no environment": (NotGymnasium, "'NotGymnasium' is a NotGymnasium, but must be a gymnasium.Env"),

@@ -69,4 +69,4 @@ def test_a_contrast_without_its_keys_is_refused():
 
 def test_spaces_that_it_cannot_use_are_named():
     assert "only continuous actions" in refusal(tiny(RecurrentSACConfig, "test/Discrete"))
-    assert "images need an image encoder" in refusal(tiny(RecurrentSACConfig, "test/Image"))
+    assert "only flat ones are supported" in refusal(tiny(RecurrentSACConfig, "test/Image"))
