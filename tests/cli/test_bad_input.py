@@ -192,7 +192,10 @@ stop = {"training_iteration": 1}
 """,
     )
     message = refused("train", "file", path)
-    assert "The environment 'Camera' has observations of shape (8, 8, 3), but only flat ones are supported" in message
+    assert (
+        "The environment 'Camera' has observations of shape [8, 8, 3] and type uint8, but only flat ones are supported"
+        in message
+    )
     assert len(message.splitlines()) == 1
 
 

@@ -297,7 +297,7 @@ def warnings(monkeypatch, caplog):
     return lambda: [message for message in caplog.messages if "no effect here" in message]
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("common/")])
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith(("common/", "flat_"))])
 def test_an_example_is_accepted_and_ends_by_itself(name, warnings):
     experiments = load(EXAMPLES / name)
     plans = check_all(experiments, Limits(None, None))
@@ -307,8 +307,21 @@ def test_an_example_is_accepted_and_ends_by_itself(name, warnings):
     assert [plan.algorithm.__name__ in METHODS for plan in plans] == [True, False][: len(plans)]
     stem = Path(name).stem
     body = plans[-1].config["env_config"]["env"] if len(plans) == 2 else plans[0].config["env"]
-    assert body.removeprefix("Skills/").removesuffix("-v0").lower() == stem.replace("_", "")
+    body = body.removeprefix("Skills/").removesuffix("-v0")
+    assert body.removesuffix("Pixels").lower() == stem.replace("_", "")
+    assert ("Pixels" in body) == (name in ("paper/quadruped.yaml", "paper/humanoid.yaml"))
     assert len(plans) == 2 or stem not in PIPELINES
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("flat_ppo", "PPO"), ("flat_sac", "PlainSAC")])
+def test_agents_without_skills_take_as_many_steps_of_the_body(name, algorithm, warnings):
+    (plan,) = check_all(load(EXAMPLES / f"{name}.yaml"), Limits(None, None))
+    assert warnings() == []
+    assert plan.algorithm.__name__ == algorithm
+    skills, control = check_all(load(EXAMPLES / "half_cheetah_goal.yaml"), Limits(None, None))
+    assert plan.config["env"] == control.config["env_config"]["env"]
+    steps = "num_env_steps_sampled_lifetime"
+    assert plan.stop[steps] == pytest.approx(skills.stop[steps] + 25 * control.stop[steps], rel=0.01)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("common/")])
