@@ -95,7 +95,9 @@ def table(task: str, seeds: list[int], skills: Path, out: Path) -> str:
             cells = [_range(values) for values in [*zip(*curves, strict=True), last]]
             name = method if method in FLAT else f"PPO on skills of {method}"
             lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
-    lines.append(f"| random actions | - |{' - |' * len(STEPS)} {random_return(TASKS[task][1]):.1f} |")
+    for file in [*(out / "played").glob(f"{task}-*/results.parquet")][:1]:
+        for name, value in reference_returns(TASKS[task][1], pd.read_parquet(file)["episode_seed"]).items():
+            lines.append(f"| {name} | - |{' - |' * len(STEPS)} {value:.1f} |")
     return "\n".join(lines)
 
 
@@ -103,16 +105,20 @@ def _range(values: Sequence[float]) -> str:
     return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def random_return(env_id: str, episodes: int = EPISODES) -> float:
-    """Mean return of uniformly random actions."""
-    env, rng, total = envs.make(env_id), np.random.default_rng(0), 0.0
-    for episode in range(episodes):
-        env.reset(seed=episode)
-        truncated = False
-        while not truncated:
-            _, reward, _, truncated, _ = env.step(rng.uniform(env.action_space.low, env.action_space.high))
-            total += float(reward)
-    return total / episodes
+def reference_returns(env_id: str, seeds: Sequence[int]) -> dict[str, float]:
+    """Mean returns of agents that learn nothing in the same episodes."""
+    env, rng, returns = envs.make(env_id), np.random.default_rng(0), {}
+    for name, scale in (("zero action", 0.0), ("random actions", 1.0)):
+        total = 0.0
+        for seed in seeds:
+            env.reset(seed=int(seed))
+            truncated = False
+            while not truncated:
+                action = scale * rng.uniform(env.action_space.low, env.action_space.high)
+                _, reward, _, truncated, _ = env.step(action)
+                total += float(reward)
+        returns[name] = total / len(seeds)
+    return returns
 
 
 def main() -> None:
