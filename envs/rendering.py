@@ -73,13 +73,13 @@ class OffScreen:
     _open: ClassVar["weakref.WeakSet[OffScreen]"] = weakref.WeakSet()
 
     def __init__(
-        self, model: mujoco.MjModel, camera: Mapping[str, float], width: int, height: int, *, plain: bool = False
+        self, model: mujoco.MjModel, camera: Mapping[str, float] | str, width: int, height: int, *, plain: bool = False
     ):
         """Opens the context.
 
         Args:
             model: Any of the models that will be drawn; they all have its textures and meshes.
-            camera: Attributes of the camera, which follows the first body.
+            camera: Attributes of a camera that follows the first body, or the name of one of the model's.
             width: Of the images, in pixels.
             height: Of the images, in pixels.
             plain: Draws without shadows, reflections and smooth edges, which hardly show in small images and take nine
@@ -103,7 +103,11 @@ class OffScreen:
         for effect in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION) if plain else ():
             self._scene.flags[effect] = False
         self._option = mujoco.MjvOption()
-        self._camera = follow(mujoco.MjvCamera(), camera)
+        self._camera = mujoco.MjvCamera()
+        if isinstance(camera, str):
+            self._camera.type, self._camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, model.camera(camera).id
+        else:
+            follow(self._camera, camera)
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         # At exit, close contexts before the backend cleans up, which they must not outlive.
         OffScreen._open.add(self)

@@ -15,11 +15,11 @@ from .dm_control import ControlSuiteEnv, Humanoid, Quadruped, spec_of
 
 SIZE, STACK = 64, 3  # pixels along each edge, and pictures of an observation
 TEXELS = 256  # of the floor along each edge
-FLOOR_BLUE = 128
+FLOOR_SIZE, FLOOR_BLUE = 15.0, 128  # half of its extent along x and y in m
 
 
 @functools.cache
-def _compile(body: str, floor_size: float) -> mujoco.MjModel:
+def _compile(body: str) -> mujoco.MjModel:
     """Compiles a body on the coloured floor once per process; callers copy it."""
     spec = spec_of(body)
     row, column = np.meshgrid(np.arange(TEXELS), np.arange(TEXELS), indexing="ij")
@@ -31,7 +31,7 @@ def _compile(body: str, floor_size: float) -> mujoco.MjModel:
     material = spec.add_material(name="places", texuniform=False, texrepeat=(1.0, 1.0), reflectance=0.0)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "places"
     floor = spec.geom("floor")
-    floor.material, floor.size = "places", (floor_size, floor_size, floor.size[2])
+    floor.material, floor.size = "places", (FLOOR_SIZE, FLOOR_SIZE, floor.size[2])
     return spec.compile()
 
 
@@ -42,12 +42,12 @@ class PixelEnv(ControlSuiteEnv):
     ``FrameStackObservation``. Drawing needs EGL or OSMesa where there is no display.
 
     Attributes:
-        floor_size: Half of the extent of the coloured floor along x and y, in m.
+        eye: Name of the suite's camera that takes the pictures.
         goal_steps: Steps without action after which the picture of a goal is taken, as in the reference.
     """
 
     thread_safe = False  # of an OpenGL context
-    floor_size: ClassVar[float]
+    eye: ClassVar[str]
     goal_steps: ClassVar[int] = 1
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -56,14 +56,14 @@ class PixelEnv(ControlSuiteEnv):
         Raises:
             DependencyNotInstalled: OpenGL does not work here.
         """
-        self._eye: OffScreen | None = None
+        self._screen: OffScreen | None = None
         super().__init__(*args, **kwargs)
         self.observation_space = gymnasium.spaces.Box(0, 255, (STACK, SIZE, SIZE, 3), np.uint8)
         self._pictures = np.zeros(self.observation_space.shape, np.uint8)
         self._picture()  # says at once if nothing can be drawn
 
     def _pristine_model(self) -> mujoco.MjModel:
-        return _compile(self.body, self.floor_size)
+        return _compile(self.body)
 
     @property
     def skill_obs_dim(self) -> int:
@@ -72,8 +72,8 @@ class PixelEnv(ControlSuiteEnv):
 
     def _picture(self) -> np.ndarray:
         """Draws the present state, ``[64, 64, 3]``."""
-        self._eye = self._eye or OffScreen(self.model, self.camera, SIZE, SIZE, plain=True)
-        return self._eye.draw(self.model, self.data)
+        self._screen = self._screen or OffScreen(self.model, self.eye, SIZE, SIZE, plain=True)
+        return self._screen.draw(self.model, self.data)
 
     def _observation(self) -> np.ndarray:
         super()._observation()
@@ -94,14 +94,14 @@ class PixelEnv(ControlSuiteEnv):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what draws, which cannot be pickled."""
-        return {**super().__getstate__(), "_eye": None}
+        return {**super().__getstate__(), "_screen": None}
 
     def close(self) -> None:
         """Frees what draws."""
         super().close()
-        if self._eye is not None:
-            self._eye.close()
-            self._eye = None
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
 
 
 class QuadrupedPixels(PixelEnv, Quadruped):
@@ -110,7 +110,7 @@ class QuadrupedPixels(PixelEnv, Quadruped):
     Observation ``[3, 64, 64, 3]`` uint8. Everything else is as in :class:`Quadruped`.
     """
 
-    floor_size = 25.0
+    eye = "y"
 
 
 class HumanoidPixels(PixelEnv, Humanoid):
@@ -119,5 +119,5 @@ class HumanoidPixels(PixelEnv, Humanoid):
     Observation ``[3, 64, 64, 3]`` uint8. Everything else is as in :class:`Humanoid`.
     """
 
-    floor_size = 15.0
+    eye = "back"
     goal_steps = 50
