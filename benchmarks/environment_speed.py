@@ -111,8 +111,9 @@ def measure(env_class: type[envs.MetaTaskEnv], num_envs: int, threads: int, roun
     contestants["SyncVectorEnv"] = vector(
         SyncVectorEnv([env_class] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP), actions
     )
-    contestants["ours"] = vector(MetaTaskVectorEnv(env_class, num_envs), actions)
-    if threads > 1 and env_class.thread_safe:
+    if env_class.writes_rows():
+        contestants["ours"] = vector(MetaTaskVectorEnv(env_class, num_envs), actions)
+    if threads > 1 and env_class.writes_rows() and env_class.thread_safe:
         contestants["ours, threads"] = vector(MetaTaskVectorEnv(env_class, num_envs, threads), actions)
     return {
         name: {"cpu": float(np.median(1 / times.cpu)), "wall": float(np.median(1 / times.wall))}

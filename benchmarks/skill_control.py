@@ -54,7 +54,13 @@ def train(task: str, method: str, seed: int, skills: Path, out: Path) -> None:
     if method in FLAT:
         command += [str(EXAMPLES / f"{FLAT[method]}.yaml"), "--env", env]
     else:
-        checkpoint = max(skills.glob(f"{body}-{method}-{seed}/*/checkpoint_*"), key=lambda path: path.name)
+        checkpoint = max(
+            skills.glob(f"{body}-{method}-{seed}/*/checkpoint_*"), key=lambda path: path.name, default=None
+        )
+        if checkpoint is None:
+            raise SystemExit(
+                f"{skills} has no {body}-{method}-{seed}: python benchmarks/skills.py {body} --out {skills}"
+            )
         command += [str(EXAMPLES / f"{task}.yaml"), "--checkpoint", f"{task}_skills={checkpoint}"]
     command += ["--seed", str(seed), "-n", name, "--storage-path", str(out)]
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

@@ -12,6 +12,7 @@ import rllib_sami
 from rllib_sami.algorithms.skill_discovery.networks import SKILL, SkillNetworks, SkillTrainingNetworks
 from rllib_sami.algorithms.skill_discovery.skill_discovery import SkillDiscoveryConfig
 from rllib_sami.algorithms.skill_discovery.update import parameter_groups, skill_update
+from rllib_sami.core.images import ImageShape
 from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.optimization import Optimization
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
@@ -21,11 +22,19 @@ UPDATES = 50  # drawn at once, as after eight episodes of the paper
 
 
 class SkillAgent:
-    """Networks and optimisers of a method on HalfCheetah, without Ray."""
+    """Networks and optimisers of a method, without Ray.
 
-    def __init__(self, config: SkillDiscoveryConfig):
-        obs_dim, action_dim = HALF_CHEETAH
-        self.acting = SkillNetworks(obs_dim, action_dim, config.network_config, config.method)
+    Args:
+        config: Of the method.
+        widths: Of observation and action.
+        images: Layout of observations that are images.
+    """
+
+    def __init__(
+        self, config: SkillDiscoveryConfig, widths: tuple[int, int] = HALF_CHEETAH, images: ImageShape | None = None
+    ):
+        obs_dim, action_dim = widths
+        self.acting = SkillNetworks(obs_dim, action_dim, config.network_config, config.method, images)
         self.training = SkillTrainingNetworks(self.acting, 0.01)
         rates = config.get_default_learner_class().LEARNING_RATE_OF
         groups = {name: some for name, some in parameter_groups(self.acting, self.training).items() if name in rates}
