@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami import compat
-from rllib_sami.core.images import image_shape
 from rllib_sami.core.networks import FORMER_NETWORK, ActorCriticConfig, NetworkConfig
 
 
@@ -38,8 +37,6 @@ def check_checkpoint(algorithm: Any, path: Path) -> None:
         of_networks = {"context_dim": None, **ActorCriticConfig.__dataclass_fields__}
     names = getattr(module, "network_settings", (*of_networks, "acting_encoder"))
     networks = [key for key in names if key in module.model_config]
-    if image_shape(module.observation_space) is None and "conv_filters" in networks:  # which then mean nothing
-        networks.remove("conv_filters")
     then |= {key: networks_then.get(key) for key in networks}
     now |= {key: module.model_config[key] for key in networks}
     for key, value in now.items():

@@ -147,20 +147,21 @@ def test_an_export_acts_alike(trained, tmp_path):
     assert report(played, tmp_path / "out").is_file()
 
 
-@pytest.mark.parametrize("env", [Picture, STACKED])
-def test_rllibs_own_env_runner_samples_images(env):
-    config = of_images(env=env).env_runners(env_runner_cls=SingleAgentEnvRunner, num_envs_per_env_runner=2)
-    algo = config.build_algo()
-    for _ in range(2):
-        result = algo.train()
-    assert learned(result)["num_updates_lifetime"] > 0
-    assert_images_follow_actions(algo)
-    algo.stop()
+def with_rllibs_runner(env):
+    return of_images(env=env).env_runners(env_runner_cls=SingleAgentEnvRunner, num_envs_per_env_runner=2)
 
 
-def test_remote_env_runners_and_learners_are_sent_images():
-    config = of_images().env_runners(num_env_runners=1).learners(num_learners=1)
-    algo = config.build_algo()
+@pytest.mark.parametrize(
+    "config",
+    [
+        lambda: with_rllibs_runner(Picture),
+        lambda: with_rllibs_runner(STACKED),
+        lambda: of_images().env_runners(num_env_runners=1).learners(num_learners=1),
+    ],
+    ids=["rllibs runner", "rllibs runner, stacked", "remote"],
+)
+def test_other_env_runners_and_learners_are_sent_images(config):
+    algo = config().build_algo()
     for _ in range(2):
         result = algo.train()
     assert learned(result)["num_updates_lifetime"] > 0
@@ -180,6 +181,26 @@ def test_batches_are_drawn_in_parts_that_fit_into_memory(monkeypatch):
     assert max(drawn) == 3
     assert sum(drawn) == learned(result)["num_updates_lifetime"] > 3
     algo.stop()
+
+
+def test_a_checkpoint_with_other_convolutions_is_refused_and_tuples_are_lists(trained):
+    _, _, path = trained
+    other = of_images(conv_filters=[[5, 3, 2], [6, 2, 1]]).build_algo()
+    with pytest.raises(ValueError, match="was made with `conv_filters`"):
+        other.restore_from_path(path)
+    other.stop()
+    same = of_images(conv_filters=tuple(map(tuple, FILTERS))).build_algo()
+    same.restore_from_path(path)
+    same.stop()
+
+
+def test_convolutions_mean_nothing_to_numbers(ray_cluster, tmp_path):
+    algo = tiny_skills().build_algo()
+    path = algo.save_to_path(tmp_path / "numbers")
+    algo.stop()
+    other = tiny_skills(conv_filters=FILTERS).build_algo()
+    other.restore_from_path(path)
+    other.stop()
 
 
 # --- Goals ----------------------------------------------------------------------------------------------------------

@@ -3,11 +3,8 @@
 import contextlib
 import csv
 import json
-import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +16,6 @@ from processes import Command
 
 from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
-from rllib_sami.envs import rendering
 from rllib_sami_cli import runner
 from rllib_sami_cli.experiment import Experiment, load, merge
 from rllib_sami_cli.folders import Run
@@ -214,44 +210,6 @@ def test_a_mistake_in_a_pipeline_is_one_message_before_anything_starts(refused, 
         assert part in message
 
 
-def test_pixels_need_opengl(refused, monkeypatch):
-    pytest.importorskip("dm_control")
-    rendering._first_working.cache_clear()
-    monkeypatch.setattr(rendering, "_works", lambda name: False)
-    message = refused("train", "run", "--algo", "CSF", "--env", "Skills/QuadrupedPixels-v0")
-    rendering._first_working.cache_clear()
-    assert "No OpenGL" in message
-    assert "apt-get install libegl1" in message
-
-
-def test_pixels_that_do_not_fit_into_memory_are_refused_with_the_size(refused):
-    pytest.importorskip("dm_control")
-    few = ("--set", "replay_buffer_config.capacity=1000000000")
-    message = refused("train", "run", "--algo", "CSF", "--env", "Skills/QuadrupedPixels-v0", *few)
-    assert "which take 11,492.5 GiB" in message
-    assert "ResizeObservation" in message
-
-
-def test_an_opengl_that_is_not_installed_is_one_message(opengl_command):
-    finished = opengl_command("osmesa")
-    if finished.returncode == 0:
-        pytest.skip("OSMesa is installed")
-    assert finished.returncode == 2
-    assert "Traceback" not in finished.stderr
-    assert "MUJOCO_GL=osmesa: MuJoCo cannot be imported with it" in finished.stderr
-    assert "Unset it" in finished.stderr
-
-
-@pytest.fixture
-def opengl_command():
-    def run(backend):
-        command = [sys.executable, "-c", "from rllib_sami_cli import main; main()", "envs"]
-        environment = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"}
-        return subprocess.run(command, env=environment | {"MUJOCO_GL": backend}, capture_output=True, text=True)
-
-    return run
-
-
 def test_skills_are_not_for_discrete_actions(refused, write):
     config = {key: value for key, value in SKILLS["config"].items() if key != "env_config"}
     body = {**SKILLS, "env": "CartPole-v1", "config": config}
@@ -311,17 +269,6 @@ def test_an_example_is_accepted_and_ends_by_itself(name, warnings):
     assert body.removesuffix("Pixels").lower() == stem.replace("_", "")
     assert ("Pixels" in body) == (name in ("paper/quadruped.yaml", "paper/humanoid.yaml"))
     assert len(plans) == 2 or stem not in PIPELINES
-
-
-@pytest.mark.parametrize(("name", "algorithm"), [("flat_ppo", "PPO"), ("flat_sac", "PlainSAC")])
-def test_agents_without_skills_take_as_many_steps_of_the_body(name, algorithm, warnings):
-    (plan,) = check_all(load(EXAMPLES / f"{name}.yaml"), Limits(None, None))
-    assert warnings() == []
-    assert plan.algorithm.__name__ == algorithm
-    skills, control = check_all(load(EXAMPLES / "half_cheetah_goal.yaml"), Limits(None, None))
-    assert plan.config["env"] == control.config["env_config"]["env"]
-    steps = "num_env_steps_sampled_lifetime"
-    assert plan.stop[steps] == pytest.approx(skills.stop[steps] + 25 * control.stop[steps], rel=0.01)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("common/")])

@@ -7,8 +7,9 @@ import pytest
 
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami_cli.experiment import load
+from rllib_sami_cli.resources import Limits
 from rllib_sami_cli.runner import CHECKPOINT_DEFAULTS
-from rllib_sami_cli.schema import check
+from rllib_sami_cli.schema import check, check_all
 
 EXAMPLES = Path(__file__).parents[2] / "tuned_examples"
 FILES = sorted(path for path in EXAMPLES.glob("**/*.yaml") if path.parent.name != "common")
@@ -48,6 +49,16 @@ def test_examples_of_skills_are_for_every_method(algorithm):
         assert plan.algorithm.__name__ == algorithm
         name = plan.config["env"].removeprefix("Skills/").removesuffix("-v0").lower()
         assert name == path.stem.replace("_", "")
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("flat_ppo", "PPO"), ("flat_sac", "PlainSAC")])
+def test_agents_without_skills_take_as_many_steps_of_the_body(name, algorithm):
+    (plan,) = check_all(load(EXAMPLES / "csf" / f"{name}.yaml"), Limits(None, None))
+    assert plan.algorithm.__name__ == algorithm
+    skills, control = check_all(load(EXAMPLES / "csf" / "half_cheetah_goal.yaml"), Limits(None, None))
+    assert plan.config["env"] == control.config["env_config"]["env"]
+    steps = "num_env_steps_sampled_lifetime"
+    assert plan.stop[steps] == pytest.approx(skills.stop[steps] + 25 * control.stop[steps], rel=0.01)
 
 
 def test_the_twenty_are_there():

@@ -106,16 +106,19 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
     acting: Any  # SkillNetworks
 
     former_acting_settings: ClassVar[dict[str, Any]] = {"conv_filters": CONV_FILTERS}
-    # Settings that a checkpoint must share with the algorithm that it is restored into.
-    network_settings: ClassVar[tuple[str, ...]] = (
-        *(field.name for field in fields(SkillNetworkConfig)),
-        *("skill_prior", "representation_type", "critic_type", "information_bottleneck"),
-    )
 
     @override(OffPolicyTorchRLModule)
     def setup(self):
         self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
         super().setup()
+
+    @property
+    def network_settings(self) -> list[str]:
+        """Settings that a checkpoint must share with the algorithm that it is restored into."""
+        names = [*_names(SkillNetworkConfig), "skill_prior", "representation_type", "critic_type"]
+        if self.acting.images is None:  # then there are no convolutions
+            names.remove("conv_filters")
+        return [*names, "information_bottleneck"]
 
     @property
     @override(OffPolicyTorchRLModule)
