@@ -113,7 +113,7 @@ def evaluate(
     grids = [chunk.grid for _, chunk in played]
     results.provenance = provenance_of(
         seed=seed,
-        episodes_per_task=episodes or EPISODES,
+        **_episodes_per_task(grids, episodes),
         checkpoints=[
             {"run": run, "algorithm": agent.algorithm, "path": str(agent.checkpoint.path)}
             for run, agent in dict(played).items()
@@ -198,6 +198,12 @@ def _env_settings(grids: Sequence[SplitGrid]) -> dict[str, dict[str, Any]]:
         if more:
             found.setdefault(grid.name, {}).update(more)
     return found
+
+
+def _episodes_per_task(grids: Sequence[SplitGrid], episodes: int | None) -> dict[str, int]:
+    """Returns how many episodes of each task were played; nothing if only skills were, of which there are others."""
+    has_tasks = any(not isinstance(grid, SkillGrid) for grid in grids)
+    return {"episodes_per_task": episodes or EPISODES} if has_tasks else {}
 
 
 def _skill_sizes(grids: Sequence[SplitGrid]) -> dict[str, Any]:

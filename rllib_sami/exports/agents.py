@@ -289,7 +289,7 @@ def _summary(evaluation: Any) -> dict[str, Any]:
     """Returns an evaluation in a few numbers: the mean over the tasks of each split."""
     columns = evaluation.summary().set_index("split")[["tasks", "return", "success"]].astype(object)
     splits = columns.where(columns.notna(), None).to_dict("index")
-    return {"episodes_per_task": evaluation.provenance["episodes_per_task"], "splits": _plain(splits)}
+    return {"episodes_per_task": evaluation.provenance.get("episodes_per_task"), "splits": _plain(splits)}
 
 
 def _plain(value: Any) -> Any:

@@ -45,6 +45,7 @@ def test_every_task_of_every_split(checkpoints):
     assert set(episodes.loc[episodes["split"] == "extreme", "task_mass"]) <= {0.2, 0.4, 1.6, 1.8}
     assert results.provenance["max_steps"] == {"SaMI/Pendulum-v0": 20}
     assert results.provenance["env_settings"] == {}
+    assert results.provenance["episodes_per_task"] == 2
     assert [one["algorithm"] for one in results.provenance["checkpoints"]] == ["SaCCM", "TESAC"]
 
 

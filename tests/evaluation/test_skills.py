@@ -258,6 +258,7 @@ def test_one_hot_skills_are_played_equally_often(agents):
 def test_by_default_it_is_48_skills_and_50_goals(agents):
     results = play(agents / "csf", episodes=None)
     assert results.episodes["split"].value_counts().to_dict() == {SKILLS: 48, GOALS: 50}
+    assert "episodes_per_task" not in results.provenance  # there are no tasks
 
 
 @pytest.mark.parametrize(("part", "other"), [(SKILLS, GOALS), (GOALS, SKILLS)])
