@@ -6,22 +6,20 @@
 
 Skills are those of ``skills.py``, an agent of seed k uses those of seed k. Steps are those of the body; the steps in
 which skills were found are counted too. Last agents are played with their most likely actions, all with the same goals
-and initial states. Finished runs are not run again.
+and initial states. Finished runs are not run again, and stopped ones begin anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import trainings
 
 from rllib_sami import envs
 
@@ -38,21 +36,11 @@ STEPS = (400_000, 600_000, 800_000, 1_000_000, 1_200_000)
 EPISODES = 200
 
 
-def results(folder: Path) -> list[dict[str, Any]]:
-    """Results of the newest run in a folder, one for each iteration."""
-    files = sorted(folder.glob("*/result.json"), key=lambda file: file.stat().st_mtime)
-    return [json.loads(line) for line in files[-1].read_text().splitlines()] if files else []
-
-
 def train(task: str, method: str, seed: int, skills: Path, out: Path) -> None:
     """Trains one agent with the command line."""
-    name = f"{task}-{method}-{seed}"
-    if (out / name / "done").exists():
-        return
     body, env = TASKS[task]
-    command = [str(Path(sys.executable).with_name("rllib")), "train", "file"]
     if method in FLAT:
-        command += [str(EXAMPLES / f"{FLAT[method]}.yaml"), "--env", env]
+        arguments = [str(EXAMPLES / f"{FLAT[method]}.yaml"), "--env", env]
     else:
         checkpoint = max(
             skills.glob(f"{body}-{method}-{seed}/*/checkpoint_*"), key=lambda path: path.name, default=None
@@ -61,17 +49,15 @@ def train(task: str, method: str, seed: int, skills: Path, out: Path) -> None:
             raise SystemExit(
                 f"{skills} has no {body}-{method}-{seed}: python benchmarks/skills.py {body} --out {skills}"
             )
-        command += [str(EXAMPLES / f"{task}.yaml"), "--checkpoint", f"{task}_skills={checkpoint}"]
-    command += ["--seed", str(seed), "-n", name, "--storage-path", str(out)]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    (out / name / "done").touch()
+        arguments = [str(EXAMPLES / f"{task}.yaml"), "--checkpoint", f"{task}_skills={checkpoint}"]
+    trainings.train([*arguments, "--seed", str(seed)], f"{task}-{method}-{seed}", out)
 
 
 def evaluate(task: str, method: str, seed: int, out: Path) -> None:
     """Plays the last agent of a run, with the command line; all play the same episodes."""
     name = f"{task}-{method}-{seed}"
     if not (out / "played" / name).exists():
-        command = [str(Path(sys.executable).with_name("rllib")), "evaluate", str(out / name)]
+        command = [trainings.RLLIB, "evaluate", str(out / name)]
         command += ["--episodes", str(EPISODES), "--out", str(out / "played" / name)]
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
@@ -80,9 +66,9 @@ def curve(task: str, method: str, seed: int, skills: Path, out: Path) -> list[fl
     """Returns in training of a finished run, after each number of ``STEPS``."""
     before, scale = 0, 1
     if method not in FLAT:
-        found = results(skills / f"{TASKS[task][0]}-{method}-{seed}")
+        found = trainings.results(skills / f"{TASKS[task][0]}-{method}-{seed}")
         before, scale = found[-1]["num_env_steps_sampled_lifetime"], STEPS_PER_SKILL
-    run = results(out / f"{task}-{method}-{seed}")
+    run = trainings.results(out / f"{task}-{method}-{seed}")
     steps = [before + scale * result["num_env_steps_sampled_lifetime"] for result in run]
     returns = [result["env_runners"]["episode_return_mean"] for result in run]
     return [float(np.interp(at, steps, returns, right=np.nan)) for at in STEPS]

@@ -5,16 +5,13 @@
     python benchmarks/skills.py half_cheetah --out results/skills --table
 
 A run is ``rllib train file tuned_examples/csf/NAME.yaml --algo ... --seed ...``, in a process of its own; finished ones
-are not run again. CPU seconds are those of training, without evaluation.
+are not run again, and stopped ones begin anew. CPU seconds are those of training, without evaluation.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import trainings
 import yaml
 
 from rllib_sami import envs
@@ -67,24 +65,20 @@ class Run:
         return f"{self.example}-{words}-{self.seed}"
 
     def results(self, out: Path) -> pd.DataFrame | None:
-        """The newest results of evaluations, a row each; None if it has not ended."""
-        files = sorted((out / self.name).glob("*/result.json"))
-        if not (out / self.name / "done").exists() or not files:
+        """The results of evaluations, a row each; None if it has not ended."""
+        rows = [flat(row) for row in trainings.results(out / self.name)]
+        if not rows:
             return None
-        rows = [flat(json.loads(line)) for line in files[-1].read_text().splitlines()]
         table = pd.DataFrame([{name: row.get(key) for name, key in COLUMNS.items()} for row in rows])
         return table[table["cells"].notna()]
 
     def train(self, out: Path) -> None:
         algorithm, settings = METHODS[self.method]
-        rllib = Path(sys.executable).with_name("rllib")
-        command = [str(rllib), "train", "file", str(EXAMPLES / f"{self.example}.yaml")]
-        command += ["--algo", algorithm, "--seed", str(self.seed), "-n", self.name, "--storage-path", str(out)]
         if settings.get("updates_per_env_step") == "double":
             settings = {"updates_per_env_step": 2 * example(self.example)["config"]["updates_per_env_step"]}
-        command += [part for key, value in settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        (out / self.name / "done").touch()
+        arguments = [str(EXAMPLES / f"{self.example}.yaml"), "--algo", algorithm, "--seed", str(self.seed)]
+        arguments += [part for key, value in settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+        trainings.train(arguments, self.name, out)
 
 
 def example(name: str) -> dict[str, Any]:
@@ -151,8 +145,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = [Run(arguments.example, method, seed) for seed in arguments.seeds for method in arguments.methods]
     for run in runs if not arguments.table else ():
-        if run.results(arguments.out) is None:
-            run.train(arguments.out)
+        run.train(arguments.out)
     print(table(arguments.example, runs, arguments.seeds, arguments.out))
 
 
