@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,9 +22,12 @@ VIDEOS_SHOWN = 12  # at once, until more are requested
 class Plot:
     """A figure."""
 
-    name: str  # of its files
+    name: str  # of its files; what files should not be called becomes an underscore
     caption: str  # what is shown, with units, sample sizes and intervals
     draw: Callable[..., Figure]  # its keyword `style` is a name or a `style.Style`
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", re.sub(r"[^\w.-]+", "_", self.name))
 
 
 @dataclass(frozen=True)

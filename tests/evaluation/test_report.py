@@ -323,6 +323,17 @@ def test_single_run_of_one_algorithm_on_one_task(tmp_path):
     assert page.figures["splits"]
 
 
+def test_environments_of_any_name_are_reported(tmp_path):
+    """Names of Gymnasium have a namespace, those of RLlib may be anything, and files are named after them."""
+    results = cheetah(episodes=1, with_contexts=False)
+    results.episodes["environment"] = "a team/Odd: name?-v0"
+    report(results, tmp_path)
+    page = _page(tmp_path)
+    assert page.figures["maps"]
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"map_odd_name__return.svg", "map_odd_name__return.png"} <= names
+
+
 def test_a_former_report_is_replaced_and_nothing_else(tmp_path):
     """What an earlier report drew and this one does not is gone; results and files of others are refused."""
     (tmp_path / "figures").mkdir()

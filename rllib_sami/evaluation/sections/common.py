@@ -19,8 +19,8 @@ def measures(results: Results) -> list[str]:
 
 
 def short(environment: str) -> str:
-    """Returns an environment's name without prefix and version."""
-    return environment.removeprefix("SaMI/").removeprefix("Skills/").removesuffix("-v0")
+    """Returns an environment's name without namespace and version."""
+    return environment.rpartition("/")[2].removesuffix("-v0")
 
 
 def counted(numbers: int | pd.Series, noun: str) -> str:
