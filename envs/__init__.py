@@ -1,6 +1,6 @@
 """Meta-task environments: Gymnasium only, no Ray. Importing this package registers them with Gymnasium."""
 
-from . import classic, mujoco, skills
+from . import classic, mujoco, reuse, skills
 from .base import MetaTaskEnv
 from .classic import *  # noqa: F403
 from .factors import Factor, PartsFactor, VectorFactor
@@ -24,6 +24,7 @@ __all__ = [
     "list_environments",
     "make",
     "register",
+    "reuse",
     "skills",
 ]
 __all__ += classic.__all__

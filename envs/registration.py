@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from . import classic, mujoco, panda, skills
+from . import classic, mujoco, panda, reuse, skills
 from .base import MetaTaskEnv
 from .checks import suggest
 
@@ -26,6 +26,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(skills.QuadrupedPixels, skills.HumanoidPixels),
         *(skills.Kitchen, skills.BinPicking),
     ),
+    "Reuse": (reuse.Toy, reuse.ToyMulti),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 

@@ -27,10 +27,12 @@ SKILLS = {
     *("Quadruped", "Humanoid", "QuadrupedPixels", "HumanoidPixels", "QuadrupedGoal", "HumanoidGoal"),
     *("Kitchen", "BinPicking"),
 }
+REUSE = {"Toy", "ToyMulti"}
 
 
 def test_all_environments_are_there():
-    assert set(IDS) == {f"SaMI/{name}-v0" for name in NAMES} | {f"Skills/{name}-v0" for name in SKILLS}
+    names = {"SaMI": NAMES, "Skills": SKILLS, "Reuse": REUSE}
+    assert set(IDS) == {f"{namespace}/{name}-v0" for namespace, of in names.items() for name in of}
     assert set(envs.ENVIRONMENTS) == set(IDS)
     assert set(IDS) <= set(gymnasium.registry)
 
@@ -50,7 +52,7 @@ def test_gymnasiums_checker_warns_of_nothing(env_id, bare):
 def test_gymnasium_make_passes_arguments_and_warns_of_nothing(env_id):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        split = "moderate" if envs.ENVIRONMENTS[env_id].factors else "train"
+        split = [*envs.ENVIRONMENTS[env_id].splits][-1]
         env = gymnasium.make(env_id, split=split, max_steps=3)
         last = env.unwrapped.num_tasks - 1
         env.set_wrapper_attr("next_task_id", last)

@@ -1,0 +1,120 @@
+"""Families of tasks: a quantity that should get to a value, such as a place or a velocity.
+
+A family is a quantity with a sign; its tasks differ in the value. Rewards are relative errors, so a task of a toy and
+one of a robot give the same rewards for the same share of the way: that is what lets an encoder that learned on a toy
+infer the tasks of a robot.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..base import MetaTaskEnv
+from ..factors import Factor
+from ..tasks import MetaTask, Splits, Task
+
+UNITS = {"goal": "m", "velocity": "m/s", "stand": "rad", "jump": "m/s"}
+NO_FAMILY = -1
+NUM_TRAIN, NUM_TEST = 80, 40  # meta-tasks of the splits, divided evenly among families
+
+
+@dataclass(frozen=True)
+class Family:
+    """Tasks that differ only in the value of one quantity.
+
+    Attributes:
+        quantity: What should get to the value: ``"goal"`` (the place along x), ``"velocity"`` along x, ``"stand"``
+            (the pitch) or ``"jump"`` (the vertical speed).
+        low: Least magnitude of the value.
+        high: Largest magnitude.
+        sign: 1 or -1, that of the value.
+    """
+
+    quantity: str
+    low: float
+    high: float
+    sign: int = 1
+
+    @property
+    def name(self) -> str:
+        """Quantity and sign, such as ``"goal+"``."""
+        return f"{self.quantity}{'+' if self.sign > 0 else '-'}"
+
+    def values(self, number: int) -> np.ndarray:
+        """Values at equal distances over the whole range."""
+        return self.sign * np.linspace(self.low, self.high, number)
+
+
+def both_signs(quantity: str, low: float, high: float) -> tuple[Family, Family]:
+    """The families of positive and of negative values."""
+    return Family(quantity, low, high), Family(quantity, low, high, sign=-1)
+
+
+def factors_of(families: Sequence[Family]) -> tuple[Factor, ...]:
+    """One factor for each quantity; 0 means that the task is about another one."""
+    highest: dict[str, float] = {}
+    for family in families:
+        highest[family.quantity] = max(family.high, highest.get(family.quantity, 0.0))
+    bounds = (-np.inf, np.inf)
+    return tuple(
+        Factor(name, neutral=0.0, spread=high, unit=UNITS[name], bounds=bounds) for name, high in highest.items()
+    )
+
+
+def splits_of(families: Sequence[Family], num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> Splits:
+    """Divides values at equal distances at random among training and test tasks, the same number for each family."""
+    train, test = num_train // len(families), num_test // len(families)
+    rng = np.random.default_rng(0)
+    splits: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    for family in families:
+        values = rng.permutation(family.values(train + test))
+        for split, part in (("train", values[:train]), ("test", values[train:])):
+            splits[split] += [{family.quantity: float(value)} for value in np.sort(part)]
+    return {split: tuple(tasks) for split, tasks in splits.items()}
+
+
+class TaskFamilyEnv(MetaTaskEnv):
+    """An environment whose tasks belong to families: reward ``-|y - w| / |w|``, with the quantity y and its value w.
+
+    A task that gives several quantities a value has the sum of their rewards, and belongs to no family.
+
+    Attributes:
+        families: The families; the index of each is its class.
+    """
+
+    reward_tells_task = True
+    default_max_steps = 200
+    families: ClassVar[tuple[Family, ...]]
+    _wanted: Mapping[str, float] = {}
+
+    @property
+    def family_names(self) -> tuple[str, ...]:
+        """Names of the families, such as ``"goal+"``."""
+        return tuple(family.name for family in self.families)
+
+    @property
+    def task_families(self) -> tuple[int, ...]:
+        """Family of each meta-task, an index into ``family_names``; -1 for those of none, or of several."""
+        return tuple(self._family(meta_task) for meta_task in self.tasks)
+
+    def quantity(self, name: str) -> float:
+        """Returns the present value of a quantity."""
+        raise NotImplementedError
+
+    def _begin_episode(self, task: Task) -> None:
+        self._wanted = {name: value for name, value in task.as_floats().items() if value}
+
+    def _reward(self) -> float:
+        return -sum(abs(self.quantity(name) - value) / abs(value) for name, value in self._wanted.items())
+
+    def _family(self, meta_task: MetaTask) -> int:
+        """Returns the family that all tasks of a meta-task belong to, or -1."""
+        names = {
+            f"{name}{'+' if value > 0 else '-'}"  # type: ignore[operator]
+            for name, values in meta_task.items()
+            for value in values
+            if value
+        }
+        return self.family_names.index(min(names)) if len(names) == 1 and names <= {*self.family_names} else NO_FAMILY
