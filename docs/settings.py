@@ -26,7 +26,7 @@ PLACE = re.compile(
 )
 PAUSE = r"(?<=[.;]) "  # in a text
 SKILLS = ("CSF", "METRA", "DIAYN", "VISR", "CIC", "DADS")
-ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS)
+ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS, "TaskInference")
 # What RLlib keeps under a private name.
 PUBLIC = ("env_to_module_connector", "module_to_env_connector", "learner_connector", "train_batch_size_per_learner",
           "model_config", "rl_module_spec", "learner_class")  # fmt: skip

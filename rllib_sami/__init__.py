@@ -50,6 +50,7 @@ if importlib.util.find_spec("ray") is not None:
         METRAConfig,
         VISRConfig,
     )
+    from rllib_sami.algorithms.task_inference.task_inference import TaskInference, TaskInferenceConfig
     from rllib_sami.exports import skill_control
     from rllib_sami.exports.loading import TrainedAgent, load
     from rllib_sami.registration import register
@@ -86,6 +87,8 @@ if importlib.util.find_spec("ray") is not None:
         "SaTESAC",
         "SaTESACConfig",
         "TESACConfig",
+        "TaskInference",
+        "TaskInferenceConfig",
         "TrainedAgent",
         "VISRConfig",
         "load",

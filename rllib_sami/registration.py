@@ -12,12 +12,14 @@ from rllib_sami.algorithms.sami.presets import CCM, TESAC, SaCCM, SaTESAC
 from rllib_sami.algorithms.sami.sami import SaMI
 from rllib_sami.algorithms.sappo.sappo import SaPPO
 from rllib_sami.algorithms.skill_discovery.presets import CIC, CSF, DADS, DIAYN, METRA, VISR
+from rllib_sami.algorithms.task_inference.task_inference import TaskInference
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     algorithm.__name__: algorithm
     for algorithm in (
         *(SaMI, TESAC, CCM, SaTESAC, SaCCM, PlainSAC, RecurrentSAC, SaPPO),
         *(CSF, METRA, DIAYN, VISR, CIC, DADS),
+        TaskInference,
     )
 }
 

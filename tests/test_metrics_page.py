@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig
+from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, TaskInferenceConfig
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami_cli.stop import KNOWN, flatten
 
@@ -24,7 +24,9 @@ OF_SOME_METHODS = "In some methods of skill discovery"
 
 
 def first_result(config):
-    env = "Skills/PosturePoint-v0" if isinstance(config, CSFConfig) else "SaMI/Pendulum-v0"
+    env = {CSFConfig: "Skills/PosturePoint-v0", TaskInferenceConfig: "Reuse/Toy-v0"}.get(
+        type(config), "SaMI/Pendulum-v0"
+    )
     config.environment(env, env_config={"max_steps": 200}).debugging(log_level="ERROR")
     config.env_runners(num_envs_per_env_runner=2).reporting(min_sample_timesteps_per_iteration=50)
     algo = config.evaluation(evaluation_interval=5).build_algo()
@@ -40,6 +42,14 @@ def first_result(config):
         (SaCCMConfig, [*COMMON, *OFF_POLICY, "On splits", "With a context"], {}),
         (PlainSACConfig, ["Progress", "Training episodes", "Evaluation", *OFF_POLICY, "On splits"], {}),
         (CSFConfig, ["Progress", "Training episodes", "Evaluation", *OFF_POLICY, "Of skills", "Skill discovery"], {}),
+        (
+            TaskInferenceConfig,
+            [
+                *("Progress", "Training episodes", "Evaluation", "On splits", *OFF_POLICY),
+                *("With a context", "Task inference", "With families of tasks"),
+            ],
+            {},
+        ),
         (
             SaPPOConfig,
             [*COMMON, "SaPPO"],

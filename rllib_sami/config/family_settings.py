@@ -19,6 +19,7 @@ from rllib_sami.config.rllib_settings import (
     SAMI,
     SAPPO,
     SKILL_DISCOVERY,
+    TASK_INFERENCE,
     TUNED_ENTROPY,
     Row,
     rows,
@@ -32,6 +33,7 @@ _CONTRAST = (
     "contrast_timesteps positive_fraction key_encoder_tau contrast_interval updates_per_batch"
 )
 _NO_INFERENCE = "Skills are drawn, not inferred: take SaCCM, SaTESAC, CCM or TESAC for contexts of tasks"
+_PREDICTS = "Its encoder learns to predict: take SaCCM, SaTESAC or CCM for a contrast"
 # Settings that only some methods of skill discovery have.
 SKILL_METHODS = {
     "CSF": "xi num_negatives information_bottleneck representation_type critic_type",
@@ -90,6 +92,15 @@ FAMILY = (
     Row(REFUSED, SKILL_DISCOVERY, "mixed_precision", "Skill discovery computes in float32", accepted=(False,)),
     Row(IDLE, SKILL_DISCOVERY, "encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes "
         f"loss_timesteps {_CONTRAST}", "Skills are drawn, not inferred, and batches are single transitions"),
+    Row(REFUSED, TASK_INFERENCE, "pairing encoder_loss", _PREDICTS, accepted=(None,)),
+    Row(REFUSED, TASK_INFERENCE, "acting_encoder", "There is no average of its encoder", accepted=(None, "online")),
+    Row(REFUSED, TASK_INFERENCE, "context_dim", "The context of TaskInference is a latent: set `latent_dim`"),
+    Row(REFUSED, TASK_INFERENCE, "encoder_type", "Set `window_encoder`", accepted=(None,)),
+    Row(REFUSED, TASK_INFERENCE, "encoder_reward", "Its encoder always reads rewards", accepted=(True,)),
+    Row(REFUSED, TASK_INFERENCE, "normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
+        "averaged_context", "Its encoder reads transitions as they are", accepted=(False,)),
+    Row(IDLE, TASK_INFERENCE, f"normalize_context train_episodes loss_timesteps num_negatives {_CONTRAST}",
+        "Its encoder reads windows of transitions and learns to predict, without a contrast"),
     Row(IDLE, FIXED_ENTROPY, "initial_alpha alpha_lr", "Its entropy coefficient is fixed: set `fixed_alpha`"),
     Row(IDLE, TUNED_ENTROPY, "fixed_alpha", "Its entropy coefficient is tuned: set `initial_alpha` and `alpha_lr`"),
     *(row for method in SKILL_METHODS for row in _settings_of_other_methods(method)),

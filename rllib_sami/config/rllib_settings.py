@@ -22,10 +22,12 @@ SAPPO = "SaPPO"
 # The groups of `family_settings`.
 SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"
 SKILL_DISCOVERY = "skill discovery"
+TASK_INFERENCE = "TaskInference"
 FIXED_ENTROPY, TUNED_ENTROPY = "skill discovery, fixed entropy coefficient", "skill discovery, tuned coefficient"
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
 _TRANSITIONS = "An update reads single transitions: set `train_batch_size_per_learner` and `updates_per_env_step`"
+_WINDOWS = "An update reads windows of transitions: set `train_batch_size_per_learner` and `updates_per_env_step`"
 _OWN_RUNNER = (
     "ArrayEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
 )
@@ -63,12 +65,12 @@ class Row(NamedTuple):
     accepted: tuple[Any, ...] = ()
 
 
-def _of_single_transitions(of: str) -> tuple[Row, ...]:
-    """The rows of algorithms that learn from single transitions."""
+def _of_transitions(of: str, what: str) -> tuple[Row, ...]:
+    """The rows of algorithms that learn from transitions, single ones or windows of them, as ``what`` says."""
     return (
-        Row(IDLE, of, "train_batch_size", _TRANSITIONS),
-        Row(REFUSED, of, "minibatch_size num_epochs shuffle_batch_per_epoch", _TRANSITIONS),
-        Row(REFUSED, of, "sgd_minibatch_size num_sgd_iter", _TRANSITIONS, accepted=(None, -1)),
+        Row(IDLE, of, "train_batch_size", what),
+        Row(REFUSED, of, "minibatch_size num_epochs shuffle_batch_per_epoch", what),
+        Row(REFUSED, of, "sgd_minibatch_size num_sgd_iter", what, accepted=(None, -1)),
         Row(REFUSED, of, "training_intensity",
             "Set `updates_per_env_step`: training_intensity / train_batch_size_per_learner"),
     )  # fmt: skip
@@ -77,9 +79,10 @@ def _of_single_transitions(of: str) -> tuple[Row, ...]:
 # fmt: off
 TABLE = (
     # --- Settings that this package's algorithms read in another way, or not at all ---------------------------------
-    *(row for of in (PLAIN_SAC, SKILL_DISCOVERY) for row in _of_single_transitions(of)),
+    *(row for of in (PLAIN_SAC, SKILL_DISCOVERY) for row in _of_transitions(of, _TRANSITIONS)),
+    *_of_transitions(TASK_INFERENCE, _WINDOWS),
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner",
-        "`loss_timesteps`; a setting of its own in PlainSAC and skill discovery"),
+        "`loss_timesteps`; a setting of its own in PlainSAC, skill discovery and TaskInference"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
     Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, accepted=(None, -1)),
@@ -119,6 +122,9 @@ TABLE = (
     Row(REFUSED, SKILL_DISCOVERY, "observation_filter",
         "Features of states need a fixed scale: wrap the environment, for example in "
         "gymnasium.wrappers.TransformObservation"),
+    Row(REFUSED, TASK_INFERENCE, "observation_filter",
+        "Encoder and decoders need a fixed scale: wrap the environment, for example in "
+        "gymnasium.wrappers.TransformObservation"),
     Row(REFUSED, ARRAY_RUNNER, "observation_filter",
         "The encoder standardises what it reads (`normalize_inputs`). For actor and critics wrap the environment, "
         "for example in gymnasium.wrappers.NormalizeObservation"),
@@ -157,8 +163,9 @@ TABLE = (
     Row(REFUSED, OFF_POLICY, "target_network_update_freq",
         "Targets move at every update: set `tau`, and `updates_per_env_step`", accepted=(0, 1)),
     Row(REFUSED, OFF_POLICY, "training_intensity", "Set `updates_per_env_step`: training_intensity / loss_timesteps"),
-    Row(REFUSED, SKILL_DISCOVERY, "prioritized_replay prioritized_replay_alpha prioritized_replay_beta "
-        "prioritized_replay_eps", "Transitions are drawn with equal probability", accepted=(False, -1)),
+    *(Row(REFUSED, of, "prioritized_replay prioritized_replay_alpha prioritized_replay_beta prioritized_replay_eps",
+          "Transitions are drawn with equal probability", accepted=(False, -1))
+      for of in (SKILL_DISCOVERY, TASK_INFERENCE)),
     Row(REFUSED, OFF_POLICY, "prioritized_replay prioritized_replay_alpha prioritized_replay_beta "
         "prioritized_replay_eps", "Episodes are drawn with equal probability",
         accepted=(False, -1)),  # -1 marks what RLlib no longer has
@@ -277,6 +284,8 @@ MODEL = (
     Row(REFUSED, SAPPO, "lstm_use_prev_reward", NO_REWARDS),
     Row(MAPPED, OURS, "lstm_use_prev_reward", "`encoder_reward`"),
     Row(USED, SAPPO, "max_seq_len"),
+    Row(IDLE, TASK_INFERENCE, "max_seq_len", "Set `window`, the transitions that the encoder reads"),
+    Row(IDLE, TASK_INFERENCE, "lstm_use_prev_action", "The encoder reads no actions"),
     Row(IDLE, OFF_POLICY, "max_seq_len", "Updates read whole episodes"),
     Row(USED, OURS, "lstm_use_prev_action", "The encoder always reads it"),
     Row(REFUSED, SKILL_DISCOVERY, "fcnet_activation head_fcnet_activation post_fcnet_activation",

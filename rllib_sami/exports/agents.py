@@ -27,7 +27,7 @@ from rllib_sami.algorithms.sac.sac import SACTorchRLModule
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.checkpoints.files import MANIFEST, atomic_checkpoint, damage_of
 from rllib_sami.core.images import image_shape
-from rllib_sami.exports.model_card import model_card
+from rllib_sami.exports.model_card import CONTEXT, LATENT, NOTHING, SKILL, kind_of, model_card
 from rllib_sami.registration import ALGORITHMS
 
 FORMAT = 1
@@ -197,8 +197,8 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         for key, value in (("progress", content["progress"]), ("config", environment["config"])):
             if not isinstance(value, dict):
                 raise TypeError(f"its `{key}` is {value!r}, but must be an object")
-        others = network["method"] if "method" in network else "SaMI" if network["context_dim"] else "PlainSAC"
-        algorithm = ALGORITHMS.get(content["algorithm"], ALGORITHMS[others])
+        usual = {NOTHING: "PlainSAC", CONTEXT: "SaMI", LATENT: "TaskInference", SKILL: str(network.get("method"))}
+        algorithm = ALGORITHMS.get(content["algorithm"], ALGORITHMS[usual[kind_of(network)]])
         config = algorithm.get_default_config()
         config.training(**{key: value for key, value in network.items() if key in config.settings})
         # A name that is not registered would be imported and called: code that the file chooses.

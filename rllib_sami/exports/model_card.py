@@ -8,12 +8,16 @@ import yaml
 
 from rllib_sami.compat import env_option
 
-_WITH_ENCODER = "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context."
-_WITHOUT_ENCODER = "An actor acts on the observation alone."
-_WITH_SKILLS = (
-    "An actor acts on the observation and a skill, {dim} numbers that are drawn for each episode. The "
-    "skills were learned without a reward, with {method}."
-)
+# What an agent acts on besides the observation.
+NOTHING, CONTEXT, LATENT, SKILL = "nothing", "context", "latent", "skill"
+_ABOUT = {
+    NOTHING: "An actor acts on the observation alone.",
+    CONTEXT: "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context.",
+    LATENT: "An encoder infers a latent of the task, {latent_dim} numbers, from the last {window} transitions, and an "
+    "actor acts on observation and latent. The encoder has learned to predict.",
+    SKILL: "An actor acts on the observation and a skill, {skill_dim} numbers that are drawn for each episode. The "
+    "skills were learned without a reward, with {method}.",
+}
 _CARD = """---
 library_name: rllib-sami
 tags: [{tags}]
@@ -62,9 +66,10 @@ continue from the checkpoint.
 {training}
 """
 _TAGS = ("reinforcement-learning", "meta-reinforcement-learning", "skill-aware-mutual-information")
+_LATENT_TAGS = ("reinforcement-learning", "meta-reinforcement-learning", "task-inference")
 _SKILL_TAGS = ("reinforcement-learning", "unsupervised-skill-discovery")
-_CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."
-_SKILL = (
+_NEXT_CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."
+_NEXT_SKILL = (
     "`agent.reset()` starts the next episode with another skill, `agent.reset(skill=...)` with that one; `agent.skill` "
     "is the current one."
 )
@@ -101,26 +106,36 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
             f"{mean:,.2f}: mean of the last training episodes, which had exploration noise. `rllib evaluate .` shows "
             "how the agent does now"
         )
+    network = content["network"]
+    kind = kind_of(network)
+    reads_rewards = network.get("encoder_reward") or kind == LATENT
     return _CARD.format(
         algorithm=content["algorithm"],
         environment=environment["name"],
-        about=_about(content["network"]),
-        tags=", ".join(_SKILL_TAGS if "method" in content["network"] else _TAGS),
+        about=_about(network),
+        tags=", ".join({SKILL: _SKILL_TAGS, LATENT: _LATENT_TAGS}.get(kind, _TAGS)),
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         env_option=env_option(environment["name"]),
         returns=_skills(content["skills"]) if content.get("skills") else _returns(evaluation) if evaluation else "",
         env=_make_env(environment["name"], environment["config"]),
-        act="agent.act(obs, reward)" if content["network"].get("encoder_reward") else "agent.act(obs)",
-        state=_SKILL if "method" in content["network"] else _CONTEXT,
+        act="agent.act(obs, reward)" if reads_rewards else "agent.act(obs)",
+        state=_NEXT_SKILL if kind == SKILL else _NEXT_CONTEXT,
         training=_training(content),
     )
 
 
+def kind_of(network: dict[str, Any]) -> str:
+    """Returns what an agent acts on besides the observation, read from the settings of its networks."""
+    if "method" in network:
+        return SKILL
+    if "latent_dim" in network:
+        return LATENT
+    return CONTEXT if network.get("context_dim") else NOTHING
+
+
 def _about(network: dict[str, Any]) -> str:
     """Returns what the agent is, in a sentence."""
-    if "method" in network:
-        return _WITH_SKILLS.format(dim=network["skill_dim"], method=network["method"])
-    return _WITH_ENCODER if network["context_dim"] > 0 else _WITHOUT_ENCODER
+    return _ABOUT[kind_of(network)].format(**network)
 
 
 def _training(content: dict[str, Any]) -> str:

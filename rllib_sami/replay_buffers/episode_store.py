@@ -192,6 +192,19 @@ class EpisodeStore:
         offsets = np.minimum(np.arange(num_rows), episodes["length"][..., None])
         return self.rows[episodes["start"][..., None] + offsets]
 
+    def gather_steps(self, episodes: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Returns rows of single time steps.
+
+        Args:
+            episodes: Table lines, ``[...]``.
+            steps: Time steps, ``[..., n]``; those before an episode's start or after its end give its first or last
+                row.
+
+        Returns:
+            ``[..., n, F]``.
+        """
+        return self.rows[episodes["start"][..., None] + np.clip(steps, 0, episodes["length"][..., None])]
+
     def gather_images(self, episodes: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Returns the images of observation and next observation of steps.
 

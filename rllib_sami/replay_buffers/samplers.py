@@ -1,4 +1,4 @@
-"""Samplers of batches for ``U`` updates at once: transitions, or whole episodes for agents with a memory.
+"""Samplers of batches for ``U`` updates at once: transitions, windows, or whole episodes for agents with a memory.
 
 Shapes: ``U`` updates, ``B`` episodes, ``R`` rows of the longest one, ``N`` steps; a row has ``F`` numbers, see
 ``episode_store``. Two neighbouring rows of an episode are a transition, so no transition crosses a reset.
@@ -152,6 +152,25 @@ def gather_episodes(
         "terminated": _terminated(np.take_along_axis(episodes, episode, axis=1), step),
         "noise": _noise(store, step, rng),
     }
+
+
+def gather_windows(
+    store: EpisodeStore, lines: np.ndarray, step: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gathers the transitions before steps, and the steps themselves.
+
+    Args:
+        store: The store of the episodes.
+        lines: Lines of its episode table, ``[...]``.
+        step: Steps within them, ``[...]``.
+        length: Transitions ``T`` before each step. A window does not cross an episode's start.
+
+    Returns:
+        Rows ``[..., T + 2, F]``, of which the last two are the step, and how many of the ``T`` transitions are missing,
+        ``[...]``; in their place the episode's first row is repeated.
+    """
+    rows = store.gather_steps(lines, step[..., None] + np.arange(-length, 2))
+    return rows, np.maximum(length - step, 0)
 
 
 def _terminated(lines: np.ndarray, step: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_sami import PlainSACConfig, SaCCMConfig, SaPPOConfig, TESACConfig
+from rllib_sami import PlainSACConfig, SaCCMConfig, SaPPOConfig, TaskInferenceConfig, TESACConfig
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/pipelines.md").read_text(encoding="utf-8")
@@ -50,6 +50,8 @@ def guide_block(text):
         (TESACConfig, {"encoder_type": "gru", "normalize_context": False}),
         (PlainSACConfig, {}),
         (SaPPOConfig, {}),
+        (TaskInferenceConfig, {}),
+        (TaskInferenceConfig, {"latent_prior": "stick"}),
     ],
 )
 def test_traced_and_exported_modules_act_alike_for_any_batch_size(config, settings):

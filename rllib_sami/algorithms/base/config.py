@@ -194,6 +194,9 @@ class BaseConfig(AlgorithmConfig):
         """The groups of algorithms that this config belongs to, as named in ``rllib_settings``."""
         return frozenset(group for base in type(self).__mro__ for group in vars(base).get("groups", ()))
 
+    def read_environment(self, env: Any) -> None:
+        """Takes what the config needs to know of the environment, which has been made to check it."""
+
     @property
     def environment_needs(self) -> EnvironmentNeeds:
         """The algorithm's requirements of its environment."""

@@ -67,6 +67,7 @@ def _check_training(config: BaseConfig) -> None:
         with _watched(config, name, "reset"):
             obs, info = reset_of(env.reset(seed=0))
             _check_observation(obs, env.observation_space)
+        config.read_environment(env)
         needs = config.environment_needs
         only_rewards_differ = env.has_wrapper_attr("reward_tells_task") and env.get_wrapper_attr("reward_tells_task")
         if only_rewards_differ and not needs.reads_rewards:

@@ -78,8 +78,8 @@ class EvaluationSettings:
             None,
         ),
         'Names of splits of the environment; `"own"` stands for the meta-tasks that its `env_config` asks for. None '
-        "means those of train, moderate and extreme that an environment of this package has, or the tasks listed in "
-        "its `env_config`. For other environments, with a `custom_evaluation_function` and with another "
+        "means those of train, moderate, extreme and test that an environment of this package has, or the tasks listed "
+        "in its `env_config`. For other environments, with a `custom_evaluation_function` and with another "
         "`env_runner_cls`, None means RLlib's own evaluation, as [] always does: `evaluation_duration` episodes of "
         "whatever the environment gives, under `evaluation/env_runners`.",
         method="evaluation",

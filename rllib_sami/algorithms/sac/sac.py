@@ -81,6 +81,7 @@ class SACTorchLearner(OffPolicyTorchLearner):
     groups_function: ClassVar[Any] = staticmethod(parameter_groups)
     update_function: ClassVar[Any] = staticmethod(sac_update)
     loss_functions: ClassVar[SACLossFunctions] = SACLossFunctions()
+    first_loss: ClassVar[str] = "critics"  # the loss function that an update calls first
 
     @override(OffPolicyTorchLearner)
     def parameter_groups(self, module: Any) -> ParameterGroups:
@@ -88,7 +89,9 @@ class SACTorchLearner(OffPolicyTorchLearner):
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        losses = compiled(self.loss_functions) if self.config.compile_update else self.loss_functions
+        losses = self.loss_functions
+        if self.config.compile_update:
+            losses = compiled(losses, self.first_loss)
         constants = self.config.get_update_config(module.acting.action_dim)
         return lambda batch: self.update_function(
             module.acting, module.learning, optimization, batch, constants, losses
