@@ -12,6 +12,7 @@ from sklearn.mixture import BayesianGaussianMixture
 from torch import nn
 from torch.distributions import Beta, Independent, Normal, kl_divergence
 
+from rllib_sami.algorithms.task_inference import update
 from rllib_sami.algorithms.task_inference.losses import UNKNOWN_FAMILY, family_loss, prediction_loss
 from rllib_sami.algorithms.task_inference.mixture import DirichletProcessMixture
 from rllib_sami.algorithms.task_inference.networks import (
@@ -78,8 +79,8 @@ def by_hand(episode, step, length):
     """The transitions before a step, zeros where there are none, written out one after the other."""
     window = []
     for at in range(step - length, step):
-        before = at < 0
-        window.append([0.0] * 5 if before else [*episode.obs[at], episode.rewards[at], *episode.obs[at + 1]])
+        nothing = [0.0] * (2 * episode.obs.shape[1] + 1)
+        window.append(nothing if at < 0 else [*episode.obs[at], episode.rewards[at], *episode.obs[at + 1]])
     return np.array(window, np.float32)
 
 
@@ -369,6 +370,33 @@ def test_no_loss_of_actor_or_critics_reaches_the_encoder():
     optimizer.step()
     for mine, theirs in zip(optimization.groups["encoder"], groups, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_an_update_reads_the_windows_of_a_step_and_of_the_next_one(monkeypatch):
+    acting, training, optimization = make_agent()
+    store = EpisodeStore(OBS_DIM, ACTION_DIM, 200)
+    episodes = [make_episode(number, 3 * number, obs_dim=OBS_DIM, action_dim=ACTION_DIM) for number in range(1, 5)]
+    for episode in episodes:
+        store.add(episode.piece(0))
+    sizes = {"batch_size": 40, "window": WINDOW, "predicted_steps": 2, "noise_dim": LATENT_DIM}
+    batch = sample_inference(store, **sizes, task_families=(), num_updates=1, rng=np.random.default_rng(0))
+    windows, learned = [], []
+    posterior = acting.encoder.posterior
+    monkeypatch.setattr(acting.encoder, "posterior", lambda given: windows.append(given) or posterior(given))
+    monkeypatch.setattr(update, "actor_critic_step", lambda *arguments: learned.append(arguments[3]) or {})
+    inference_update(acting, training, optimization, one({k: torch.from_numpy(v) for k, v in batch.items()}), CONFIG)
+    now, after = (given.numpy() for given in windows)
+    steps = learned[0]
+    for index, obs in enumerate(steps.obs.numpy()):
+        episode = episodes[int(obs[0]) - 1]
+        step = round(float(obs[0] - episode.number) * 1000)
+        np.testing.assert_array_equal(now[index], by_hand(episode, step, WINDOW))
+        np.testing.assert_array_equal(after[index], by_hand(episode, step + 1, WINDOW))
+        np.testing.assert_array_equal(steps.next_obs[index], episode.obs[step + 1])
+        np.testing.assert_array_equal(steps.action[index], episode.actions[step])
+        assert steps.reward[index].item() == pytest.approx(float(episode.rewards[step]))
+    assert not steps.context.requires_grad
+    assert not torch.equal(steps.context, steps.next_context)
 
 
 @pytest.mark.parametrize(("reads", "same"), [(False, True), (True, False)])
