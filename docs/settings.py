@@ -98,7 +98,8 @@ def settings(keys: str) -> str:
         if not having:
             raise ValueError(f"No algorithm has `{key}`.")
         idle = [algorithm for algorithm in having if key in without_effect(configs[algorithm])]
-        defaults = {a: f"`{getattr(configs[a], key)!r}`" for a in having if a not in idle}
+        # Defaults without effect say little, unless there are no others.
+        defaults = {a: f"`{getattr(configs[a], key)!r}`" for a in having if a not in idle or having == idle}
         one = CONFIGS[having[0]].settings[key]
         texts = {algorithm: CONFIGS[algorithm].settings[key].meaning for algorithm in having}
         rows.append([f"`{key}`", by_algorithm(defaults), allowed(one), meaning(texts)])
