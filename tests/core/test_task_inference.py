@@ -269,7 +269,8 @@ def test_the_mixture_finds_clusters_as_scikit_learn_does(number, spread, width, 
     assert purity(found, oracle.fit_predict(points)) >= 0.95
     for cluster in np.unique(found):
         inside = points[found == cluster]
-        np.testing.assert_allclose(mixture.means[cluster], inside.mean(0), atol=0.05 + 0.1 * spread / number)
+        np.testing.assert_allclose(mixture.means[cluster], inside.mean(0), atol=0.02)
+        np.testing.assert_allclose(mixture.variances[cluster], inside.var(0), atol=0.01, rtol=0.1)
     assert mixture.weights.sum().item() == pytest.approx(1.0)
 
 

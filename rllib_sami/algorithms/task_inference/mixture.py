@@ -164,7 +164,7 @@ class DirichletProcessMixture(nn.Module):
         self.means.zero_()
         self.means[:number] = components.mean
         self.variances.fill_(1.0)
-        self.variances[:number] = components.rate / (components.shape - 0.5).clamp(min=0.5)
+        self.variances[:number] = components.rate / (components.shape - 1.0)  # E[1 / τ]
 
 
 def _take(components: Components, index: list[int]) -> Components:
