@@ -6,7 +6,7 @@
 
 Skills are those of ``skills.py``, an agent of seed k uses those of seed k. Steps are those of the body; the steps in
 which skills were found are counted too. Last agents are played with their most likely actions, all with the same goals
-and initial states. Finished runs are not run again, and stopped ones begin anew.
+and initial states. Finished runs are not repeated, and a stopped one starts over.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     python benchmarks/skills.py half_cheetah --out results/skills --table
 
 A run is ``rllib train file tuned_examples/csf/NAME.yaml --algo ... --seed ...``, in a process of its own; finished ones
-are not run again, and stopped ones begin anew. CPU seconds are those of training, without evaluation.
+are not repeated, and a stopped one starts over. CPU seconds are those of training, without evaluation.
 """
 
 from __future__ import annotations

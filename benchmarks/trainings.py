@@ -16,7 +16,7 @@ DONE = "done"  # file in the folder of a run that has ended
 def train(arguments: Sequence[str], name: str, out: Path) -> None:
     """Runs ``rllib train file ...`` to its end, unless it has ended before.
 
-    What a run that was stopped has left is deleted, so that every run is of one piece.
+    A run that was stopped starts over, and what it left is deleted: results of two halves would be no single training.
 
     Args:
         arguments: What follows ``rllib train file``, without name and folder.

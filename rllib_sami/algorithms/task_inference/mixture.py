@@ -137,9 +137,15 @@ class DirichletProcessMixture(nn.Module):
 
     @torch.no_grad()
     def fit(self, points: Tensor, average: Average | None = None) -> None:
-        """Fits the mixture to points ``[N, L]``, from the present components on."""
+        """Fits the mixture to points ``[N, L]``, from the present components on.
+
+        Points that are not finite change nothing: once learning has diverged, the learner says so.
+        """
         average = average or (lambda tensors: tensors)
         points = points.double()
+        (are_finite,) = average([points.isfinite().all().double()])  # all learners must go on, or none
+        if are_finite < 1.0:
+            return
         used = self.weights > 0
         present = [of[used].double() for of in (self.weights, self.means, self.variances)]
         split = _split(len(self.weights) - len(present[0]), *present)

@@ -65,7 +65,7 @@ def standard_kl(outputs: Tensor) -> Tensor:
     return gaussian_kl(mean, log_variance, torch.zeros_like(mean), torch.zeros_like(mean))
 
 
-# --- A mean of several Gaussians, weighed by a gate -----------------------------------------------------------------
+# --- A weighted mean of several Gaussians -----------------------------------------------------------------------------
 
 
 def _components(outputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,8 +63,7 @@ class MixturePrior(nn.Module):
         """
         self._count = int(self.age) + 1 if self._count is None else self._count + 1
         self.age += 1
-        # Once learning has diverged, the learner says so.
-        if self._count % self.interval == 0 and bool(latent.isfinite().all()):
+        if self._count % self.interval == 0:
             self.mixture.fit(latent, average)
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

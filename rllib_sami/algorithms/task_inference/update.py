@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics, Transitions
+from rllib_sami.algorithms.sac import update as sac
 from rllib_sami.algorithms.sac.update import CONTEXT_STD, SACLossFunctions, SACUpdateConfig, actor_critic_step
 from rllib_sami.algorithms.task_inference.losses import family_loss, prediction_loss
 from rllib_sami.algorithms.task_inference.networks import (
@@ -96,13 +97,8 @@ PLAIN = InferenceLossFunctions()  # not compiled
 
 def parameter_groups(acting: InferenceNetworks, training: InferenceTrainingNetworks) -> ParameterGroups:
     """Returns all trained parameters, by name of their optimiser."""
-    classifier = [] if acting.classifier is None else list(acting.classifier.parameters())
-    return {
-        "encoder": [*acting.encoder.parameters(), *training.decoders.parameters(), *classifier],
-        "critic": list(training.critics.parameters()),
-        "actor": list(acting.actor.parameters()),
-        "alpha": [training.log_alpha],
-    }
+    predicting = [acting.encoder, training.decoders, *([] if acting.classifier is None else [acting.classifier])]
+    return sac.parameter_groups(acting, training, [one for module in predicting for one in module.parameters()])
 
 
 def inference_update(
