@@ -189,8 +189,7 @@ class EpisodeStore:
         Returns:
             ``[..., num_rows, F]``.
         """
-        offsets = np.minimum(np.arange(num_rows), episodes["length"][..., None])
-        return self.rows[episodes["start"][..., None] + offsets]
+        return self.gather_steps(episodes, np.arange(num_rows))
 
     def gather_steps(self, episodes: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Returns rows of single time steps.

@@ -49,11 +49,8 @@ def sample_transitions(
     episodes = draw_episodes(store.episodes, batch_size, num_updates, rng)
     episode, step = draw_steps(episodes["length"], batch_size, rng)
     lines = np.take_along_axis(episodes, episode, axis=1)
-    transition = lines.copy()
-    transition["start"] += step
-    transition["length"] = 1
     return {
-        "rows": store.gather(transition, num_rows=2),
+        "rows": store.gather_steps(lines, step[..., None] + np.arange(2)),
         "step_index": np.broadcast_to(2 * np.arange(batch_size), step.shape),
         "terminated": _terminated(lines, step),
         "noise": _noise(store, step, rng),

@@ -33,12 +33,9 @@ def sample_skill_steps(
         * ``terminated`` ``[U, N]``, and ``noise`` ``[U, 2, N, A]``, standard normal.
     """
     lines, step = draw_transitions(store.episodes, batch_size, num_updates, rng)
-    transition = lines.copy()
-    transition["start"] += step
-    transition["length"] = 1
     images = {} if store.images is None else {IMAGES: store.gather_images(lines, step)}
     return images | {
-        "rows": store.gather(transition, num_rows=2),
+        "rows": store.gather_steps(lines, step[..., None] + np.arange(2)),
         SKILL: np.ascontiguousarray(lines[SKILL]),
         "prior_skills": prior.sample(rng, num_updates, num_prior_skills),
         "terminated": (lines["terminated"] & (step == lines["length"] - 1)).astype(np.float32),
