@@ -51,7 +51,7 @@ if importlib.util.find_spec("ray") is not None:
         VISRConfig,
     )
     from rllib_sami.algorithms.task_inference.task_inference import TaskInference, TaskInferenceConfig
-    from rllib_sami.exports import skill_control
+    from rllib_sami.exports import skill_control, task_transfer
     from rllib_sami.exports.loading import TrainedAgent, load
     from rllib_sami.registration import register
 
@@ -96,6 +96,7 @@ if importlib.util.find_spec("ray") is not None:
 
     register()
     skill_control.register()
+    task_transfer.register()
     compat.mark_warnings()
 
 

@@ -22,12 +22,13 @@ from rllib_sami.config.names import WrongSettings
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, reason_of
 from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
-from rllib_sami.exports.skill_control import ENV_ID as CONTROL_ID
-from rllib_sami.exports.skill_control import SkillControl
+from rllib_sami.exports import skill_control, task_transfer
 from rllib_sami.registration import ALGORITHMS as OUR_ALGORITHMS
 from rllib_sami_cli import spaces
 from rllib_sami_cli.errors import UserError, one_line
 
+# Environments that are made of others, and of checkpoints.
+_COMPOSED = {skill_control.ENV_ID: skill_control.make, **task_transfer.MAKERS}
 # Set before Ray starts. The first two replace Tune's live lines and Ctrl-C by our own; the third leaves
 # CUDA_VISIBLE_DEVICES of CPU-only workers alone, which is Ray's future default (otherwise it warns).
 _ENVIRONMENT = {
@@ -167,8 +168,7 @@ def _check_maker(maker: Any, env: str, place: str) -> None:
 
 def try_environment(env: Any, env_config: Any, place: str) -> None:
     """Builds one of our environments, so that a wrong split or factor is reported before anything starts."""
-    cls: Any = ENVIRONMENTS.get(env) if isinstance(env, str) else None
-    cls = SkillControl if env == CONTROL_ID else cls
+    cls: Any = (ENVIRONMENTS.get(env) or _COMPOSED.get(env)) if isinstance(env, str) else None
     env_config = env_config or {}
     if cls is None or not isinstance(env_config, dict):
         return
@@ -213,7 +213,7 @@ def wrong_settings(algorithm: type, settings: dict[str, Any]) -> list[str]:
 
 
 def _environment_hint(env: str) -> str:
-    ours = [*ENVIRONMENTS, CONTROL_ID]
+    ours = [*ENVIRONMENTS, *_COMPOSED]
     close = nearest_name(env, ours) or nearest_name(f"SaMI/{env}", ours, 0.8) or nearest_name(env, gymnasium.registry)
     hint = f"Did you mean '{close}'? " if close else ""
     return (

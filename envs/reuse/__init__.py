@@ -1,6 +1,7 @@
-"""Environments for the reuse of task inference: toys, and the robots that it is reused on."""
+"""Environments for the reuse of task inference: toys, and the bodies that it is reused on."""
 
+from .bodies import HalfCheetah, Hopper, PointMass, Walker
 from .families import Family, TaskFamilyEnv
 from .toy import Toy, ToyMulti
 
-__all__ = ["Family", "TaskFamilyEnv", "Toy", "ToyMulti"]
+__all__ = ["Family", "HalfCheetah", "Hopper", "PointMass", "TaskFamilyEnv", "Toy", "ToyMulti", "Walker"]

@@ -17,6 +17,7 @@ from ..tasks import MetaTask, Splits, Task
 
 UNITS = {"goal": "m", "velocity": "m/s", "stand": "rad", "jump": "m/s"}
 NO_FAMILY = -1
+SUCCESS_ERROR = 0.25
 NUM_TRAIN, NUM_TEST = 80, 40  # meta-tasks of the splits, divided evenly among families
 
 
@@ -80,6 +81,9 @@ class TaskFamilyEnv(MetaTaskEnv):
 
     A task that gives several quantities a value has the sum of their rewards, and belongs to no family.
 
+    The info of the last step has ``tracking_error``, the mean relative error over the last quarter of the episode, and
+    ``is_success``: whether it is below a quarter.
+
     Attributes:
         families: The families; the index of each is its class.
     """
@@ -88,6 +92,7 @@ class TaskFamilyEnv(MetaTaskEnv):
     default_max_steps = 200
     families: ClassVar[tuple[Family, ...]]
     _wanted: Mapping[str, float] = {}
+    _errors: list[float]
 
     @property
     def family_names(self) -> tuple[str, ...]:
@@ -103,11 +108,37 @@ class TaskFamilyEnv(MetaTaskEnv):
         """Returns the present value of a quantity."""
         raise NotImplementedError
 
+    def change_task(self, task_id: int) -> None:
+        """Gives the present episode another meta-task, for tasks that change under way.
+
+        The success of the episode is then that in its last task.
+        """
+        self._task_id = self._check_task_id(task_id, "task_id")
+        self._task = self._tasks[self._task_id].sample(self.np_random)
+        self._task_floats = self._task.as_floats()
+        if self.observe_task:
+            self._task_features[:] = self._task.features()
+        self._begin_task(self._task)
+
     def _begin_episode(self, task: Task) -> None:
-        self._wanted = {name: value for name, value in task.as_floats().items() if value}
+        self._begin_task(task)
+
+    def _begin_task(self, task: Task) -> None:
+        self._wanted = {name: task.as_floats()[name] for name in UNITS if task.as_floats().get(name)}
+        self._errors = []
 
     def _reward(self) -> float:
-        return -sum(abs(self.quantity(name) - value) / abs(value) for name, value in self._wanted.items())
+        error = sum(abs(self.quantity(name) - value) / abs(value) for name, value in self._wanted.items())
+        self._errors.append(error)
+        return -error
+
+    def episode_info(self) -> dict[str, Any]:
+        """Returns the ``info`` of reset and of the last step, which also has ``tracking_error`` and ``is_success``."""
+        info = super().episode_info()
+        if self._steps_left > 0:
+            return info
+        error = float(np.mean(self._errors[-max(1, len(self._errors) // 4) :]))
+        return info | {"tracking_error": error, "is_success": error < SUCCESS_ERROR}
 
     def _family(self, meta_task: MetaTask) -> int:
         """Returns the family that all tasks of a meta-task belong to, or -1."""

@@ -3,6 +3,7 @@
 After the toy environments of MELTS. Confidence of all constants: read in its code.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium
@@ -61,13 +62,21 @@ def move_multi(state: np.ndarray, action: np.ndarray) -> np.ndarray:
     return np.stack([x, z, pitch, vx, vz, turn], axis=-1)
 
 
-class _ToyEnv(TaskFamilyEnv):
-    """What the toys share."""
+class ToyEnv(TaskFamilyEnv):
+    """What the toys share.
 
-    columns: ClassVar[dict[str, int]]  # quantity -> its number in the state
-    state_dim: ClassVar[int]
+    A toy tells how to see another body as the toy, which needs a method ``quantity(name)``: see :meth:`observe_body`
+    and :meth:`command_of`.
+
+    Attributes:
+        quantities: Names of the state's numbers, positions before their rates.
+        limits: Their largest magnitudes.
+        action_dim: Action width ``A``.
+    """
+
+    quantities: ClassVar[tuple[str, ...]]
+    limits: ClassVar[np.ndarray]
     action_dim: ClassVar[int]
-    first_rate: ClassVar[int]  # positions come before it, their rates from it on
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}  # type: ignore[misc]
 
     def __init__(self, *args: Any, noise: float = 0.1, scale_position: bool = True, **kwargs: Any):
@@ -83,12 +92,44 @@ class _ToyEnv(TaskFamilyEnv):
         super().__init__(*args, **kwargs)
         self.noise = check_weight("noise", noise)
         self._scale = POSITION_SCALE if check_switch("scale_position", scale_position) else 1.0
-        self.state = np.zeros(self.state_dim)
-        self._build_spaces([np.inf] * self.state_dim, gymnasium.spaces.Box(-1.0, 1.0, (self.action_dim,), np.float32))
+        self._noisy = [self.quantities.index("goal"), self.quantities.index("velocity")]
+        size = len(self.quantities)
+        self.state = np.zeros(size)
+        self._build_spaces([np.inf] * size, gymnasium.spaces.Box(-1.0, 1.0, (self.action_dim,), np.float32))
 
     def quantity(self, name: str) -> float:
         """Returns the present value of a quantity; that of ``"jump"`` is the magnitude of the vertical velocity."""
-        value = float(self.state[self.columns[name]])
+        return self._quantity_in(self.state, name)
+
+    def observe_body(self, quantity: Callable[[str], float]) -> np.ndarray:
+        """Returns what this toy would observe in a body's place, float32 ``[O]``.
+
+        Args:
+            quantity: Returns a quantity of the body by its name, one of ``quantities``.
+        """
+        return self._observed(self._state_of(quantity)).astype(np.float32)
+
+    def command_of(self, quantity: Callable[[str], float], action: np.ndarray, wanted: str) -> float:
+        """Returns what an action would do to a quantity if the body were this toy: the value after a step.
+
+        Args:
+            quantity: As for :meth:`observe_body`.
+            action: ``[A]`` in ±1.
+            wanted: Name of the quantity that the task is about.
+        """
+        if wanted == "goal":  # from where the body is, even if that is beyond the toy's world
+            here = quantity("goal")
+            return here + self._move(np.zeros(len(self.quantities)), action)[0].item()
+        return self._quantity_in(self._move(self._state_of(quantity), action), wanted)
+
+    def _state_of(self, quantity: Callable[[str], float]) -> np.ndarray:
+        """A body's state, as far as the toy can be in it, so that its agent meets nothing that it never saw."""
+        state = np.array([quantity(name) for name in self.quantities])
+        return state.clip(-self.limits, self.limits)
+
+    @classmethod
+    def _quantity_in(cls, state: np.ndarray, name: str) -> float:
+        value = state[cls.quantities.index("rise" if name == "jump" else name)].item()
         return abs(value) if name == "jump" else value
 
     @staticmethod
@@ -97,20 +138,25 @@ class _ToyEnv(TaskFamilyEnv):
 
     def _begin_episode(self, task: Task) -> None:
         super()._begin_episode(task)
+        place, velocity = self._noisy
         self.state[:] = 0.0
-        self.state[0] = self.np_random.uniform(-0.01, 0.01)
-        self.state[self.first_rate] = 0.1 * self.np_random.standard_normal()
+        self.state[place] = self.np_random.uniform(-0.01, 0.01)
+        self.state[velocity] = 0.1 * self.np_random.standard_normal()
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
         self.state = self._move(self.state, np.asarray(action, np.float64).clip(-1.0, 1.0))
         if self.noise:
-            self.state[[0, self.first_rate]] += self.noise * self.np_random.standard_normal(2)
+            self.state[self._noisy] += self.noise * self.np_random.standard_normal(2)
             self.state[0] = min(max(self.state[0], -MAX_DISTANCE), MAX_DISTANCE)
         return self._reward(), False
 
+    def _observed(self, state: np.ndarray) -> np.ndarray:
+        observed = state.copy()
+        observed[0] *= self._scale
+        return observed
+
     def _write_observation(self) -> None:
-        self._buffer[: self.state_dim] = self.state
-        self._buffer[0] *= self._scale
+        self._buffer[: self.state.size] = self._observed(self.state)
 
     def _draw(self) -> np.ndarray:
         canvas = Canvas(1.2 * MAX_DISTANCE)
@@ -118,14 +164,14 @@ class _ToyEnv(TaskFamilyEnv):
             goal = (self._wanted["goal"], 0.0)
             canvas.rod(goal, goal, 1.5, (150, 210, 150))
         x = float(self.state[0])
-        pitch = float(self.state[self.columns["stand"]]) if "stand" in self.columns else 0.0
-        height = 5.0 * float(self.state[1]) if "stand" in self.columns else 0.0  # five times as high, to be seen
+        pitch = self.quantity("stand") if "stand" in self.quantities else 0.0
+        height = 5.0 * self.quantity("height") if "height" in self.quantities else 0.0  # five times as high, to be seen
         canvas.rod((x, height), (x + 2.0 * np.cos(pitch), height + 2.0 * np.sin(pitch)), 0.7, (90, 110, 160))
         canvas.rod((x, height), (x, height), 1.0, (204, 77, 77))
         return canvas.image
 
 
-class Toy(_ToyEnv):
+class Toy(ToyEnv):
     """A point on a line, which should get to a place or to a velocity: the toy with four families of tasks.
 
     Observation ``[2]``: x / 10 and v. Action ``[1]`` in ±1: ``v' = 5 a``, ``x' = x + 0.5 a``, before noise; x stays
@@ -136,12 +182,13 @@ class Toy(_ToyEnv):
     families: ClassVar[tuple[Family, ...]] = (*both_signs("velocity", 0.5, 3.0), *both_signs("goal", 1.0, 25.0))
     factors: ClassVar[tuple[Factor, ...]] = factors_of(families)
     splits: ClassVar[Splits] = splits_of(families)
-    columns: ClassVar[dict[str, int]] = {"goal": 0, "velocity": 1}
-    state_dim, action_dim, first_rate = 2, 1, 1
+    quantities = ("goal", "velocity")
+    limits = np.array([MAX_DISTANCE, MAX_SPEED])
+    action_dim = 1
     _move = staticmethod(move)
 
 
-class ToyMulti(_ToyEnv):
+class ToyMulti(ToyEnv):
     """A point in a plane that also pitches and jumps: the toy with seven families of tasks.
 
     Observation ``[6]``: x / 10, height z, pitch φ, and their rates vx, vz, vφ. Action ``[3]`` in ±1: push along x,
@@ -157,6 +204,7 @@ class ToyMulti(_ToyEnv):
     )
     factors: ClassVar[tuple[Factor, ...]] = factors_of(families)
     splits: ClassVar[Splits] = splits_of(families)
-    columns: ClassVar[dict[str, int]] = {"goal": 0, "stand": 2, "velocity": 3, "jump": 4}
-    state_dim, action_dim, first_rate = 6, 3, 3
+    quantities = ("goal", "height", "stand", "velocity", "rise", "turn")
+    limits = np.array([MAX_DISTANCE, MAX_HEIGHT, MAX_PITCH, MAX_SPEED, MAX_RISE, MAX_TURN_SPEED])
+    action_dim = 3
     _move = staticmethod(move_multi)

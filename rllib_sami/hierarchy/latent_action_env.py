@@ -34,7 +34,8 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
     environment's. Its time limits count inner steps, and a video with every inner step is recorded inside:
     ``LatentActionEnv(RecordVideo(env, ...), ...)``.
 
-    The stride may depend on the action: a subclass overrides :meth:`num_steps`.
+    The stride may depend on the action, and the latent on the inner step: subclasses override :meth:`num_steps` and
+    :meth:`latent`.
 
     Args:
         env: The environment that the policy acts in.
@@ -88,6 +89,10 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
         """The most inner steps of this action; at least one is taken."""
         return self.steps
 
+    def latent(self, action: np.ndarray, obs: Any) -> np.ndarray:
+        """The latent of the next inner step, for an action and the observation that it was chosen for."""
+        return action if self._to_latent is None else self._to_latent(action, obs)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the wrapped environment; the policy begins an episode."""
         self.obs, info = self.env.reset(seed=seed, options=options)
@@ -103,9 +108,10 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
         """
         if self.obs is None:
             raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
-        latent = action if self._to_latent is None else self._to_latent(action, self.obs)
+        chosen_for = self.obs
         inner_obs, inner_actions, inner_rewards = [self._flat()], [], []
         for _ in range(max(1, self.num_steps(action))):
+            latent = self.latent(action, chosen_for)
             policy_obs = inner_obs[-1] if self._to_obs is None else self._to_obs(self.obs)
             self.obs, reward, terminated, truncated, info = self.env.step(self.policy.act(policy_obs, latent))
             inner_obs.append(self._flat())

@@ -116,3 +116,125 @@ def test_noise_is_added_to_place_and_velocity():
 def test_wrong_arguments_are_named(name, value, words):
     with pytest.raises(ValueError, match=words):
         envs.make(TOY, **{name: value})
+
+
+# --- Bodies ---------------------------------------------------------------------------------------------------------
+
+ROBOTS = {"HalfCheetah": 9, "Walker": 9, "Hopper": 6}  # numbers of positions
+
+
+def robot(name, **settings):
+    env = envs.make(f"Reuse/{name}-v0", **settings)
+    env.reset(seed=0)
+    for action in np.random.default_rng(0).uniform(-1.0, 1.0, (30, env.action_space.shape[0])):
+        env.step(action.astype(np.float32))
+    return env
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_quantities_are_those_of_the_root_s_joints(name):
+    """Not of numbers in a state: the hopper's have other places."""
+    env = robot(name)
+    data = env.data
+    expected = {"goal": data.joint("rootx").qpos, "stand": data.joint("rooty").qpos}
+    expected |= {"velocity": data.joint("rootx").qvel, "turn": data.joint("rooty").qvel}
+    expected |= {"rise": data.joint("rootz").qvel, "jump": np.abs(data.joint("rootz").qvel)}
+    assert {quantity: env.quantity(quantity) for quantity in expected} == {k: v.item() for k, v in expected.items()}
+    assert env.quantity("height") == data.joint("rootz").qpos.item() - env.model.joint("rootz").qpos0.item()
+    before = env.quantity("goal")
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    assert env.quantity("velocity") == pytest.approx((env.quantity("goal") - before) / 0.05, abs=1.5)
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_a_robot_observes_its_state_and_proprioception_does_not_tell_the_place(name):
+    env = robot(name)
+    obs = env._observation()
+    assert obs[0] == pytest.approx(env.qpos[0] / 10.0)
+    np.testing.assert_allclose(obs[1:], env.proprioception.astype(np.float32))
+    assert len(env.proprioception) == 2 * ROBOTS[name] - 1
+    state = env.proprioception.copy()
+    env.qpos[0] += 7.0
+    np.testing.assert_array_equal(env.proprioception, state)
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_a_step_of_a_robot_lasts_a_twentieth_of_a_second(name):
+    env = envs.make(f"Reuse/{name}-v0")
+    env.reset(seed=0)
+    assert (env.model.opt.timestep, env.frame_skip) == (0.01, 5)
+    env.step(env.action_space.sample())
+    assert env.data.time == pytest.approx(0.05)
+
+
+def test_bodies_that_have_fallen_are_not_healthy_and_go_on():
+    for name in ("Walker", "Hopper"):
+        env = envs.make(f"Reuse/{name}-v0")
+        env.reset(seed=0)
+        assert env.is_healthy
+        env.qpos[2] = 1.2
+        assert not env.is_healthy
+        assert not env.step(env.action_space.sample())[2]
+    assert not hasattr(envs.make("Reuse/HalfCheetah-v0"), "is_healthy")
+
+
+def test_a_point_mass_gets_to_the_velocity_where_drag_and_force_are_equal():
+    env = envs.make("Reuse/PointMass-v0", velocity=2.0)
+    ends = []
+    for seed in range(20):
+        env.reset(seed=seed)
+        for _ in range(100):
+            before = env.quantity("goal")
+            env.step(np.array([0.5], np.float32))
+        assert env.quantity("velocity") == pytest.approx((env.quantity("goal") - before) / 0.05)
+        ends.append(env.quantity("velocity"))
+    assert 7.5 / 5.0 <= min(ends) < 1.8
+    assert 3.0 < max(ends) <= 7.5 / 2.0
+
+
+def test_the_grid_has_three_tasks_of_each_family():
+    env = envs.make("Reuse/HalfCheetah-v0", split="grid")
+    assert np.bincount(env.task_families).tolist() == [3, 3, 3, 3]
+    assert [task["goal"] for task in env.tasks[6:9]] == [(3.7,), (5.5,), (9.1,)]
+
+
+def test_success_is_a_small_error_over_the_last_quarter_of_an_episode():
+    env = envs.make(TOY, noise=0.0, velocity=1.0, max_steps=40)
+    for late, success in ((0.24, True), (0.2 * 1.3, False)):
+        env.reset(seed=0)
+        for step in range(40):
+            action = 0.2 if late == 0.24 else late  # 0.2 is 1 m/s
+            info = env.step(np.array([action if step >= 30 else -1.0]))[4]
+            assert ("is_success" in info) == (step == 39)
+        assert info["is_success"] is success
+        assert info["tracking_error"] == pytest.approx(0.0 if success else 0.3)
+
+
+def test_a_task_may_change_within_an_episode():
+    env = envs.make(TOY, noise=0.0, tasks=[{"velocity": 1.0}, {"goal": -2.0}], observe_task=True)
+    env.reset(seed=0, options={"task_id": 0})
+    before, reward, *_ = env.step(np.array([0.2]))
+    assert reward == pytest.approx(0.0)
+    env.change_task(1)
+    obs, reward, *_, info = env.step(np.array([-0.2]))
+    assert reward == pytest.approx(-abs(env.state[0] + 2.0) / 2.0)
+    assert info["task_id"] == 1
+    assert (before[2:] != obs[2:]).any()
+    with pytest.raises(ValueError, match="task_id=2"):
+        env.change_task(2)
+
+
+def test_a_toy_sees_a_body_as_itself():
+    toy, body = envs.make(TOY), robot("Hopper")
+    x, v = body.qpos[0], body.qvel[0]
+    np.testing.assert_allclose(toy.observe_body(body.quantity), [x / 10.0, v], rtol=1e-6)
+    assert toy.command_of(body.quantity, np.array([0.4]), "goal") == pytest.approx(x + 0.2)
+    assert toy.command_of(body.quantity, np.array([0.4]), "velocity") == pytest.approx(2.0)
+    multi = envs.make(MULTI, scale_position=False)
+    seen = {"goal": 50.0, "height": 0.1, "stand": 0.3, "velocity": -9.0, "rise": -1.0, "turn": 2.0}
+    np.testing.assert_allclose(multi.observe_body(seen.get), [30.0, 0.1, 0.3, -5.0, -1.0, 2.0], rtol=1e-6)
+    expected = move_multi(np.array([30.0, 0.1, 0.3, -5.0, -1.0, 2.0]), np.array([0.4, 0.2, 0.9]))
+    action = np.array([0.4, 0.2, 0.9])
+    assert multi.command_of(seen.get, action, "goal") == pytest.approx(50.2)  # beyond the toy's world
+    assert multi.command_of(seen.get, action, "stand") == pytest.approx(expected[2])
+    assert multi.command_of(seen.get, action, "jump") == pytest.approx(abs(expected[4]))

@@ -1,0 +1,130 @@
+"""What task inference that learned on a toy is worth on another body.
+
+    rllib train file tuned_examples/reuse/half_cheetah.yaml --storage-path results
+    python benchmarks/task_transfer.py --toy results/toy --low-level results/half_cheetah_low_level \\
+        --striding results/half_cheetah_striding --transfer results/half_cheetah_transfer
+
+All play the same episodes of the same tasks. References: an oracle that commands what the task is about, random commands,
+and standing still, with strides of five steps. A score is (R - floor) / (oracle - floor), with the better of the last two
+as floor. Errors are relative, over the last quarter of an episode.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import rllib_sami
+from rllib_sami.exports import task_transfer
+
+QUANTITIES = ("goal", "velocity")
+Act = Callable[[np.ndarray], np.ndarray]
+
+
+def play(env: Any, act: Act, episodes: int, switch: int | None = None) -> list[dict[str, Any]]:
+    """Plays each task ``episodes`` times; returns what happened in each.
+
+    Args:
+        env: One of the environments of a transfer.
+        act: Chooses its actions.
+        episodes: Of each task.
+        switch: Strides after which the next task takes the place of a task; None: tasks stay.
+    """
+    body, rows = env.unwrapped, []
+    for task_id in range(body.num_tasks):
+        for seed in range(episodes):
+            obs, _ = env.reset(seed=seed, options={"task_id": task_id})
+            total, strides, families, done, number = 0.0, [], [], False, task_id
+            while not done:
+                obs, reward, terminated, truncated, info = env.step(act(obs))
+                done = terminated or truncated
+                total += reward
+                strides.append(info["env_steps"])
+                families.append(env.inference.family)
+                if switch and len(strides) % switch == 0 and not done:
+                    number = (number + body.num_tasks // 2 + 1) % body.num_tasks
+                    body.change_task(number)
+            name = body.family_names[body.task_families[task_id]]
+            rows.append(
+                {
+                    "quantity": name.rstrip("+-"),
+                    "return": total,
+                    "error": info["tracking_error"],
+                    "success": info["is_success"],
+                    "strides": strides,
+                    "recognised": np.mean([family == name for family in families[len(families) // 2 :]]),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--toy", required=True)
+    parser.add_argument("--low-level", required=True)
+    parser.add_argument("--striding")
+    parser.add_argument("--transfer")
+    parser.add_argument("--body", help="Another body than that of the low level.")
+    parser.add_argument("--split", default="grid")
+    parser.add_argument("--episodes", type=int, default=3, help="Of each task.")
+    arguments = parser.parse_args()
+    parts: dict[str, Any] = {"toy": arguments.toy, "low_level": arguments.low_level, "body": arguments.body}
+    parts |= {"split": arguments.split, "task_reward": True}
+
+    def strides(guide: str, stride: int | None = 5, act: Act = lambda obs: np.zeros(1)) -> list[dict[str, Any]]:
+        env = task_transfer.make_striding(**parts, guide=guide, fixed_stride=stride)
+        return play(env, act, arguments.episodes)
+
+    oracle, random, still = (strides(guide) for guide in ("oracle", "random", "still"))
+    levels = {
+        quantity: (max(mean_return(random, quantity), mean_return(still, quantity)), mean_return(oracle, quantity))
+        for quantity in QUANTITIES
+    }
+    columns = ("within 25 %", "median error", "return", "score")
+    print(f"| | {' | '.join(f'{quantity}: {name}' for quantity in QUANTITIES for name in columns)} | family | stride |")
+    print(f"|---|{'---:|' * (len(QUANTITIES) * len(columns) + 2)}")
+    print_row("oracle", oracle, levels)
+    print_row("random commands", random, levels)
+    print_row("standing still", still, levels)
+    for stride in (5, 10):
+        print_row(f"toy's agent, stride {stride}", strides("toy", stride), levels)
+        print_row(f"toy's agent without latent, stride {stride}", strides("masked", stride), levels)
+    if arguments.striding:
+        for guide, name in (("toy", "toy's agent"), ("masked", "toy's agent without latent")):
+            act = agent(arguments.striding)
+            print_row(f"{name}, learned strides", strides(guide, None, act), levels)
+    if arguments.transfer:
+        settings = dict(rllib_sami.exports.checkpoints.load(arguments.transfer).config.env_config)
+        chosen = {"striding": arguments.striding} if settings.get("striding") else {"fixed_stride": settings["fixed_stride"]}
+        for masked in (False, True):
+            env = task_transfer.make_high_level(**parts, **chosen, masked=masked)
+            name = f"high level{' without latent' if masked else ''}"
+            print_row(name, play(env, agent(arguments.transfer), arguments.episodes), levels)
+
+
+def agent(path: str) -> Act:
+    """Returns the actions of a trained agent without memory."""
+    return rllib_sami.load(path).act
+
+
+def mean_return(rows: Sequence[dict[str, Any]], quantity: str) -> float:
+    return float(np.mean([row["return"] for row in rows if row["quantity"] == quantity]))
+
+
+def print_row(name: str, rows: Sequence[dict[str, Any]], levels: dict[str, tuple[float, float]]) -> None:
+    cells = []
+    for quantity, (floor, best) in levels.items():
+        mine = [row for row in rows if row["quantity"] == quantity]
+        cells += [
+            f"{sum(row['success'] for row in mine)}/{len(mine)}",
+            f"{np.median([row['error'] for row in mine]):.2f}",
+            f"{mean_return(rows, quantity):.0f}",
+            f"{(mean_return(rows, quantity) - floor) / (best - floor):.2f}",
+        ]
+    cells += [f"{np.mean([row['recognised'] for row in rows]):.2f}", f"{np.mean(sum((row['strides'] for row in rows), [])):.1f}"]
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

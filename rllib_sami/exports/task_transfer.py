@@ -1,0 +1,237 @@
+"""Task inference on other bodies, as environments: ``Reuse/LowLevel-v0``, ``Reuse/Striding-v0``, ``Reuse/HighLevel-v0``.
+
+Each is a stage of a chain: a low-level policy of the body is trained in the first one. The second and the third one
+take it and an agent of a toy from their checkpoints.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.tune.registry import register_env
+
+from rllib_sami import compat
+from rllib_sami.core.env_values import name_of
+from rllib_sami.core.faults import ENVIRONMENT_ERRORS
+from rllib_sami.core.text import did_you_mean
+from rllib_sami.exports.checkpoints import load
+from rllib_sami.hierarchy import FrozenPolicy
+from rllib_sami.hierarchy.commands import PLACE, RANGES, CommandEnv
+from rllib_sami.hierarchy.transfer import GUIDES, FrozenInference, HighLevelEnv, StridingEnv, TransferEnv, check_stride
+
+LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reuse/HighLevel-v0"
+BODY_NEEDS = (
+    "A body needs the attributes `proprioception`, what a policy may know of it that does not say where it is, and "
+    "`quantity(name)`, the present value of a quantity: see docs/task_inference.md."
+)
+
+
+def make_low_level(
+    body: Any = None,
+    quantities: Sequence[str] = (PLACE, "velocity"),
+    ranges: Mapping[str, Sequence[float]] | None = None,
+    scales: Mapping[str, float] | None = None,
+    command_steps: Sequence[int] = (50, 100),
+    max_steps: int = 200,
+    **body_config: Any,
+) -> CommandEnv:
+    """Makes the environment in which a low-level policy is trained.
+
+    Args:
+        body: The body: an id, a class or the path of one.
+        quantities: As for :class:`rllib_sami.hierarchy.commands.CommandEnv`, and the others too.
+        ranges: Likewise.
+        scales: Likewise.
+        command_steps: Likewise.
+        max_steps: Likewise.
+        **body_config: Settings of the body.
+
+    Raises:
+        ValueError: An argument is missing or wrong, or the body cannot be commanded.
+    """
+    env = _body(LOW_LEVEL, body, body_config)
+    _check_quantities(env, body, quantities)
+    return CommandEnv(env, quantities, ranges, scales, command_steps, max_steps)
+
+
+def make_striding(
+    toy: str | None = None,
+    low_level: str | None = None,
+    body: Any = None,
+    fixed_stride: int | None = None,
+    guide: str = GUIDES[0],
+    step_cost: float = 0.1,
+    task_reward: bool = False,
+    **body_config: Any,
+) -> StridingEnv:
+    """Makes the environment in which an agent of a toy steers a body, and the lengths of strides are learned.
+
+    Args:
+        toy: Checkpoint of ``TaskInference`` on a toy, or an exported agent.
+        low_level: Checkpoint of a policy that was trained in ``Reuse/LowLevel-v0``.
+        body: None: that of the low level.
+        fixed_stride: As for :class:`rllib_sami.hierarchy.transfer.StridingEnv`, and the others too.
+        guide: Likewise.
+        step_cost: Likewise.
+        task_reward: Likewise.
+        **body_config: Settings of the body, such as ``split``.
+
+    Raises:
+        ValueError: An argument is missing or wrong, or the parts do not fit each other.
+    """
+    check_stride(fixed_stride)
+    if guide not in GUIDES:
+        raise ValueError(f"guide={guide!r}: expected one of {', '.join(GUIDES)}. {did_you_mean(guide, GUIDES)}".strip())
+    parts = _parts(STRIDING, toy, low_level, body, body_config, masked=guide == "masked")
+    return StridingEnv(
+        *parts, fixed_stride=fixed_stride, guide=guide, step_cost=step_cost, task_reward=task_reward
+    )
+
+
+def make_high_level(
+    toy: str | None = None,
+    low_level: str | None = None,
+    striding: str | None = None,
+    fixed_stride: int | None = None,
+    body: Any = None,
+    action_cost: float = 0.05,
+    task_reward: bool = False,
+    masked: bool = False,
+    **body_config: Any,
+) -> HighLevelEnv:
+    """Makes the environment in which a high level learns to command a body, with the latents of a toy's agent.
+
+    Args:
+        toy: As for :func:`make_striding`.
+        low_level: Likewise.
+        striding: Checkpoint of a policy that was trained in ``Reuse/Striding-v0``, which chooses the strides.
+        fixed_stride: Steps of each stride instead.
+        body: None: that of the low level.
+        action_cost: As for :class:`rllib_sami.hierarchy.transfer.HighLevelEnv`.
+        task_reward: Likewise.
+        masked: Whether observations have zeros instead of the latent.
+        **body_config: Settings of the body, such as ``split``.
+
+    Raises:
+        ValueError: An argument is missing or wrong, or the parts do not fit each other.
+    """
+    check_stride(fixed_stride)
+    if (striding is None) == (fixed_stride is None):
+        raise ValueError(
+            f"{HIGH_LEVEL} needs `striding`, a checkpoint of {STRIDING}, or `fixed_stride`, and not both: it has "
+            f"striding={striding!r} and fixed_stride={fixed_stride!r}."
+        )
+    parts = _parts(HIGH_LEVEL, toy, low_level, body, body_config, masked)
+    policy = None
+    if striding is not None:
+        module: Any = _checkpoint(HIGH_LEVEL, "striding", striding, STRIDING).module()
+        quantities = parts[2]
+        expected = len(parts[0].get_wrapper_attr("proprioception")) + len(quantities)
+        if module.acting.obs_dim != expected:
+            raise ValueError(
+                f"striding={striding!r}: it reads {module.acting.obs_dim} numbers, but the body and its commands have "
+                f"{expected}. Train it with the same low level."
+            )
+        policy = FrozenPolicy(module.acting, module.action_space, latent_dim=len(quantities))
+    return HighLevelEnv(
+        *parts, fixed_stride=fixed_stride, striding=policy, action_cost=action_cost, task_reward=task_reward
+    )
+
+
+MAKERS: dict[str, Callable[..., gym.Env]] = {
+    LOW_LEVEL: make_low_level,
+    STRIDING: make_striding,
+    HIGH_LEVEL: make_high_level,
+}
+
+
+def register() -> None:
+    """Registers the environments with Gymnasium and RLlib; doing so again changes nothing."""
+    for env_id, make in MAKERS.items():
+        if env_id not in gym.registry:
+            gym.register(env_id, entry_point=f"{__name__}:{make.__name__}")
+        register_env(env_id, lambda context, make=make: make(**context))
+
+
+# --- The parts ------------------------------------------------------------------------------------------------------
+
+
+def _parts(
+    env_id: str, toy: str | None, low_level: str | None, body: Any, body_config: dict[str, Any], masked: bool
+) -> tuple[gym.Env, FrozenPolicy, Sequence[str], Any, FrozenInference]:
+    """Returns the arguments of ``TransferEnv``."""
+    of_toy = _checkpoint(env_id, "toy", toy, None)
+    of_body = _checkpoint(env_id, "low_level", low_level, LOW_LEVEL)
+    module: Any = of_toy.module()
+    toy_env = compat.env_creator(of_toy.config, 0, 0)().unwrapped
+    lacking = [name for name in ("observe_body", "command_of") if not hasattr(toy_env, name)]
+    if lacking:
+        raise ValueError(
+            f"toy={toy!r}: its environment {name_of(of_toy.config.env)!r} has no method `{lacking[0]}`, which tells "
+            "how to see a body as the toy. Give a checkpoint of Reuse/Toy-v0, or see docs/task_inference.md."
+        )
+    if not module.acting.config.context_dim:
+        raise ValueError(f"toy={toy!r}: the agent infers no task. Give a checkpoint of TaskInference.")
+    settings = dict(of_body.config.env_config)
+    quantities = tuple(settings.get("quantities", (PLACE, "velocity")))
+    env = _body(env_id, settings.get("body") if body is None else body, body_config)
+    width = len(env.get_wrapper_attr("proprioception")) + len(quantities)
+    acting: Any = of_body.module()
+    if acting.acting.obs_dim != width or acting.action_space != env.action_space:
+        raise ValueError(
+            f"low_level={low_level!r}: it reads {acting.acting.obs_dim} numbers and acts in {acting.action_space}, but "
+            f"the body {name_of(body or settings.get('body'))!r} with {len(quantities)} commands has {width} and "
+            f"{env.action_space}. Train a low level for this body, or leave `body` out."
+        )
+    _check_quantities(env, body, (*quantities, *toy_env.quantities))
+    families = getattr(module.acting.config, "families", ()) or (PLACE,)
+    unknown = {family.rstrip("+-") for family in families} - {*quantities}
+    if unknown:
+        raise ValueError(
+            f"toy={toy!r}: its tasks are also about {min(unknown)!r}, which the low level cannot be commanded: it knows "
+            f"{', '.join(quantities)}. Train it with quantities: {sorted({*quantities} | unknown)}, or take a toy "
+            "without such tasks."
+        )
+    policy = FrozenPolicy(acting.acting, acting.action_space, latent_dim=len(quantities))
+    return env, policy, quantities, toy_env, FrozenInference(module.acting, masked)
+
+
+def _checkpoint(env_id: str, name: str, path: str | None, trained_on: str | None) -> Any:
+    """Reads a checkpoint, which must be of ``trained_on``."""
+    if path is None:
+        raise ValueError(f"{env_id} needs {name!r} in its `env_config`: a checkpoint, such as {{{name}: CHECKPOINT}}.")
+    checkpoint = load(str(path))
+    env = checkpoint.config.env or getattr(checkpoint, "trained_on", None)
+    if trained_on is not None and env != trained_on:
+        raise ValueError(
+            f"{name}={str(path)!r}: it was trained on {name_of(env)!r}, but must be of {trained_on}. "
+            f"Give another checkpoint."
+        )
+    return checkpoint
+
+
+def _body(env_id: str, body: Any, body_config: dict[str, Any]) -> gym.Env:
+    """Makes a body and checks that it has what is needed of it."""
+    if body is None:
+        raise ValueError(f"{env_id} needs 'body' in its `env_config`, such as {{body: Reuse/HalfCheetah-v0}}.")
+    env = compat.env_creator(AlgorithmConfig().environment(body, env_config=body_config), 0, 0)()
+    for name in ("proprioception", "quantity"):
+        if not env.has_wrapper_attr(name):
+            env.close()
+            raise ValueError(f"body={name_of(body)!r} has no `{name}`. {BODY_NEEDS}")
+    env.reset(seed=0)
+    return env
+
+
+def _check_quantities(env: gym.Env, body: Any, quantities: Sequence[str]) -> None:
+    """Raises a ValueError for quantities that a body does not have."""
+    for name in quantities:
+        try:
+            float(env.get_wrapper_attr("quantity")(name))
+        except ENVIRONMENT_ERRORS as error:
+            env.close()
+            raise ValueError(
+                f"The body {name_of(body or env)!r} has no quantity {name!r}. Give it one in its `quantity(name)`, or "
+                f"leave it out of `quantities`; usual ones are {', '.join(RANGES)}."
+            ) from error

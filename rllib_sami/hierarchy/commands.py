@@ -1,0 +1,149 @@
+"""Commands to a body: a quantity, such as a place or a velocity, and the value that it should get to.
+
+A low-level policy reads them in slots at the end of its observation, one for each quantity that it knows.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from rllib_sami.core.settings import is_integer
+from rllib_sami.core.text import did_you_mean
+
+PLACE = "goal"  # the quantity that commands give as a distance
+RANGES: Mapping[str, tuple[float, float]] = {
+    PLACE: (0.0, 1.5),
+    "velocity": (0.0, 3.0),
+    "stand": (math.pi / 6, math.pi / 2),
+    "jump": (1.5, 3.0),
+}
+ONE_SIGN = ("jump",)  # quantities that are magnitudes
+NEAR, SWITCH_WHEN_NEAR = 0.1, 0.2  # m to a place, and the probability of another command there
+HEALTHY_REWARD = 1.0
+TOO_FAR = 1e6  # a state beyond it has exploded
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a body should do.
+
+    Attributes:
+        quantity: Name of the quantity.
+        value: What it should get to; a place is that in the world, not a distance.
+    """
+
+    quantity: str
+    value: float
+
+    def error(self, body: Any) -> float:
+        """How far the body is from it, a magnitude."""
+        return abs(body.get_wrapper_attr("quantity")(self.quantity) - self.value)
+
+    def slots(self, quantities: Sequence[str], body: Any) -> np.ndarray:
+        """Returns what a low-level policy reads of it, ``[G]``: all slots but one are 0, a place is a distance."""
+        slots = np.zeros(len(quantities), np.float32)
+        origin = body.get_wrapper_attr("quantity")(PLACE) if self.quantity == PLACE else 0.0
+        slots[quantities.index(self.quantity)] = self.value - origin
+        return slots
+
+
+class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
+    """A body that is commanded to places near it and to velocities: where a low-level policy is trained.
+
+    A command is drawn at each reset, and again after some steps, or with probability 0.2 for each step that ends
+    within 0.1 m of the place. The reward is minus the distance from the commanded value, divided by ``scales``.
+
+    Observation ``[P + G]``: the body's ``proprioception`` and a slot for each quantity, of which only that of the
+    command is not 0. A place is the distance that is left to it, so that a policy acts alike everywhere. If the body
+    has ``is_healthy``, steps pay 1 more, and an episode ends when it is not.
+
+    Args:
+        body: An environment with attributes ``proprioception``, ``[P]``, and ``quantity(name)``. Its observations,
+            rewards and tasks are not used.
+        quantities: What can be commanded, in the order of the slots.
+        ranges: Least and largest magnitude of commands by quantity; those that are left out are ``RANGES``.
+        scales: By quantity, the distance that costs 1 for each step; 1 for those that are left out.
+        command_steps: Least and largest number of steps after which another command is drawn.
+        max_steps: Steps of an episode.
+    """
+
+    def __init__(
+        self,
+        body: gym.Env,
+        quantities: Sequence[str] = (PLACE, "velocity"),
+        ranges: Mapping[str, Sequence[float]] | None = None,
+        scales: Mapping[str, float] | None = None,
+        command_steps: Sequence[int] = (30, 80),
+        max_steps: int = 200,
+    ):
+        self.body, self.quantities = body, tuple(quantities)
+        self.ranges = dict(RANGES) | dict(ranges or {})
+        self.scales = {name: 1.0 for name in self.quantities} | dict(scales or {})
+        self.command_steps, self.max_steps = command_steps, max_steps
+        self.action_space = body.action_space
+        self.render_mode, self.metadata = body.render_mode, body.metadata
+        body.reset(seed=0)
+        width = len(body.get_wrapper_attr("proprioception")) + len(self.quantities)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        self._checks_health = body.has_wrapper_attr("is_healthy")
+        self.command = Command(self.quantities[0], 0.0)
+        self._steps_left = 0
+        self._switch_in = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Resets the body and draws a command."""
+        super().reset(seed=seed)
+        self.body.reset(seed=int(self.np_random.integers(2**31)))
+        self._steps_left = self.max_steps
+        self._draw_command()
+        return self._observation(), {}
+
+    def step(self, action: np.ndarray):
+        """Takes a step of the body."""
+        if self._steps_left <= 0:
+            raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
+        _, _, terminated, truncated, _ = self.body.step(action)
+        self._steps_left -= 1
+        self._switch_in -= 1
+        error = self.command.error(self.body)
+        reward = -error / self.scales[self.command.quantity]
+        if self._checks_health:
+            reward += HEALTHY_REWARD
+            terminated = terminated or not self.body.get_wrapper_attr("is_healthy")
+        truncated = truncated or self._steps_left == 0
+        if terminated or truncated:
+            self._steps_left = 0
+        elif self._switch_in <= 0 or self._is_there(error) and self.np_random.random() < SWITCH_WHEN_NEAR:
+            self._draw_command()
+        return self._observation(), reward, terminated, truncated, {}
+
+    def render(self) -> Any:
+        """Draws the body."""
+        return self.body.render()
+
+    def close(self) -> None:
+        """Closes the body."""
+        self.body.close()
+
+    def _is_there(self, error: float) -> bool:
+        return self.command.quantity == PLACE and error < NEAR
+
+    def _draw_command(self) -> None:
+        name = self.quantities[self.np_random.integers(len(self.quantities))]
+        value = self.np_random.uniform(*self.ranges[name])
+        if name not in ONE_SIGN and self.np_random.random() < 0.5:
+            value = -value
+        if name == PLACE:
+            value += self.body.get_wrapper_attr("quantity")(PLACE)
+        self.command = Command(name, value)
+        least, most = self.command_steps
+        self._switch_in = int(self.np_random.integers(least, most + 1))
+
+    def _observation(self) -> np.ndarray:
+        state = self.body.get_wrapper_attr("proprioception")
+        return np.concatenate([state, self.command.slots(self.quantities, self.body)], dtype=np.float32)

@@ -1,0 +1,282 @@
+"""Task inference that was learned on a toy, at work on another body.
+
+A frozen agent of the toy reads the body through the toy's eyes. One step of the toy is a stride: several steps of the
+body, in which a frozen low-level policy carries out a command. Two environments differ in what is chosen in them:
+:class:`StridingEnv` the number of steps of each stride, :class:`HighLevelEnv` the commands.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from rllib_sami.core.acting import RecurrentPolicy
+from rllib_sami.core.settings import is_integer
+from rllib_sami.hierarchy.commands import PLACE, RANGES, Command
+from rllib_sami.hierarchy.frozen_policy import FrozenPolicy
+from rllib_sami.hierarchy.latent_action_env import LatentActionEnv
+
+MAX_STRIDE = 20
+MAX_VELOCITY = RANGES["velocity"][1]  # of commands that the toy gives
+# Who gives commands: the toy's agent; the same without its latent; the task itself; chance; nobody.
+GUIDES = ("toy", "masked", "oracle", "random", "still")
+
+
+class FrozenInference:
+    """An agent of task inference that acts where nothing trains it, one episode at a time.
+
+    Args:
+        networks: Its networks, such as ``module.acting`` of ``TaskInference``.
+        masked: Whether policy and classifier read zeros instead of the latent, which shows what the latent is worth.
+
+    Attributes:
+        obs_dim: Width ``O`` of the toy's observation.
+        latent_dim: Width ``L`` of latents.
+        latent: The latent at the last :meth:`act`, ``[L]``.
+        family: Name of the most likely family of the task; None if the agent knows none.
+    """
+
+    def __init__(self, networks: Any, masked: bool = False):
+        self._networks, self._masked = networks, masked
+        self._policy = RecurrentPolicy(networks, num_slots=1)
+        self.obs_dim, self.latent_dim = networks.obs_dim, networks.config.context_dim
+        self.latent = np.zeros(self.latent_dim, np.float32)
+        self.families: tuple[str, ...] = tuple(getattr(networks.config, "families", ()))
+        self.family: str | None = None
+
+    def begin(self) -> None:
+        """Begins an episode."""
+        self._policy.begin()
+
+    def act(self, obs: np.ndarray, reward: float | None = None) -> np.ndarray:
+        """Returns the agent's most likely action, ``[A]`` in ±1.
+
+        Args:
+            obs: The toy's observation, ``[O]``.
+            reward: That of the step before; None at an episode's start.
+        """
+        if reward is not None:
+            self._policy.remember(np.array([reward], np.float32))
+        action = self._policy.act(obs[None])[0]
+        self.latent = self._policy.context[0].copy()
+        if self._masked:
+            self.latent[:] = 0.0
+        with torch.no_grad():
+            read = torch.from_numpy(obs)[None], torch.from_numpy(self.latent)[None]
+            if self._masked:
+                action = self._networks.actor.mode(*read)[0].numpy()
+            if self.families:
+                self.family = self.families[int(self._networks.family_logits(*read).argmax())]
+        return action
+
+
+class TransferEnv(LatentActionEnv):
+    """What both environments share: a body on which frozen agents of a toy and of the body itself act.
+
+    A reward of the body's, as the agent of the toy reads it, is that of a stride's last step. Infos have ``env_steps``,
+    the steps of the stride, and ``command``, its :class:`Command`.
+
+    Args:
+        body: The body with its task: attributes ``proprioception``, ``quantity(name)``, and rewards like the toy's.
+        low_level: Carries out commands: reads ``proprioception`` and slots of ``quantities``.
+        quantities: What it can be commanded, in the order of its slots.
+        toy: The toy's environment, with ``observe_body`` and ``command_of``.
+        inference: The toy's agent.
+    """
+
+    reward_tells_task = False  # the agents of these environments need not infer the task
+
+    def __init__(
+        self, body: gym.Env, low_level: FrozenPolicy, quantities: Sequence[str], toy: Any, inference: FrozenInference
+    ):
+        state = "proprioception"
+        super().__init__(
+            body, low_level, steps=MAX_STRIDE, to_obs=lambda obs: body.get_wrapper_attr(state), store_steps=True
+        )
+        self.quantities, self.toy, self.inference = tuple(quantities), toy, inference
+        self.quantity = body.get_wrapper_attr("quantity")
+        self.command = Command(self.quantities[0], 0.0)
+        self._toy_action = np.zeros(1)
+
+    def latent(self, action: np.ndarray, obs: Any) -> np.ndarray:
+        """What the low level reads of the command."""
+        return self.command.slots(self.quantities, self.env)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Resets the body; the toy's agent begins an episode."""
+        _, info = super().reset(seed=seed, options=options)
+        self._last_obs = self.obs
+        self.inference.begin()
+        self._toy_action = self.inference.act(self.toy.observe_body(self.quantity))
+        return self.observe(), info
+
+    def stride(self, action: np.ndarray) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Runs the steps of a stride; returns their summed reward, whether the episode ended, and the info."""
+        self._last_obs, reward, terminated, truncated, info = LatentActionEnv.step(self, action)
+        last_reward = float(info.pop("inner")["rewards"][-1])
+        self._toy_action = self.inference.act(self.toy.observe_body(self.quantity), last_reward)
+        return reward, terminated, truncated, {**info, "command": self.command}
+
+    def toy_command(self) -> Command:
+        """What the agent of the toy would do next, as a command to the body."""
+        quantity = self._quantity_of(self.inference.family)
+        value = self.toy.command_of(self.quantity, self._toy_action, quantity)
+        return Command(quantity, min(max(value, -MAX_VELOCITY), MAX_VELOCITY) if quantity == "velocity" else value)
+
+    def observe(self) -> np.ndarray:
+        """Returns the observation, float32."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _quantity_of(family: str | None) -> str:
+        return PLACE if family is None else family.rstrip("+-")
+
+
+class StridingEnv(TransferEnv):
+    """The toy's agent steers the body; what is chosen is the number of steps of each stride.
+
+    Observation ``[P + G]``: ``proprioception`` and slots of the next command. Action ``[1]`` in ±1: from 1 to 20 steps.
+    Reward of a stride of k steps: ``clip(-|y - g| / n - step_cost k, -2, 1)`` with the commanded value g, what it is
+    after the stride, y, and n the distance from it before the stride (for other quantities than places |g|).
+
+    Args:
+        *args: As for :class:`TransferEnv`.
+        fixed_stride: Steps of each stride, whatever the action is; None: the action chooses.
+        guide: Who gives commands: ``"toy"``; ``"masked"``, the same agent without its latent; ``"oracle"``, the task
+            itself; ``"random"``; ``"still"``: velocity 0.
+        step_cost: Cost of a step, β.
+        task_reward: Whether rewards are those of the body's task, summed over a stride.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        fixed_stride: int | None = None,
+        guide: str = "toy",
+        step_cost: float = 0.1,
+        task_reward: bool = False,
+    ):
+        super().__init__(*args)
+        self.fixed_stride, self.guide = fixed_stride, guide
+        self.step_cost, self.task_reward = step_cost, task_reward
+        width = len(self.env.get_wrapper_attr("proprioception")) + len(self.quantities)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def num_steps(self, action: np.ndarray) -> int:
+        """The steps of a stride."""
+        return self.fixed_stride or stride_of(action[0])
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:  # type: ignore[override]
+        """Resets the body and gives the first command."""
+        _, info = super().reset(**kwargs)
+        self._give_command()
+        return self.observe(), info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Takes a stride."""
+        command = self.command
+        norm = command.error(self.env) if command.quantity == PLACE else abs(command.value)
+        reward, terminated, truncated, info = self.stride(action)
+        if not self.task_reward:
+            error = command.error(self.env) / max(norm, 1e-6)
+            reward = float(np.clip(-error - self.step_cost * info["env_steps"], -2.0, 1.0))
+        self._give_command()
+        return self.observe(), reward, terminated, truncated, info
+
+    def observe(self) -> np.ndarray:
+        """Returns proprioception and slots, float32 ``[P + G]``."""
+        state = self.env.get_wrapper_attr("proprioception")
+        return np.concatenate([state, self.command.slots(self.quantities, self.env)], dtype=np.float32)
+
+    def _give_command(self) -> None:
+        rng = self.env.unwrapped.np_random
+        if self.guide == "oracle":
+            self.command = self._true_command()
+        elif self.guide == "still":
+            self.command = Command("velocity", 0.0)
+        elif self.guide == "random":
+            self._toy_action = rng.uniform(-1.0, 1.0, self._toy_action.shape)
+            self.inference.family = self.quantities[rng.integers(len(self.quantities))]
+            self.command = self.toy_command()
+        else:
+            self.command = self.toy_command()
+
+    def _true_command(self) -> Command:
+        """The command that the task is about; places that are far away are approached."""
+        quantity, value = next(item for item in self.env.unwrapped.task.as_floats().items() if item[1])
+        if quantity == PLACE:
+            here, most = self.quantity(PLACE), RANGES[PLACE][1]
+            value = here + min(max(value - here, -most), most)
+        return Command(quantity, value)
+
+
+class HighLevelEnv(TransferEnv):
+    """Commands are chosen, with the latent that the toy's agent infers as part of the observation.
+
+    Observation ``[B + L]``: the body's observation and the latent. Action ``[G]`` in ±1: the largest magnitude chooses
+    the quantity; 1 is a place 1 m ahead, 5 m/s, π/2 rad, or a jump of 3 m/s. Reward: that of the body's task, the mean
+    over the stride, minus 0.05 of the actions' magnitudes.
+
+    Args:
+        *args: As for :class:`TransferEnv`.
+        fixed_stride: Steps of each stride; None: ``striding`` chooses.
+        striding: A policy of :class:`StridingEnv`.
+        action_cost: Cost of the magnitude of actions.
+        task_reward: Whether rewards are those of the body's task alone, summed over a stride.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        fixed_stride: int | None = None,
+        striding: FrozenPolicy | None = None,
+        action_cost: float = 0.05,
+        task_reward: bool = False,
+    ):
+        super().__init__(*args)
+        self.fixed_stride, self.striding = fixed_stride, striding
+        self.action_cost, self.task_reward = action_cost, task_reward
+        width = gym.spaces.flatdim(self.env.observation_space) + self.inference.latent_dim
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (len(self.quantities),), np.float32)
+
+    def num_steps(self, action: np.ndarray) -> int:
+        """The steps of a stride."""
+        if self.striding is None:
+            return int(self.fixed_stride or 1)
+        state = self.env.get_wrapper_attr("proprioception")
+        return stride_of(self.striding.act(state, self.command.slots(self.quantities, self.env))[0])
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Carries out a command."""
+        action = np.asarray(action, np.float64)
+        slot = int(np.abs(action).argmax())
+        scale = {PLACE: 1.0, "velocity": 5.0, "stand": math.pi / 2, "jump": 3.0}[self.quantities[slot]]
+        value = scale * action[slot]
+        if self.quantities[slot] == PLACE:
+            value += self.quantity(PLACE)
+        self.command = Command(self.quantities[slot], float(value))
+        reward, terminated, truncated, info = self.stride(action)
+        if not self.task_reward:
+            reward = reward / info["env_steps"] - self.action_cost * float(np.abs(action).sum())
+        return self.observe(), reward, terminated, truncated, info
+
+    def observe(self) -> np.ndarray:
+        """Returns the body's observation and the latent, float32 ``[B + L]``."""
+        flat = gym.spaces.flatten(self.env.observation_space, self._last_obs)
+        return np.concatenate([flat, self.inference.latent], dtype=np.float32)
+
+
+def stride_of(action: float) -> int:
+    """Returns the steps of a stride, 1 to 20, for an action in ±1; the same share of actions for each."""
+    return int(np.clip(math.floor((float(action) + 1.0) / 2.0 * MAX_STRIDE) + 1, 1, MAX_STRIDE))
+
+
+def check_stride(fixed_stride: Any) -> None:
+    """Raises a ValueError for what is no stride."""
+    if fixed_stride is not None and not (is_integer(fixed_stride) and 1 <= fixed_stride):
+        raise ValueError(f"fixed_stride={fixed_stride!r}: expected an integer >= 1, or None for a stride that is learned.")
