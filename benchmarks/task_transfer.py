@@ -1,12 +1,12 @@
-"""What task inference that learned on a toy is worth on another body.
+r"""What task inference that learned on a toy is worth on another body.
 
     rllib train file tuned_examples/reuse/half_cheetah.yaml --storage-path results
-    python benchmarks/task_transfer.py --toy results/toy --low-level results/half_cheetah_low_level \\
+    python benchmarks/task_transfer.py --toy results/toy --low-level results/half_cheetah_low_level \
         --striding results/half_cheetah_striding --transfer results/half_cheetah_transfer
 
-All play the same episodes of the same tasks. References: an oracle that commands what the task is about, random commands,
-and standing still, with strides of five steps. A score is (R - floor) / (oracle - floor), with the better of the last two
-as floor. Errors are relative, over the last quarter of an episode.
+All play the same episodes of the same tasks. References: an oracle that commands what the task is about, random
+commands, and standing still, with strides of five steps. A score is (R - floor) / (oracle - floor), with the better of
+the last two as floor. Errors are relative, over the last quarter of an episode.
 """
 
 import argparse
@@ -96,7 +96,9 @@ def main() -> None:
             print_row(f"{name}, learned strides", strides(guide, None, act), levels)
     if arguments.transfer:
         settings = dict(rllib_sami.exports.checkpoints.load(arguments.transfer).config.env_config)
-        chosen = {"striding": arguments.striding} if settings.get("striding") else {"fixed_stride": settings["fixed_stride"]}
+        chosen = (
+            {"striding": arguments.striding} if settings.get("striding") else {"fixed_stride": settings["fixed_stride"]}
+        )
         for masked in (False, True):
             env = task_transfer.make_high_level(**parts, **chosen, masked=masked)
             name = f"high level{' without latent' if masked else ''}"
@@ -122,7 +124,10 @@ def print_row(name: str, rows: Sequence[dict[str, Any]], levels: dict[str, tuple
             f"{mean_return(rows, quantity):.0f}",
             f"{(mean_return(rows, quantity) - floor) / (best - floor):.2f}",
         ]
-    cells += [f"{np.mean([row['recognised'] for row in rows]):.2f}", f"{np.mean(sum((row['strides'] for row in rows), [])):.1f}"]
+    cells += [
+        f"{np.mean([row['recognised'] for row in rows]):.2f}",
+        f"{np.mean([stride for row in rows for stride in row['strides']]):.1f}",
+    ]
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -155,7 +155,7 @@ class RobotEnv(BodyEnv, MujocoTaskEnv):
 
     @property
     def proprioception(self) -> np.ndarray:
-        """qpos without x, and qvel."""
+        """Qpos without x, and qvel."""
         return np.concatenate([self.qpos[1:], self.qvel])
 
 

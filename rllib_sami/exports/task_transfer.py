@@ -1,7 +1,7 @@
-"""Task inference on other bodies, as environments: ``Reuse/LowLevel-v0``, ``Reuse/Striding-v0``, ``Reuse/HighLevel-v0``.
+"""Task inference on other bodies, as environments.
 
-Each is a stage of a chain: a low-level policy of the body is trained in the first one. The second and the third one
-take it and an agent of a toy from their checkpoints.
+They are stages of a chain: a low-level policy of a body is trained in ``Reuse/LowLevel-v0``. ``Reuse/Striding-v0`` and
+``Reuse/HighLevel-v0`` take it, and an agent of a toy, from their checkpoints.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from rllib_sami.core.text import did_you_mean
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.hierarchy import FrozenPolicy
 from rllib_sami.hierarchy.commands import PLACE, RANGES, CommandEnv
-from rllib_sami.hierarchy.transfer import GUIDES, FrozenInference, HighLevelEnv, StridingEnv, TransferEnv, check_stride
+from rllib_sami.hierarchy.transfer import GUIDES, FrozenInference, HighLevelEnv, StridingEnv, check_stride
 
 LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reuse/HighLevel-v0"
 BODY_NEEDS = (
@@ -84,9 +84,7 @@ def make_striding(
     if guide not in GUIDES:
         raise ValueError(f"guide={guide!r}: expected one of {', '.join(GUIDES)}. {did_you_mean(guide, GUIDES)}".strip())
     parts = _parts(STRIDING, toy, low_level, body, body_config, masked=guide == "masked")
-    return StridingEnv(
-        *parts, fixed_stride=fixed_stride, guide=guide, step_cost=step_cost, task_reward=task_reward
-    )
+    return StridingEnv(*parts, fixed_stride=fixed_stride, guide=guide, step_cost=step_cost, task_reward=task_reward)
 
 
 def make_high_level(
@@ -164,7 +162,7 @@ def _parts(
     of_toy = _checkpoint(env_id, "toy", toy, None)
     of_body = _checkpoint(env_id, "low_level", low_level, LOW_LEVEL)
     module: Any = of_toy.module()
-    toy_env = compat.env_creator(of_toy.config, 0, 0)().unwrapped
+    toy_env: Any = compat.env_creator(of_toy.config, 0, 0)().unwrapped
     lacking = [name for name in ("observe_body", "command_of") if not hasattr(toy_env, name)]
     if lacking:
         raise ValueError(
@@ -189,9 +187,9 @@ def _parts(
     unknown = {family.rstrip("+-") for family in families} - {*quantities}
     if unknown:
         raise ValueError(
-            f"toy={toy!r}: its tasks are also about {min(unknown)!r}, which the low level cannot be commanded: it knows "
-            f"{', '.join(quantities)}. Train it with quantities: {sorted({*quantities} | unknown)}, or take a toy "
-            "without such tasks."
+            f"toy={toy!r}: its tasks are also about {min(unknown)!r}, which the low level cannot be commanded: it "
+            f"knows {', '.join(quantities)}. Train it with quantities: {sorted({*quantities} | unknown)}, or take a toy"
+            " without such tasks."
         )
     policy = FrozenPolicy(acting.acting, acting.action_space, latent_dim=len(quantities))
     return env, policy, quantities, toy_env, FrozenInference(module.acting, masked)

@@ -12,9 +12,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from rllib_sami.core.settings import is_integer
-from rllib_sami.core.text import did_you_mean
-
 PLACE = "goal"  # the quantity that commands give as a distance
 RANGES: Mapping[str, tuple[float, float]] = {
     PLACE: (0.0, 1.5),
@@ -83,7 +80,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
     ):
         self.body, self.quantities = body, tuple(quantities)
         self.ranges = dict(RANGES) | dict(ranges or {})
-        self.scales = {name: 1.0 for name in self.quantities} | dict(scales or {})
+        self.scales = dict.fromkeys(self.quantities, 1.0) | dict(scales or {})
         self.command_steps, self.max_steps = command_steps, max_steps
         self.action_space = body.action_space
         self.render_mode, self.metadata = body.render_mode, body.metadata
@@ -118,7 +115,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         truncated = truncated or self._steps_left == 0
         if terminated or truncated:
             self._steps_left = 0
-        elif self._switch_in <= 0 or self._is_there(error) and self.np_random.random() < SWITCH_WHEN_NEAR:
+        elif self._switch_in <= 0 or (self._is_there(error) and self.np_random.random() < SWITCH_WHEN_NEAR):
             self._draw_command()
         return self._observation(), reward, terminated, truncated, {}
 

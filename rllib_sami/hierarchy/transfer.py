@@ -170,7 +170,7 @@ class StridingEnv(TransferEnv):
         """The steps of a stride."""
         return self.fixed_stride or stride_of(action[0])
 
-    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:  # type: ignore[override]
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Resets the body and gives the first command."""
         _, info = super().reset(**kwargs)
         self._give_command()
@@ -207,7 +207,7 @@ class StridingEnv(TransferEnv):
 
     def _true_command(self) -> Command:
         """The command that the task is about; places that are far away are approached."""
-        quantity, value = next(item for item in self.env.unwrapped.task.as_floats().items() if item[1])
+        quantity, value = next(item for item in self.env.get_wrapper_attr("task").as_floats().items() if item[1])
         if quantity == PLACE:
             here, most = self.quantity(PLACE), RANGES[PLACE][1]
             value = here + min(max(value - here, -most), most)
@@ -267,7 +267,7 @@ class HighLevelEnv(TransferEnv):
 
     def observe(self) -> np.ndarray:
         """Returns the body's observation and the latent, float32 ``[B + L]``."""
-        flat = gym.spaces.flatten(self.env.observation_space, self._last_obs)
+        flat: Any = gym.spaces.flatten(self.env.observation_space, self._last_obs)
         return np.concatenate([flat, self.inference.latent], dtype=np.float32)
 
 
@@ -278,5 +278,7 @@ def stride_of(action: float) -> int:
 
 def check_stride(fixed_stride: Any) -> None:
     """Raises a ValueError for what is no stride."""
-    if fixed_stride is not None and not (is_integer(fixed_stride) and 1 <= fixed_stride):
-        raise ValueError(f"fixed_stride={fixed_stride!r}: expected an integer >= 1, or None for a stride that is learned.")
+    if fixed_stride is not None and not (is_integer(fixed_stride) and fixed_stride >= 1):
+        raise ValueError(
+            f"fixed_stride={fixed_stride!r}: expected an integer >= 1, or None for a stride that is learned."
+        )

@@ -52,7 +52,9 @@ class Inference:
 
 def striding(inference=None, task=None, **settings):
     body = envs.make(POINT, **(task or {"velocity": 2.0}), max_steps=settings.pop("max_steps", 50))
-    return StridingEnv(body, Follower(), ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference or Inference(), **settings)
+    return StridingEnv(
+        body, Follower(), ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference or Inference(), **settings
+    )
 
 
 # --- The environment of the low level -------------------------------------------------------------------------------
