@@ -12,11 +12,12 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 
 from rllib_sami import envs
+from rllib_sami.envs.reuse.bodies import BodyEnv
 from rllib_sami.envs.factors import DirectionFactor
 
 IDS = envs.list_environments()
 VARIED = [env_id for env_id in IDS if envs.ENVIRONMENTS[env_id].factors]  # those with more than one task
-CAPS = {  # the others' episodes have 1000 steps, those of Skills/ 200
+CAPS = {  # the others' episodes have 1000 steps, those of Skills/ 200, of the bodies of Reuse/ 500
     **dict.fromkeys(("CrippledAnt", "Walker", "CrippledWalker", "HumanoidStandup"), 2000),
     "Hopper": 500,
     **dict.fromkeys(("CartPole", "Pendulum"), 200),
@@ -165,8 +166,9 @@ def test_the_cap_truncates_at_the_exact_step_and_nothing_terminates(env):
 
 def test_no_early_end_under_extreme_actions(env):
     usual = 1000 if env.factors else 200
+    usual = 500 if isinstance(env, BodyEnv) else CAPS.get(type(env).__name__, usual)
     env = type(env)(split=[*env.splits][-1] if "extreme" not in env.splits else "extreme")
-    assert env.max_steps == CAPS.get(type(env).__name__, usual)
+    assert env.max_steps == usual
     env.reset(seed=0)
     for step in range(1, env.max_steps + 1):
         observation, reward, terminated, truncated, _ = env.step(env.action_space.high)
