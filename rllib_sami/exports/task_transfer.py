@@ -51,8 +51,9 @@ def make_low_level(
         ValueError: An argument is missing or wrong, or the body cannot be commanded.
     """
     env = _body(LOW_LEVEL, body, body_config)
+    commanded = CommandEnv(env, quantities, ranges, scales, command_steps, max_steps)
     _check_quantities(env, body, quantities)
-    return CommandEnv(env, quantities, ranges, scales, command_steps, max_steps)
+    return commanded
 
 
 def make_striding(
