@@ -108,13 +108,16 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self._checks_health = body.has_wrapper_attr("is_healthy")
         self.command = Command(self.quantities[0], 0.0)
+        self.body_obs: Any = None
+        self.body_reward: Any = None  # of its own task
         self._steps_left = 0
         self._switch_in = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Resets the body and draws a command."""
         super().reset(seed=seed)
-        self.body.reset(seed=int(self.np_random.integers(2**31)))
+        self.body_obs, _ = self.body.reset(seed=int(self.np_random.integers(2**31)))
+        self.body_reward = None
         self._steps_left = self.max_steps
         self._draw_command()
         return self._observation(), {}
@@ -123,7 +126,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         """Takes a step of the body."""
         if self._steps_left <= 0:
             raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
-        _, _, terminated, truncated, _ = self.body.step(action)
+        self.body_obs, self.body_reward, terminated, truncated, _ = self.body.step(action)
         self._steps_left -= 1
         self._switch_in -= 1
         error = self.command.error(self.body)

@@ -35,6 +35,9 @@ def agents(tmp_path_factory):
     exported(root / "low_level", low_level_config(), obs_dim=3, action_dim=1)
     exported(root / "cheetah", low_level_config("Reuse/HalfCheetah-v0"), obs_dim=19, action_dim=6)
     exported(root / "striding", PlainSACConfig().environment(STRIDING).training(**SMALL), obs_dim=3, action_dim=1)
+    high_level = {"toy": str(root / "toy"), "fixed_stride": 5}
+    high_level = PlainSACConfig().environment(HIGH_LEVEL, env_config=high_level).training(**SMALL)
+    exported(root / "high_level", high_level, obs_dim=2 + 3, action_dim=2)
     exported(root / "wide", PlainSACConfig().environment(STRIDING).training(**SMALL), obs_dim=19, action_dim=1)
     exported(root / "sac", PlainSACConfig().environment(POINT).training(**SMALL), obs_dim=2, action_dim=1)
     return root
@@ -96,7 +99,8 @@ def test_without_its_latent_the_agent_reads_zeros(agents):
 
 
 def transfer_config(env_id, agents, seed=0, **settings):
-    env_config = {"toy": str(agents / "toy"), "low_level": str(agents / "low_level"), "max_steps": 40, **settings}
+    parts = {"toy": str(agents / "toy"), "low_level": str(agents / "low_level")}
+    env_config = ({"body": POINT, "max_steps": 40} if env_id == LOW_LEVEL else parts | {"max_steps": 40}) | settings
     return (
         PlainSACConfig()
         .environment(env_id, env_config=env_config)
@@ -115,7 +119,8 @@ def transfer_config(env_id, agents, seed=0, **settings):
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize(
-    ("env_id", "settings"), [(STRIDING, {}), (HIGH_LEVEL, {"striding": "striding"}), (HIGH_LEVEL, {"fixed_stride": 5})]
+    ("env_id", "settings"),
+    [(STRIDING, {}), (HIGH_LEVEL, {"striding": "striding"}), (LOW_LEVEL, {"high_level": "high_level"})],
 )
 def test_stages_train_alike_with_a_seed_and_leave_the_frozen_agents_as_they_are(agents, env_id, settings):
     settings = {key: str(agents / value) if isinstance(value, str) else value for key, value in settings.items()}
@@ -127,8 +132,10 @@ def test_stages_train_alike_with_a_seed_and_leave_the_frozen_agents_as_they_are(
         assert np.isfinite(result["learners"]["default_policy"]["critic_loss"])
         ends.append(snapshot(algo)["state"])
         env = algo.env_runner.env.envs[0]
-        parts = [env.get_wrapper_attr("inference")._networks, env.get_wrapper_attr("policy")._policy._networks]
-        loaded = [rllib_sami.load(agents / name).module.acting for name in ("toy", "low_level")]
+        frozen_policy = env.get_wrapper_attr("high_level" if env_id == LOW_LEVEL else "policy")
+        parts = [env.get_wrapper_attr("inference")._networks, frozen_policy._policy._networks]
+        names = ("toy", "high_level" if env_id == LOW_LEVEL else "low_level")
+        loaded = [rllib_sami.load(agents / name).module.acting for name in names]
         for part, original in zip(parts, loaded, strict=True):
             kept, expected = part.state_dict(), original.state_dict()
             assert all(torch.equal(kept[name], expected[name]) for name in expected)
@@ -168,6 +175,8 @@ register_env("no_body", NoBody)
         (LOW_LEVEL, {"scales": {"goal": 0}}, ["scales['goal']=0", "above 0"]),
         (LOW_LEVEL, {"command_steps": [0, 5]}, ["command_steps=[0, 5]", "two integers >= 1"]),
         (LOW_LEVEL, {"max_steps": 0}, ["max_steps=0"]),
+        (LOW_LEVEL, {"high_level": "striding"}, ["must be of Reuse/HighLevel-v0"]),
+        (LOW_LEVEL, {"high_level": "high_level", "quantities": ["goal"]}, ["commands 2", "are 1"]),
         (STRIDING, {"toy": None}, ["needs 'toy'", "CHECKPOINT"]),
         (STRIDING, {"low_level": "/nowhere"}, ["/nowhere", "no such folder"]),
         (STRIDING, {"toy": "sac"}, ["sac", "no method `observe_body`", "Reuse/Toy-v0"]),
