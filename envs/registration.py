@@ -26,7 +26,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(skills.QuadrupedPixels, skills.HumanoidPixels),
         *(skills.Kitchen, skills.BinPicking),
     ),
-    "Reuse": (reuse.Toy, reuse.ToyMulti),
+    "Reuse": (reuse.Toy, reuse.ToyMulti, reuse.ToyGoal),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 

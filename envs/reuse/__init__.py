@@ -2,5 +2,6 @@
 
 from .families import Family, TaskFamilyEnv
 from .toy import Toy, ToyMulti
+from .toy_goal import ToyGoal
 
-__all__ = ["Family", "TaskFamilyEnv", "Toy", "ToyMulti"]
+__all__ = ["Family", "TaskFamilyEnv", "Toy", "ToyGoal", "ToyMulti"]

@@ -27,7 +27,7 @@ SKILLS = {
     *("Quadruped", "Humanoid", "QuadrupedPixels", "HumanoidPixels", "QuadrupedGoal", "HumanoidGoal"),
     *("Kitchen", "BinPicking"),
 }
-REUSE = {"Toy", "ToyMulti"}
+REUSE = {"Toy", "ToyMulti", "ToyGoal"}
 
 
 def test_all_environments_are_there():
