@@ -22,6 +22,14 @@ class InferenceSampling:
     )
 
 
+@dataclass(frozen=True)
+class ProcessSampling:
+    """Settings of a batch of a neural process."""
+
+    predicted_steps: int = setting(5, integer(1), "Random transitions of a window's whole episode: the target.")
+    latent_samples: int = setting(32, integer(1), "Latents that are drawn for each window to predict its target.")
+
+
 def sample_windows(
     store: EpisodeStore, batch_size: int, window: int, predicted_steps: int, num_updates: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
