@@ -19,7 +19,7 @@ NUM_TRAIN, NUM_TEST = 100, 25  # goals
 # Confidence of all constants: read in the reference's code, except where an episode begins (N, our proposal).
 
 
-def move_goal(place: np.ndarray, action: np.ndarray) -> np.ndarray:
+def move_goal(place: Any, action: Any) -> Any:
     """A step: ``x' = x + a``, within the line.
 
     Args:
@@ -71,8 +71,7 @@ class ToyGoal(MetaTaskEnv):
         self.place = self.np_random.uniform(0.0, LENGTH)  # N
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
-        step = min(max(float(action[0]), -self.max_move), self.max_move)
-        self.place = float(move_goal(self.place, step))
+        self.place = float(move_goal(self.place, np.clip(action[0], -self.max_move, self.max_move)))
         return -abs(self.place - self.goal), False
 
     def _write_observation(self) -> None:

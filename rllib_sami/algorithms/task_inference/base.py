@@ -142,7 +142,7 @@ class WindowConfig(SoftActorCriticConfig):
 
     @override(BaseConfig)
     def make_health(self) -> Health:
-        return Health([CONTEXTS], self.latent_dim, False)
+        return Health([CONTEXTS], self.network_config.context_dim, False)
 
     @override(BaseConfig)
     def encoder_updates(self, learned: Mapping[str, Any]) -> float:

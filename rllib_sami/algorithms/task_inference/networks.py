@@ -145,7 +145,7 @@ class WindowReader(nn.Module):
         return self.window * self.transition_dim + self.obs_dim + 1
 
     def latents(self, windows: Tensor) -> Tensor:
-        """Returns the latents to act on, ``[N, L]``, for windows ``[N, T, I]``."""
+        """Returns what the policy reads, ``[N, D]``, for windows ``[N, T, I]``."""
         raise NotImplementedError
 
     def windows(self, rows: Tensor, num_missing: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class WindowReader(nn.Module):
             inputs: ``[o_t, a_{t-1}, r_{t-1}]``, ``[B, S, O + A + 1]``.
 
         Returns:
-            Latents ``[B, S, L]`` of all steps.
+            Latents ``[B, S, D]`` of all steps.
         """
         rows = F.pad(inputs, (0, 0, self.window, 0)).unfold(1, self.window + 1, 1).transpose(2, 3)  # [B, S, T + 1, F]
         num_steps = inputs.shape[1]
@@ -177,7 +177,7 @@ class WindowReader(nn.Module):
             state: ``[B, S]``; zeros at the start of an episode.
 
         Returns:
-            Latents ``[B, L]`` and the next state ``[B, S]``.
+            Latents ``[B, D]`` and the next state ``[B, S]``.
         """
         obs, action, reward = inputs.split([self.obs_dim, self.action_dim, 1], dim=1)
         window, before, begun = state.split([self.window * self.transition_dim, self.obs_dim, 1], dim=1)
@@ -225,7 +225,7 @@ class WindowEncoder(WindowReader):
 
 
 class LatentNetworks(ActorNetworks):
-    """The networks with which an agent acts: an encoder of windows, and a policy π(a | o, z).
+    """The networks with which an agent acts: an encoder of windows, and a policy that reads its context.
 
     Args:
         encoder: The encoder.
@@ -237,7 +237,7 @@ class LatentNetworks(ActorNetworks):
         self.obs_dim, self.action_dim, self.config = encoder.obs_dim, encoder.action_dim, config
         self.encoder_input_dim = self.obs_dim + self.action_dim + 1
         self.encoder = encoder
-        self.actor = Actor(self.obs_dim + config.latent_dim, self.action_dim, config.actor_hidden)
+        self.actor = Actor(self.obs_dim + config.context_dim, self.action_dim, config.actor_hidden)
 
 
 class InferenceNetworks(LatentNetworks):

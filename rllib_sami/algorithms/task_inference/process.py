@@ -3,7 +3,8 @@
 An encoder reads a context C, the last transitions, and gives the posterior q(z | C). An update draws a target D,
 transitions from anywhere in the episode. With latents of q(z | C ∪ D) decoders predict D, and q(z | C) learns to
 be near: what the rest of the episode would add to it should be little (Garnelo et al., arXiv:1807.01622). A soft
-actor-critic reads observation and the mean of q(z | C), and no gradient of it reaches the encoder.
+actor-critic reads the observation and mean and standard deviation of q(z | C), and no gradient of it reaches the
+encoder.
 
 Shapes: ``N`` contexts of ``T`` transitions ``(o, a, r, o', 1)`` with ``I`` numbers each, and their targets of ``S``;
 ``K`` latents of ``L`` dimensions for each; ``O`` observation and ``A`` action dimensions; a row has ``F`` numbers,
@@ -37,10 +38,12 @@ from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, LAYER_SIZES, integer, 
 class ProcessEncoderConfig:
     """Settings of the encoder."""
 
-    latent_dim: int = setting(1, integer(1), "Width of the latent that stands for the task: what tasks differ in.")
+    latent_dim: int = setting(
+        2, integer(1), "Width of the latent that stands for the task: one more than the numbers that tasks differ in."
+    )
     window: int = setting(5, integer(1), "Last transitions that the encoder reads.")
     encoder_hidden_dim: int = setting(32, integer(1), "Hidden units of each layer of the encoder, a GRU.")
-    encoder_layers: int = setting(4, integer(1), "Layers of the encoder.")
+    encoder_layers: int = setting(1, integer(1), "Layers of the encoder.")
     reward_limit: float = setting(
         10.0,
         ABOVE_0,
@@ -56,21 +59,22 @@ class ProcessNetworkConfig(ProcessEncoderConfig, ActorCriticConfig):
 
     @property
     def context_dim(self) -> int:
-        """The latent takes the place of a context."""
-        return self.latent_dim
+        """Mean and standard deviation of the latent take the place of a context."""
+        return 2 * self.latent_dim
 
 
 @dataclass(frozen=True)
 class ProcessDecoderConfig:
     """Setting of what only learning needs."""
 
-    decoder_hidden: list[int] = setting([8, 8], LAYER_SIZES, "Hidden layer sizes of each decoder.")
+    decoder_hidden: list[int] = setting([32, 32], LAYER_SIZES, "Hidden layer sizes of each decoder.")
 
 
 class ProcessEncoder(WindowReader):
     """The posterior q(z | C), a Gaussian; without any transition it is the prior, N(0, 1).
 
-    While acting, the latent is the mean.
+    The policy reads its mean and standard deviation. From the mean alone it could not tell a place that may be the
+    goal from one in the middle of two that may be, and would stay there.
 
     Args:
         obs_dim: Observation width ``O``.
@@ -90,8 +94,14 @@ class ProcessEncoder(WindowReader):
         return outputs * transitions[..., -1].amax(dim=1, keepdim=True)  # 0 if there is none: N(0, 1)
 
     def latents(self, windows: Tensor) -> Tensor:
-        """Returns means ``[N, L]`` for windows ``[N, T, I]``."""
-        return moments(self.posterior(windows))[0]
+        """Returns means and standard deviations, ``[N, 2 L]``, for windows ``[N, T, I]``."""
+        return belief(self.posterior(windows))
+
+
+def belief(posterior: Tensor) -> Tensor:
+    """Returns means and standard deviations ``[..., 2 L]`` for means and log variances."""
+    mean, log_variance = moments(posterior)
+    return torch.cat([mean, (0.5 * log_variance).exp()], dim=-1)
 
 
 class ProcessNetworks(LatentNetworks):
@@ -235,5 +245,5 @@ def process_update(
     optimization.step(["encoder"], loss)
 
     # --- Actor and critics ---
-    steps = latent_transitions(acting, batch, moments(of_context.detach())[0], next_latent)
+    steps = latent_transitions(acting, batch, belief(of_context.detach()), next_latent)
     return metrics | actor_critic_step(acting, training, optimization, steps, config, loss_functions)

@@ -27,7 +27,7 @@ class ProcessSampling:
     """Settings of a batch of a neural process."""
 
     predicted_steps: int = setting(5, integer(1), "Random transitions of a window's whole episode: the target.")
-    latent_samples: int = setting(32, integer(1), "Latents that are drawn for each window to predict its target.")
+    latent_samples: int = setting(4, integer(1), "Latents that are drawn for each window to predict its target.")
 
 
 def sample_windows(
