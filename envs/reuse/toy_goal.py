@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..base import MetaTaskEnv
 from ..checks import check_positive
@@ -19,7 +20,7 @@ NUM_TRAIN, NUM_TEST = 100, 25  # goals
 # Confidence of all constants: read in the reference's code, except where an episode begins (N, our proposal).
 
 
-def move_goal(place: Any, action: Any) -> Any:
+def move_goal(place: ArrayLike, action: ArrayLike) -> np.ndarray:
     """A step: ``x' = x + a``, within the line.
 
     Args:
@@ -29,7 +30,7 @@ def move_goal(place: Any, action: Any) -> Any:
     Returns:
         The next place ``[...]``.
     """
-    return np.clip(place + action, 0.0, LENGTH)
+    return np.clip(np.add(place, action), 0.0, LENGTH)
 
 
 class ToyGoal(MetaTaskEnv):

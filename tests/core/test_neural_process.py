@@ -89,6 +89,9 @@ def test_without_a_transition_the_posterior_is_the_prior_and_with_one_it_is_not(
     nothing, something = encoder.posterior(windows)
     assert not nothing.any()  # N(0, 1)
     assert something.all()
+    mean, log_variance = something.chunk(2)
+    wanted = [[0.0, 0.0, 1.0, 1.0], [*mean.tolist(), *(0.5 * log_variance).exp().tolist()]]  # what the policy reads
+    torch.testing.assert_close(encoder.latents(windows), torch.tensor(wanted))
 
 
 # --- Batches --------------------------------------------------------------------------------------------------------
@@ -120,7 +123,7 @@ def test_the_encoder_reads_contexts_and_all_of_context_and_target_of_one_episode
     assert shuffled > 30
     assert min(steps_of_targets) < -WINDOW
     assert max(steps_of_targets) > 0
-    # The policy acts on means, of the encoder that made the batch's posteriors.
+    # The policy reads posteriors of the encoder that made the batch's.
     torch.testing.assert_close(learned[0].context, before.latents(read[0]))
     torch.testing.assert_close(learned[0].next_context, before.latents(read[2]))
     assert not learned[0].context.requires_grad
