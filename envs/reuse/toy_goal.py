@@ -12,7 +12,6 @@ from ..classic.drawing import Canvas
 from ..factors import Factor
 from ..tasks import Splits, Task
 from .families import Family, splits_of
-from .toy import POSITION_SCALE
 
 LENGTH = 10.0  # m
 NUM_TRAIN, NUM_TEST = 100, 25  # goals
@@ -36,7 +35,7 @@ def move_goal(place: ArrayLike, action: ArrayLike) -> np.ndarray:
 class ToyGoal(MetaTaskEnv):
     """A point on a line of 10 m, which should get to a place: reward minus the distance in m after the step.
 
-    Observation ``[1]``: x / 10. Action ``[1]`` in ±``max_move``: ``x' = clip(x + a)``. Goals: 100 for training and 25
+    Observation ``[1]``: x in m. Action ``[1]`` in ±``max_move``: ``x' = clip(x + a)``. Goals: 100 for training and 25
     for tests, at equal distances on the whole line.
     """
 
@@ -59,7 +58,7 @@ class ToyGoal(MetaTaskEnv):
         super().__init__(*args, **kwargs)
         self.max_move = check_positive("max_move", max_move)
         self.place = self.goal = 0.0
-        self._build_spaces([1.0], gymnasium.spaces.Box(-self.max_move, self.max_move, (1,), np.float32))
+        self._build_spaces([LENGTH], gymnasium.spaces.Box(-self.max_move, self.max_move, (1,), np.float32))
 
     def quantity(self, name: str) -> float:
         """Returns the present value of the quantity ``"goal"``: x in m."""
@@ -76,7 +75,7 @@ class ToyGoal(MetaTaskEnv):
         return -abs(self.place - self.goal), False
 
     def _write_observation(self) -> None:
-        self._buffer[0] = POSITION_SCALE * self.place
+        self._buffer[0] = self.place
 
     def _draw(self) -> np.ndarray:
         canvas = Canvas(0.6 * LENGTH)
