@@ -4,8 +4,8 @@
     python benchmarks/neural_process.py results/toy-goal-*
 
 Each agent plays the same episodes of every test goal, with its most likely actions. Errors are distances to the goal in
-m, means over the second half of episodes. The last column is the share of the latent's variance between goals there: 1
-if it depends on the goal alone. References: the zero action, random actions, and a controller that knows the goal.
+m, means over the second half of episodes. The last column is the share of the latents' variance between goals there:
+1 if they depend on the goal alone. References: the zero action, random actions, and a controller that knows the goal.
 """
 
 import argparse
@@ -26,9 +26,14 @@ def control(_: np.ndarray, batch: Sequence[Any]) -> np.ndarray:
 
 
 def share_between(values: np.ndarray, goals: np.ndarray) -> float:
-    """Returns the share of the variance of values ``[T, n]`` that is between the goals ``[n]``."""
-    means = np.array([values[:, goals == goal].mean() for goal in goals])
-    return means.var() / values.var()
+    """Returns the share of the variance of values ``[T, n, L]`` that is between the goals ``[n]``."""
+    means = np.array([values[:, goals == goal].mean(axis=(0, 1)) for goal in goals])
+    return means.var(axis=0).sum() / values.var(axis=(0, 1)).sum()
+
+
+def means_of(networks: Any, obs: np.ndarray, context: np.ndarray) -> np.ndarray:
+    """Returns the means of the latents, ``[n, L]``."""
+    return context[:, : networks.config.latent_dim]
 
 
 def main() -> None:
@@ -43,7 +48,7 @@ def main() -> None:
     }
     print("| agent | error | of the worst goal | return | latent tells goal |\n|---|---:|---:|---:|---:|")
     for path in arguments.agents:
-        rewards, batch, latents = play_agent(path, TOY, lambda networks, obs, latent: latent[:, 0])
+        rewards, batch, latents = play_agent(path, TOY, means_of)
         goals = np.array([env.goal for env in batch])
         print_row(path, rewards, batch, f"{share_between(latents[len(latents) // 2 :], goals):.3f}")
     for name, act in references.items():
