@@ -1,5 +1,6 @@
 """A toy with places to go to alone: a point on a line that is moved by its action."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium
@@ -35,10 +36,13 @@ def move_goal(place: ArrayLike, action: ArrayLike) -> np.ndarray:
 class ToyGoal(MetaTaskEnv):
     """A point on a line of 10 m, which should get to a place: reward minus the distance in m after the step.
 
+    It tells how to see another body as the toy, as :class:`~.toy.ToyEnv` does.
+
     Observation ``[1]``: x in m. Action ``[1]`` in ±``max_move``: ``x' = clip(x + a)``. Goals: 100 for training and 25
     for tests, at equal distances on the whole line.
     """
 
+    quantities = ("goal",)
     reward_tells_task = True
     default_max_steps = 250
     factors: ClassVar[tuple[Factor, ...]] = (
@@ -65,6 +69,24 @@ class ToyGoal(MetaTaskEnv):
         if name != "goal":
             raise ValueError(f"name={name!r}: ToyGoal has no such quantity; expected 'goal'.")
         return self.place
+
+    def observe_body(self, quantity: Callable[[str], float]) -> np.ndarray:
+        """Returns what this toy would observe in a body's place, float32 ``[1]``.
+
+        Args:
+            quantity: Returns a quantity of the body by its name, here ``"goal"``: its x in m.
+        """
+        return np.array([quantity("goal")], np.float32).clip(0.0, LENGTH)
+
+    def command_of(self, quantity: Callable[[str], float], action: np.ndarray, wanted: str) -> float:
+        """Returns the place where an action would move the body if it were this toy.
+
+        Args:
+            quantity: As for :meth:`observe_body`.
+            action: ``[1]`` in ±1.
+            wanted: ``"goal"``.
+        """
+        return float(move_goal(self.observe_body(quantity)[0], self.max_move * action[0]))
 
     def _begin_episode(self, task: Task) -> None:
         self.goal = float(task["goal"])  # type: ignore[arg-type]

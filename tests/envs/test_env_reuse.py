@@ -277,3 +277,11 @@ def test_a_toy_sees_a_body_as_itself():
     assert multi.command_of(seen.get, action, "goal") == pytest.approx(50.2)  # beyond the toy's world
     assert multi.command_of(seen.get, action, "stand") == pytest.approx(expected[2])
     assert multi.command_of(seen.get, action, "jump") == pytest.approx(abs(expected[4]))
+
+
+def test_the_toy_with_goals_alone_sees_a_body_as_itself():
+    toy = envs.make("Reuse/ToyGoal-v0", max_move=0.5)
+    np.testing.assert_array_equal(toy.observe_body({"goal": 3.0}.get), [3.0])
+    np.testing.assert_array_equal(toy.observe_body({"goal": -2.0}.get), [0.0])
+    assert toy.command_of({"goal": 3.0}.get, np.array([0.4]), "goal") == pytest.approx(3.2)
+    assert toy.command_of({"goal": 9.9}.get, np.array([1.0]), "goal") == pytest.approx(10.0)
