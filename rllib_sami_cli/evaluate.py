@@ -264,7 +264,7 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
     has_context = ~np.isnan(results.contexts.values).all(axis=(1, 2))
     with_context = set(results.episodes["run"][has_context])
     for checkpoint in results.provenance["checkpoints"]:
-        if checkpoint["run"] not in with_context:
+        if checkpoint["run"] not in with_context or "toy" in checkpoint:  # latents of another agent
             continue
         mine = results.episodes[results.episodes["run"] == checkpoint["run"]]
         split = str(mine["split"].iloc[0])

@@ -27,9 +27,9 @@ class Track:
 class Tracker:
     """Keeps the track of the episode in progress.
 
-    An environment with families of tasks has a method ``tracked_quantity()``, which returns family, present value and wanted
-    value. One in which somebody infers the task has ``inferred_task()``, which returns family and latent, each of them or
-    None; in others the agent may infer it, see :meth:`infer`.
+    An environment with families of tasks has a method ``tracked_quantity()``, which returns family, present value and
+    wanted value. One in which somebody infers the task has ``inferred_task()``, which returns family and latent, either
+    of them or None; in others the agent may infer it, see :meth:`infer`.
 
     Args:
         env: The environment.

@@ -229,7 +229,7 @@ def test_with_task_steps_another_task_is_drawn_again_and_again_and_infos_tell_th
     env = envs.make("Reuse/PointMass-v0", split="grid", task_steps=20, max_steps=100, observe_task=True)
     env.reset(seed=0, options={"task_id": 4})
     first, tasks, families = env.task, [], []
-    for step in range(1, 101):
+    for _ in range(100):
         family, value, wanted = env.tracked_quantity()
         assert family.rstrip("+-") in ("goal", "velocity")
         assert value == env.quantity(family.rstrip("+-"))
