@@ -118,7 +118,7 @@ def latent_planes(groups: Sequence[Latents], axes_are: str, style: str | Style =
             margin = 0.04 * (np.ptp(values) or 1.0)
             set_limits(values.min() - margin, values.max() + margin)
     handles = [Line2D([], [], marker="o", ls="", color=colour, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(2 * len(groups), 4))
     figure.supxlabel(f"first axis ({axes_are})", size="medium")
     figure.supylabel("second axis", size="medium")
     return figure
