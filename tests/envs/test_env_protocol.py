@@ -12,8 +12,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 
 from rllib_sami import envs
-from rllib_sami.envs.reuse.bodies import BodyEnv
 from rllib_sami.envs.factors import DirectionFactor
+from rllib_sami.envs.reuse.bodies import BodyEnv
 
 IDS = envs.list_environments()
 VARIED = [env_id for env_id in IDS if envs.ENVIRONMENTS[env_id].factors]  # those with more than one task
