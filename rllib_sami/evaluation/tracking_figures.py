@@ -102,7 +102,7 @@ def latent_planes(groups: Sequence[Latents], axes_are: str, style: str | Style =
     page = styles.of(style)
     families = np.concatenate([group.families for group in groups])
     magnitudes = np.abs(np.concatenate([group.wanted for group in groups]))
-    colours = family_colours(np.unique(families), page)
+    colours = family_colours(sorted(set(families)), page)
     ends = {name: (magnitudes[families == name].min(), magnitudes[families == name].max()) for name in colours}
     figure, axes = styles.panels(len(groups), styles.columns_on_page(3.6), 3.6, 3.4)
     limits = [np.concatenate([group.points[:, axis] for group in groups]) for axis in (0, 1)]

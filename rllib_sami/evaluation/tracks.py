@@ -36,7 +36,7 @@ class Tracks:
 
     def take(self, rows: np.ndarray) -> Tracks:
         """Returns the tracks of other rows."""
-        return Tracks(*(getattr(self, name)[rows] for name in AXES), names=self.names)
+        return Tracks(**{name: getattr(self, name)[rows] for name in AXES}, names=self.names)
 
     def has_any(self) -> bool:
         """Whether any of the episodes has a track."""
@@ -57,7 +57,7 @@ class Tracks:
             for name in AXES:
                 found = None if track is None else getattr(track, name)
                 columns[name].append(np.array([index[one] for one in found]) if isinstance(found, list) else found)
-        return cls(*(padded(columns[name], axes) for name, axes in AXES.items()), names=np.array(names))
+        return cls(**{name: padded(columns[name], axes) for name, axes in AXES.items()}, names=np.array(names))
 
 
 def join(parts: Sequence[tuple[Tracks | None, int]]) -> Tracks | None:
@@ -75,7 +75,7 @@ def join(parts: Sequence[tuple[Tracks | None, int]]) -> Tracks | None:
                 columns[name] += [*_renumbered(getattr(tracks, name), tracks.names, names)]
             else:
                 columns[name] += [*getattr(tracks, name)]
-    return Tracks(*(padded(columns[name], axes) for name, axes in AXES.items()), names=names)
+    return Tracks(**{name: padded(columns[name], axes) for name, axes in AXES.items()}, names=names)
 
 
 def _renumbered(indices: np.ndarray, names: np.ndarray, new_names: np.ndarray) -> np.ndarray:

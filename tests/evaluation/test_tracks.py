@@ -159,7 +159,7 @@ def track_of(family, wanted, values, inferred, steps=None, latents=None):
     )  # fmt: skip
 
 
-STRIDES = [0, 2, 12, 16]
+STRIDES = [0, 12, 13, 16]
 SOME = results_of(
     "a",
     [
@@ -193,16 +193,16 @@ def test_tracks_are_saved_joined_and_taken_with_their_episodes(tmp_path):
 
 def test_late_errors_are_weighted_by_steps_and_families_count_where_one_was_inferred():
     first, second = track_tables.segments(SOME)
-    # The last quarter of 16 steps is the last stride, of 4.
-    assert first.late_error() == pytest.approx(0.25)
-    assert track_tables.strides([first]).tolist() == [2, 10, 4]
+    # The last quarter of 16 steps are a stride of 1, with an error of a half, and one of 3, with a quarter.
+    assert first.late_error() == pytest.approx((0.5 + 3 * 0.25) / 4)
+    assert track_tables.strides([first]).tolist() == [12, 1, 3]
     assert second.late_error() == pytest.approx(0.1, abs=1e-6)
     table = track_tables.per_quantity(SOME).set_index("quantity")
-    assert table.loc["goal", ["episodes", "success", "error"]].tolist() == [1, 0.0, 0.25]
+    assert table.loc["goal", ["episodes", "success", "error"]].tolist() == [1, 0.0, 0.3125]
     assert table.loc["velocity", ["episodes", "success", "return"]].tolist() == [1, 1.0, -10.0]
     assert table["right"].tolist() == pytest.approx([2 / 3, 1.0])
     confusion = track_tables.confusion([first, second])
-    assert confusion.loc["goal+"].tolist() == [0.5, 0.5]  # rows 2 and 3: after 8 of the 16 steps
+    assert confusion.loc["goal+"].tolist() == [2 / 3, 1 / 3]  # after 8 of the 16 steps
     assert confusion.loc["velocity-"].tolist() == [0.0, 1.0]
 
 
@@ -300,7 +300,7 @@ def test_sections_draw_what_tracks_have():
     assert [axis.get_title() for axis in axes["latents_pca"]] == ["PlainSAC on Striding", "PlainSAC on Toy"]
     assert len({axis.get_xlim() for axis in axes["latents_pca"]}) == 1
     [strides] = axes["strides"]
-    assert [bar.get_height() for bar in strides.patches][9] == pytest.approx(1 / 6)
+    assert [bar.get_height() for bar in strides.patches][11] == pytest.approx(1 / 6)
     for plot in plots.values():
         plot.draw(style="dark")
     [table] = sections.tracking(both).tables
