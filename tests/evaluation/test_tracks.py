@@ -7,6 +7,7 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hierarchy.test_transfer import Inference, striding
 
 from rllib_sami import envs
@@ -48,11 +49,12 @@ class Learns(Inference):
 
     @property
     def latent(self):
-        return np.full(4, len(self.calls), np.float32)
+        self._latent[:] = len(self.calls)  # in place
+        return self._latent
 
     @latent.setter
     def latent(self, values):
-        pass
+        self._latent = values.copy()
 
 
 def spec(episode=0, task_id=0):
@@ -93,14 +95,17 @@ def test_a_masked_agent_has_no_latents():
     class Masked(Inference):
         masked = True
 
-    (episode,) = play(Constant(0.0), lambda: striding(Masked(), max_steps=50))
-    assert episode.track.latents is None
-    assert episode.contexts is None
-    assert set(episode.track.inferred) == {"velocity+"}
+    with contextlib.closing(Player(lambda slot: striding(Masked(), max_steps=50), single_env=True)) as player:
+        episodes = player.play(Constant(0.0), [spec(0), spec(1)])  # one after the other
+    for episode in episodes:
+        assert episode.track.latents is None
+        assert episode.contexts is None
+        assert episode.track.inferred == ["velocity+"] * (episode.length + 1)
 
 
 def acting(families, obs_dim=2):
-    config = InferenceNetworkConfig(actor_hidden=[8], window=4, encoder_hidden_dim=8, families=families)
+    config = InferenceNetworkConfig(actor_hidden=[8], window=4, encoder_hidden_dim=8, latent_dim=3, families=families)
+    torch.manual_seed(0)
     networks = InferenceNetworks(obs_dim, 1, config)
     space = envs.make("Reuse/Toy-v0").action_space
     scale = SimpleNamespace(of_array=lambda actions: actions)
@@ -108,7 +113,9 @@ def acting(families, obs_dim=2):
 
 
 def test_an_agent_that_knows_families_infers_them_where_nobody_else_does():
-    module = acting(("goal+", "velocity-", "goal-"))
+    names = ("goal+", "velocity-", "goal-")
+    module = acting(names)
+    module.acting.family_logits = lambda obs, latent: -latent
     with_no_classifier = play(ContextAgent(acting(()), False), lambda: envs.make("Reuse/Toy-v0", max_steps=5))
     assert set(with_no_classifier[0].track.inferred) == {None}
     agent, told = ContextAgent(module, False), []
@@ -121,6 +128,9 @@ def test_an_agent_that_knows_families_infers_them_where_nobody_else_does():
     track = episodes[1].track
     assert set(track.families) == {"goal-"}
     assert track.inferred[-1] is None  # nobody acted on the last observation
+    expected = [names[latent.argmin()] for _, latent in told]
+    assert track.inferred[:-1] == expected
+    assert expected[0] != "goal+"  # as zeros would be
     np.testing.assert_array_equal(track.latents[:-1], [latent for _, latent in told])
     assert np.isnan(track.latents[-1]).all()
     np.testing.assert_array_equal(track.latents[context_steps(30)], episodes[1].contexts)
@@ -159,11 +169,11 @@ def track_of(family, wanted, values, inferred, steps=None, latents=None):
     )  # fmt: skip
 
 
-STRIDES = [0, 12, 13, 16]
+STRIDES = [0, 4, 12, 13, 16]
 SOME = results_of(
     "a",
     [
-        track_of("goal+", 4.0, [0, 1, 2, 3.0], [None, "goal+", "velocity-", "goal+"], STRIDES),
+        track_of("goal+", 4.0, [0, 0, 1, 2, 3.0], [None, "velocity-", "goal+", "velocity-", "goal+"], STRIDES),
         track_of("velocity-", -1.0, [0, -1, -1, -1.1], "velocity-"),
         None,
     ],
@@ -195,12 +205,14 @@ def test_late_errors_are_weighted_by_steps_and_families_count_where_one_was_infe
     first, second = track_tables.segments(SOME)
     # The last quarter of 16 steps are a stride of 1, with an error of a half, and one of 3, with a quarter.
     assert first.late_error() == pytest.approx((0.5 + 3 * 0.25) / 4)
-    assert track_tables.strides([first]).tolist() == [12, 1, 3]
+    assert track_tables.strides([first]).tolist() == [4, 8, 1, 3]
     assert second.late_error() == pytest.approx(0.1, abs=1e-6)
     table = track_tables.per_quantity(SOME).set_index("quantity")
     assert table.loc["goal", ["episodes", "success", "error"]].tolist() == [1, 0.0, 0.3125]
     assert table.loc["velocity", ["episodes", "success", "return"]].tolist() == [1, 1.0, -10.0]
-    assert table["right"].tolist() == pytest.approx([2 / 3, 1.0])
+    assert table["right"].tolist() == pytest.approx([2 / 4, 1.0])
+    since = track_tables.since_change([first]).set_index("steps")["error"]
+    assert since[[3, 4, 11, 12, 15, 16]].tolist() == [1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
     confusion = track_tables.confusion([first, second])
     assert confusion.loc["goal+"].tolist() == [2 / 3, 1 / 3]  # after 8 of the 16 steps
     assert confusion.loc["velocity-"].tolist() == [0.0, 1.0]
@@ -295,12 +307,12 @@ def test_sections_draw_what_tracks_have():
     axes = {name: plot.draw().axes for name, plot in plots.items()}
     assert [axis.get_ylabel() for axis in axes["trajectories_plainsac_striding"]] == ["place (m)", "velocity (m/s)"]
     path, wanted = axes["trajectories_plainsac_striding"][0].lines
-    np.testing.assert_array_equal(path.get_xydata(), np.transpose([STRIDES, [0, 1, 2, 3]]))
+    np.testing.assert_array_equal(path.get_xydata(), np.transpose([STRIDES, [0, 0, 1, 2, 3]]))
     assert set(wanted.get_ydata()) == {4.0}
     assert [axis.get_title() for axis in axes["latents_pca"]] == ["PlainSAC on Striding", "PlainSAC on Toy"]
     assert len({axis.get_xlim() for axis in axes["latents_pca"]}) == 1
     [strides] = axes["strides"]
-    assert [bar.get_height() for bar in strides.patches][11] == pytest.approx(1 / 6)
+    assert [bar.get_height() for bar in strides.patches][7] == pytest.approx(1 / 7)
     for plot in plots.values():
         plot.draw(style="dark")
     [table] = sections.tracking(both).tables
