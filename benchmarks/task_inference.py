@@ -24,36 +24,61 @@ STEPS = (32, 180)  # at which families are looked at
 Act = Callable[[np.ndarray, Sequence[Any]], np.ndarray]  # observations and environments to actions
 
 
-def play(act: Act, remember: Callable[[np.ndarray], None] = lambda _: None) -> tuple[np.ndarray, np.ndarray]:
-    """Plays all episodes at once; returns their returns ``[n]`` and families ``[n]``."""
-    count = envs.make(TOY, split="test").num_tasks * EPISODES
-    batch = [envs.make(TOY, split="test") for _ in range(count)]
+def play(
+    act: Act, env_id: str, remember: Callable[[np.ndarray], None] = lambda _: None
+) -> tuple[np.ndarray, list[Any]]:
+    """Plays all episodes at once; returns the rewards of all steps ``[T, n]``, and the environments."""
+    count = episodes_of(env_id)
+    batch = [envs.make(env_id, split="test") for _ in range(count)]
     obs = np.stack([env.reset(seed=k, options={"task_id": k % env.num_tasks})[0] for k, env in enumerate(batch)])
-    returns = np.zeros(count)
+    played = []
     for _ in range(batch[0].max_steps):
         steps = [env.step(action) for env, action in zip(batch, act(obs, batch), strict=True)]
         obs, rewards = np.stack([step[0] for step in steps]), np.array([step[1] for step in steps], np.float32)
-        returns += rewards
+        played.append(rewards)
         remember(rewards)
-    return returns, np.array([env.task_families[env.task_id] for env in batch])
+    return np.stack(played), batch
 
 
-def play_agent(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns returns ``[n]``, families ``[n]``, and at every step the families that the agent infers, ``[T, n]``."""
-    networks = load(path).module().acting
-    policy = RecurrentPolicy(networks, envs.make(TOY, split="test").num_tasks * EPISODES)
-    inferred = []
+def episodes_of(env_id: str) -> int:
+    """How many episodes are played."""
+    return envs.make(env_id, split="test").num_tasks * EPISODES
+
+
+def play_agent(
+    path: str, env_id: str, read: Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, list[Any], np.ndarray]:
+    """Plays an agent; returns what :func:`play` does, and what is read at every step, ``[T, n, ...]``.
+
+    Args:
+        path: The agent.
+        env_id: The environment.
+        read: Networks, observations and latents to what is of interest.
+    """
+    module = load(path).module()
+    networks, scale = module.acting, module.action_space.high
+    policy = RecurrentPolicy(networks, episodes_of(env_id))
+    found = []
 
     def act(obs: np.ndarray, _: Sequence[Any]) -> np.ndarray:
-        action = policy.act(obs)
-        with torch.no_grad():
-            logits = networks.family_logits(torch.from_numpy(obs), torch.from_numpy(policy.context))
-        inferred.append(logits.argmax(dim=1).numpy())
+        action = policy.act(obs) * scale
+        found.append(read(networks, obs, policy.context))
         return action
 
     policy.begin()
-    returns, families = play(act, policy.remember)
-    return returns, families, np.stack(inferred)
+    rewards, batch = play(act, env_id, policy.remember)
+    return rewards, batch, np.stack(found)
+
+
+def inferred_families(networks: Any, obs: np.ndarray, latent: np.ndarray) -> np.ndarray:
+    """Returns the families with the highest scores, ``[n]``."""
+    with torch.no_grad():
+        return networks.family_logits(torch.from_numpy(obs), torch.from_numpy(latent)).argmax(dim=1).numpy()
+
+
+def returns_and_families(rewards: np.ndarray, batch: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns returns and families of all episodes, ``[n]``."""
+    return rewards.sum(axis=0, dtype=np.float64), np.array([env.task_families[env.task_id] for env in batch])
 
 
 def control(_: np.ndarray, batch: Sequence[Any]) -> np.ndarray:
@@ -79,10 +104,11 @@ def main() -> None:
     print(f"| agent | {' | '.join(f'family at {step}' for step in STEPS)} | return |", end="")
     print(f" {' | '.join(family.name for family in names)} |\n|---|{'---:|' * (len(STEPS) + 1 + len(names))}")
     for path in arguments.agents:
-        returns, families, inferred = play_agent(path)
+        rewards, batch, inferred = play_agent(path, TOY, inferred_families)
+        returns, families = returns_and_families(rewards, batch)
         print_row(path, [f"{(inferred[step] == families).mean():.3f}" for step in STEPS], returns, families)
     for name, act in references.items():
-        print_row(name, ["-"] * len(STEPS), *play(act))
+        print_row(name, ["-"] * len(STEPS), *returns_and_families(*play(act, TOY)))
 
 
 def print_row(name: str, accuracies: list[str], returns: np.ndarray, families: np.ndarray) -> None:

@@ -26,7 +26,9 @@ PLACE = re.compile(
 )
 PAUSE = r"(?<=[.;]) "  # in a text
 SKILLS = ("CSF", "METRA", "DIAYN", "VISR", "CIC", "DADS")
-ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS, "TaskInference")
+INFERENCE = ("TaskInference", "NeuralProcess")
+GROUPS = {"skill discovery": SKILLS, "task inference": INFERENCE}  # of algorithms, by the name that they have together
+ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS, *INFERENCE)
 # What RLlib keeps under a private name.
 PUBLIC = ("env_to_module_connector", "module_to_env_connector", "learner_connector", "train_batch_size_per_learner",
           "model_config", "rl_module_spec", "learner_class")  # fmt: skip
@@ -53,11 +55,12 @@ def allowed(one: Setting) -> str:
 
 
 def folded(algorithms: Iterable[str]) -> list[str]:
-    """Returns names of algorithms; those of skill discovery, if all are there, as one."""
+    """Returns names of algorithms; those of a group, if all are there, as one."""
     names = [*algorithms]
-    if not {*SKILLS} <= {*names}:
-        return names
-    return [*(name for name in names if name not in SKILLS), "skill discovery"]
+    for group, members in GROUPS.items():
+        if {*members} <= {*names}:
+            names = [*(name for name in names if name not in members), group]
+    return names
 
 
 def grouped(values: dict[str, str]) -> list[tuple[list[str], str]]:
@@ -100,9 +103,9 @@ def settings(keys: str) -> str:
         idle = [algorithm for algorithm in having if key in without_effect(configs[algorithm])]
         # Defaults without effect say little, unless there are no others.
         defaults = {a: f"`{getattr(configs[a], key)!r}`" for a in having if a not in idle or having == idle}
-        one = CONFIGS[having[0]].settings[key]
+        values = {algorithm: allowed(CONFIGS[algorithm].settings[key]) for algorithm in having}
         texts = {algorithm: CONFIGS[algorithm].settings[key].meaning for algorithm in having}
-        rows.append([f"`{key}`", by_algorithm(defaults), allowed(one), meaning(texts)])
+        rows.append([f"`{key}`", by_algorithm(defaults), by_algorithm(values), meaning(texts)])
         for found, algorithms in ((lacking, [a for a in ALGORITHMS if a not in having]), (unused, idle)):
             if algorithms:
                 found.setdefault(tuple(algorithms), []).append(key)

@@ -29,6 +29,13 @@ def check_weight(name: str, weight: float) -> float:
     return float(weight)
 
 
+def check_positive(name: str, value: float) -> float:
+    """Returns an argument as a float if it is a finite number > 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value < math.inf:
+        raise ValueError(f"{name}={value!r}: expected a finite number > 0.")
+    return float(value)
+
+
 def check_choice(name: str, value: str, known: Iterable[str]) -> str:
     """Returns an argument if it is one of the known names; the message suggests the nearest one."""
     if value not in tuple(known):

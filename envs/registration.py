@@ -27,7 +27,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(skills.Kitchen, skills.BinPicking),
     ),
     "Reuse": (
-        *(reuse.Toy, reuse.ToyMulti),
+        *(reuse.Toy, reuse.ToyMulti, reuse.ToyGoal),
         *(reuse.PointMass, reuse.HalfCheetah, reuse.Walker, reuse.Hopper),
     ),
 }

@@ -50,6 +50,7 @@ if importlib.util.find_spec("ray") is not None:
         METRAConfig,
         VISRConfig,
     )
+    from rllib_sami.algorithms.task_inference.neural_process import NeuralProcess, NeuralProcessConfig
     from rllib_sami.algorithms.task_inference.task_inference import TaskInference, TaskInferenceConfig
     from rllib_sami.exports import skill_control, task_transfer
     from rllib_sami.exports.loading import TrainedAgent, load
@@ -74,6 +75,8 @@ if importlib.util.find_spec("ray") is not None:
         "DADSConfig",
         "DIAYNConfig",
         "METRAConfig",
+        "NeuralProcess",
+        "NeuralProcessConfig",
         "PlainSAC",
         "PlainSACConfig",
         "RecurrentSAC",

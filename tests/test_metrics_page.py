@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib_sami import CSFConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, TaskInferenceConfig
+from rllib_sami import CSFConfig, NeuralProcessConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, TaskInferenceConfig
 from rllib_sami.algorithms.skill_discovery.methods import METHODS
 from rllib_sami_cli.stop import KNOWN, flatten
 
@@ -47,6 +47,19 @@ def first_result(config):
             [
                 *("Progress", "Training episodes", "Evaluation", "On splits", *OFF_POLICY),
                 *("With a context", "Task inference", "With families of tasks"),
+            ],
+            {},
+        ),
+        (
+            NeuralProcessConfig,
+            [
+                "Progress",
+                "Training episodes",
+                "Evaluation",
+                "On splits",
+                *OFF_POLICY,
+                "With a context",
+                "Task inference",
             ],
             {},
         ),

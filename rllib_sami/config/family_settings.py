@@ -12,6 +12,7 @@ from rllib_sami.config.rllib_settings import (
     FIXED_ENTROPY,
     IDLE,
     MAPPED,
+    NEURAL_PROCESS,
     NO_REWARDS,
     PLAIN_SAC,
     RECURRENT_SAC,
@@ -94,7 +95,8 @@ FAMILY = (
         f"loss_timesteps {_CONTRAST}", "Skills are drawn, not inferred, and batches are single transitions"),
     Row(REFUSED, TASK_INFERENCE, "pairing encoder_loss", _PREDICTS, accepted=(None,)),
     Row(REFUSED, TASK_INFERENCE, "acting_encoder", "There is no average of its encoder", accepted=(None, "online")),
-    Row(REFUSED, TASK_INFERENCE, "context_dim", "The context of TaskInference is a latent: set `latent_dim`"),
+    Row(REFUSED, TASK_INFERENCE, "context_dim", "Its context is a latent: set `latent_dim`"),
+    Row(REFUSED, NEURAL_PROCESS, "encoder_type", "Its encoder is a GRU", accepted=(None, "gru")),
     Row(REFUSED, TASK_INFERENCE, "encoder_type", "Set `window_encoder`", accepted=(None,)),
     Row(REFUSED, TASK_INFERENCE, "encoder_reward", "Its encoder always reads rewards", accepted=(True,)),
     Row(REFUSED, TASK_INFERENCE, "normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "

@@ -22,7 +22,7 @@ SAPPO = "SaPPO"
 # The groups of `family_settings`.
 SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"
 SKILL_DISCOVERY = "skill discovery"
-TASK_INFERENCE = "TaskInference"
+TASK_INFERENCE, NEURAL_PROCESS = "task inference", "NeuralProcess"
 FIXED_ENTROPY, TUNED_ENTROPY = "skill discovery, fixed entropy coefficient", "skill discovery, tuned coefficient"
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
@@ -82,7 +82,7 @@ TABLE = (
     *(row for of in (PLAIN_SAC, SKILL_DISCOVERY) for row in _of_transitions(of, _TRANSITIONS)),
     *_of_transitions(TASK_INFERENCE, _WINDOWS),
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner",
-        "`loss_timesteps`; a setting of its own in PlainSAC, skill discovery and TaskInference"),
+        "`loss_timesteps`; a setting of its own in PlainSAC, skill discovery and task inference"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),
     Row(REFUSED, OFF_POLICY, "minibatch_size num_epochs shuffle_batch_per_epoch", _BATCHES),
     Row(REFUSED, OFF_POLICY, "sgd_minibatch_size num_sgd_iter", _BATCHES, accepted=(None, -1)),
@@ -285,6 +285,7 @@ MODEL = (
     Row(MAPPED, OURS, "lstm_use_prev_reward", "`encoder_reward`"),
     Row(USED, SAPPO, "max_seq_len"),
     Row(IDLE, TASK_INFERENCE, "max_seq_len", "Set `window`, the transitions that the encoder reads"),
+    Row(USED, NEURAL_PROCESS, "lstm_use_prev_action", "The encoder always reads it"),
     Row(IDLE, TASK_INFERENCE, "lstm_use_prev_action", "The encoder reads no actions"),
     Row(IDLE, OFF_POLICY, "max_seq_len", "Updates read whole episodes"),
     Row(USED, OURS, "lstm_use_prev_action", "The encoder always reads it"),

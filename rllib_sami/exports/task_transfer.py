@@ -18,7 +18,16 @@ from rllib_sami.core.text import did_you_mean
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.hierarchy import FrozenPolicy
 from rllib_sami.hierarchy.commands import PLACE, RANGES, CommandEnv
-from rllib_sami.hierarchy.transfer import GUIDES, FrozenInference, HighLevelEnv, StridingEnv, check_stride
+from rllib_sami.hierarchy.transfer import (
+    GUIDES,
+    ChooseStride,
+    FrozenInference,
+    HighLevelEnv,
+    SteeredEnv,
+    StridingEnv,
+    check_stride,
+    stride_chooser,
+)
 
 LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reuse/HighLevel-v0"
 BODY_NEEDS = (
@@ -33,7 +42,8 @@ def make_low_level(
     ranges: Mapping[str, Sequence[float]] | None = None,
     scales: Mapping[str, float] | None = None,
     command_steps: Sequence[int] = (50, 100),
-    max_steps: int = 200,
+    max_steps: int | None = None,
+    high_level: str | None = None,
     **body_config: Any,
 ) -> CommandEnv:
     """Makes the environment in which a low-level policy is trained.
@@ -44,15 +54,21 @@ def make_low_level(
         ranges: Likewise.
         scales: Likewise.
         command_steps: Likewise.
-        max_steps: Likewise.
+        max_steps: Steps of an episode; None: 200, or as many as the body has by itself if there is a ``high_level``.
+        high_level: Checkpoint of a policy that was trained in ``Reuse/HighLevel-v0`` and gives the commands, in the
+            body's tasks. It makes ``ranges`` and ``command_steps`` meaningless.
         **body_config: Settings of the body.
 
     Raises:
         ValueError: An argument is missing or wrong, or the body cannot be commanded.
     """
+    if high_level is not None:
+        more = {} if max_steps is None else {"max_steps": max_steps}
+        return _steered(str(high_level), body, tuple(quantities), scales, body_config | more)
     env = _body(LOW_LEVEL, body, body_config)
+    commanded = CommandEnv(env, quantities, ranges, scales, command_steps, 200 if max_steps is None else max_steps)
     _check_quantities(env, body, quantities)
-    return CommandEnv(env, quantities, ranges, scales, command_steps, max_steps)
+    return commanded
 
 
 def make_striding(
@@ -121,20 +137,8 @@ def make_high_level(
             f"striding={striding!r} and fixed_stride={fixed_stride!r}."
         )
     parts = _parts(HIGH_LEVEL, toy, low_level, body, body_config, masked)
-    policy = None
-    if striding is not None:
-        module: Any = _checkpoint(HIGH_LEVEL, "striding", striding, STRIDING).module()
-        quantities = parts[2]
-        expected = len(parts[0].get_wrapper_attr("proprioception")) + len(quantities)
-        if module.acting.obs_dim != expected:
-            raise ValueError(
-                f"striding={striding!r}: it reads {module.acting.obs_dim} numbers, but the body and its commands have "
-                f"{expected}. Train it with the same low level."
-            )
-        policy = FrozenPolicy(module.acting, module.action_space, latent_dim=len(quantities))
-    return HighLevelEnv(
-        *parts, fixed_stride=fixed_stride, striding=policy, action_cost=action_cost, task_reward=task_reward
-    )
+    choose_stride = _choose_stride(parts[0], parts[2], fixed_stride, striding)
+    return HighLevelEnv(*parts, choose_stride=choose_stride, action_cost=action_cost, task_reward=task_reward)
 
 
 MAKERS: dict[str, Callable[..., gym.Env]] = {
@@ -152,6 +156,27 @@ def register() -> None:
         register_env(env_id, lambda context, make=make: make(**context))
 
 
+def _steered(
+    path: str, body: Any, quantities: tuple[str, ...], scales: Mapping[str, float] | None, body_config: dict[str, Any]
+) -> SteeredEnv:
+    """Makes the environment in which a low level is trained further."""
+    checkpoint = _checkpoint(LOW_LEVEL, "high_level", path, HIGH_LEVEL)
+    settings, module = dict(checkpoint.config.env_config), checkpoint.module()
+    env = _body(LOW_LEVEL, body, body_config)
+    toy, inference = _toy(LOW_LEVEL, settings.get("toy"), masked=False)
+    _check_quantities(env, body, (*quantities, *toy.quantities))
+    read = gym.spaces.flatdim(env.observation_space) + inference.latent_dim
+    if module.acting.obs_dim != read or module.acting.action_dim != len(quantities):
+        raise ValueError(
+            f"high_level={path!r}: it reads {module.acting.obs_dim} numbers and commands {module.acting.action_dim} "
+            f"quantities, but the body {name_of(body)!r} and the toy's latent have {read}, and `quantities` are "
+            f"{len(quantities)}. Take the body and the quantities that it was trained with."
+        )
+    policy = FrozenPolicy(module.acting, module.action_space, latent_dim=inference.latent_dim)
+    choose_stride = _choose_stride(env, quantities, settings.get("fixed_stride"), settings.get("striding"))
+    return SteeredEnv(env, quantities, toy, inference, policy, choose_stride, scales)
+
+
 # --- The parts ------------------------------------------------------------------------------------------------------
 
 
@@ -159,18 +184,8 @@ def _parts(
     env_id: str, toy: str | None, low_level: str | None, body: Any, body_config: dict[str, Any], masked: bool
 ) -> tuple[gym.Env, FrozenPolicy, Sequence[str], Any, FrozenInference]:
     """Returns the arguments of ``TransferEnv``."""
-    of_toy = _checkpoint(env_id, "toy", toy, None)
+    toy_env, inference = _toy(env_id, toy, masked)
     of_body = _checkpoint(env_id, "low_level", low_level, LOW_LEVEL)
-    module: Any = of_toy.module()
-    toy_env: Any = compat.env_creator(of_toy.config, 0, 0)().unwrapped
-    lacking = [name for name in ("observe_body", "command_of") if not hasattr(toy_env, name)]
-    if lacking:
-        raise ValueError(
-            f"toy={toy!r}: its environment {name_of(of_toy.config.env)!r} has no method `{lacking[0]}`, which tells "
-            "how to see a body as the toy. Give a checkpoint of Reuse/Toy-v0, or see docs/task_inference.md."
-        )
-    if not module.acting.config.context_dim:
-        raise ValueError(f"toy={toy!r}: the agent infers no task. Give a checkpoint of TaskInference.")
     settings = dict(of_body.config.env_config)
     quantities = tuple(settings.get("quantities", (PLACE, "velocity")))
     env = _body(env_id, settings.get("body") if body is None else body, body_config)
@@ -183,8 +198,7 @@ def _parts(
             f"{env.action_space}. Train a low level for this body, or leave `body` out."
         )
     _check_quantities(env, body, (*quantities, *toy_env.quantities))
-    families = getattr(module.acting.config, "families", ()) or (PLACE,)
-    unknown = {family.rstrip("+-") for family in families} - {*quantities}
+    unknown = {family.rstrip("+-") for family in inference.families or (PLACE,)} - {*quantities}
     if unknown:
         raise ValueError(
             f"toy={toy!r}: its tasks are also about {min(unknown)!r}, which the low level cannot be commanded: it "
@@ -192,7 +206,39 @@ def _parts(
             " without such tasks."
         )
     policy = FrozenPolicy(acting.acting, acting.action_space, latent_dim=len(quantities))
-    return env, policy, quantities, toy_env, FrozenInference(module.acting, masked)
+    return env, policy, quantities, toy_env, inference
+
+
+def _toy(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInference]:
+    """Returns a toy's environment and its agent."""
+    checkpoint = _checkpoint(env_id, "toy", path, None)
+    module: Any = checkpoint.module()
+    env: Any = compat.env_creator(checkpoint.config, 0, 0)().unwrapped
+    lacking = [name for name in ("observe_body", "command_of") if not hasattr(env, name)]
+    if lacking:
+        raise ValueError(
+            f"toy={path!r}: its environment {name_of(checkpoint.config.env)!r} has no method `{lacking[0]}`, which "
+            "tells how to see a body as the toy. Give a checkpoint of Reuse/Toy-v0, or see docs/task_inference.md."
+        )
+    if not module.acting.config.context_dim:
+        raise ValueError(f"toy={path!r}: the agent infers no task. Give a checkpoint of TaskInference.")
+    return env, FrozenInference(module.acting, masked)
+
+
+def _choose_stride(
+    env: gym.Env, quantities: Sequence[str], fixed_stride: int | None, striding: str | None
+) -> ChooseStride:
+    """Returns what chooses the strides: a number, or a policy from its checkpoint."""
+    if striding is None:
+        return stride_chooser(fixed_stride)
+    module: Any = _checkpoint(HIGH_LEVEL, "striding", striding, STRIDING).module()
+    expected = len(env.get_wrapper_attr("proprioception")) + len(quantities)
+    if module.acting.obs_dim != expected:
+        raise ValueError(
+            f"striding={striding!r}: it reads {module.acting.obs_dim} numbers, but the body and its commands have "
+            f"{expected}. Train it with the same low level."
+        )
+    return stride_chooser(None, FrozenPolicy(module.acting, module.action_space, latent_dim=len(quantities)))
 
 
 def _checkpoint(env_id: str, name: str, path: str | None, trained_on: str | None) -> Any:

@@ -4,13 +4,16 @@ A low-level policy reads them in slots at the end of its observation, one for ea
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
+
+from rllib_sami.core.settings import is_integer, is_number
+from rllib_sami.core.text import did_you_mean
 
 PLACE = "goal"  # the quantity that commands give as a distance
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -22,7 +25,6 @@ RANGES: Mapping[str, tuple[float, float]] = {
 ONE_SIGN = ("jump",)  # quantities that are magnitudes
 NEAR, SWITCH_WHEN_NEAR = 0.1, 0.2  # m to a place, and the probability of another command there
 HEALTHY_REWARD = 1.0
-TOO_FAR = 1e6  # a state beyond it has exploded
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         scales: By quantity, the distance that costs 1 for each step; 1 for those that are left out.
         command_steps: Least and largest number of steps after which another command is drawn.
         max_steps: Steps of an episode.
+
+    Raises:
+        ValueError: An argument is impossible.
     """
 
     def __init__(
@@ -78,10 +83,24 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         command_steps: Sequence[int] = (30, 80),
         max_steps: int = 200,
     ):
-        self.body, self.quantities = body, tuple(quantities)
-        self.ranges = dict(RANGES) | dict(ranges or {})
+        self.body, self.quantities = body, _check_quantities(quantities)
+        for argument, given in (("ranges", ranges), ("scales", scales)):
+            if unknown := [name for name in given or {} if name not in self.quantities]:
+                raise ValueError(
+                    f"{argument} has {unknown[0]!r}, which is none of the quantities {list(self.quantities)}. "
+                    f"{did_you_mean(str(unknown[0]), self.quantities)}".strip()
+                )
+        given_ranges = dict(RANGES) | dict(ranges or {})
+        self.ranges = {name: _check_range(name, given_ranges.get(name)) for name in self.quantities}
         self.scales = dict.fromkeys(self.quantities, 1.0) | dict(scales or {})
-        self.command_steps, self.max_steps = command_steps, max_steps
+        for name, scale in self.scales.items():
+            if not (is_number(scale) and scale > 0.0):
+                raise ValueError(f"scales[{name!r}]={scale!r}: expected a number above 0.")
+        if not (is_integer(max_steps) and max_steps >= 1):
+            raise ValueError(f"max_steps={max_steps!r}: expected an integer >= 1.")
+        if not _is_pair(command_steps, lambda x: is_integer(x) and x >= 1):
+            raise ValueError(f"command_steps={command_steps!r}: expected two integers >= 1, such as [50, 100].")
+        self.command_steps, self.max_steps = tuple(command_steps), max_steps
         self.action_space = body.action_space
         self.render_mode, self.metadata = body.render_mode, body.metadata
         body.reset(seed=0)
@@ -89,13 +108,16 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self._checks_health = body.has_wrapper_attr("is_healthy")
         self.command = Command(self.quantities[0], 0.0)
+        self.body_obs: Any = None
+        self.body_reward: Any = None  # of its own task
         self._steps_left = 0
         self._switch_in = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Resets the body and draws a command."""
         super().reset(seed=seed)
-        self.body.reset(seed=int(self.np_random.integers(2**31)))
+        self.body_obs, _ = self.body.reset(seed=int(self.np_random.integers(2**31)))
+        self.body_reward = None
         self._steps_left = self.max_steps
         self._draw_command()
         return self._observation(), {}
@@ -104,7 +126,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         """Takes a step of the body."""
         if self._steps_left <= 0:
             raise ResetNeeded("The episode is over or has not begun. Call reset() before step().")
-        _, _, terminated, truncated, _ = self.body.step(action)
+        self.body_obs, self.body_reward, terminated, truncated, _ = self.body.step(action)
         self._steps_left -= 1
         self._switch_in -= 1
         error = self.command.error(self.body)
@@ -144,3 +166,24 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
     def _observation(self) -> np.ndarray:
         state = self.body.get_wrapper_attr("proprioception")
         return np.concatenate([state, self.command.slots(self.quantities, self.body)], dtype=np.float32)
+
+
+def _is_pair(value: Any, holds: Callable[[Any], bool]) -> bool:
+    """Whether a value is a pair of numbers in ascending order, each of which is allowed."""
+    is_pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
+    return is_pair and all(map(holds, value)) and value[0] <= value[1]
+
+
+def _check_quantities(quantities: Any) -> tuple[str, ...]:
+    names = [] if isinstance(quantities, str) or not isinstance(quantities, Sequence) else [*quantities]
+    if not names or len({*map(str, names)}) < len(names) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"quantities={quantities!r}: expected a list of different names, such as [{PLACE}, velocity].")
+    return tuple(names)
+
+
+def _check_range(name: str, given: Any) -> tuple[float, float]:
+    if given is None:
+        raise ValueError(f"ranges: {name!r} needs one, the least and largest magnitude of its commands.")
+    if not _is_pair(given, lambda x: is_number(x) and x >= 0.0):
+        raise ValueError(f"ranges[{name!r}]={given!r}: expected two numbers >= 0, the smaller one first.")
+    return given[0], given[1]

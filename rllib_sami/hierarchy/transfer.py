@@ -6,7 +6,7 @@ body, in which a frozen low-level policy carries out a command. Two environments
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -15,12 +15,15 @@ import torch
 
 from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.settings import is_integer
-from rllib_sami.hierarchy.commands import PLACE, RANGES, Command
+from rllib_sami.hierarchy.commands import PLACE, RANGES, Command, CommandEnv
 from rllib_sami.hierarchy.frozen_policy import FrozenPolicy
 from rllib_sami.hierarchy.latent_action_env import LatentActionEnv
 
 MAX_STRIDE = 20
 MAX_VELOCITY = RANGES["velocity"][1]  # of commands that the toy gives
+COMMAND_OF_1 = {PLACE: 1.0, "velocity": 5.0}  # by a high level's action; of other quantities it is the largest command
+EPISODES_OF_THE_BODY = 10**9  # steps: only the body ends an episode
+ChooseStride = Callable[[np.ndarray, np.ndarray], int]
 # Who gives commands: the toy's agent; the same without its latent; the task itself; chance; nobody.
 GUIDES = ("toy", "masked", "oracle", "random", "still")
 
@@ -243,8 +246,7 @@ class HighLevelEnv(TransferEnv):
 
     Args:
         *args: As for :class:`TransferEnv`.
-        fixed_stride: Steps of each stride; None: ``striding`` chooses.
-        striding: A policy of :class:`StridingEnv`.
+        choose_stride: Returns the steps of a stride; see :func:`stride_chooser`.
         action_cost: Cost of the magnitude of actions.
         task_reward: Whether rewards are those of the body's task alone, summed over a stride.
     """
@@ -252,13 +254,12 @@ class HighLevelEnv(TransferEnv):
     def __init__(
         self,
         *args: Any,
-        fixed_stride: int | None = None,
-        striding: FrozenPolicy | None = None,
+        choose_stride: ChooseStride,
         action_cost: float = 0.05,
         task_reward: bool = False,
     ):
         super().__init__(*args)
-        self.fixed_stride, self.striding = fixed_stride, striding
+        self.choose_stride = choose_stride
         self.action_cost, self.task_reward = action_cost, task_reward
         width = gym.spaces.flatdim(self.env.observation_space) + self.inference.latent_dim
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
@@ -266,20 +267,13 @@ class HighLevelEnv(TransferEnv):
 
     def stride_steps(self, action: np.ndarray) -> int:
         """The steps of a stride."""
-        if self.striding is None:
-            return int(self.fixed_stride or 1)
         state = self.env.get_wrapper_attr("proprioception")
-        return stride_of(self.striding.act(state, self.command.slots(self.quantities, self.env))[0])
+        return self.choose_stride(state, self.command.slots(self.quantities, self.env))
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Carries out a command."""
         action = np.asarray(action, np.float64)
-        slot = int(np.abs(action).argmax())
-        scale = {PLACE: 1.0, "velocity": 5.0, "stand": math.pi / 2, "jump": 3.0}[self.quantities[slot]]
-        value = scale * action[slot]
-        if self.quantities[slot] == PLACE:
-            value += self.quantity(PLACE)
-        self.command = Command(self.quantities[slot], float(value))
+        self.command = command_of(action, self.quantities, self.quantity)
         reward, terminated, truncated, info = self.stride(action)
         if not self.task_reward:
             reward = reward / info["env_steps"] - self.action_cost * float(np.abs(action).sum())
@@ -289,6 +283,78 @@ class HighLevelEnv(TransferEnv):
         """Returns the body's observation and the latent, float32 ``[B + L]``."""
         flat: Any = gym.spaces.flatten(self.env.observation_space, self._last_obs)
         return np.concatenate([flat, self.inference.latent], dtype=np.float32)
+
+
+class SteeredEnv(CommandEnv):
+    """A body that a trained high level commands, where its low level is trained further.
+
+    Observation, action and reward are those of :class:`CommandEnv`; commands are those of the high level, which infers
+    the body's task, and last as long as its strides. Episodes and tasks are the body's.
+
+    Args:
+        body: The body with its tasks.
+        quantities: As for :class:`CommandEnv`.
+        toy: As for :class:`TransferEnv`.
+        inference: Likewise.
+        high_level: Gives commands: reads the body's observation and the latent.
+        choose_stride: As for :class:`HighLevelEnv`.
+        scales: As for :class:`CommandEnv`.
+    """
+
+    def __init__(
+        self,
+        body: gym.Env,
+        quantities: Sequence[str],
+        toy: Any,
+        inference: FrozenInference,
+        high_level: FrozenPolicy,
+        choose_stride: ChooseStride,
+        scales: Mapping[str, float] | None = None,
+    ):
+        super().__init__(body, quantities, scales=scales, max_steps=EPISODES_OF_THE_BODY)
+        self.toy, self.inference = toy, inference
+        self.high_level, self.choose_stride = high_level, choose_stride
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Resets the body; the toy's agent and the high level begin an episode."""
+        self.inference.begin()
+        self.high_level.begin()
+        return super().reset(seed=seed, options=options)
+
+    def _is_there(self, error: float) -> bool:
+        return False  # a command lasts as long as its stride
+
+    def _draw_command(self) -> None:
+        quantity = self.body.get_wrapper_attr("quantity")
+        self.inference.act(self.toy.observe_body(quantity), self.body_reward)
+        flat: Any = gym.spaces.flatten(self.body.observation_space, self.body_obs)
+        action = self.high_level.act(flat, self.inference.latent).astype(np.float64)
+        self.command = command_of(action, self.quantities, quantity)
+        state = self.body.get_wrapper_attr("proprioception")
+        self._switch_in = self.choose_stride(state, self.command.slots(self.quantities, self.body))
+
+
+def command_of(action: np.ndarray, quantities: Sequence[str], quantity: Callable[[str], float]) -> Command:
+    """Returns the command that an action of a high level stands for.
+
+    Args:
+        action: ``[G]`` in ±1. The largest magnitude chooses the quantity; 1 is a place 1 m ahead, 5 m/s, π/2 rad, or a
+            jump of 3 m/s.
+        quantities: Names of what can be commanded, in the order of actions.
+        quantity: Returns a present value by its name.
+    """
+    slot = int(np.abs(action).argmax())
+    name = quantities[slot]
+    value = COMMAND_OF_1.get(name, RANGES.get(name, (0.0, 1.0))[1]) * float(action[slot])
+    return Command(name, value + quantity(PLACE) if name == PLACE else value)
+
+
+def stride_chooser(fixed_stride: int | None, striding: FrozenPolicy | None = None) -> ChooseStride:
+    """Returns a function of proprioception and command slots: a number, or what a policy of StridingEnv chooses."""
+    if striding is None:
+        assert fixed_stride is not None
+        return lambda state, slots: fixed_stride
+    return lambda state, slots: stride_of(striding.act(state, slots)[0])
 
 
 def stride_of(action: float) -> int:

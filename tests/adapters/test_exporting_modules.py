@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_sami import PlainSACConfig, SaCCMConfig, SaPPOConfig, TaskInferenceConfig, TESACConfig
+from rllib_sami import NeuralProcessConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, TaskInferenceConfig, TESACConfig
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/pipelines.md").read_text(encoding="utf-8")
@@ -52,6 +52,7 @@ def guide_block(text):
         (SaPPOConfig, {}),
         (TaskInferenceConfig, {}),
         (TaskInferenceConfig, {"latent_prior": "stick"}),
+        (NeuralProcessConfig, {"encoder_layers": 2}),
     ],
 )
 def test_traced_and_exported_modules_act_alike_for_any_batch_size(config, settings):

@@ -1,4 +1,4 @@
-"""TaskInference in RLlib: it trains, acts as it learned, restores, is exported, and refuses what it cannot do."""
+"""TaskInference and NeuralProcess in RLlib: training, acting as learned, restoring, exporting, and refusals."""
 
 import copy
 import math
@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 import rllib_sami
-from rllib_sami import TaskInference, TaskInferenceConfig, compat
+from rllib_sami import NeuralProcessConfig, TaskInferenceConfig, compat
 from rllib_sami.exports.agents import export_agent, load_exported
 
 from .parity import sharpen, stored_episodes, worst_mismatch
@@ -26,8 +26,8 @@ MODULE_PATH = "learner_group/learner/rl_module/default_policy"
 SIZES = {"actor_hidden": [16], "critic_hidden": [16], "encoder_hidden_dim": 8, "decoder_hidden": [8], "window": 6}
 
 
-def tiny_inference(env=TOY, env_config=None, seed=0, **training):
-    config = TaskInferenceConfig().environment(env, env_config={"max_steps": 20} if env_config is None else env_config)
+def tiny_inference(env=TOY, env_config=None, seed=0, config_class=TaskInferenceConfig, **training):
+    config = config_class().environment(env, env_config={"max_steps": 20} if env_config is None else env_config)
     return (
         config.env_runners(num_envs_per_env_runner=4, rollout_fragment_length=7)
         .training(
@@ -45,13 +45,18 @@ def tiny_inference(env=TOY, env_config=None, seed=0, **training):
     )
 
 
-@pytest.fixture(scope="module")
-def trained(ray_cluster, tmp_path_factory):
+OF_BOTH = {
+    "TaskInference": {"latent_prior": "dpmm", "prior_interval": 3},
+    "NeuralProcess": {"config_class": NeuralProcessConfig, "encoder_layers": 2, "latent_dim": 4},
+}
+of_task_inference = pytest.mark.parametrize("trained", ["TaskInference"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=OF_BOTH)
+def trained(request, ray_cluster, tmp_path_factory):
     """An algorithm after three iterations, its results, and its checkpoint."""
     algo = (
-        tiny_inference(latent_prior="dpmm", prior_interval=3)
-        .evaluation(evaluation_interval=2, evaluation_duration=1)
-        .build_algo()
+        tiny_inference(**OF_BOTH[request.param]).evaluation(evaluation_interval=2, evaluation_duration=1).build_algo()
     )
     results = [copy.deepcopy(algo.train()) for _ in range(3)]
     yield algo, results, algo.save_to_path(tmp_path_factory.mktemp("checkpoint"))
@@ -63,13 +68,8 @@ def test_it_trains_and_every_number_is_finite(trained):
     learned = results[-1]["learners"]["default_policy"]
     assert {*algo.config.learner_metrics} <= learned.keys()
     assert all(math.isfinite(learned[name]) for name in algo.config.learner_metrics)
-    assert {
-        "obs_prediction_loss",
-        "reward_prediction_loss",
-        "latent_kl",
-        "family_loss",
-        "family_accuracy",
-    } <= learned.keys()
+    assert {"obs_prediction_loss", "reward_prediction_loss", "latent_kl"} <= learned.keys()
+    assert ({"family_loss", "family_accuracy"} <= learned.keys()) == (type(algo).__name__ == "TaskInference")
     assert results[-1]["evaluation"].keys() >= {"train", "test"}
 
 
@@ -91,8 +91,9 @@ def test_other_priors_encoders_and_environments_train(other):
     algo.stop()
 
 
-def test_env_runners_act_on_the_latents_that_training_recomputes():
-    runner = runner_of(tiny_inference())
+@pytest.mark.parametrize("algorithm", OF_BOTH)
+def test_env_runners_act_on_the_latents_that_training_recomputes(algorithm):
+    runner = runner_of(tiny_inference(**OF_BOTH[algorithm]))
     sharpen(runner.module.acting)
     store = store_of(runner, [runner.sample(num_timesteps=200, explore=False) for _ in range(2)])
     episodes = stored_episodes(store)
@@ -117,19 +118,14 @@ def test_a_checkpoint_has_everything_and_two_restores_go_on_alike(trained):
     algo, _, path = trained
     state = snapshot(algo)["state"]
     one, other = (Algorithm.from_checkpoint(path) for _ in range(2))
-    assert type(one) is TaskInference
+    assert type(one) is type(algo)
     assert without_times(differences(state, snapshot(one)["state"])) == []
     ends = [snapshot(restored, restored.train()) for restored in (one, other)]
     assert without_times(differences(*ends)) == []
     moved = differences(state, ends[0]["state"])
-    for part in (
-        "acting.encoder",
-        "acting.classifier",
-        "learning.decoders",
-        "learning.prior",
-        "learning.critics",
-        "rows",
-    ):
+    of_both = ("acting.encoder", "learning.decoders", "learning.critics", "rows")
+    alone = ("acting.classifier", "learning.prior") if type(algo).__name__ == "TaskInference" else ()
+    for part in (*of_both, *alone):
         assert any(part in path for path in moved), part
     for restored in (one, other):
         restored.stop()
@@ -138,7 +134,7 @@ def test_a_checkpoint_has_everything_and_two_restores_go_on_alike(trained):
 def test_a_saved_module_and_an_export_act_alone_and_infer_as_the_agent_does(trained, tmp_path):
     algo, _, path = trained
     saved = RLModule.from_checkpoint(f"{path}/{MODULE_PATH}")
-    export_agent(algo.get_module(), algo.config, tmp_path / "exported", algorithm="TaskInference")
+    export_agent(algo.get_module(), algo.config, tmp_path / "exported", algorithm=type(algo).__name__)
     exported = load_exported(tmp_path / "exported").module()
     env = gym.make(TOY, max_steps=15)
     paths = []
@@ -154,14 +150,12 @@ def test_a_saved_module_and_an_export_act_alone_and_infer_as_the_agent_does(trai
         paths.append(np.stack(actions))
     np.testing.assert_array_equal(paths[0], paths[1])
     np.testing.assert_array_equal(paths[0], paths[2])
-    assert (
-        exported.acting.config.families
-        == algo.get_module().acting.config.families
-        == ("velocity+", "velocity-", "goal+", "goal-")
-    )
-    latent = torch.randn(3, 4)
-    logits = [module.acting.family_logits(torch.zeros(3, 2), latent) for module in (saved, exported)]
-    assert torch.equal(*logits)
+    assert exported.acting.config == algo.get_module().acting.config
+    if type(algo).__name__ == "TaskInference":
+        assert exported.acting.config.families == ("velocity+", "velocity-", "goal+", "goal-")
+        latent = torch.randn(3, 4)
+        logits = [module.acting.family_logits(torch.zeros(3, 2), latent) for module in (saved, exported)]
+        assert torch.equal(*logits)
     agent = rllib_sami.load(tmp_path / "exported")
     obs, _ = env.reset(seed=3, options={"task_id": 7})
     played, reward = [], 0.0
@@ -213,6 +207,8 @@ def test_two_learners_fit_the_same_mixture():
         ({"reward_limit": 0.0}, "`reward_limit` is 0.0, but must be a number above 0"),
         ({"latent_kl_coeff": -1.0}, "`latent_kl_coeff` is -1.0"),
         ({"predicted_steps": 0}, "`predicted_steps` is 0"),
+        ({"config_class": NeuralProcessConfig, "predicted_std": 0.0}, "`predicted_std` is 0.0, but must be a number"),
+        ({"config_class": NeuralProcessConfig, "latent_samples": 0}, "`latent_samples` is 0"),
     ],
 )
 def test_mistakes_are_named(changes, words):
@@ -231,6 +227,13 @@ def test_mistakes_are_named(changes, words):
 def test_settings_of_other_encoders_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         TaskInferenceConfig().training(**changes)
+
+
+def test_a_neural_process_has_one_kind_of_encoder_and_of_latent():
+    with pytest.raises(ValueError, match="Its encoder is a GRU"):
+        NeuralProcessConfig().training(encoder_type="lstm")
+    with pytest.raises(TypeError, match="latent_prior"):
+        NeuralProcessConfig().training(latent_prior="gmm")
 
 
 def test_files_for_other_algorithms_are_taken_where_they_ask_for_what_happens():
@@ -253,6 +256,7 @@ def test_remote_env_runners_act_on_latents_and_bring_tasks():
     algo.stop()
 
 
+@of_task_inference
 @pytest.mark.parametrize(
     ("changes", "setting"),
     [

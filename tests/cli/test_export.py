@@ -301,7 +301,7 @@ def test_an_agent_with_code_of_its_own_is_not_exported(module, config, tmp_path)
     module.__class__ = type("Mine", (SaMITorchRLModule,), {})
     with pytest.raises(
         ValueError,
-        match="Only a SACTorchRLModule or SaMITorchRLModule or SkillTorchRLModule or "
+        match="Only a NeuralProcessTorchRLModule or SACTorchRLModule or SaMITorchRLModule or SkillTorchRLModule or "
         "TaskInferenceTorchRLModule can be exported, "
         "but this agent's is a Mine",
     ):

@@ -178,7 +178,7 @@ for name in ("asha", "optuna", "pbt"):
         assert len(found) == (7 if name == "pbt" else 9)
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 @pytest.mark.timeout(900)
 def test_population_based_training_then_the_printed_command(start, rllib, write, tmp_path):
     """A tiny search in earnest: a trial takes over another's networks, the best one is evaluated as told."""

@@ -6,13 +6,8 @@ import torch
 import toy
 
 
-@pytest.mark.parametrize(
-    "world",
-    [
-        pytest.param("actions are turned", marks=pytest.mark.learning),
-        pytest.param("goals are told by the reward", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.learning
+@pytest.mark.parametrize("world", ["actions are turned", "goals are told by the reward"])
 def test_saccm_solves_what_only_the_context_can(world):
     """SaCCM, its encoder trained by the contrast alone; the same agent with its context held at zero is the control."""
     torch.set_num_threads(1)

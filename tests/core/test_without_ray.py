@@ -18,6 +18,7 @@ MATHEMATICS = (
     "algorithms/skill_discovery/methods",
     "algorithms/skill_discovery/sampling",
     "algorithms/skill_discovery/update",
+    "algorithms/task_inference/process",
     "algorithms/task_inference/sampling",
     "algorithms/task_inference/update",
     "replay_buffers/episode_store",

@@ -25,6 +25,7 @@ CAPS = {  # the others' episodes have 1000 steps, those of Skills/ 200, of the b
     **dict.fromkeys(("HopperRandParams", "WalkerRandParams"), 200),
     "PointGoal": 25,
     **dict.fromkeys(("Toy", "ToyMulti"), 200),
+    "ToyGoal": 250,
     **dict.fromkeys(("PosturePoint", "Kitchen"), 50),
     **dict.fromkeys(("PandaPush", "PandaPickAndPlace"), 50),
 }

@@ -27,7 +27,7 @@ SKILLS = {
     *("Quadruped", "Humanoid", "QuadrupedPixels", "HumanoidPixels", "QuadrupedGoal", "HumanoidGoal"),
     *("Kitchen", "BinPicking"),
 }
-REUSE = {"Toy", "ToyMulti", "PointMass", "HalfCheetah", "Walker", "Hopper"}
+REUSE = {"Toy", "ToyMulti", "ToyGoal", "PointMass", "HalfCheetah", "Walker", "Hopper"}
 
 
 def test_all_environments_are_there():

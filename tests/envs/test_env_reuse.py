@@ -5,8 +5,9 @@ import pytest
 
 from rllib_sami import envs
 from rllib_sami.envs.reuse.toy import move, move_multi
+from rllib_sami.envs.reuse.toy_goal import move_goal
 
-TOY, MULTI = "Reuse/Toy-v0", "Reuse/ToyMulti-v0"
+TOY, MULTI, GOAL = "Reuse/Toy-v0", "Reuse/ToyMulti-v0", "Reuse/ToyGoal-v0"
 
 
 def play(env, actions, **task):
@@ -108,6 +109,44 @@ def test_noise_is_added_to_place_and_velocity():
         errors.append(env.state - move(before, action))
     assert np.std(errors, axis=0) == pytest.approx([0.2, 0.2], rel=0.15)
     assert abs(np.corrcoef(np.transpose(errors))[0, 1]) < 0.3
+
+
+# --- ToyGoal ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_move_ends_at_the_ends_of_the_line():
+    np.testing.assert_array_equal(move_goal(np.array([0.3, 5.0, 9.5]), np.array([-0.5, 0.25, 1.0])), [0.0, 5.25, 10.0])
+
+
+def test_distances_to_the_goal_are_rewards_and_places_are_observed_in_m():
+    env = envs.make(GOAL, max_move=0.5)
+    for goal in (0.0, 7.3):
+        obs, _ = env.reset(seed=0, options={"task": {"goal": goal}})
+        x = obs[0]
+        for action in (0.2, -0.5, 3.0, -3.0, 0.0):
+            x = min(max(x + min(max(action, -0.5), 0.5), 0.0), 10.0)
+            obs, reward, terminated, _, _ = env.step(np.array([action], np.float32))
+            assert (obs[0], env.quantity("goal")) == (pytest.approx(x, abs=1e-5), pytest.approx(x, abs=1e-5))
+            assert reward == pytest.approx(-abs(x - goal), abs=1e-5)
+            assert not terminated
+    with pytest.raises(ValueError, match="'velocity'"):
+        env.quantity("velocity")
+
+
+def test_goals_and_first_places_fill_the_line():
+    env = envs.make(GOAL)
+    goals = {split: [task["goal"] for task in env.splits[split]] for split in ("train", "test")}
+    assert [len(of) for of in goals.values()] == [100, 25]
+    np.testing.assert_allclose(sorted(goals["train"] + goals["test"]), 0.08 * np.arange(1, 126))
+    places = [env.reset(seed=seed)[0][0] for seed in range(100)]
+    assert np.std(places) == pytest.approx(10.0 / np.sqrt(12.0), rel=0.15)
+    assert np.mean(places) == pytest.approx(5.0, abs=1.0)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf, True, "far"])
+def test_a_wrong_length_of_moves_is_named(value):
+    with pytest.raises(ValueError, match="max_move="):
+        envs.make(GOAL, max_move=value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from rllib_sami import envs
 from rllib_sami.hierarchy.commands import Command, CommandEnv
-from rllib_sami.hierarchy.transfer import HighLevelEnv, StridingEnv, TransferEnv, stride_of
+from rllib_sami.hierarchy.transfer import HighLevelEnv, SteeredEnv, StridingEnv, TransferEnv, stride_chooser, stride_of
 
 POINT = "Reuse/PointMass-v0"
 
@@ -233,7 +233,8 @@ def test_the_high_level_commands_by_its_largest_action():
     inference = Inference()
     body = envs.make(POINT, velocity=2.0, max_steps=60)
     toy = envs.make("Reuse/Toy-v0")
-    env = HighLevelEnv(body, Follower(), ("goal", "velocity"), toy, inference, fixed_stride=3, action_cost=0.1)
+    parts = (body, Follower(), ("goal", "velocity"), toy, inference)
+    env = HighLevelEnv(*parts, choose_stride=stride_chooser(3), action_cost=0.1)
     obs, _ = env.reset(seed=0)
     assert env.action_space.shape == (2,)
     np.testing.assert_allclose(obs[2:], inference.latent)
@@ -257,13 +258,50 @@ def test_the_high_level_s_strides_may_be_another_policy_s():
         return np.array([-0.65])
 
     body, toy = envs.make(POINT, velocity=2.0), envs.make("Reuse/Toy-v0")
-    striding_policy = types.SimpleNamespace(act=act)
-    env = HighLevelEnv(body, Follower(), ("goal", "velocity"), toy, Inference(), striding=striding_policy)
+    choose = stride_chooser(None, types.SimpleNamespace(act=act))
+    env = HighLevelEnv(body, Follower(), ("goal", "velocity"), toy, Inference(), choose_stride=choose)
     env.reset(seed=0)
     velocity = env.quantity("velocity")
     assert env.step(np.array([0.0, 0.3]))[4]["env_steps"] == 4
     np.testing.assert_allclose(read[0][0], [velocity])
     np.testing.assert_allclose(read[0][1], [0.0, 1.5])
+
+
+def test_a_low_level_is_trained_further_under_the_commands_of_a_high_level():
+    class HighLevel:
+        """Commands velocities 1 m/s, then places, in turn."""
+
+        def begin(self):
+            self.seen = []
+
+        def act(self, obs, latent):
+            self.seen.append((obs.copy(), latent.copy()))
+            return np.array([0.0, 0.2] if len(self.seen) % 2 else [0.5, 0.0], np.float32)
+
+    inference, high = Inference(), HighLevel()
+    body = envs.make(POINT, tasks=[{"velocity": 2.0}], max_steps=20)
+    env = SteeredEnv(body, ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference, high, stride_chooser(4))
+    env.reset(seed=0)
+    truncated, steps, commands, rewards = False, 0, [], []
+    while not truncated:
+        place = body.quantity("goal")
+        if steps % 4 == 0:
+            assert len(high.seen) == steps // 4 + 1
+            np.testing.assert_allclose(high.seen[-1][1], inference.latent)
+            assert high.seen[-1][0][0] == pytest.approx(place / 10.0, rel=1e-5)
+            assert inference.calls[-1][1] == (pytest.approx(rewards[-1]) if rewards else None)
+            commands.append(env.command)
+            velocity = len(commands) % 2 == 1
+            assert env.command.value == pytest.approx(1.0 if velocity else place + 0.5)
+        assert env.command is commands[-1]
+        _, reward, _, truncated, _ = env.step(np.array([0.3]))
+        rewards.append(body._reward())
+        body._errors.pop()
+        assert reward == pytest.approx(-commands[-1].error(body))
+        steps += 1
+    assert steps == 20
+    env.reset()
+    assert inference.calls == [(pytest.approx(inference.calls[0][0]), None)]
 
 
 def test_tasks_of_the_body_are_those_of_the_environment():

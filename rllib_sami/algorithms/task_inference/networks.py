@@ -1,7 +1,7 @@
 """The networks of task inference: an encoder of the last transitions, decoders that predict from its latent, a policy.
 
-Shapes: ``N`` windows of ``T`` transitions ``(o, r, o')`` with ``I = 2 O + 1`` numbers each; ``O`` observation, ``A``
-action and ``L`` latent dimensions; ``C`` families of tasks.
+Shapes: ``N`` windows of ``T`` transitions with ``I`` numbers each; ``O`` observation, ``A`` action and ``L`` latent
+dimensions; a row has ``F`` numbers, ``[o_t, a_{t-1}, r_{t-1}]``; ``C`` families of tasks.
 """
 
 from collections.abc import Sequence
@@ -84,24 +84,113 @@ def noise_dim(config: Any) -> int:
 # --- Windows of transitions -----------------------------------------------------------------------------------------
 
 
-def transition_windows(obs: Tensor, reward: Tensor, num_missing: Tensor, reward_limit: float) -> Tensor:
-    """Returns windows ``[N, T, I]`` of transitions ``(o, r, o')``.
+def transitions(
+    obs: Tensor, reward: Tensor, next_obs: Tensor, reward_limit: float, action: Tensor | None = None
+) -> Tensor:
+    """Returns transitions ``(o, r, o')`` as encoders read them, ``[..., I]``; with actions ``(o, a, r, o', 1)``.
+
+    Args:
+        obs: ``[..., O]``.
+        reward: ``[..., 1]``.
+        next_obs: ``[..., O]``.
+        reward_limit: Largest magnitude of rewards.
+        action: ``[..., A]``. The one tells such a transition from the zeros where there is none.
+    """
+    reward = reward.clamp(-reward_limit, reward_limit)
+    if action is None:
+        return torch.cat([obs, reward, next_obs], dim=-1)
+    return torch.cat([obs, action, reward, next_obs, torch.ones_like(reward)], dim=-1)
+
+
+def transition_windows(
+    obs: Tensor, reward: Tensor, num_missing: Tensor, reward_limit: float, action: Tensor | None = None
+) -> Tensor:
+    """Returns windows ``[N, T, I]`` of :func:`transitions`.
 
     Args:
         obs: Observations ``[N, T + 1, O]``.
         reward: Rewards of the same steps, each of the step before its observation, ``[N, T + 1]``.
         num_missing: Transitions that lie before the episode's start, ``[N]``; they are zeros.
         reward_limit: Largest magnitude of rewards.
+        action: Actions of the same steps, each of the step before its observation, ``[N, T + 1, A]``, if they are read.
     """
-    windows = torch.cat([obs[:, :-1], reward[:, 1:, None].clamp(-reward_limit, reward_limit), obs[:, 1:]], dim=-1)
+    taken = None if action is None else action[:, 1:]
+    windows = transitions(obs[:, :-1], reward[:, 1:, None], obs[:, 1:], reward_limit, taken)
     is_there = torch.arange(windows.shape[1], device=obs.device) >= num_missing[:, None]
     return windows * is_there[..., None]
 
 
-class WindowEncoder(nn.Module):
-    """The posterior q(z | c) of a task's latent, given the last ``T`` transitions.
+class WindowReader(nn.Module):
+    """Base of encoders of the last ``T`` transitions of an episode.
 
-    While acting, the window is the recurrent state, and the latent is that without noise, such as the mean.
+    While acting, the window is the recurrent state.
+
+    Args:
+        obs_dim: Observation width ``O``.
+        action_dim: Action width ``A``.
+        window: Transitions ``T``.
+        reward_limit: Largest magnitude of rewards.
+        reads_actions: Whether a transition has its action.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, window: int, reward_limit: float, reads_actions: bool):
+        super().__init__()
+        self.obs_dim, self.action_dim, self.window = obs_dim, action_dim, window
+        self.reward_limit, self.reads_actions = reward_limit, reads_actions
+        self.transition_dim = 2 * obs_dim + 1 + (action_dim + 1 if reads_actions else 0)
+
+    @property
+    def state_dim(self) -> int:
+        """Width of the state of one episode: the window, the last observation, and whether there was one."""
+        return self.window * self.transition_dim + self.obs_dim + 1
+
+    def latents(self, windows: Tensor) -> Tensor:
+        """Returns what the policy reads, ``[N, D]``, for windows ``[N, T, I]``."""
+        raise NotImplementedError
+
+    def windows(self, rows: Tensor, num_missing: Tensor) -> Tensor:
+        """Returns windows ``[N, T, I]`` of rows ``[N, T + 1, F]`` whose first ``num_missing`` ``[N]`` are not there."""
+        obs, action, reward = rows.split([self.obs_dim, self.action_dim, 1], dim=-1)
+        read = action if self.reads_actions else None
+        return transition_windows(obs, reward[..., 0], num_missing, self.reward_limit, read)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Reads whole episodes from their first step on.
+
+        Args:
+            inputs: ``[o_t, a_{t-1}, r_{t-1}]``, ``[B, S, O + A + 1]``.
+
+        Returns:
+            Latents ``[B, S, D]`` of all steps.
+        """
+        rows = F.pad(inputs, (0, 0, self.window, 0)).unfold(1, self.window + 1, 1).transpose(2, 3)  # [B, S, T + 1, F]
+        num_steps = inputs.shape[1]
+        num_missing = (self.window - torch.arange(num_steps, device=inputs.device)).clamp(min=0)
+        windows = self.windows(rows.flatten(0, 1), num_missing.repeat(len(inputs)))
+        return self.latents(windows).unflatten(0, (len(inputs), num_steps))
+
+    def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Reads one step.
+
+        Args:
+            inputs: ``[o_t, a_{t-1}, r_{t-1}]``, ``[B, O + A + 1]``.
+            state: ``[B, S]``; zeros at the start of an episode.
+
+        Returns:
+            Latents ``[B, D]`` and the next state ``[B, S]``.
+        """
+        obs, action, reward = inputs.split([self.obs_dim, self.action_dim, 1], dim=1)
+        window, before, begun = state.split([self.window * self.transition_dim, self.obs_dim, 1], dim=1)
+        newest = transitions(before, reward, obs, self.reward_limit, action if self.reads_actions else None) * begun
+        window = torch.cat([window[:, self.transition_dim :], newest], dim=1)
+        latent = self.latents(window.unflatten(1, (self.window, self.transition_dim)))
+        return latent, torch.cat([window, obs, torch.ones_like(begun)], dim=1)
+
+
+class WindowEncoder(WindowReader):
+    """The posterior q(z | c) of a task's latent, given the last ``T`` transitions ``(o, r, o')``.
+
+    While acting, the latent is that without noise, such as the mean.
 
     Args:
         obs_dim: Observation width ``O``.
@@ -110,10 +199,8 @@ class WindowEncoder(nn.Module):
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: InferenceEncoderConfig):
-        super().__init__()
-        self.obs_dim, self.action_dim, self.window = obs_dim, action_dim, config.window
-        self.reward_limit = config.reward_limit
-        self.transition_dim, hidden = 2 * obs_dim + 1, config.encoder_hidden_dim
+        super().__init__(obs_dim, action_dim, config.window, config.reward_limit, reads_actions=False)
+        hidden = config.encoder_hidden_dim
         self.recurrent: nn.GRU | None = None
         self.trunk: nn.Module = nn.Identity()
         if config.window_encoder == "gru":
@@ -122,11 +209,6 @@ class WindowEncoder(nn.Module):
             self.trunk = mlp(self.window * self.transition_dim, [hidden], hidden)
         self.kind, self.num_noise = POSTERIORS[config.latent_prior], noise_dim(config)
         self.head = mlp(hidden, [hidden], width(self.kind.num_outputs, config.latent_dim))
-
-    @property
-    def state_dim(self) -> int:
-        """Width of the state of one episode: the window, the last observation, and whether there was one."""
-        return self.window * self.transition_dim + self.obs_dim + 1
 
     def posterior(self, windows: Tensor) -> Tensor:
         """Returns what describes the posterior, ``[N, P]``, for windows ``[N, T, I]``; see ``posteriors``."""
@@ -138,47 +220,28 @@ class WindowEncoder(nn.Module):
         outputs = self.posterior(windows)
         return self.kind.latent(outputs, outputs.new_zeros(outputs.shape[0], self.num_noise))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Reads whole episodes from their first step on.
-
-        Args:
-            inputs: ``[o_t, a_{t-1}, r_{t-1}]``, ``[B, S, O + A + 1]``.
-
-        Returns:
-            Latents ``[B, S, L]`` of all steps.
-        """
-        rows = F.pad(inputs, (0, 0, self.window, 0)).unfold(1, self.window + 1, 1).transpose(2, 3)  # [B, S, T + 1, F]
-        num_steps = inputs.shape[1]
-        num_missing = (self.window - torch.arange(num_steps, device=inputs.device)).clamp(min=0)
-        rows = rows.flatten(0, 1)
-        windows = transition_windows(
-            rows[..., : self.obs_dim], rows[..., -1], num_missing.repeat(len(inputs)), self.reward_limit
-        )
-        return self.latents(windows).unflatten(0, (len(inputs), num_steps))
-
-    def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Reads one step.
-
-        Args:
-            inputs: ``[o_t, a_{t-1}, r_{t-1}]``, ``[B, O + A + 1]``.
-            state: ``[B, S]``; zeros at the start of an episode.
-
-        Returns:
-            Latents ``[B, L]`` and the next state ``[B, S]``.
-        """
-        obs, reward = inputs[:, : self.obs_dim], inputs[:, -1:].clamp(-self.reward_limit, self.reward_limit)
-        window, before, begun = state.split([self.window * self.transition_dim, self.obs_dim, 1], dim=1)
-        newest = torch.cat([before, reward, obs], dim=1) * begun
-        window = torch.cat([window[:, self.transition_dim :], newest], dim=1)
-        latent = self.latents(window.unflatten(1, (self.window, self.transition_dim)))
-        return latent, torch.cat([window, obs, torch.ones_like(begun)], dim=1)
-
 
 # --- The networks of an agent ---------------------------------------------------------------------------------------
 
 
-class InferenceNetworks(ActorNetworks):
-    """The networks with which an agent acts: encoder, policy π(a | o, z), and the classifier of the task's family.
+class LatentNetworks(ActorNetworks):
+    """The networks with which an agent acts: an encoder of windows, and a policy that reads its context.
+
+    Args:
+        encoder: The encoder.
+        config: Sizes.
+    """
+
+    def __init__(self, encoder: WindowReader, config: Any):
+        nn.Module.__init__(self)
+        self.obs_dim, self.action_dim, self.config = encoder.obs_dim, encoder.action_dim, config
+        self.encoder_input_dim = self.obs_dim + self.action_dim + 1
+        self.encoder = encoder
+        self.actor = Actor(self.obs_dim + config.context_dim, self.action_dim, config.actor_hidden)
+
+
+class InferenceNetworks(LatentNetworks):
+    """Encoder, policy, and the classifier of the task's family.
 
     Args:
         obs_dim: Observation width ``O``.
@@ -187,11 +250,7 @@ class InferenceNetworks(ActorNetworks):
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: InferenceNetworkConfig):
-        nn.Module.__init__(self)
-        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
-        self.encoder_input_dim = obs_dim + action_dim + 1
-        self.encoder = WindowEncoder(obs_dim, action_dim, config)
-        self.actor = Actor(obs_dim + config.latent_dim, action_dim, config.actor_hidden)
+        super().__init__(WindowEncoder(obs_dim, action_dim, config), config)
         read = config.latent_dim + (obs_dim if config.classify_observation else 0)
         hidden = [config.encoder_hidden_dim] * 2
         self.classifier = mlp(read, hidden, len(config.families)) if config.families else None

@@ -21,8 +21,8 @@ from rllib_sami.algorithms.task_inference.losses import family_loss, prediction_
 from rllib_sami.algorithms.task_inference.networks import (
     InferenceNetworks,
     InferenceTrainingNetworks,
-    transition_windows,
 )
+from rllib_sami.core.networks import ActorNetworks
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.settings import AT_LEAST_0, setting
 
@@ -101,6 +101,29 @@ def parameter_groups(acting: InferenceNetworks, training: InferenceTrainingNetwo
     return sac.parameter_groups(acting, training, [one for module in predicting for one in module.parameters()])
 
 
+def latent_transitions(acting: ActorNetworks, batch: Batch, latent: Tensor, next_latent: Tensor) -> Transitions:
+    """Returns what the actor-critic learns from: the steps after windows, and their latents.
+
+    Args:
+        acting: The networks, which know the widths of observation and action in a row.
+        batch: One update of ``sampling.sample_windows``.
+        latent: Of the windows, ``[N, L]``, without gradient.
+        next_latent: Of the windows that end a step later, ``[N, L]``.
+    """
+    now, after = batch["rows"][:, -2], batch["rows"][:, -1]
+    return Transitions(
+        obs=now[:, : acting.obs_dim],
+        action=after[:, acting.obs_dim : acting.obs_dim + acting.action_dim],
+        reward=after[:, -1],
+        next_obs=after[:, : acting.obs_dim],
+        terminated=batch["terminated"],
+        context=latent,
+        next_context=next_latent,
+        target_next_context=next_latent,
+        noise=batch["noise"],
+    )
+
+
 def inference_update(
     acting: InferenceNetworks,
     training: InferenceTrainingNetworks,
@@ -122,10 +145,9 @@ def inference_update(
     Returns:
         Scalar tensors by metric name, not yet synchronised with the host.
     """
-    rows, obs_dim = batch["rows"], acting.obs_dim  # [N, T + 2, F]
-    obs, reward, limit = rows[..., :obs_dim], rows[..., -1], acting.config.reward_limit
-    windows = transition_windows(obs[:, :-1], reward[:, :-1], batch["num_missing"][0], limit)
-    next_windows = transition_windows(obs[:, 1:], reward[:, 1:], batch["num_missing"][1], limit)
+    rows = batch["rows"]  # [N, T + 2, F]
+    windows = acting.encoder.windows(rows[:, :-1], batch["num_missing"][0])
+    next_windows = acting.encoder.windows(rows[:, 1:], batch["num_missing"][1])
 
     # --- Encoder, decoders and classifier ---
     posterior = acting.encoder.posterior(windows)
@@ -138,17 +160,7 @@ def inference_update(
     training.prior.follow(latent, optimization.average)
 
     # --- Actor and critics ---
-    steps = Transitions(
-        obs=obs[:, -2],
-        action=rows[:, -1, obs_dim : obs_dim + acting.action_dim],
-        reward=reward[:, -1],
-        next_obs=obs[:, -1],
-        terminated=batch["terminated"],
-        context=latent,
-        next_context=next_latent,
-        target_next_context=next_latent,
-        noise=batch["noise"],
-    )
+    steps = latent_transitions(acting, batch, latent, next_latent)
     metrics |= actor_critic_step(acting, training, optimization, steps, config, loss_functions)
     # Without noise, which would hide that latents are equal.
     latents = acting.encoder.kind.latent(posterior.detach(), torch.zeros_like(batch["latent_noise"][0]))

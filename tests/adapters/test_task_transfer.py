@@ -1,0 +1,199 @@
+"""A toy's agent on another body, with agents that nothing has trained: environments from checkpoints, and training."""
+
+import re
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from ray.tune.registry import register_env
+
+import rllib_sami
+from rllib_sami import PlainSACConfig, TaskInferenceConfig, envs
+from rllib_sami.exports.task_transfer import HIGH_LEVEL, LOW_LEVEL, STRIDING
+
+from .skill_agents import exported
+from .tiny import differences, snapshot
+
+POINT, TOY = "Reuse/PointMass-v0", "Reuse/Toy-v0"
+SMALL = {"actor_hidden": [8], "critic_hidden": [8]}
+
+
+def low_level_config(body=POINT, **settings):
+    return PlainSACConfig().environment(LOW_LEVEL, env_config={"body": body, **settings}).training(**SMALL)
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory):
+    """Exported agents that nobody trained."""
+    root = tmp_path_factory.mktemp("agents")
+    sizes = {**SMALL, "encoder_hidden_dim": 8, "window": 4}
+    toy = TaskInferenceConfig().environment(TOY).training(**sizes, latent_dim=3)
+    exported(root / "toy", toy, obs_dim=2, action_dim=1)
+    multi = TaskInferenceConfig().environment("Reuse/ToyMulti-v0").training(**sizes)
+    exported(root / "multi", multi, obs_dim=6, action_dim=3)
+    exported(root / "low_level", low_level_config(), obs_dim=3, action_dim=1)
+    exported(root / "cheetah", low_level_config("Reuse/HalfCheetah-v0"), obs_dim=19, action_dim=6)
+    exported(root / "striding", PlainSACConfig().environment(STRIDING).training(**SMALL), obs_dim=3, action_dim=1)
+    high_level = {"toy": str(root / "toy"), "fixed_stride": 5}
+    high_level = PlainSACConfig().environment(HIGH_LEVEL, env_config=high_level).training(**SMALL)
+    exported(root / "high_level", high_level, obs_dim=2 + 3, action_dim=2)
+    exported(root / "wide", PlainSACConfig().environment(STRIDING).training(**SMALL), obs_dim=19, action_dim=1)
+    exported(root / "sac", PlainSACConfig().environment(POINT).training(**SMALL), obs_dim=2, action_dim=1)
+    return root
+
+
+def make(env_id, folder, **settings):
+    """An environment; settings that name agents are their folders."""
+    found = {key: str(folder / value) if (folder / str(value)).is_dir() else value for key, value in settings.items()}
+    return gym.make(env_id, **{key: value for key, value in found.items() if value is not None})
+
+
+def test_the_body_is_that_of_the_low_level_and_its_settings_are_passed_on(agents):
+    env = make(STRIDING, agents, toy="toy", low_level="cheetah", fixed_stride=3, split="grid", max_steps=9)
+    assert type(env.unwrapped) is envs.reuse.HalfCheetah
+    assert env.get_wrapper_attr("num_tasks") == 12
+    assert env.observation_space.shape == (17 + 2,)
+    env.reset(seed=0, options={"task_id": 3})
+    assert [env.step(np.zeros(1, np.float32))[3] for _ in range(3)] == [False, False, True]
+
+
+def test_the_toy_s_agent_acts_and_infers_as_when_it_is_loaded(agents):
+    env = make(STRIDING, agents, toy="toy", low_level="low_level", fixed_stride=4)
+    agent = rllib_sami.load(agents / "toy")
+    env.reset(seed=0)
+    agent.reset()
+    reward = None
+    inference, toy = env.get_wrapper_attr("inference"), env.get_wrapper_attr("toy")
+    quantity = env.get_wrapper_attr("quantity")
+    rewards = []
+    body = env.unwrapped
+    advance = body.advance
+    body.advance = lambda action: (rewards.append(result := advance(action)), result)[1]
+    for _ in range(7):  # more than the window
+        action = agent.act(toy.observe_body(quantity), reward)
+        np.testing.assert_allclose(inference.latent, agent.context, atol=1e-6)
+        scores = agent.module.acting.family_logits(
+            torch.as_tensor(toy.observe_body(quantity))[None], torch.as_tensor(agent.context)[None]
+        )
+        family = agent.module.acting.config.families[int(scores.argmax())]
+        command = env.get_wrapper_attr("command")
+        assert command.quantity == family.rstrip("+-")
+        expected = toy.command_of(quantity, action, command.quantity)
+        assert command.value == pytest.approx(expected if command.quantity == "goal" else np.clip(expected, -3, 3))
+        env.step(np.zeros(1, np.float32))
+        reward = rewards[-1][0]
+
+
+def test_without_its_latent_the_agent_reads_zeros(agents):
+    env = make(STRIDING, agents, toy="toy", low_level="low_level", fixed_stride=4, guide="masked")
+    env.reset(seed=0)
+    inference = env.get_wrapper_attr("inference")
+    networks = rllib_sami.load(agents / "toy").module.acting
+    for _ in range(3):
+        obs = env.get_wrapper_attr("toy").observe_body(env.get_wrapper_attr("quantity"))
+        action = networks.actor.mode(torch.as_tensor(obs)[None], torch.zeros(1, 3))[0].detach().numpy()
+        np.testing.assert_allclose(env.get_wrapper_attr("_toy_action"), action, rtol=1e-5)
+        assert not inference.latent.any()
+        env.step(np.zeros(1, np.float32))
+
+
+def transfer_config(env_id, agents, seed=0, **settings):
+    parts = {"toy": str(agents / "toy"), "low_level": str(agents / "low_level")}
+    env_config = ({"body": POINT, "max_steps": 40} if env_id == LOW_LEVEL else parts | {"max_steps": 40}) | settings
+    return (
+        PlainSACConfig()
+        .environment(env_id, env_config=env_config)
+        .env_runners(num_envs_per_env_runner=3, rollout_fragment_length=5)
+        .training(
+            **SMALL,
+            train_batch_size_per_learner=16,
+            num_steps_sampled_before_learning_starts=30,
+            updates_per_env_step=0.2,
+            replay_buffer_config={"capacity": 2_000},
+        )
+        .reporting(min_sample_timesteps_per_iteration=60)
+        .debugging(seed=seed, log_level="ERROR")
+    )
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize(
+    ("env_id", "settings"),
+    [(STRIDING, {}), (HIGH_LEVEL, {"striding": "striding"}), (LOW_LEVEL, {"high_level": "high_level"})],
+)
+def test_stages_train_alike_with_a_seed_and_leave_the_frozen_agents_as_they_are(agents, env_id, settings):
+    settings = {key: str(agents / value) if isinstance(value, str) else value for key, value in settings.items()}
+    frozen = {path: path.read_bytes() for path in agents.glob("*/*") if path.is_file()}
+    ends = []
+    for seed in (0, 0):
+        algo = transfer_config(env_id, agents, seed, **settings).build_algo()
+        result = [algo.train() for _ in range(2)][-1]
+        assert np.isfinite(result["learners"]["default_policy"]["critic_loss"])
+        ends.append(snapshot(algo)["state"])
+        env = algo.env_runner.env.envs[0]
+        frozen_policy = env.get_wrapper_attr("high_level" if env_id == LOW_LEVEL else "policy")
+        parts = [env.get_wrapper_attr("inference")._networks, frozen_policy._policy._networks]
+        names = ("toy", "high_level" if env_id == LOW_LEVEL else "low_level")
+        loaded = [rllib_sami.load(agents / name).module.acting for name in names]
+        for part, original in zip(parts, loaded, strict=True):
+            kept, expected = part.state_dict(), original.state_dict()
+            assert all(torch.equal(kept[name], expected[name]) for name in expected)
+        algo.stop()
+    assert [name for name in differences(ends[0], ends[1]) if "time" not in name] == []
+    assert {path: path.read_bytes() for path in frozen} == frozen
+
+
+class NoBody(gym.Env):
+    """A body that tells nothing of itself."""
+
+    observation_space = action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, config=None):
+        pass
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+register_env("no_body", NoBody)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "settings", "words"),
+    [
+        (LOW_LEVEL, {"body": None}, ["needs 'body'", "Reuse/HalfCheetah-v0"]),
+        (LOW_LEVEL, {"body": "no_body"}, ["'no_body' has no `proprioception`", "quantity(name)"]),
+        (LOW_LEVEL, {"quantities": ["goal", "stand"]}, ["PointMass", "no quantity 'stand'", "leave it out"]),
+        (LOW_LEVEL, {"quantities": "goal"}, ["quantities='goal'", "list of different names"]),
+        (LOW_LEVEL, {"quantities": ["goal", "goal"]}, ["list of different names"]),
+        (LOW_LEVEL, {"ranges": {"velocity": [2, 1]}}, ["ranges['velocity']=[2, 1]", "smaller one first"]),
+        (LOW_LEVEL, {"ranges": {"velocit": [0, 1]}}, ["'velocit'", "Did you mean 'velocity'"]),
+        (LOW_LEVEL, {"scales": {"goal": 0}}, ["scales['goal']=0", "above 0"]),
+        (LOW_LEVEL, {"command_steps": [0, 5]}, ["command_steps=[0, 5]", "two integers >= 1"]),
+        (LOW_LEVEL, {"max_steps": 0}, ["max_steps=0"]),
+        (LOW_LEVEL, {"high_level": "striding"}, ["must be of Reuse/HighLevel-v0"]),
+        (LOW_LEVEL, {"high_level": "high_level", "quantities": ["goal"]}, ["commands 2", "are 1"]),
+        (STRIDING, {"toy": None}, ["needs 'toy'", "CHECKPOINT"]),
+        (STRIDING, {"low_level": "/nowhere"}, ["/nowhere", "no such folder"]),
+        (STRIDING, {"toy": "sac"}, ["sac", "no method `observe_body`", "Reuse/Toy-v0"]),
+        (STRIDING, {"low_level": "toy"}, ["trained on 'Reuse/Toy-v0'", "must be of Reuse/LowLevel-v0"]),
+        (STRIDING, {"low_level": "cheetah", "body": POINT}, ["reads 19 numbers", "has 3", "leave `body` out"]),
+        (STRIDING, {"toy": "multi"}, ["no quantity 'height'"]),
+        (STRIDING, {"toy": "multi", "low_level": "cheetah"}, ["about 'jump'", "Train it with quantities"]),
+        (STRIDING, {"fixed_stride": 0}, ["fixed_stride=0", "integer >= 1"]),
+        (STRIDING, {"guide": "oracel"}, ["guide='oracel'", "Did you mean 'oracle'"]),
+        (STRIDING, {"splitt": "grid"}, ["splitt", "Did you mean 'split'"]),
+        (HIGH_LEVEL, {}, ["needs `striding`", "`fixed_stride`"]),
+        (HIGH_LEVEL, {"striding": "striding", "fixed_stride": 5}, ["not both"]),
+        (HIGH_LEVEL, {"striding": "wide"}, ["reads 19 numbers", "have 3"]),
+        (HIGH_LEVEL, {"striding": "low_level"}, ["must be of Reuse/Striding-v0"]),
+    ],
+)
+def test_mistakes_are_named(agents, env_id, settings, words):
+    usual = {"body": POINT} if env_id == LOW_LEVEL else {"toy": "toy", "low_level": "low_level"}
+    with pytest.raises(ValueError, match=r"(?s)" + ".*".join(re.escape(word) for word in words)):
+        make(env_id, agents, **usual | settings)
