@@ -35,6 +35,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         default_max_steps: Steps after which an episode is truncated by default.
         thread_safe: Whether several environments may be stepped in parallel by threads of one process.
         reward_tells_task: Whether only the reward distinguishes the tasks, so that an agent has to observe it.
+        notes: Lines that ``render_task`` writes below the task: what others know of the episode.
     """
 
     factors: ClassVar[tuple[Factor, ...]]
@@ -42,6 +43,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     default_max_steps: ClassVar[int] = 1000
     thread_safe: ClassVar[bool] = True
     reward_tells_task: ClassVar[bool] = False
+    notes: Sequence[str] = ()
     _spec: EnvSpec | None = None
     _buffer: np.ndarray
     _task_features: np.ndarray
@@ -318,7 +320,7 @@ class MetaTaskEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             gymnasium.logger.warn("render() draws only if a render_mode was given to the constructor.")
             return None
         image = self._draw()
-        return image if image is None or not self.render_task else write_lines(image, self._caption())
+        return image if image is None or not self.render_task else write_lines(image, [*self._caption(), *self.notes])
 
     def _caption(self) -> list[str]:
         """Returns the task as lines of text, none before the first reset."""

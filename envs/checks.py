@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def check_count(name: str, value: Any, default: int) -> int:
+def check_count(name: str, value: Any, default: int | None) -> int:
     """Returns an argument as an int if it is an integer >= 1; the message includes its default."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name}={value!r}: expected an integer >= 1 (default {default}).")

@@ -48,6 +48,7 @@ _HEADINGS = {"task_id": "task_id", "std": "± std", "length": "steps"}  # a task
 @click.option("--context", default="learned", show_default=True, metavar="KIND", help="Context that the actor sees: "
               "learned, zero, shuffled (from another episode) or frozen-after=N (the one of step N).")  # fmt: skip
 @click.option("--env", "-e", metavar="ID", help="Environment, instead of the checkpoints'.")
+@click.option("--env-config", metavar="JSON", help="Settings of the environment, in addition to the checkpoints'.")
 @click.option("--sample-timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Warn "
               "if no episode ends for so long. What hangs or never ends is stopped later.  [default: the checkpoint's "
               "evaluation_sample_timeout_s]")  # fmt: skip
@@ -70,6 +71,7 @@ def evaluate(
     explore: bool,
     context: str,
     env: str | None,
+    env_config: str | None,
     sample_timeout_s: float | None,
     compare: bool,
     verbosity: int,
@@ -82,6 +84,7 @@ def evaluate(
     """
     loading()
     from rllib_sami_cli import catalog
+    from rllib_sami_cli.experiment import parse_json
 
     if video and out is None:
         raise UserError("--video: where to? Give a folder as well: --out FOLDER")
@@ -109,6 +112,7 @@ def evaluate(
         workers=workers,
         explore=explore,
         env=env,
+        env_config=parse_json(env_config, "--env-config", '{"max_steps": 100}') if env_config else None,
         sample_timeout_s=sample_timeout_s,
         say=doing,
     )
@@ -264,7 +268,7 @@ def _say_gains(results: Results, play: Callable[..., Results]) -> None:
     has_context = ~np.isnan(results.contexts.values).all(axis=(1, 2))
     with_context = set(results.episodes["run"][has_context])
     for checkpoint in results.provenance["checkpoints"]:
-        if checkpoint["run"] not in with_context:
+        if checkpoint["run"] not in with_context or "toy" in checkpoint:  # latents of another agent
             continue
         mine = results.episodes[results.episodes["run"] == checkpoint["run"]]
         split = str(mine["split"].iloc[0])

@@ -114,9 +114,9 @@ def _contains_itself(value: Any, inside: tuple[int, ...] = ()) -> bool:
     return id(value) in inside or any(_contains_itself(item, (*inside, id(value))) for item in items)
 
 
-def parse_json(text: str, option: str) -> dict[str, Any]:
+def parse_json(text: str, option: str, example: str = '{"training_iteration": 10}') -> dict[str, Any]:
     """Parses an option that takes a JSON object (or a YAML mapping), such as ``--stop``."""
-    example = f"Write for example {option} '{{\"training_iteration\": 10}}'."
+    example = f"Write for example {option} '{example}'."
     try:
         value = parse_yaml(text, option)
     except UserError as error:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..base import MetaTaskEnv
+from ..checks import check_count
 from ..factors import Factor
 from ..tasks import MetaTask, Splits, Task
 
@@ -41,11 +42,16 @@ class Family:
     @property
     def name(self) -> str:
         """Quantity and sign, such as ``"goal+"``."""
-        return f"{self.quantity}{'+' if self.sign > 0 else '-'}"
+        return family_name(self.quantity, self.sign)
 
     def values(self, number: int) -> np.ndarray:
         """Values at equal distances over the whole range."""
         return self.sign * np.linspace(self.low, self.high, number)
+
+
+def family_name(quantity: str, value: float) -> str:
+    """Returns the name of the family that a value of a quantity belongs to."""
+    return f"{quantity}{'+' if value > 0 else '-'}"
 
 
 def both_signs(quantity: str, low: float, high: float) -> tuple[Family, Family]:
@@ -94,6 +100,20 @@ class TaskFamilyEnv(MetaTaskEnv):
     _wanted: Mapping[str, float] = {}
     _errors: list[float]
 
+    def __init__(self, *args: Any, task_steps: int | None = None, **kwargs: Any):
+        """Builds the environment.
+
+        Args:
+            *args: As for ``MetaTaskEnv``.
+            task_steps: Steps after which an episode gets another meta-task, which is drawn; None: never. Infos keep
+                telling the first one, ``task`` is the present one.
+            **kwargs: As for ``MetaTaskEnv``.
+        """
+        super().__init__(*args, **kwargs)
+        self.task_steps = None if task_steps is None else check_count("task_steps", task_steps, None)
+        if task_steps is not None and self.num_tasks == 1:
+            raise ValueError(f"task_steps={task_steps}: there is no other meta-task to change to. Give several tasks.")
+
     @property
     def family_names(self) -> tuple[str, ...]:
         """Names of the families, such as ``"goal+"``."""
@@ -108,20 +128,43 @@ class TaskFamilyEnv(MetaTaskEnv):
         """Returns the present value of a quantity."""
         raise NotImplementedError
 
+    def tracked_quantity(self) -> tuple[str | None, float, float]:
+        """Returns the family of the present task, the present value of its quantity, and the wanted value.
+
+        For tasks about several quantities, or none, it is None and NaN twice.
+        """
+        if len(self._wanted) != 1:
+            return None, np.nan, np.nan
+        ((name, wanted),) = self._wanted.items()
+        return family_name(name, wanted), self.quantity(name), wanted
+
     def change_task(self, task_id: int) -> None:
         """Gives the present episode another meta-task, for tasks that change under way.
 
         The success of the episode is then that in its last task.
         """
         self._task_id = self._check_task_id(task_id, "task_id")
-        self._task = self._tasks[self._task_id].sample(self.np_random)
-        self._task_floats = self._task.as_floats()
+        self._task_floats = self._draw_task(self._task_id).as_floats()
+
+    def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
+        """Advances by one step, after which the task may be another one."""
+        outcome = super().advance(action)
+        if len(self._errors) == self.task_steps and self._steps_left > 0:
+            other = int(self.np_random.integers(self.num_tasks - 1))
+            self._draw_task(other + (other >= self._present_id))
+        return outcome
+
+    def _begin_episode(self, task: Task) -> None:
+        self._present_id = self._task_id
+        self._begin_task(task)
+
+    def _draw_task(self, task_id: int) -> Task:
+        """Gives the present episode another task."""
+        self._present_id, self._task = task_id, self._tasks[task_id].sample(self.np_random)
         if self.observe_task:
             self._task_features[:] = self._task.features()
         self._begin_task(self._task)
-
-    def _begin_episode(self, task: Task) -> None:
-        self._begin_task(task)
+        return self._task
 
     def _begin_task(self, task: Task) -> None:
         self._wanted = {name: task.as_floats()[name] for name in UNITS if task.as_floats().get(name)}
@@ -143,7 +186,7 @@ class TaskFamilyEnv(MetaTaskEnv):
     def _family(self, meta_task: MetaTask) -> int:
         """Returns the family that all tasks of a meta-task belong to, or -1."""
         names = {
-            f"{name}{'+' if value > 0 else '-'}"  # type: ignore[operator]
+            family_name(name, value)  # type: ignore[arg-type]
             for name, values in meta_task.items()
             for value in values
             if value

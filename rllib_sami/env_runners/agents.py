@@ -74,6 +74,19 @@ class ContextAgent:
         """Contexts at the last :meth:`act`, ``[NUM_SLOTS, D]``; None without an encoder."""
         return self._policy.context if self._has_context else None
 
+    @property
+    def families(self) -> list[str] | None:
+        """Most likely families of the tasks at the last :meth:`act`; None if the agent knows none."""
+        networks = self._module.acting
+        names = getattr(networks.config, "families", ())
+        if not names:
+            return None
+        device = next(networks.actor.parameters()).device
+        with torch.no_grad():
+            read = (torch.from_numpy(array).to(device) for array in (self._obs, self._policy.context))
+            best = networks.family_logits(*read).argmax(dim=1)
+        return [names[family] for family in best.tolist()]
+
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes."""
         self._obs = obs
@@ -204,6 +217,7 @@ class ConnectorAgent:
     """Any other RLlib module between the connectors it was trained with, whose state is restored at each reset."""
 
     contexts: np.ndarray | None = None
+    families: list[str] | None = None
 
     def __init__(self, checkpoint: Path, module: Any, explore: bool, env_steps: int = -1):
         from ray.rllib.connectors.env_to_module import EnvToModulePipeline

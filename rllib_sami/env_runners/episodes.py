@@ -25,6 +25,7 @@ from rllib_sami.core.env_values import (
     success_of,
     task_told,
 )
+from rllib_sami.env_runners.tracks import Track, Tracker
 from rllib_sami.envs import MetaTaskEnv  # installed from envs/
 
 NUM_SLOTS = 16  # episodes played at once, and the batch size of the networks whether or not there are as many
@@ -65,6 +66,7 @@ class Episode:
     skills: dict[str, str]  # `skill` and `reference_skill`, if the infos name them
     contexts: np.ndarray | None  # [M, D] at `context_steps`, NaN after the end; None if the agent has no context
     path: np.ndarray | None = None  # coordinates from the start on, [length + 1, k], of episodes with a skill or goal
+    track: Track | None = None  # of environments with families of tasks
 
 
 def episode_seed(seed: int, split: str, task_id: int, episode: int) -> int:
@@ -144,6 +146,7 @@ class Slot:
         done: Whether the episode is over.
         terminated: Whether the environment terminated it.
         length: Number of steps so far.
+        tracker: Keeps the track of the episode.
     """
 
     def __init__(self, env: gymnasium.Env, flat_obs: np.ndarray):
@@ -153,6 +156,7 @@ class Slot:
         self._bare = env if isinstance(env, MetaTaskEnv) and env.writes_rows() else None
         if self._bare is not None:
             self._bare.bind_observation(flat_obs)
+        self.tracker = Tracker(env)
 
     def reset(self, spec: EpisodeSpec) -> None:
         """Starts an episode."""
@@ -166,6 +170,8 @@ class Slot:
         self._task = self._reported.get(TASK_ID)
         self._path: list[np.ndarray] | None = None if spec.skill is None and spec.goal is None else []
         self._go_on_path()
+        self.tracker.begin()
+        self.tracker.add(self.info)
         self.reward, self.total = 0.0, 0.0
         check_finite(self._flat_obs, 0.0)
         self.done = self.terminated = False
@@ -184,6 +190,7 @@ class Slot:
             self._read_info()
         check_finite(self._flat_obs, self.reward)
         self._go_on_path()
+        self.tracker.add(self.info)
         self.total += self.reward
         self.length += 1
         self.done = bool(self.terminated or truncated)
@@ -238,4 +245,5 @@ class Slot:
             skills={key: str(reported[key]) for key in ("skill", "reference_skill") if reported.get(key) is not None},
             contexts=contexts,
             path=np.stack(self._path) if self._path else None,
+            track=self.tracker.track(),
         )

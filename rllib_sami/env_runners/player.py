@@ -41,6 +41,10 @@ class Agent(Protocol):
     def contexts(self) -> np.ndarray | None:
         """Contexts at the last :meth:`act`, ``[NUM_SLOTS, D]``; None without an encoder."""
 
+    @property
+    def families(self) -> Sequence[str] | None:
+        """Most likely families of the tasks at the last :meth:`act`, one for each slot; None if it knows none."""
+
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes, whose flat observations are written to ``obs``, ``[NUM_SLOTS, O]``."""
 
@@ -139,7 +143,11 @@ class Player:
                 for index in live:
                     on_step(first + index, slots[index])
             actions = agent.act(slots, live)
-            if step in keep_at and (now := agent.contexts) is not None:
+            if slots[0].tracker.asks_agent and (families := agent.families) is not None:
+                latents = agent.contexts
+                for index in live:
+                    slots[index].tracker.infer(families[index], None if latents is None else latents[index])
+            if step in keep_at and (now := _contexts(agent, slots)) is not None:
                 contexts.append(np.where([[not slot.done] for slot in slots], now[: len(slots)], np.nan))
             for index in live:
                 self._active = slots[index]
@@ -183,3 +191,15 @@ class Player:
         for slot in self._slots:
             close_env(slot.env, self._name)
         self._slots = []
+
+
+def _contexts(agent: Agent, slots: Sequence[Slot]) -> np.ndarray | None:
+    """Returns the agent's contexts, or the latents of who infers the tasks in the environments, ``[slots or more, D]``.
+
+    None if there are neither.
+    """
+    contexts = agent.contexts
+    if contexts is not None:
+        return contexts
+    latents = [slot.tracker.latent for slot in slots]
+    return None if any(latent is None for latent in latents) else np.stack(latents)  # type: ignore[arg-type]

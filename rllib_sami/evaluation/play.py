@@ -22,7 +22,9 @@ from rllib_sami.evaluation.plan import EPISODES, AgentOnSplit, close, plan, play
 from rllib_sami.evaluation.processes import run_all
 from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Contexts, Results, join
+from rllib_sami.evaluation.tracks import Tracks
 from rllib_sami.exports import checkpoints as checkpoint_files
+from rllib_sami.exports import task_transfer
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ def evaluate(
         seed=seed,
         **_episodes_per_task(grids, episodes),
         checkpoints=[
-            {"run": run, "algorithm": agent.algorithm, "path": str(agent.checkpoint.path)}
+            {"run": run, "algorithm": agent.algorithm, "path": str(agent.checkpoint.path)} | _toy(agent)
             for run, agent in dict(played).items()
         ],
         max_steps={grid.name: grid.max_episode_steps for grid in grids if grid.max_episode_steps is not None},
@@ -190,6 +192,12 @@ def _load_agent(
     return AgentOnSplit(checkpoint, SplitGrid(name, config), context)
 
 
+def _toy(agent: AgentOnSplit) -> dict[str, str]:
+    """Returns the path of the agent of a toy whose latents were kept, where one infers tasks in the environment."""
+    toy = agent.grid.config.env_config.get("toy") if agent.grid.name in task_transfer.MAKERS else None
+    return {} if toy is None else {"toy": str(checkpoint_files.find(toy))}
+
+
 def _env_settings(grids: Sequence[SplitGrid]) -> dict[str, dict[str, Any]]:
     """Returns the ``env_config`` of each environment without its tasks and the length of episodes."""
     found: dict[str, dict[str, Any]] = {}
@@ -255,4 +263,4 @@ def _table(run: str, agent: AgentOnSplit, episodes: Sequence[Episode], names: Ma
         )
     contexts = [episode.contexts for episode in episodes if episode.contexts is not None]
     kept = Contexts(context_steps(grid.max_episode_steps), np.stack(contexts)) if contexts else None
-    return Results(pd.DataFrame(rows), kept, paths=Paths.of(episodes))
+    return Results(pd.DataFrame(rows), kept, paths=Paths.of(episodes), tracks=Tracks.of(episodes))

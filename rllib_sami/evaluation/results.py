@@ -16,9 +16,11 @@ from rllib_sami.core.metric_names import SPLITS
 from rllib_sami.core.text import one_line
 from rllib_sami.evaluation.paths import Paths
 from rllib_sami.evaluation.paths import join as join_paths
+from rllib_sami.evaluation.tracks import Tracks
+from rllib_sami.evaluation.tracks import join as join_tracks
 
 EPISODES_FILE, CONTEXTS_FILE, PROVENANCE_FILE = "results.parquet", "embeddings.npz", "provenance.json"
-PATHS_FILE = "paths.npz"
+PATHS_FILE, TRACKS_FILE = "paths.npz", "tracks.npz"
 
 COLUMNS = {
     "algorithm": "str",  # name of the algorithm, such as SaCCM
@@ -73,6 +75,7 @@ class Results:
         contexts: Contexts along the episodes (of agents with skills, their features of states), or None where no agent
             has any.
         paths: Where the body went in each episode, or None where no agent has skills.
+        tracks: How each episode went in terms of its task, or None where no environment has families of tasks.
         provenance: Versions, commands, seeds, hardware; of joined results ``{"parts": [...]}``. Its ``max_steps``
             (limit on episode length by environment) is part of the task grid. Its ``videos`` may have paths relative
             to the folder of the files; ``load`` makes them absolute.
@@ -82,6 +85,7 @@ class Results:
     contexts: Contexts | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     paths: Paths | None = None
+    tracks: Tracks | None = None
 
     def __post_init__(self) -> None:
         missing = [name for name in COLUMNS if name not in self.episodes and name not in _NULLABLE]
@@ -103,12 +107,16 @@ class Results:
             self.paths = self.paths.take(order)
             if np.isnan(self.paths.skills).all() and np.isnan(self.paths.goals).all():
                 self.paths = None  # of no episode that is left
+        if self.tracks is not None:
+            tracks = self.tracks.take(order)
+            self.tracks = tracks if tracks.has_any() else None
 
     def take(self, rows: np.ndarray) -> Results:
         """Returns some of the episodes, with the same provenance."""
         contexts = None if self.contexts is None else Contexts(self.contexts.steps, self.contexts.values[rows])
         paths = None if self.paths is None else self.paths.take(rows)
-        return Results(self.episodes.iloc[rows], contexts, self.provenance, paths)
+        tracks = None if self.tracks is None else self.tracks.take(rows)
+        return Results(self.episodes.iloc[rows], contexts, self.provenance, paths, tracks)
 
     @property
     def parts(self) -> list[dict[str, Any]]:
@@ -141,7 +149,7 @@ class Results:
         return table.drop(columns=[name for name, value in defaults.items() if (table[name] == value).all()])
 
     def save(self, folder: str | Path) -> Path:
-        """Writes ``results.parquet``, ``provenance.json``, and ``embeddings.npz`` and ``paths.npz`` if there are such.
+        """Writes ``results.parquet``, ``provenance.json``, and what there is of the other ``.npz`` files.
 
         Args:
             folder: Folder for the files; made if missing. Former results in it are replaced.
@@ -162,10 +170,11 @@ class Results:
                 np.savez_compressed(folder / CONTEXTS_FILE, steps=self.contexts.steps, values=self.contexts.values)
             else:
                 (folder / CONTEXTS_FILE).unlink(missing_ok=True)
-            if self.paths is not None:
-                np.savez_compressed(folder / PATHS_FILE, **vars(self.paths))
-            else:
-                (folder / PATHS_FILE).unlink(missing_ok=True)
+            for name, kept in ((PATHS_FILE, self.paths), (TRACKS_FILE, self.tracks)):
+                if kept is not None:
+                    np.savez_compressed(folder / name, **vars(kept))
+                else:
+                    (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise ValueError(
                 f"{folder}: results cannot be written there: {error.strerror}. Give another one."
@@ -205,7 +214,8 @@ def join(parts: Sequence[Results]) -> Results:
             start += len(part.episodes)
         contexts = Contexts(steps, values)
     paths = join_paths([(part.paths, len(part.episodes)) for part in parts])
-    return Results(episodes, contexts, {"parts": provenance}, paths)
+    tracks = join_tracks([(part.tracks, len(part.episodes)) for part in parts])
+    return Results(episodes, contexts, {"parts": provenance}, paths, tracks)
 
 
 def task_columns(episodes: pd.DataFrame) -> list[str]:
@@ -236,11 +246,15 @@ def _read(folder: Path) -> Results:
         if file.is_file():
             with np.load(file) as arrays:
                 paths = Paths(**arrays)
+        file, tracks = folder / TRACKS_FILE, None
+        if file.is_file():
+            with np.load(file) as arrays:
+                tracks = Tracks(**arrays)
         file, provenance = folder / PROVENANCE_FILE, {}
         if file.is_file():
             provenance = json.loads(file.read_text("utf-8"))
             provenance = _with_video_paths(provenance, lambda video: (folder / video).absolute())
-        return Results(episodes, contexts, provenance, paths)
+        return Results(episodes, contexts, provenance, paths, tracks)
     except Exception as error:  # whatever parquet, zip and JSON readers raise
         raise ValueError(f"{file}: cannot be read: {one_line(error)} Evaluate again, or restore the file.") from error
 

@@ -24,9 +24,11 @@ from rllib_sami.envs.base import constructor_names
 from rllib_sami.evaluation.plan import AgentOnSplit, close, open_packed
 from rllib_sami.evaluation.processes import advance, run_all
 from rllib_sami.evaluation.results import Results, split_order
+from rllib_sami.exports import task_transfer
 
 SECONDS = 10  # of an episode that are filmed at most
 _DEFAULT_FPS = 20
+_INNER = "on_inner_step"  # attribute of an environment whose steps are several of another one
 _KINDS = ("best", "median", "worst")
 _PICTURES = {"render_task": True, "width": 320, "height": 320}  # as small as the page shows them
 
@@ -144,8 +146,9 @@ def _try_to_film(grid: SplitGrid) -> dict[str, Any]:
 
     render: dict[str, Any] = {"render_mode": "rgb_array"}
     with closing(grid.make_env(), grid.name) as env:
-        if isinstance(env, MetaTaskEnv):
-            known = constructor_names(type(env))
+        body = env.unwrapped
+        if isinstance(body, MetaTaskEnv) and (body is env or grid.name in task_transfer.MAKERS):
+            known = constructor_names(type(body))
             render |= {key: value for key, value in _PICTURES.items() if key in known}
     timeout_s = grid.config.evaluation_sample_timeout_s
     with closing(grid.make_env(**render), grid.name) as env, trying(grid.name, "render", timeout_s, TIMEOUT):
@@ -195,10 +198,16 @@ def _film(
     films: dict[int, Film] = {}
 
     def take_picture(index: int, slot: Slot) -> None:
+        has_inner_steps = slot.env.has_wrapper_attr(_INNER)
+        if slot.length == 0 and has_inner_steps:
+            slot.env.set_wrapper_attr(_INNER, None)
         if index in files:
             if slot.length == 0:
                 films[index] = stack.enter_context(contextlib.closing(Film(files[index], slot.env)))
-            films[index].take()
+                if has_inner_steps:
+                    slot.env.set_wrapper_attr(_INNER, films[index].take)
+            if slot.length == 0 or not has_inner_steps:
+                films[index].take()
             advance(1)
 
     with contextlib.closing(player), contextlib.ExitStack() as stack:

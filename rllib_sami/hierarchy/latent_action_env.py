@@ -51,6 +51,7 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
         action_space: ``Box(-1, 1)`` as wide as the latent. Where ``to_latent`` takes actions of another width, set it
             to another Box.
         obs: The newest observation, as the wrapped environment gave it; None where it needs a reset.
+        on_inner_step: Called after each inner step, such as to film it; None: nothing is.
 
     Raises:
         ValueError: ``steps`` is no integer >= 1, or the environment's spaces are not those of the policy.
@@ -83,6 +84,7 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
         self.policy, self.steps = copy.deepcopy(policy), int(steps)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (policy.latent_dim,), np.float32)
         self.obs: Any = None
+        self.on_inner_step: Callable[[], None] | None = None
         self._to_latent, self._to_obs, self._store_steps = to_latent, to_obs, store_steps
 
     def num_steps(self, action: np.ndarray) -> int:
@@ -117,6 +119,8 @@ class LatentActionEnv(gym.Wrapper, RecordConstructorArgs):
             inner_obs.append(self._flat())
             inner_actions.append(self.policy.normalized_action)
             inner_rewards.append(reward_of(reward))
+            if self.on_inner_step is not None:
+                self.on_inner_step()
             if terminated or truncated:
                 break
         info = {**info, "env_steps": len(inner_rewards)}

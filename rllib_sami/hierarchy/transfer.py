@@ -36,6 +36,7 @@ class FrozenInference:
         masked: Whether policy and classifier read zeros instead of the latent, which shows what the latent is worth.
 
     Attributes:
+        masked: Likewise.
         obs_dim: Width ``O`` of the toy's observation.
         latent_dim: Width ``L`` of latents.
         latent: The latent at the last :meth:`act`, ``[L]``.
@@ -43,7 +44,7 @@ class FrozenInference:
     """
 
     def __init__(self, networks: Any, masked: bool = False):
-        self._networks, self._masked = networks, masked
+        self._networks, self.masked = networks, masked
         self._policy = RecurrentPolicy(networks, num_slots=1)
         self.obs_dim, self.latent_dim = networks.obs_dim, networks.config.context_dim
         self.latent = np.zeros(self.latent_dim, np.float32)
@@ -65,11 +66,11 @@ class FrozenInference:
             self._policy.remember(np.array([reward], np.float32))
         action = self._policy.act(obs[None])[0]
         self.latent = self._policy.context[0].copy()
-        if self._masked:
+        if self.masked:
             self.latent[:] = 0.0
         with torch.no_grad():
             read = torch.from_numpy(obs)[None], torch.from_numpy(self.latent)[None]
-            if self._masked:
+            if self.masked:
                 action = self._networks.actor.mode(*read)[0].numpy()
             if self.families:
                 self.family = self.families[int(self._networks.family_logits(*read).argmax())]
@@ -104,6 +105,25 @@ class TransferEnv(LatentActionEnv):
         self.command = Command(self.quantities[0], 0.0)
         self._toy_action = np.zeros(1)
 
+    def inferred_task(self) -> tuple[str | None, np.ndarray | None]:
+        """Returns the family of the task that the toy's agent infers, and its latent ``[L]``; None where masked."""
+        return self.inference.family, None if self.inference.masked else self.inference.latent
+
+    def num_steps(self, action: np.ndarray) -> int:
+        """The steps of a stride, which are also written into pictures."""
+        steps = self.stride_steps(action)
+        self._write_notes(f"stride: {steps}")
+        return steps
+
+    def stride_steps(self, action: np.ndarray) -> int:
+        """The steps of a stride that an action begins."""
+        raise NotImplementedError
+
+    def _write_notes(self, *notes: str) -> None:
+        if self.render_mode is not None:
+            family = [f"inferred: {self.inference.family}"] if self.inference.family else []
+            self.env.set_wrapper_attr("notes", [*family, *notes], force=False)
+
     def latent(self, action: np.ndarray, obs: Any) -> np.ndarray:
         """What the low level reads of the command."""
         return self.command.slots(self.quantities, self.env)
@@ -114,6 +134,7 @@ class TransferEnv(LatentActionEnv):
         self._last_obs = self.obs
         self.inference.begin()
         self._toy_action = self.inference.act(self.toy.observe_body(self.quantity))
+        self._write_notes()
         return self.observe(), info
 
     def stride(self, action: np.ndarray) -> tuple[float, bool, bool, dict[str, Any]]:
@@ -123,9 +144,9 @@ class TransferEnv(LatentActionEnv):
         self._toy_action = self.inference.act(self.toy.observe_body(self.quantity), last_reward)
         return reward, terminated, truncated, {**info, "command": self.command}
 
-    def toy_command(self) -> Command:
-        """What the agent of the toy would do next, as a command to the body."""
-        quantity = self._quantity_of(self.inference.family)
+    def toy_command(self, family: str | None) -> Command:
+        """What the agent of the toy would do next in a task of a family, as a command to the body."""
+        quantity = self._quantity_of(family)
         value = self.toy.command_of(self.quantity, self._toy_action, quantity)
         return Command(quantity, min(max(value, -MAX_VELOCITY), MAX_VELOCITY) if quantity == "velocity" else value)
 
@@ -169,7 +190,7 @@ class StridingEnv(TransferEnv):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def num_steps(self, action: np.ndarray) -> int:
+    def stride_steps(self, action: np.ndarray) -> int:
         """The steps of a stride."""
         return self.fixed_stride or stride_of(action[0])
 
@@ -203,10 +224,9 @@ class StridingEnv(TransferEnv):
             self.command = Command("velocity", 0.0)
         elif self.guide == "random":
             self._toy_action = rng.uniform(-1.0, 1.0, self._toy_action.shape)
-            self.inference.family = self.quantities[rng.integers(len(self.quantities))]
-            self.command = self.toy_command()
+            self.command = self.toy_command(self.quantities[rng.integers(len(self.quantities))])
         else:
-            self.command = self.toy_command()
+            self.command = self.toy_command(self.inference.family)
 
     def _true_command(self) -> Command:
         """The command that the task is about; places that are far away are approached."""
@@ -245,7 +265,7 @@ class HighLevelEnv(TransferEnv):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(self.quantities),), np.float32)
 
-    def num_steps(self, action: np.ndarray) -> int:
+    def stride_steps(self, action: np.ndarray) -> int:
         """The steps of a stride."""
         state = self.env.get_wrapper_attr("proprioception")
         return self.choose_stride(state, self.command.slots(self.quantities, self.env))

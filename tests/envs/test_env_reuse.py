@@ -150,7 +150,8 @@ def test_a_wrong_length_of_moves_is_named(value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"), [("noise", -0.1, "noise=-0.1"), ("scale_position", 2, "True or False")]
+    ("name", "value", "words"),
+    [("noise", -0.1, "noise=-0.1"), ("scale_position", 2, "True or False"), ("task_steps", 0, "task_steps=0")],
 )
 def test_wrong_arguments_are_named(name, value, words):
     with pytest.raises(ValueError, match=words):
@@ -261,6 +262,37 @@ def test_a_task_may_change_within_an_episode():
     assert (before[2:] != obs[2:]).any()
     with pytest.raises(ValueError, match="task_id=2"):
         env.change_task(2)
+
+
+def test_with_task_steps_another_task_is_drawn_again_and_again_and_infos_tell_the_first():
+    env = envs.make("Reuse/PointMass-v0", split="grid", task_steps=20, max_steps=100, observe_task=True)
+    env.reset(seed=0, options={"task_id": 4})
+    first, tasks, families = env.task, [], []
+    for _ in range(100):
+        family, value, wanted = env.tracked_quantity()
+        assert family.rstrip("+-") in ("goal", "velocity")
+        assert value == env.quantity(family.rstrip("+-"))
+        assert wanted == env.task.as_floats()[family.rstrip("+-")]
+        tasks.append(env.task)
+        families.append(family)
+        obs, *_, truncated, info = env.step(np.ones(1, np.float32))
+        np.testing.assert_allclose(obs[2:], env.task.features(), rtol=1e-6)
+        assert info["task_id"] == 4
+    assert truncated
+    assert info["task"] == first.as_floats()
+    assert [step for step in range(1, 100) if tasks[step] is not tasks[step - 1]] == [20, 40, 60, 80]
+    assert all(tasks[step] != tasks[step - 20] for step in (20, 40, 60, 80))
+    assert len(set(families)) > 1
+    with pytest.raises(ValueError, match="no other meta-task"):
+        envs.make(TOY, velocity=1.0, task_steps=10)
+
+
+def test_tasks_of_several_quantities_have_no_track():
+    env = envs.make(TOY)
+    env.reset(options={"task": {"velocity": -1.0, "goal": 2.0}})
+    assert env.tracked_quantity()[0] is None
+    env.reset(options={"task": {"velocity": -1.0}})
+    assert env.tracked_quantity() == ("velocity-", env.quantity("velocity"), -1.0)
 
 
 def test_a_toy_sees_a_body_as_itself():

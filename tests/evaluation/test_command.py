@@ -42,6 +42,16 @@ def test_a_lost_process_is_told_in_one_line(checkpoints):
     assert "__name__ == '__main__'" in line
 
 
+def test_environments_get_further_settings(checkpoints):
+    words = ["evaluate", checkpoints / "plain", "--split", "extreme", "--episodes", "1", "-q", "--env-config"]
+    done = CliRunner().invoke(main, [*map(str, words), '{"max_steps": 7}'])
+    assert done.exit_code == 0, done.output
+    assert "2 episodes" in done.stdout
+    assert re.search(r"^extreme +0 .* 7$", done.stdout, re.MULTILINE), done.stdout
+    done = CliRunner().invoke(main, [*map(str, words), "[7]"])
+    assert "--env-config: a JSON object is needed" in done.stderr
+
+
 class Breaks(Pendulum):
     """Raises in its third step."""
 

@@ -37,7 +37,7 @@ class Follower:
 class Inference:
     """An agent of the toy that knows the task."""
 
-    latent_dim = 4
+    latent_dim, masked = 4, False
 
     def __init__(self, family="velocity+", action=0.4):
         self.latent, self.family, self.action, self.calls = np.arange(4, dtype=np.float32), family, action, []

@@ -1,0 +1,91 @@
+"""Tracks: how the quantity that a task is about went along an episode, and what was inferred of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+TRACKED, INFERRED = "tracked_quantity", "inferred_task"
+
+
+@dataclass
+class Track:
+    """What was so at the start of an episode and after each of its T steps."""
+
+    values: np.ndarray  # [T + 1], of the quantity that the task is about; NaN: of several, or none
+    wanted: np.ndarray  # [T + 1], what it should get to
+    steps: np.ndarray  # [T + 1], steps of the body so far, of which one step of the environment may have several
+    families: list[str | None]  # of the task, T + 1
+    inferred: list[str | None]  # what was inferred of the family, T + 1; None: nothing
+    latents: np.ndarray | None  # [T + 1, L], NaN where nothing was inferred; None: nowhere
+
+
+class Tracker:
+    """Keeps the track of the episode in progress.
+
+    An environment with families of tasks has a method ``tracked_quantity()``, which returns family, present value and
+    wanted value. One in which somebody infers the task has ``inferred_task()``, which returns family and latent, either
+    of them or None; in others the agent may infer it, see :meth:`infer`.
+
+    Args:
+        env: The environment.
+    """
+
+    def __init__(self, env: gymnasium.Env):
+        self._tracked: Any = env.get_wrapper_attr(TRACKED) if env.has_wrapper_attr(TRACKED) else None
+        self._inferred: Any = env.get_wrapper_attr(INFERRED) if env.has_wrapper_attr(INFERRED) else None
+        self._latent: np.ndarray | None = None
+        self.begin()
+
+    @property
+    def asks_agent(self) -> bool:
+        """Whether it is the agent that may infer the task."""
+        return self._tracked is not None and self._inferred is None
+
+    @property
+    def latent(self) -> np.ndarray | None:
+        """The newest latent in the environment, ``[L]``; None where nobody infers the task there."""
+        return self._latent
+
+    def begin(self) -> None:
+        """Begins an episode."""
+        self._rows: list[tuple[str | None, float, float]] = []
+        self._steps: list[int] = []
+        self._families: list[str | None] = []
+        self._latents: list[np.ndarray | None] = []
+
+    def add(self, info: Mapping[str, Any]) -> None:
+        """Adds what is so after a step, or at the start.
+
+        Args:
+            info: The newest info.
+        """
+        family, self._latent = (None, None) if self._inferred is None else self._inferred()
+        if self._tracked is None:
+            return
+        self._rows.append(self._tracked())
+        self._steps.append(self._steps[-1] + int(info.get("env_steps", 1)) if self._steps else 0)
+        self._families.append(family)
+        self._latents.append(None if self._latent is None else np.array(self._latent, np.float32))
+
+    def infer(self, family: str, latent: np.ndarray | None) -> None:
+        """Says what the agent infers from the newest observation on."""
+        self._families[-1] = family
+        self._latents[-1] = None if latent is None else np.array(latent, np.float32)
+
+    def track(self) -> Track | None:
+        """Returns the track of the episode; None without families of tasks."""
+        if self._tracked is None:
+            return None
+        families, values, wanted = zip(*self._rows, strict=True)
+        known = [latent for latent in self._latents if latent is not None]
+        latents = None
+        if known:
+            nothing = np.full(known[0].shape, np.nan, np.float32)
+            latents = np.stack([nothing if latent is None else latent for latent in self._latents])
+        steps = np.array(self._steps)
+        return Track(np.array(values), np.array(wanted), steps, list(families), self._families, latents)
