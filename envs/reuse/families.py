@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..base import MetaTaskEnv
-from ..checks import check_count
+from ..checks import check_count, check_switch
 from ..factors import Factor
 from ..tasks import MetaTask, Splits, Task
 
@@ -100,16 +100,19 @@ class TaskFamilyEnv(MetaTaskEnv):
     _wanted: Mapping[str, float] = {}
     _errors: list[float]
 
-    def __init__(self, *args: Any, task_steps: int | None = None, **kwargs: Any):
+    def __init__(self, *args: Any, relative_reward: bool = True, task_steps: int | None = None, **kwargs: Any):
         """Builds the environment.
 
         Args:
             *args: As for ``MetaTaskEnv``.
+            relative_reward: Whether the reward is the relative error; otherwise it is the error itself, as in
+                ``Reuse/ToyGoal-v0``.
             task_steps: Steps after which an episode gets another meta-task, which is drawn; None: never. Infos keep
                 telling the first one, ``task`` is the present one.
             **kwargs: As for ``MetaTaskEnv``.
         """
         super().__init__(*args, **kwargs)
+        self.relative_reward = check_switch("relative_reward", relative_reward)
         self.task_steps = None if task_steps is None else check_count("task_steps", task_steps, None)
         if task_steps is not None and self.num_tasks == 1:
             raise ValueError(f"task_steps={task_steps}: there is no other meta-task to change to. Give several tasks.")
@@ -171,9 +174,10 @@ class TaskFamilyEnv(MetaTaskEnv):
         self._errors = []
 
     def _reward(self) -> float:
-        error = sum(abs(self.quantity(name) - value) / abs(value) for name, value in self._wanted.items())
-        self._errors.append(error)
-        return -error
+        errors = {name: abs(self.quantity(name) - value) for name, value in self._wanted.items()}
+        relative = sum(error / abs(self._wanted[name]) for name, error in errors.items())
+        self._errors.append(relative)
+        return -relative if self.relative_reward else -float(sum(errors.values()))
 
     def episode_info(self) -> dict[str, Any]:
         """Returns the ``info`` of reset and of the last step, which also has ``tracking_error`` and ``is_success``."""

@@ -64,6 +64,14 @@ def test_rewards_are_relative_errors_of_one_quantity(task, number):
         assert reward == pytest.approx(-abs(reached - value) / abs(value), abs=1e-6)
 
 
+def test_rewards_may_be_errors_that_are_not_relative():
+    for settings, scale in (({}, 5.0), ({"relative_reward": False}, 1.0)):
+        env = envs.make(TOY, noise=0.0, **settings)
+        (_, reward, *_) = play(env, [[0.4]], goal=5.0)[0]
+        assert reward == pytest.approx(-(5.0 - env.state[0]) / scale)
+        assert env._errors == [pytest.approx((5.0 - env.state[0]) / 5.0)]
+
+
 def test_tasks_of_several_quantities_add_up_and_no_task_pays_nothing():
     env = envs.make(TOY, noise=0.0)
     both, goal, velocity, none = (
