@@ -14,6 +14,7 @@ from ray.tune.registry import register_env
 from rllib_sami import compat
 from rllib_sami.core.env_values import name_of
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS
+from rllib_sami.core.settings import is_number
 from rllib_sami.core.text import did_you_mean
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.hierarchy import FrozenPolicy
@@ -77,6 +78,7 @@ def make_striding(
     body: Any = None,
     fixed_stride: int | None = None,
     guide: str = GUIDES[0],
+    place_gain: float = 3.0,
     step_cost: float = 0.1,
     task_reward: bool = False,
     **body_config: Any,
@@ -89,6 +91,7 @@ def make_striding(
         body: None: that of the low level.
         fixed_stride: As for :class:`rllib_sami.hierarchy.transfer.StridingEnv`, and the others too.
         guide: Likewise.
+        place_gain: Likewise.
         step_cost: Likewise.
         task_reward: Likewise.
         **body_config: Settings of the body, such as ``split``.
@@ -100,7 +103,11 @@ def make_striding(
     if guide not in GUIDES:
         raise ValueError(f"guide={guide!r}: expected one of {', '.join(GUIDES)}. {did_you_mean(guide, GUIDES)}".strip())
     parts = _parts(STRIDING, toy, low_level, body, body_config, masked=guide == "masked")
-    return StridingEnv(*parts, fixed_stride=fixed_stride, guide=guide, step_cost=step_cost, task_reward=task_reward)
+    settings = {"place_gain": place_gain, "step_cost": step_cost}
+    for name, value in settings.items():
+        if not (is_number(value) and value >= 0.0):
+            raise ValueError(f"{name}={value!r}: expected a number >= 0.")
+    return StridingEnv(*parts, fixed_stride=fixed_stride, guide=guide, task_reward=task_reward, **settings)
 
 
 def make_high_level(

@@ -20,7 +20,7 @@ from rllib_sami.hierarchy.frozen_policy import FrozenPolicy
 from rllib_sami.hierarchy.latent_action_env import LatentActionEnv
 
 MAX_STRIDE = 20
-MAX_VELOCITY = RANGES["velocity"][1]  # of commands that the toy gives
+MAX_VELOCITY, MAX_DISTANCE = RANGES["velocity"][1], RANGES[PLACE][1]  # of commands that the toy's agent gives
 COMMAND_OF_1 = {PLACE: 1.0, "velocity": 5.0}  # by a high level's action; of other quantities it is the largest command
 EPISODES_OF_THE_BODY = 10**9  # steps: only the body ends an episode
 ChooseStride = Callable[[np.ndarray, np.ndarray], int]
@@ -144,19 +144,9 @@ class TransferEnv(LatentActionEnv):
         self._toy_action = self.inference.act(self.toy.observe_body(self.quantity), last_reward)
         return reward, terminated, truncated, {**info, "command": self.command}
 
-    def toy_command(self, family: str | None) -> Command:
-        """What the agent of the toy would do next in a task of a family, as a command to the body."""
-        quantity = self._quantity_of(family)
-        value = self.toy.command_of(self.quantity, self._toy_action, quantity)
-        return Command(quantity, min(max(value, -MAX_VELOCITY), MAX_VELOCITY) if quantity == "velocity" else value)
-
     def observe(self) -> np.ndarray:
         """Returns the observation, float32."""
         raise NotImplementedError
-
-    @staticmethod
-    def _quantity_of(family: str | None) -> str:
-        return PLACE if family is None else family.rstrip("+-")
 
 
 class StridingEnv(TransferEnv):
@@ -171,6 +161,7 @@ class StridingEnv(TransferEnv):
         fixed_stride: Steps of each stride, whatever the action is; None: the action chooses.
         guide: Who gives commands: ``"toy"``; ``"masked"``, the same agent without its latent; ``"oracle"``, the task
             itself; ``"random"``; ``"still"``: velocity 0.
+        place_gain: How much farther than the toy's step commanded places are, up to 1.5 m: a stride takes longer.
         step_cost: Cost of a step, β.
         task_reward: Whether rewards are those of the body's task, summed over a stride.
     """
@@ -180,12 +171,13 @@ class StridingEnv(TransferEnv):
         *args: Any,
         fixed_stride: int | None = None,
         guide: str = "toy",
+        place_gain: float = 3.0,
         step_cost: float = 0.1,
         task_reward: bool = False,
     ):
         super().__init__(*args)
         self.fixed_stride, self.guide = fixed_stride, guide
-        self.step_cost, self.task_reward = step_cost, task_reward
+        self.place_gain, self.step_cost, self.task_reward = place_gain, step_cost, task_reward
         width = len(self.env.get_wrapper_attr("proprioception")) + len(self.quantities)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -216,6 +208,17 @@ class StridingEnv(TransferEnv):
         state = self.env.get_wrapper_attr("proprioception")
         return np.concatenate([state, self.command.slots(self.quantities, self.env)], dtype=np.float32)
 
+    def toy_command(self, family: str | None) -> Command:
+        """What the agent of the toy would do next in a task of a family, as a command to the body."""
+        quantity = PLACE if family is None else family.rstrip("+-")
+        value = self.toy.command_of(self.quantity, self._toy_action, quantity)
+        if quantity == "velocity":
+            value = float(np.clip(value, -MAX_VELOCITY, MAX_VELOCITY))
+        elif quantity == PLACE:
+            here = self.quantity(PLACE)
+            value = here + float(np.clip(self.place_gain * (value - here), -MAX_DISTANCE, MAX_DISTANCE))
+        return Command(quantity, value)
+
     def _give_command(self) -> None:
         rng = self.env.unwrapped.np_random
         if self.guide == "oracle":
@@ -232,8 +235,8 @@ class StridingEnv(TransferEnv):
         """The command that the task is about; places that are far away are approached."""
         quantity, value = next(item for item in self.env.get_wrapper_attr("task").as_floats().items() if item[1])
         if quantity == PLACE:
-            here, most = self.quantity(PLACE), RANGES[PLACE][1]
-            value = here + min(max(value - here, -most), most)
+            here = self.quantity(PLACE)
+            value = here + min(max(value - here, -MAX_DISTANCE), MAX_DISTANCE)
         return Command(quantity, value)
 
 

@@ -79,8 +79,9 @@ def test_the_toy_s_agent_acts_and_infers_as_when_it_is_loaded(agents):
         family = agent.module.acting.config.families[int(scores.argmax())]
         command = env.get_wrapper_attr("command")
         assert command.quantity == family.rstrip("+-")
-        expected = toy.command_of(quantity, action, command.quantity)
-        assert command.value == pytest.approx(expected if command.quantity == "goal" else np.clip(expected, -3, 3))
+        expected, here = toy.command_of(quantity, action, command.quantity), quantity("goal")
+        farther = here + 3.0 * (expected - here)
+        assert command.value == pytest.approx(farther if command.quantity == "goal" else np.clip(expected, -3, 3))
         env.step(np.zeros(1, np.float32))
         reward = rewards[-1][0]
 
@@ -185,6 +186,7 @@ register_env("no_body", NoBody)
         (STRIDING, {"toy": "multi"}, ["no quantity 'height'"]),
         (STRIDING, {"toy": "multi", "low_level": "cheetah"}, ["about 'jump'", "Train it with quantities"]),
         (STRIDING, {"fixed_stride": 0}, ["fixed_stride=0", "integer >= 1"]),
+        (STRIDING, {"place_gain": -1}, ["place_gain=-1", ">= 0"]),
         (STRIDING, {"guide": "oracel"}, ["guide='oracel'", "Did you mean 'oracle'"]),
         (STRIDING, {"splitt": "grid"}, ["splitt", "Did you mean 'split'"]),
         (HIGH_LEVEL, {}, ["needs `striding`", "`fixed_stride`"]),

@@ -172,7 +172,7 @@ def test_commands_go_by_the_name_of_the_family_and_places_stay_where_they_are_wi
         env.reset(seed=0)
         here, command = env.quantity("goal"), env.command
         assert command.quantity == quantity
-        assert command.value == pytest.approx(here + 0.45 if quantity == "goal" else 3.0)  # 4.5 m/s are too fast
+        assert command.value == pytest.approx(here + 1.35 if quantity == "goal" else 3.0)  # 4.5 m/s are too fast
         env.policy.seen.clear()
         env.step(np.zeros(1))
         slots = np.array([latent for _, latent in env.policy.seen])
@@ -182,6 +182,13 @@ def test_commands_go_by_the_name_of_the_family_and_places_stay_where_they_are_wi
             assert (np.diff(slots[:, 0]) < 0).all()  # nearer at each step
         else:
             np.testing.assert_array_equal(slots, [[0.0, 3.0]] * 4)
+
+
+def test_places_are_commanded_no_farther_away_than_a_low_level_knows():
+    for gain, action, distance in ((1.0, 0.9, 0.45), (2.0, -0.9, -0.9), (9.0, 0.9, 1.5), (9.0, -0.9, -1.5)):
+        env = striding(Inference("goal+", action), place_gain=gain)
+        env.reset(seed=0)
+        assert env.command.value - env.quantity("goal") == pytest.approx(distance)
 
 
 def test_strides_are_paid_for_the_command_and_cost_their_steps():
@@ -194,7 +201,7 @@ def test_strides_are_paid_for_the_command_and_cost_their_steps():
         error = abs(command.value - env.quantity("velocity")) / abs(command.value)
         assert reward == pytest.approx(np.clip(-error - 0.05 * info["env_steps"], -2.0, 1.0))
         np.testing.assert_allclose(obs, [env.quantity("velocity"), 0.0, env.command.value], rtol=1e-6)
-    goal = striding(Inference("goal+", 0.5), step_cost=0.0)
+    goal = striding(Inference("goal+", 0.5), step_cost=0.0, place_gain=1.0)
     goal.reset(seed=0)
     command, norm = goal.command, 0.25
     reward = goal.step(np.array([-1.0]))[1]
