@@ -215,6 +215,19 @@ def test_a_step_of_a_robot_lasts_a_twentieth_of_a_second(name):
     assert env.data.time == pytest.approx(0.05)
 
 
+def test_episodes_may_begin_in_motion():
+    for name in ROBOTS:
+        resting, moving = envs.make(f"Reuse/{name}-v0"), envs.make(f"Reuse/{name}-v0", start_speed=2.0)
+        added = []
+        for seed in range(30):
+            resting.reset(seed=seed)
+            obs, _ = moving.reset(seed=seed)
+            assert obs[len(moving.qpos)] == np.float32(moving.quantity("velocity"))
+            added.append(moving.quantity("velocity") - resting.quantity("velocity"))
+        assert -2.0 <= min(added) < -1.0
+        assert 1.0 < max(added) <= 2.0
+
+
 def test_bodies_that_have_fallen_are_not_healthy_and_go_on():
     for name in ("Walker", "Hopper"):
         env = envs.make(f"Reuse/{name}-v0")
