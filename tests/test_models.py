@@ -3,11 +3,13 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rllib_sami.checkpoints.files import check_files
 from rllib_sami.evaluation import evaluate
 from rllib_sami.evaluation.skill_tables import per_run
+from rllib_sami.exports.task_transfer import make_striding
 
 MODELS = Path(__file__).parents[1] / "models"
 # Return of two episodes of each training task that none without its skill gets; see the environments' pages.
@@ -22,7 +24,8 @@ AT_LEAST = {
 }
 # Cells that 48 skills cover; random actions: 9 and 50.
 CELLS_AT_LEAST = {"csf_half_cheetah": 40, "csf_posture_point": 300}
-ALL = [*AT_LEAST, *CELLS_AT_LEAST]
+TOY, LOW_LEVEL = "task_inference_toy", "low_level_half_cheetah"
+ALL = [*AT_LEAST, *CELLS_AT_LEAST, TOY, LOW_LEVEL]
 
 
 def test_every_model_is_tested():
@@ -47,6 +50,35 @@ def test_a_model_is_small_and_does_what_it_was_trained_for(name):
     results = evaluate(folder, splits=["train"], episodes=2, progress=False)
     assert results.episodes["return"].mean() > AT_LEAST[name]
     assert results.contexts is not None
+
+
+def test_the_toy_s_agent_infers_its_tasks():
+    folder = MODELS / TOY
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
+    results = evaluate(folder, splits=["test"], episodes=1, progress=False)
+    assert results.episodes["return"].mean() > -60.0  # zero action: -200
+
+
+def test_the_toy_s_agent_steers_the_low_level_and_not_without_its_latent():
+    returns = {}
+    for guide in ("toy", "masked"):
+        env = make_striding(
+            toy=str(MODELS / TOY),
+            low_level=str(MODELS / LOW_LEVEL),
+            fixed_stride=5,
+            guide=guide,
+            task_reward=True,
+            tasks=[{"velocity": -1.75}, {"goal": -5.5}],
+        )
+        for task_id in (0, 1):
+            env.reset(seed=0, options={"task_id": task_id})
+            total, is_over = 0.0, False
+            while not is_over:
+                _, reward, _, is_over, _ = env.step(np.zeros(1))
+                total += reward
+            returns[guide, task_id] = total
+    assert min(returns["toy", 0], returns["toy", 1]) > -300.0  # standing still: -500
+    assert max(returns["masked", 0], returns["masked", 1]) < -400.0
 
 
 @pytest.mark.parametrize("name", ALL)
