@@ -79,7 +79,7 @@ def make_striding(
     fixed_stride: int | None = None,
     guide: str = GUIDES[0],
     place_gain: float = 3.0,
-    step_cost: float = 0.1,
+    step_cost: float = 0.03,
     task_reward: bool = False,
     **body_config: Any,
 ) -> StridingEnv:

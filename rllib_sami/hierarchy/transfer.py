@@ -172,7 +172,7 @@ class StridingEnv(TransferEnv):
         fixed_stride: int | None = None,
         guide: str = "toy",
         place_gain: float = 3.0,
-        step_cost: float = 0.1,
+        step_cost: float = 0.03,
         task_reward: bool = False,
     ):
         super().__init__(*args)
