@@ -196,6 +196,11 @@ class HalfCheetah(RobotEnv):
         **{f"{split}_multi": tasks for split, tasks in splits_of(families).items()},
     }
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the torso leans by less than 2 rad: beyond that it lies on its back, on which it can move too."""
+        return abs(self.qpos.item(2)) < 2.0
+
     def _add_reset_noise(self) -> None:
         self.qpos += self.np_random.uniform(-self.reset_noise, self.reset_noise, self.qpos.size)
         self.qvel += self.reset_noise * self.np_random.standard_normal(self.qvel.size)
