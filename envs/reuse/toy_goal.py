@@ -93,7 +93,7 @@ class ToyGoal(MetaTaskEnv):
         self.place = self.np_random.uniform(0.0, LENGTH)  # N
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
-        self.place = float(move_goal(self.place, np.clip(action[0], -self.max_move, self.max_move)))
+        self.place = float(move_goal(self.place, np.clip(float(action[0]), -self.max_move, self.max_move)))
         return -abs(self.place - self.goal), False
 
     def _write_observation(self) -> None:
