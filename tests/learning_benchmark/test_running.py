@@ -180,7 +180,7 @@ def test_an_interruption_stops_the_jobs_that_run_and_starts_no_other(benchmark, 
     assert len(started) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_a_killed_run_goes_on_and_repeats_nothing_and_a_failure_ends_no_other_job(benchmark, suite_file, tmp_path):
     from benchmarks.learning.folders import locked, saved_steps
     from benchmarks.learning.job import curve_of
