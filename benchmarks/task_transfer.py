@@ -16,39 +16,30 @@ from typing import Any
 import numpy as np
 
 import rllib_sami
+from rllib_sami.envs.reuse.families import quantity_of
 from rllib_sami.exports import task_transfer
 
 QUANTITIES = ("goal", "velocity")
 Act = Callable[[np.ndarray], np.ndarray]
 
 
-def play(env: Any, act: Act, episodes: int, switch: int | None = None) -> list[dict[str, Any]]:
-    """Plays each task ``episodes`` times; returns what happened in each.
-
-    Args:
-        env: One of the environments of a transfer.
-        act: Chooses its actions.
-        episodes: Of each task.
-        switch: Strides after which the next task takes the place of a task; None: tasks stay.
-    """
+def play(env: Any, act: Act, episodes: int) -> list[dict[str, Any]]:
+    """Plays each task ``episodes`` times with the environment and its actions; returns what happened in each."""
     body, rows = env.unwrapped, []
     for task_id in range(body.num_tasks):
         for seed in range(episodes):
             obs, _ = env.reset(seed=seed, options={"task_id": task_id})
-            total, strides, families, done, number = 0.0, [], [], False, task_id
+            total, strides, families, done = 0.0, [], [], False
             while not done:
                 obs, reward, terminated, truncated, info = env.step(act(obs))
                 done = terminated or truncated
                 total += reward
                 strides.append(info["env_steps"])
                 families.append(env.inference.family)
-                if switch and len(strides) % switch == 0 and not done:
-                    number = (number + body.num_tasks // 2 + 1) % body.num_tasks
-                    body.change_task(number)
             name = body.family_names[body.task_families[task_id]]
             rows.append(
                 {
-                    "quantity": name.rstrip("+-"),
+                    "quantity": quantity_of(name),
                     "return": total,
                     "error": info["tracking_error"],
                     "success": info["is_success"],
@@ -57,6 +48,25 @@ def play(env: Any, act: Act, episodes: int, switch: int | None = None) -> list[d
                 }
             )
     return rows
+
+
+def change_tasks(parts: dict[str, Any], episodes: int, stride: int = 5, every: int = 60, number: int = 5) -> None:
+    """Prints how the toy's agent does where tasks change: in the last quarter of each one's strides."""
+    steps = {"task_steps": every * stride, "max_steps": number * every * stride}
+    env = task_transfer.make_striding(**parts, fixed_stride=stride, **steps)
+    errors, right = [[[] for _ in range(number)] for _ in range(2)]
+    for task_id in range(env.unwrapped.num_tasks):
+        for seed in range(episodes):
+            env.reset(seed=seed, options={"task_id": task_id})
+            for at in range(number * every):
+                family = env.unwrapped.tracked_quantity()[0]
+                _, reward, *_ = env.step(np.zeros(1))
+                if at % every >= 3 * every // 4:
+                    errors[at // every].append(-reward / stride)
+                    right[at // every].append(env.inference.family == family)
+    print("| task | median error | family |\n|---|---:|---:|")
+    for at in range(number):
+        print(f"| {at + 1} | {np.median(errors[at]):.2f} | {np.mean(right[at]):.2f} |", flush=True)
 
 
 def main() -> None:
@@ -68,9 +78,13 @@ def main() -> None:
     parser.add_argument("--body", help="Another body than that of the low level.")
     parser.add_argument("--split", default="grid")
     parser.add_argument("--episodes", type=int, default=3, help="Of each task.")
+    parser.add_argument("--change-tasks", action="store_true", help="Only plays tasks that change every 60 strides.")
     arguments = parser.parse_args()
     parts: dict[str, Any] = {"toy": arguments.toy, "low_level": arguments.low_level, "body": arguments.body}
     parts |= {"split": arguments.split, "task_reward": True}
+    if arguments.change_tasks:
+        change_tasks(parts, arguments.episodes)
+        return
 
     def strides(guide: str, stride: int | None = 5, act: Act = lambda obs: np.zeros(1)) -> list[dict[str, Any]]:
         env = task_transfer.make_striding(**parts, guide=guide, fixed_stride=stride)

@@ -54,6 +54,11 @@ def family_name(quantity: str, value: float) -> str:
     return f"{quantity}{'+' if value > 0 else '-'}"
 
 
+def quantity_of(family: str) -> str:
+    """Returns the quantity that the tasks of a family are about, given the family's name."""
+    return family.rstrip("+-")
+
+
 def both_signs(quantity: str, low: float, high: float) -> tuple[Family, Family]:
     """The families of positive and of negative values."""
     return Family(quantity, low, high), Family(quantity, low, high, sign=-1)

@@ -134,6 +134,7 @@ class ToyEnv(TaskFamilyEnv):
 
     @staticmethod
     def _move(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Returns the next state, given state and action as arrays, without noise."""
         raise NotImplementedError
 
     def _begin_episode(self, task: Task) -> None:

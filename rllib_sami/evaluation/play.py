@@ -69,7 +69,8 @@ def evaluate(
         video: Folder for videos of the best, median and worst episode of each task; None for no videos.
         progress: Whether a terminal shows a progress bar.
         env: Another environment than the checkpoints'.
-        env_config: Settings in addition to those of the checkpoints (or of ``env``).
+        env_config: Settings in addition to those of the checkpoints (or of ``env``), which have those of their
+            ``evaluation_config``.
         sample_timeout_s: How long an episode may take in seconds. After that there is a warning; an environment is
             stopped only if it hangs or its episodes do not end (docs/reliability.md). None: the checkpoint's
             ``evaluation_sample_timeout_s``.
@@ -174,7 +175,7 @@ def _load_agent(
         config.environment(env)
         config.env_config = dict(env_config)
     else:
-        config.env_config = {**config.env_config, **env_config}
+        config.env_config = {**config.env_config, **_of_evaluation(config), **env_config}
         if config.env is None:
             trained_on = getattr(checkpoint, "trained_on", None)
             option = compat.env_option(trained_on) or " --env ID"
@@ -196,6 +197,12 @@ def _toy(agent: AgentOnSplit) -> dict[str, str]:
     """Returns the path of the agent of a toy whose latents were kept, where one infers tasks in the environment."""
     toy = agent.grid.config.env_config.get("toy") if agent.grid.name in task_transfer.MAKERS else None
     return {} if toy is None else {"toy": str(checkpoint_files.find(toy))}
+
+
+def _of_evaluation(config: Any) -> dict[str, Any]:
+    """Returns the ``env_config`` that evaluations during training have in addition, without their choice of tasks."""
+    own = (config.evaluation_config or {}).get("env_config") or {}
+    return {key: value for key, value in own.items() if key not in ("split", "tasks")}
 
 
 def _env_settings(grids: Sequence[SplitGrid]) -> dict[str, dict[str, Any]]:

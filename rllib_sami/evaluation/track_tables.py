@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rllib_sami.envs.reuse.families import SUCCESS_ERROR
+from rllib_sami.envs.reuse.families import SUCCESS_ERROR, quantity_of
 from rllib_sami.evaluation import tables
 from rllib_sami.evaluation.results import Results, split_order
 
@@ -43,7 +43,7 @@ class Segment:
     @property
     def quantity(self) -> str:
         """What the task is about."""
-        return self.family.rstrip("+-")
+        return quantity_of(self.family)
 
     @property
     def errors(self) -> np.ndarray:

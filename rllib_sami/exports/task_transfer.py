@@ -18,16 +18,15 @@ from rllib_sami.core.settings import is_number
 from rllib_sami.core.text import did_you_mean
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.hierarchy import FrozenPolicy
-from rllib_sami.hierarchy.commands import PLACE, RANGES, CommandEnv
+from rllib_sami.hierarchy.commands import COMMAND_STEPS, MAX_STEPS, QUANTITIES, RANGES, CommandEnv, Ranges, ranges_of
+from rllib_sami.hierarchy.frozen_inference import FrozenInference
 from rllib_sami.hierarchy.transfer import (
     GUIDES,
-    ChooseStride,
-    FrozenInference,
     HighLevelEnv,
     SteeredEnv,
+    StrideChooser,
     StridingEnv,
     check_stride,
-    stride_chooser,
 )
 
 LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reuse/HighLevel-v0"
@@ -39,10 +38,10 @@ BODY_NEEDS = (
 
 def make_low_level(
     body: Any = None,
-    quantities: Sequence[str] = (PLACE, "velocity"),
+    quantities: Sequence[str] = QUANTITIES,
     ranges: Mapping[str, Sequence[float]] | None = None,
     scales: Mapping[str, float] | None = None,
-    command_steps: Sequence[int] = (50, 100),
+    command_steps: Sequence[int] = COMMAND_STEPS,
     max_steps: int | None = None,
     high_level: str | None = None,
     **body_config: Any,
@@ -55,7 +54,7 @@ def make_low_level(
         ranges: Likewise.
         scales: Likewise.
         command_steps: Likewise.
-        max_steps: Steps of an episode; None: 200, or as many as the body has by itself if there is a ``high_level``.
+        max_steps: Steps of an episode; None: 200, or with a ``high_level`` as many as the body has by itself.
         high_level: Checkpoint of a policy that was trained in ``Reuse/HighLevel-v0`` and gives the commands, in the
             body's tasks. It makes ``ranges`` and ``command_steps`` meaningless.
         **body_config: Settings of the body.
@@ -67,7 +66,9 @@ def make_low_level(
         more = {} if max_steps is None else {"max_steps": max_steps}
         return _steered(str(high_level), body, tuple(quantities), scales, body_config | more)
     env = _body(LOW_LEVEL, body, body_config)
-    commanded = CommandEnv(env, quantities, ranges, scales, command_steps, 200 if max_steps is None else max_steps)
+    commanded = CommandEnv(
+        env, quantities, ranges, scales, command_steps, MAX_STEPS if max_steps is None else max_steps
+    )
     _check_quantities(env, body, quantities)
     return commanded
 
@@ -189,12 +190,12 @@ def _steered(
 
 def _parts(
     env_id: str, toy: str | None, low_level: str | None, body: Any, body_config: dict[str, Any], masked: bool
-) -> tuple[gym.Env, FrozenPolicy, Sequence[str], Any, FrozenInference]:
+) -> tuple[gym.Env, FrozenPolicy, Sequence[str], Any, FrozenInference, Ranges]:
     """Returns the arguments of ``TransferEnv``."""
     toy_env, inference = _toy(env_id, toy, masked)
     of_body = _checkpoint(env_id, "low_level", low_level, LOW_LEVEL)
     settings = dict(of_body.config.env_config)
-    quantities = tuple(settings.get("quantities", (PLACE, "velocity")))
+    quantities = tuple(settings.get("quantities", QUANTITIES))
     env = _body(env_id, settings.get("body") if body is None else body, body_config)
     width = len(env.get_wrapper_attr("proprioception")) + len(quantities)
     acting: Any = of_body.module()
@@ -205,7 +206,7 @@ def _parts(
             f"{env.action_space}. Train a low level for this body, or leave `body` out."
         )
     _check_quantities(env, body, (*quantities, *toy_env.quantities))
-    unknown = {family.rstrip("+-") for family in inference.families or (PLACE,)} - {*quantities}
+    unknown = {*inference.quantities} - {*quantities}
     if unknown:
         raise ValueError(
             f"toy={toy!r}: its tasks are also about {min(unknown)!r}, which the low level cannot be commanded: it "
@@ -213,7 +214,7 @@ def _parts(
             " without such tasks."
         )
     policy = FrozenPolicy(acting.acting, acting.action_space, latent_dim=len(quantities))
-    return env, policy, quantities, toy_env, inference
+    return env, policy, quantities, toy_env, inference, ranges_of(quantities, settings.get("ranges"))
 
 
 def _toy(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInference]:
@@ -234,10 +235,10 @@ def _toy(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInfere
 
 def _choose_stride(
     env: gym.Env, quantities: Sequence[str], fixed_stride: int | None, striding: str | None
-) -> ChooseStride:
+) -> StrideChooser:
     """Returns what chooses the strides: a number, or a policy from its checkpoint."""
     if striding is None:
-        return stride_chooser(fixed_stride)
+        return StrideChooser(fixed_stride)
     module: Any = _checkpoint(HIGH_LEVEL, "striding", striding, STRIDING).module()
     expected = len(env.get_wrapper_attr("proprioception")) + len(quantities)
     if module.acting.obs_dim != expected:
@@ -245,7 +246,7 @@ def _choose_stride(
             f"striding={striding!r}: it reads {module.acting.obs_dim} numbers, but the body and its commands have "
             f"{expected}. Train it with the same low level."
         )
-    return stride_chooser(None, FrozenPolicy(module.acting, module.action_space, latent_dim=len(quantities)))
+    return StrideChooser(None, FrozenPolicy(module.acting, module.action_space, latent_dim=len(quantities)))
 
 
 def _checkpoint(env_id: str, name: str, path: str | None, trained_on: str | None) -> Any:

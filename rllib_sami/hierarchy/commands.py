@@ -16,13 +16,16 @@ from rllib_sami.core.settings import is_integer, is_number
 from rllib_sami.core.text import did_you_mean
 
 PLACE = "goal"  # the quantity that commands give as a distance
-RANGES: Mapping[str, tuple[float, float]] = {
+QUANTITIES = (PLACE, "velocity")  # what can be commanded by default
+Ranges = Mapping[str, tuple[float, float]]
+RANGES: Ranges = {
     PLACE: (0.0, 1.5),
     "velocity": (0.0, 3.0),
     "stand": (math.pi / 6, math.pi / 2),
     "jump": (1.5, 3.0),
 }
 ONE_SIGN = ("jump",)  # quantities that are magnitudes
+COMMAND_STEPS, MAX_STEPS = (50, 100), 200
 NEAR, SWITCH_WHEN_NEAR = 0.1, 0.2  # m to a place, and the probability of another command there
 HEALTHY_REWARD = 1.0
 
@@ -68,7 +71,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         ranges: Least and largest magnitude of commands by quantity; those that are left out are ``RANGES``.
         scales: By quantity, the distance that costs 1 for each step; 1 for those that are left out.
         command_steps: Least and largest number of steps after which another command is drawn.
-        max_steps: Steps of an episode.
+        max_steps: Steps of an episode; None: as many as the body's have.
 
     Raises:
         ValueError: An argument is impossible.
@@ -77,11 +80,11 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
     def __init__(
         self,
         body: gym.Env,
-        quantities: Sequence[str] = (PLACE, "velocity"),
+        quantities: Sequence[str] = QUANTITIES,
         ranges: Mapping[str, Sequence[float]] | None = None,
         scales: Mapping[str, float] | None = None,
-        command_steps: Sequence[int] = (30, 80),
-        max_steps: int = 200,
+        command_steps: Sequence[int] = COMMAND_STEPS,
+        max_steps: int | None = MAX_STEPS,
     ):
         self.body, self.quantities = body, _check_quantities(quantities)
         for argument, given in (("ranges", ranges), ("scales", scales)):
@@ -90,14 +93,13 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
                     f"{argument} has {unknown[0]!r}, which is none of the quantities {list(self.quantities)}. "
                     f"{did_you_mean(str(unknown[0]), self.quantities)}".strip()
                 )
-        given_ranges = dict(RANGES) | dict(ranges or {})
-        self.ranges = {name: _check_range(name, given_ranges.get(name)) for name in self.quantities}
+        self.ranges = ranges_of(self.quantities, ranges)
         self.scales = dict.fromkeys(self.quantities, 1.0) | dict(scales or {})
         for name, scale in self.scales.items():
             if not (is_number(scale) and scale > 0.0):
                 raise ValueError(f"scales[{name!r}]={scale!r}: expected a number above 0.")
-        if not (is_integer(max_steps) and max_steps >= 1):
-            raise ValueError(f"max_steps={max_steps!r}: expected an integer >= 1.")
+        if max_steps is not None and not (is_integer(max_steps) and max_steps >= 1):
+            raise ValueError(f"max_steps={max_steps!r}: expected an integer >= 1, or None for as many as the body has.")
         if not _is_pair(command_steps, lambda x: is_integer(x) and x >= 1):
             raise ValueError(f"command_steps={command_steps!r}: expected two integers >= 1, such as [50, 100].")
         self.command_steps, self.max_steps = tuple(command_steps), max_steps
@@ -110,7 +112,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         self.command = Command(self.quantities[0], 0.0)
         self.body_obs: Any = None
         self.body_reward: Any = None  # of its own task
-        self._steps_left = 0
+        self._steps_left: float = 0
         self._switch_in = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -118,7 +120,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         super().reset(seed=seed)
         self.body_obs, _ = self.body.reset(seed=int(self.np_random.integers(2**31)))
         self.body_reward = None
-        self._steps_left = self.max_steps
+        self._steps_left = math.inf if self.max_steps is None else self.max_steps
         self._draw_command()
         return self._observation(), {}
 
@@ -166,6 +168,16 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
     def _observation(self) -> np.ndarray:
         state = self.body.get_wrapper_attr("proprioception")
         return np.concatenate([state, self.command.slots(self.quantities, self.body)], dtype=np.float32)
+
+
+def ranges_of(quantities: Sequence[str], given: Mapping[str, Sequence[float]] | None) -> Ranges:
+    """Returns the range of each quantity: that which is given, or else that of ``RANGES``.
+
+    Raises:
+        ValueError: There is none, or it is no range.
+    """
+    everything = dict(RANGES) | dict(given or {})
+    return {name: _check_range(name, everything.get(name)) for name in quantities}
 
 
 def _is_pair(value: Any, holds: Callable[[Any], bool]) -> bool:

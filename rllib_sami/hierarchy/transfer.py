@@ -11,70 +11,41 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 
-from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.settings import is_integer
-from rllib_sami.hierarchy.commands import PLACE, RANGES, Command, CommandEnv
+from rllib_sami.hierarchy.commands import PLACE, RANGES, Command, CommandEnv, Ranges
+from rllib_sami.hierarchy.frozen_inference import FrozenInference
 from rllib_sami.hierarchy.frozen_policy import FrozenPolicy
 from rllib_sami.hierarchy.latent_action_env import LatentActionEnv
 
 MAX_STRIDE = 20
-MAX_VELOCITY, MAX_DISTANCE = RANGES["velocity"][1], RANGES[PLACE][1]  # of commands that the toy's agent gives
 COMMAND_OF_1 = {PLACE: 1.0, "velocity": 5.0}  # by a high level's action; of other quantities it is the largest command
-EPISODES_OF_THE_BODY = 10**9  # steps: only the body ends an episode
-ChooseStride = Callable[[np.ndarray, np.ndarray], int]
 # Who gives commands: the toy's agent; the same without its latent; the task itself; chance; nobody.
 GUIDES = ("toy", "masked", "oracle", "random", "still")
 
 
-class FrozenInference:
-    """An agent of task inference that acts where nothing trains it, one episode at a time.
+class StrideChooser:
+    """Chooses the steps of strides: always the same number, or what a policy of :class:`StridingEnv` chooses.
 
     Args:
-        networks: Its networks, such as ``module.acting`` of ``TaskInference``.
-        masked: Whether policy and classifier read zeros instead of the latent, which shows what the latent is worth.
-
-    Attributes:
-        masked: Likewise.
-        obs_dim: Width ``O`` of the toy's observation.
-        latent_dim: Width ``L`` of latents.
-        latent: The latent at the last :meth:`act`, ``[L]``.
-        family: Name of the most likely family of the task; None if the agent knows none.
+        fixed_stride: The number; None: ``policy`` chooses.
+        policy: Reads proprioception, and the command's slots as its latent.
     """
 
-    def __init__(self, networks: Any, masked: bool = False):
-        self._networks, self.masked = networks, masked
-        self._policy = RecurrentPolicy(networks, num_slots=1)
-        self.obs_dim, self.latent_dim = networks.obs_dim, networks.config.context_dim
-        self.latent = np.zeros(self.latent_dim, np.float32)
-        self.families: tuple[str, ...] = tuple(getattr(networks.config, "families", ()))
-        self.family: str | None = None
+    def __init__(self, fixed_stride: int | None, policy: FrozenPolicy | None = None):
+        self._fixed_stride, self._policy = fixed_stride, policy
 
     def begin(self) -> None:
         """Begins an episode."""
-        self._policy.begin()
+        if self._policy is not None:
+            self._policy.begin()
 
-    def act(self, obs: np.ndarray, reward: float | None = None) -> np.ndarray:
-        """Returns the agent's most likely action, ``[A]`` in ±1.
-
-        Args:
-            obs: The toy's observation, ``[O]``.
-            reward: That of the step before; None at an episode's start.
-        """
-        if reward is not None:
-            self._policy.remember(np.array([reward], np.float32))
-        action = self._policy.act(obs[None])[0]
-        self.latent = self._policy.context[0].copy()
-        if self.masked:
-            self.latent[:] = 0.0
-        with torch.no_grad():
-            read = torch.from_numpy(obs)[None], torch.from_numpy(self.latent)[None]
-            if self.masked:
-                action = self._networks.actor.mode(*read)[0].numpy()
-            if self.families:
-                self.family = self.families[int(self._networks.family_logits(*read).argmax())]
-        return action
+    def __call__(self, proprioception: np.ndarray, slots: np.ndarray) -> int:
+        """Returns the steps of the next stride, given ``[P]`` and ``[G]``."""
+        if self._policy is None:
+            assert self._fixed_stride is not None
+            return self._fixed_stride
+        return stride_of(self._policy.act(proprioception, slots)[0])
 
 
 class TransferEnv(LatentActionEnv):
@@ -89,18 +60,25 @@ class TransferEnv(LatentActionEnv):
         quantities: What it can be commanded, in the order of its slots.
         toy: The toy's environment, with ``observe_body`` and ``command_of``.
         inference: The toy's agent.
+        ranges: Least and largest magnitude of the commands that the low level has learned, by quantity.
     """
 
     reward_tells_task = False  # the agents of these environments need not infer the task
 
     def __init__(
-        self, body: gym.Env, low_level: FrozenPolicy, quantities: Sequence[str], toy: Any, inference: FrozenInference
+        self,
+        body: gym.Env,
+        low_level: FrozenPolicy,
+        quantities: Sequence[str],
+        toy: Any,
+        inference: FrozenInference,
+        ranges: Ranges = RANGES,
     ):
         state = "proprioception"
         super().__init__(
             body, low_level, steps=MAX_STRIDE, to_obs=lambda obs: body.get_wrapper_attr(state), store_steps=True
         )
-        self.quantities, self.toy, self.inference = tuple(quantities), toy, inference
+        self.quantities, self.toy, self.inference, self.ranges = tuple(quantities), toy, inference, ranges
         self.quantity = body.get_wrapper_attr("quantity")
         self.command = Command(self.quantities[0], 0.0)
         self._toy_action = np.zeros(1)
@@ -208,36 +186,48 @@ class StridingEnv(TransferEnv):
         state = self.env.get_wrapper_attr("proprioception")
         return np.concatenate([state, self.command.slots(self.quantities, self.env)], dtype=np.float32)
 
-    def toy_command(self, family: str | None) -> Command:
-        """What the agent of the toy would do next in a task of a family, as a command to the body."""
-        quantity = PLACE if family is None else family.rstrip("+-")
+    def toy_command(self, quantity: str) -> Command:
+        """What the agent of the toy would do next in a task about a quantity, as a command to the body."""
         value = self.toy.command_of(self.quantity, self._toy_action, quantity)
-        if quantity == "velocity":
-            value = float(np.clip(value, -MAX_VELOCITY, MAX_VELOCITY))
-        elif quantity == PLACE:
-            here = self.quantity(PLACE)
-            value = here + float(np.clip(self.place_gain * (value - here), -MAX_DISTANCE, MAX_DISTANCE))
-        return Command(quantity, value)
+        if quantity != PLACE:
+            return self._within_range(quantity, value)
+        here = self.quantity(PLACE)
+        return self._within_range(PLACE, here + self.place_gain * (value - here))
 
     def _give_command(self) -> None:
         rng = self.env.unwrapped.np_random
         if self.guide == "oracle":
-            self.command = self._true_command()
+            # Places that are far away are approached.
+            self.command = self._within_range(*self._true_task())
         elif self.guide == "still":
-            self.command = Command("velocity", 0.0)
+            name = "velocity" if "velocity" in self.quantities else PLACE
+            self.command = Command(name, self.quantity(PLACE) if name == PLACE else 0.0)
         elif self.guide == "random":
             self._toy_action = rng.uniform(-1.0, 1.0, self._toy_action.shape)
-            self.command = self.toy_command(self.quantities[rng.integers(len(self.quantities))])
+            quantities = self.inference.quantities
+            self.command = self.toy_command(quantities[rng.integers(len(quantities))])
         else:
-            self.command = self.toy_command(self.inference.family)
+            self.command = self.toy_command(self.inference.quantity)
 
-    def _true_command(self) -> Command:
-        """The command that the task is about; places that are far away are approached."""
-        quantity, value = next(item for item in self.env.get_wrapper_attr("task").as_floats().items() if item[1])
-        if quantity == PLACE:
-            here = self.quantity(PLACE)
-            value = here + min(max(value - here, -MAX_DISTANCE), MAX_DISTANCE)
-        return Command(quantity, value)
+    def _true_task(self) -> tuple[str, float]:
+        """What the present task is about, and its value."""
+        values = {name: value for name, value in self.env.get_wrapper_attr("task").as_floats().items() if value}
+        if len(values) != 1:
+            raise ValueError(
+                f"The task is {values or 'about nothing'}, but the oracle commands one quantity. Play tasks about one, "
+                "or take another guide."
+            )
+        return next(iter(values.items()))
+
+    def _within_range(self, quantity: str, value: float) -> Command:
+        """Returns a command that the low level has learned to carry out: its magnitude is not too large."""
+        if quantity not in self.quantities:
+            raise ValueError(
+                f"The task is about {quantity!r}, which the low level cannot be commanded: it knows "
+                f"{', '.join(self.quantities)}. Play other tasks, or train it with this quantity."
+            )
+        origin, most = self.quantity(PLACE) if quantity == PLACE else 0.0, self.ranges[quantity][1]
+        return Command(quantity, origin + min(max(value - origin, -most), most))
 
 
 class HighLevelEnv(TransferEnv):
@@ -249,7 +239,7 @@ class HighLevelEnv(TransferEnv):
 
     Args:
         *args: As for :class:`TransferEnv`.
-        choose_stride: Returns the steps of a stride; see :func:`stride_chooser`.
+        choose_stride: Chooses the steps of each stride.
         action_cost: Cost of the magnitude of actions.
         task_reward: Whether rewards are those of the body's task alone, summed over a stride.
     """
@@ -257,7 +247,7 @@ class HighLevelEnv(TransferEnv):
     def __init__(
         self,
         *args: Any,
-        choose_stride: ChooseStride,
+        choose_stride: StrideChooser,
         action_cost: float = 0.05,
         task_reward: bool = False,
     ):
@@ -267,6 +257,11 @@ class HighLevelEnv(TransferEnv):
         width = gym.spaces.flatdim(self.env.observation_space) + self.inference.latent_dim
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(self.quantities),), np.float32)
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Resets the body."""
+        self.choose_stride.begin()
+        return super().reset(**kwargs)
 
     def stride_steps(self, action: np.ndarray) -> int:
         """The steps of a stride."""
@@ -311,10 +306,10 @@ class SteeredEnv(CommandEnv):
         toy: Any,
         inference: FrozenInference,
         high_level: FrozenPolicy,
-        choose_stride: ChooseStride,
+        choose_stride: StrideChooser,
         scales: Mapping[str, float] | None = None,
     ):
-        super().__init__(body, quantities, scales=scales, max_steps=EPISODES_OF_THE_BODY)
+        super().__init__(body, quantities, scales=scales, max_steps=None)
         self.toy, self.inference = toy, inference
         self.high_level, self.choose_stride = high_level, choose_stride
 
@@ -322,6 +317,7 @@ class SteeredEnv(CommandEnv):
         """Resets the body; the toy's agent and the high level begin an episode."""
         self.inference.begin()
         self.high_level.begin()
+        self.choose_stride.begin()
         return super().reset(seed=seed, options=options)
 
     def _is_there(self, error: float) -> bool:
@@ -350,14 +346,6 @@ def command_of(action: np.ndarray, quantities: Sequence[str], quantity: Callable
     name = quantities[slot]
     value = COMMAND_OF_1.get(name, RANGES.get(name, (0.0, 1.0))[1]) * float(action[slot])
     return Command(name, value + quantity(PLACE) if name == PLACE else value)
-
-
-def stride_chooser(fixed_stride: int | None, striding: FrozenPolicy | None = None) -> ChooseStride:
-    """Returns a function of proprioception and command slots: a number, or what a policy of StridingEnv chooses."""
-    if striding is None:
-        assert fixed_stride is not None
-        return lambda state, slots: fixed_stride
-    return lambda state, slots: stride_of(striding.act(state, slots)[0])
 
 
 def stride_of(action: float) -> int:

@@ -6,7 +6,9 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from adapters.tiny import tiny
 
+from rllib_sami import SaCCMConfig
 from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.evaluation import Results, evaluate
 from rllib_sami.evaluation.play import _env_settings, _load_agent, labels
@@ -86,6 +88,19 @@ def test_an_agent_with_tasks_of_its_own(checkpoints):
     there = evaluate(first, "moderate", episodes=1, **elsewhere)
     assert set(there.episodes["split"]) == {"moderate"}
     assert (there.episodes["length"] == 5).all()
+
+
+def test_settings_of_evaluations_during_training_are_used(tmp_path, ray_cluster):
+    config = tiny(SaCCMConfig, seed=0).evaluation(
+        evaluation_interval=1, evaluation_config={"env_config": {"max_steps": 7, "split": "extreme"}}
+    )
+    algorithm = config.build_algo()
+    path = algorithm.save_to_path(tmp_path / "checkpoint")
+    algorithm.stop()
+    played = evaluate(path, "moderate", 1).episodes
+    assert set(played["split"]) == {"moderate"}
+    assert (played["length"] == 7).all()
+    assert (evaluate(path, "moderate", 1, env_config={"max_steps": 4}).episodes["length"] == 4).all()
 
 
 def test_an_environment_that_keeps_its_split_plays_that_one(checkpoints):

@@ -5,11 +5,14 @@ import types
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 
 from rllib_sami import envs
+from rllib_sami.algorithms.task_inference.networks import InferenceNetworkConfig, InferenceNetworks
 from rllib_sami.hierarchy.commands import Command, CommandEnv
-from rllib_sami.hierarchy.transfer import HighLevelEnv, SteeredEnv, StridingEnv, TransferEnv, stride_chooser, stride_of
+from rllib_sami.hierarchy.frozen_inference import FrozenInference
+from rllib_sami.hierarchy.transfer import HighLevelEnv, SteeredEnv, StrideChooser, StridingEnv, TransferEnv, stride_of
 
 POINT = "Reuse/PointMass-v0"
 
@@ -41,6 +44,8 @@ class Inference:
 
     def __init__(self, family="velocity+", action=0.4):
         self.latent, self.family, self.action, self.calls = np.arange(4, dtype=np.float32), family, action, []
+        self.quantity = family.rstrip("+-") if family else "goal"
+        self.quantities = ("goal", "velocity")
 
     def begin(self):
         self.calls = []
@@ -231,9 +236,61 @@ def test_references_command_what_the_task_says_nothing_or_anything():
     still = striding(guide="still")
     still.reset(seed=0)
     np.testing.assert_array_equal(still.latent(None, None), [0.0, 0.0])
-    anything = striding(guide="random", fixed_stride=2)
-    anything.reset(seed=0)
-    assert {(anything.step(np.zeros(1)), anything.command.quantity)[1] for _ in range(8)} == {"goal", "velocity"}
+    for quantities in (("goal", "velocity"), ("velocity",)):  # never what the toy knows nothing of
+        inference = Inference()
+        inference.quantities = quantities
+        anything = striding(inference, guide="random", fixed_stride=2)
+        anything.reset(seed=0)
+        assert {(anything.step(np.zeros(1)), anything.command.quantity)[1] for _ in range(8)} == {*quantities}
+
+
+def test_standing_still_is_a_command_that_every_low_level_knows():
+    parts = (envs.make(POINT, goal=5.0), Follower(), ("goal",), envs.make("Reuse/Toy-v0"), Inference("goal+"))
+    env = StridingEnv(*parts, guide="still", fixed_stride=3)
+    env.reset(seed=0)
+    assert (env.command.quantity, env.command.value) == ("goal", env.quantity("goal"))
+    np.testing.assert_array_equal(env.latent(None, None), [0.0])
+
+
+@pytest.mark.parametrize(
+    ("task", "quantities", "words"),
+    [({"velocity": 1.0}, ("goal",), "cannot be commanded: it knows goal"),
+     ({"velocity": 1.0, "goal": 2.0}, ("goal", "velocity"), "commands one quantity"),
+     ({"velocity": 0.0}, ("goal", "velocity"), "about nothing")],
+)  # fmt: skip
+def test_an_oracle_says_what_it_cannot_command(task, quantities, words):
+    body = envs.make(POINT, tasks=[task])
+    env = StridingEnv(body, Follower(), quantities, envs.make("Reuse/Toy-v0"), Inference(), guide="oracle")
+    with pytest.raises(ValueError, match=words):
+        env.reset(seed=0)
+
+
+def test_commands_are_within_what_the_low_level_has_learned():
+    ranges = {"goal": (0.0, 0.6), "velocity": (0.5, 1.2)}
+    for family, guide, value in (("velocity+", "toy", 1.2), ("goal+", "toy", 0.6), ("goal-", "oracle", -0.6)):
+        body, toy = envs.make(POINT, goal=-8.0), envs.make("Reuse/Toy-v0")
+        env = StridingEnv(body, Follower(), ("goal", "velocity"), toy, Inference(family, 0.9), ranges, guide=guide)
+        env.reset(seed=0)
+        here = env.quantity("goal") if env.command.quantity == "goal" else 0.0
+        assert env.command.value - here == pytest.approx(value)
+
+
+def test_the_toy_s_agent_is_frozen_and_forgets_its_episode():
+    config = InferenceNetworkConfig(latent_dim=3, window=4, encoder_hidden_dim=8, actor_hidden=[8], families=("goal+",))
+    networks = InferenceNetworks(2, 1, config)
+    inference, obs = FrozenInference(networks), np.array([0.1, 1.0], np.float32)
+    actions = []
+    for changed in (False, False, True):
+        if changed:
+            with torch.no_grad():
+                for parameter in networks.parameters():
+                    parameter.add_(1.0)
+        inference.begin()
+        actions.append([inference.act(obs), inference.act(obs, -0.5), inference.latent])
+    for other in actions[1:]:
+        for one, same in zip(actions[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
+    assert (inference.family, inference.quantity, inference.quantities) == ("goal+", "goal", ("goal",))
 
 
 def test_the_high_level_commands_by_its_largest_action():
@@ -241,7 +298,7 @@ def test_the_high_level_commands_by_its_largest_action():
     body = envs.make(POINT, velocity=2.0, max_steps=60)
     toy = envs.make("Reuse/Toy-v0")
     parts = (body, Follower(), ("goal", "velocity"), toy, inference)
-    env = HighLevelEnv(*parts, choose_stride=stride_chooser(3), action_cost=0.1)
+    env = HighLevelEnv(*parts, choose_stride=StrideChooser(3), action_cost=0.1)
     obs, _ = env.reset(seed=0)
     assert env.action_space.shape == (2,)
     np.testing.assert_allclose(obs[2:], inference.latent)
@@ -265,10 +322,12 @@ def test_the_high_level_s_strides_may_be_another_policy_s():
         return np.array([-0.65])
 
     body, toy = envs.make(POINT, velocity=2.0), envs.make("Reuse/Toy-v0")
-    choose = stride_chooser(None, types.SimpleNamespace(act=act))
+    begun = []
+    choose = StrideChooser(None, types.SimpleNamespace(act=act, begin=lambda: begun.append(True)))
     env = HighLevelEnv(body, Follower(), ("goal", "velocity"), toy, Inference(), choose_stride=choose)
     env.reset(seed=0)
     velocity = env.quantity("velocity")
+    assert begun == [True]
     assert env.step(np.array([0.0, 0.3]))[4]["env_steps"] == 4
     np.testing.assert_allclose(read[0][0], [velocity])
     np.testing.assert_allclose(read[0][1], [0.0, 1.5])
@@ -287,7 +346,7 @@ def test_a_low_level_is_trained_further_under_the_commands_of_a_high_level():
 
     inference, high = Inference(), HighLevel()
     body = envs.make(POINT, tasks=[{"velocity": 2.0}], max_steps=20)
-    env = SteeredEnv(body, ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference, high, stride_chooser(4))
+    env = SteeredEnv(body, ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference, high, StrideChooser(4))
     env.reset(seed=0)
     truncated, steps, commands, rewards = False, 0, [], []
     while not truncated:

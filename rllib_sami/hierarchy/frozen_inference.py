@@ -1,0 +1,74 @@
+"""An agent of a toy, with the task inference that it has learned, which acts where nothing trains it."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+
+from rllib_sami.core.acting import RecurrentPolicy
+from rllib_sami.envs.reuse.families import quantity_of
+from rllib_sami.hierarchy.commands import PLACE
+
+
+class FrozenInference:
+    """An agent of task inference that acts where nothing trains it, one episode at a time.
+
+    The weights are copies, as in ``FrozenPolicy``.
+
+    Args:
+        networks: Its networks, such as ``module.acting`` of ``TaskInference``.
+        masked: Whether policy and classifier read zeros instead of the latent, which shows what the latent is worth.
+
+    Attributes:
+        masked: Likewise.
+        obs_dim: Width ``O`` of the toy's observation.
+        latent_dim: Width ``L`` of latents.
+        latent: The latent at the last :meth:`act`, ``[L]``.
+        families: Names of the families that it knows; empty if its tasks are all about places.
+        family: Name of the most likely family of the task at the last :meth:`act`; None without families.
+    """
+
+    def __init__(self, networks: Any, masked: bool = False):
+        networks = copy.deepcopy(networks).cpu().eval().requires_grad_(False)
+        self._networks, self.masked = networks, masked
+        self._policy = RecurrentPolicy(networks, num_slots=1)
+        self.obs_dim, self.latent_dim = networks.obs_dim, networks.config.context_dim
+        self.latent = np.zeros(self.latent_dim, np.float32)
+        self.families: tuple[str, ...] = tuple(getattr(networks.config, "families", ()))
+        self.family: str | None = None
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What the agent's tasks are about."""
+        return tuple(dict.fromkeys(map(quantity_of, self.families))) or (PLACE,)
+
+    @property
+    def quantity(self) -> str:
+        """What the present task is most likely about."""
+        return PLACE if self.family is None else quantity_of(self.family)
+
+    def begin(self) -> None:
+        """Begins an episode."""
+        self._policy.begin()
+
+    def act(self, obs: np.ndarray, reward: float | None = None) -> np.ndarray:
+        """Returns the agent's most likely action, ``[A]`` in ±1.
+
+        Args:
+            obs: The toy's observation, ``[O]``.
+            reward: That of the step before; None at an episode's start.
+        """
+        if reward is not None:
+            self._policy.remember(np.array([reward], np.float32))
+        action = self._policy.act(obs[None])[0]
+        self.latent = self._policy.context[0].copy()
+        if self.masked:
+            self.latent[:] = 0.0
+        with torch.no_grad():
+            read = torch.from_numpy(obs)[None], torch.from_numpy(self.latent)[None]
+            if self.masked:
+                action = self._networks.actor.mode(*read)[0].numpy()
+            if self.families:
+                self.family = self.families[int(self._networks.family_logits(*read).argmax())]
+        return action
