@@ -33,6 +33,8 @@ def agents(tmp_path_factory):
     multi = TaskInferenceConfig().environment("Reuse/ToyMulti-v0").training(**sizes)
     exported(root / "multi", multi, obs_dim=6, action_dim=3)
     exported(root / "low_level", low_level_config(), obs_dim=3, action_dim=1)
+    slow = low_level_config(ranges={"goal": [0.0, 0.01], "velocity": [0.0, 0.02]})
+    exported(root / "slow", slow, obs_dim=3, action_dim=1)
     exported(root / "cheetah", low_level_config("Reuse/HalfCheetah-v0"), obs_dim=19, action_dim=6)
     exported(root / "striding", PlainSACConfig().environment(STRIDING).training(**SMALL), obs_dim=3, action_dim=1)
     high_level = {"toy": str(root / "toy"), "fixed_stride": 5}
@@ -84,6 +86,19 @@ def test_the_toy_s_agent_acts_and_infers_as_when_it_is_loaded(agents):
         assert command.value == pytest.approx(farther if command.quantity == "goal" else np.clip(expected, -3, 3))
         env.step(np.zeros(1, np.float32))
         reward = rewards[-1][0]
+
+
+def test_commands_are_within_the_ranges_that_the_low_level_was_trained_with(agents):
+    env = make(STRIDING, agents, toy="toy", low_level="slow", fixed_stride=2, guide="random")
+    env.reset(seed=0)
+    sizes = []
+    for _ in range(20):
+        command = env.get_wrapper_attr("command")
+        here = env.get_wrapper_attr("quantity")("goal") if command.quantity == "goal" else 0.0
+        sizes.append((command.quantity, round(abs(command.value - here), 6)))
+        env.step(np.zeros(1, np.float32))
+    assert {("goal", 0.01), ("velocity", 0.02)} <= {*sizes}
+    assert all(size <= {"goal": 0.01, "velocity": 0.02}[name] for name, size in sizes)
 
 
 def test_without_its_latent_the_agent_reads_zeros(agents):

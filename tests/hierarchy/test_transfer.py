@@ -346,8 +346,12 @@ def test_a_low_level_is_trained_further_under_the_commands_of_a_high_level():
 
     inference, high = Inference(), HighLevel()
     body = envs.make(POINT, tasks=[{"velocity": 2.0}], max_steps=20)
-    env = SteeredEnv(body, ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference, high, StrideChooser(4))
+    begun = []
+    policy = types.SimpleNamespace(act=lambda obs, latent: np.array([-0.65]), begin=lambda: begun.append(True))
+    choose = StrideChooser(None, policy)  # four steps
+    env = SteeredEnv(body, ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference, high, choose)
     env.reset(seed=0)
+    assert begun == [True]
     truncated, steps, commands, rewards = False, 0, [], []
     while not truncated:
         place = body.quantity("goal")
