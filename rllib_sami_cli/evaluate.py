@@ -49,6 +49,8 @@ _HEADINGS = {"task_id": "task_id", "std": "± std", "length": "steps"}  # a task
               "learned, zero, shuffled (from another episode) or frozen-after=N (the one of step N).")  # fmt: skip
 @click.option("--env", "-e", metavar="ID", help="Environment, instead of the checkpoints'.")
 @click.option("--env-config", metavar="JSON", help="Settings of the environment, in addition to the checkpoints'.")
+@click.option("--name", metavar="NAME", help="What the agents are called in tables and figures, instead of their "
+              "algorithm. Agents of one name are seeds of one agent.")  # fmt: skip
 @click.option("--sample-timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Warn "
               "if no episode ends for so long. What hangs or never ends is stopped later.  [default: the checkpoint's "
               "evaluation_sample_timeout_s]")  # fmt: skip
@@ -72,6 +74,7 @@ def evaluate(
     context: str,
     env: str | None,
     env_config: str | None,
+    name: str | None,
     sample_timeout_s: float | None,
     compare: bool,
     verbosity: int,
@@ -114,6 +117,7 @@ def evaluate(
         env=env,
         env_config=parse_json(env_config, "--env-config", '{"max_steps": 100}') if env_config else None,
         sample_timeout_s=sample_timeout_s,
+        name=name,
         say=doing,
     )
     try:

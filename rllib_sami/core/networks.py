@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rllib_sami.core.context_encoder import ContextEncoder, EncoderConfig, EncoderInputConfig, NoContext
+from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.settings import LAYER_SIZES, setting
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -163,6 +164,10 @@ class ActorNetworks(nn.Module):
     def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
         """Data to store with an episode whose state is ``state`` ``[S]``: none, or the latent of the episode."""
         return {}
+
+    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask] | None:
+        """Returns what is inferred of tasks from ``obs`` ``[N, O]`` and contexts ``[N, D]``; None: nothing is."""
+        return None
 
     @torch.no_grad()
     def act(

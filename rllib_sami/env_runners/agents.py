@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rllib_sami import compat
 from rllib_sami.core.acting import RecurrentPolicy
 from rllib_sami.core.env_values import snapshot
+from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.text import one_line
 from rllib_sami.env_runners.episodes import NUM_SLOTS
 from rllib_sami.env_runners.player import Agent, RunningEpisode
@@ -74,18 +75,13 @@ class ContextAgent:
         """Contexts at the last :meth:`act`, ``[NUM_SLOTS, D]``; None without an encoder."""
         return self._policy.context if self._has_context else None
 
-    @property
-    def families(self) -> list[str] | None:
-        """Most likely families of the tasks at the last :meth:`act`; None if the agent knows none."""
+    def inferred_tasks(self) -> list[InferredTask] | None:
+        """What was inferred of the tasks at the last :meth:`act`; None if the agent infers none."""
         networks = self._module.acting
-        names = getattr(networks.config, "families", ())
-        if not names:
-            return None
         device = next(networks.actor.parameters()).device
-        with torch.no_grad():
-            read = (torch.from_numpy(array).to(device) for array in (self._obs, self._policy.context))
-            best = networks.family_logits(*read).argmax(dim=1)
-        return [names[family] for family in best.tolist()]
+        return networks.infer_tasks(
+            *(torch.from_numpy(array).to(device) for array in (self._obs, self._policy.context))
+        )
 
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes."""
@@ -217,7 +213,6 @@ class ConnectorAgent:
     """Any other RLlib module between the connectors it was trained with, whose state is restored at each reset."""
 
     contexts: np.ndarray | None = None
-    families: list[str] | None = None
 
     def __init__(self, checkpoint: Path, module: Any, explore: bool, env_steps: int = -1):
         from ray.rllib.connectors.env_to_module import EnvToModulePipeline
@@ -251,6 +246,9 @@ class ConnectorAgent:
             episode.add_env_reset(observation=running.obs, infos=snapshot(running.info))
             self._episodes.append(episode)
         self._acted: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+    def inferred_tasks(self) -> None:
+        """Returns None: nothing is inferred of tasks."""
 
     def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> dict[int, Any]:
         """Returns the actions; the recurrent state travels in the extra outputs of the episodes."""

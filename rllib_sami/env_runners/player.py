@@ -12,6 +12,7 @@ import numpy as np
 
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, close_env, named
 from rllib_sami.core.images import row_dtype
+from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.env_runners.episodes import NUM_SLOTS, Episode, EpisodeSpec, Slot, context_steps, max_episode_steps
 
 TIMEOUT = "evaluation_sample_timeout_s"
@@ -41,9 +42,8 @@ class Agent(Protocol):
     def contexts(self) -> np.ndarray | None:
         """Contexts at the last :meth:`act`, ``[NUM_SLOTS, D]``; None without an encoder."""
 
-    @property
-    def families(self) -> Sequence[str] | None:
-        """Most likely families of the tasks at the last :meth:`act`, one for each slot; None if it knows none."""
+    def inferred_tasks(self) -> Sequence[InferredTask] | None:
+        """What was inferred of the tasks at the last :meth:`act`, one for each slot; None if it infers none."""
 
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes, whose flat observations are written to ``obs``, ``[NUM_SLOTS, O]``."""
@@ -143,10 +143,9 @@ class Player:
                 for index in live:
                     on_step(first + index, slots[index])
             actions = agent.act(slots, live)
-            if slots[0].tracker.asks_agent and (families := agent.families) is not None:
-                latents = agent.contexts
+            if slots[0].tracker.asks_agent and (inferred := agent.inferred_tasks()) is not None:
                 for index in live:
-                    slots[index].tracker.infer(families[index], None if latents is None else latents[index])
+                    slots[index].tracker.infer(inferred[index])
             if step in keep_at and (now := _contexts(agent, slots)) is not None:
                 contexts.append(np.where([[not slot.done] for slot in slots], now[: len(slots)], np.nan))
             for index in live:

@@ -9,6 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from rllib_sami.core.inferred_tasks import InferredTask
+
 TRACKED, INFERRED = "tracked_quantity", "inferred_task"
 
 
@@ -21,6 +23,7 @@ class Track:
     steps: np.ndarray  # [T + 1], steps of the body so far, of which one step of the environment may have several
     families: list[str | None]  # of the task, T + 1
     inferred: list[str | None]  # what was inferred of the family, T + 1; None: nothing
+    clusters: np.ndarray  # [T + 1], numbers of the latents' clusters; NaN: none
     latents: np.ndarray | None  # [T + 1, L], NaN where nothing was inferred; None: nowhere
 
 
@@ -28,8 +31,8 @@ class Tracker:
     """Keeps the track of the episode in progress.
 
     An environment with families of tasks has a method ``tracked_quantity()``, which returns family, present value and
-    wanted value. One in which somebody infers the task has ``inferred_task()``, which returns family and latent, either
-    of them or None; in others the agent may infer it, see :meth:`infer`.
+    wanted value. One in which somebody infers the task has ``inferred_task()``, which returns family, latent
+    and cluster, each of them or None; in others the agent may infer it, see :meth:`infer`.
 
     Args:
         env: The environment.
@@ -55,8 +58,7 @@ class Tracker:
         """Begins an episode."""
         self._rows: list[tuple[str | None, float, float]] = []
         self._steps: list[int] = []
-        self._families: list[str | None] = []
-        self._latents: list[np.ndarray | None] = []
+        self._inferences: list[InferredTask] = []
 
     def add(self, info: Mapping[str, Any]) -> None:
         """Adds what is so after a step, or at the start.
@@ -64,28 +66,37 @@ class Tracker:
         Args:
             info: The newest info.
         """
-        family, self._latent = (None, None) if self._inferred is None else self._inferred()
+        inferred = InferredTask() if self._inferred is None else InferredTask(*self._inferred())
+        self._latent = inferred.latent
         if self._tracked is None:
             return
         self._rows.append(self._tracked())
         self._steps.append(self._steps[-1] + int(info.get("env_steps", 1)) if self._steps else 0)
-        self._families.append(family)
-        self._latents.append(None if self._latent is None else np.array(self._latent, np.float32))
+        self._inferences.append(_copy(inferred))
 
-    def infer(self, family: str, latent: np.ndarray | None) -> None:
+    def infer(self, inferred: InferredTask) -> None:
         """Says what the agent infers from the newest observation on."""
-        self._families[-1] = family
-        self._latents[-1] = None if latent is None else np.array(latent, np.float32)
+        self._inferences[-1] = _copy(inferred)
 
     def track(self) -> Track | None:
         """Returns the track of the episode; None without families of tasks."""
         if self._tracked is None:
             return None
         families, values, wanted = zip(*self._rows, strict=True)
-        known = [latent for latent in self._latents if latent is not None]
-        latents = None
-        if known:
-            nothing = np.full(known[0].shape, np.nan, np.float32)
-            latents = np.stack([nothing if latent is None else latent for latent in self._latents])
-        steps = np.array(self._steps)
-        return Track(np.array(values), np.array(wanted), steps, list(families), self._families, latents)
+        inferred, latents, clusters = zip(*self._inferences, strict=True)
+        widths = [latent.shape for latent in latents if latent is not None]
+        nothing = np.full(widths[0] if widths else 0, np.nan, np.float32)
+        return Track(
+            values=np.array(values),
+            wanted=np.array(wanted),
+            steps=np.array(self._steps),
+            families=list(families),
+            inferred=list(inferred),
+            clusters=np.array(clusters, np.float32),  # None becomes NaN
+            latents=np.stack([nothing if latent is None else latent for latent in latents]) if widths else None,
+        )
+
+
+def _copy(inferred: InferredTask) -> InferredTask:
+    latent = inferred.latent
+    return inferred._replace(latent=None if latent is None else np.array(latent, np.float32))

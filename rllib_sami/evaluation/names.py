@@ -6,6 +6,12 @@ from collections.abc import Iterable
 
 ORACLE = "oracle"
 KNOWN = ("SaCCM", "SaTESAC", "CCM", "TESAC", "SaPPO", "SaMI", "RecurrentSAC", "PlainSAC", "PPO", "SAC")
+LONGEST_NAME = 40  # characters
+
+
+def is_name(name: str) -> bool:
+    """Returns whether an agent may be called so: what follows a comma is how it is played."""
+    return name.isprintable() and bool(name.strip()) and "," not in name and len(name) <= LONGEST_NAME
 
 
 def algorithm_of(agent: str) -> str:

@@ -34,11 +34,12 @@ class AgentOnSplit:
     checkpoint: Checkpoint | ExportedAgent
     grid: SplitGrid
     context: str  # what its actor sees of the context, see `agents.parse_context`
+    name: str | None = None  # instead of that of the algorithm
 
     @property
     def algorithm(self) -> str:
         """Name of the algorithm. An agent that observes the task is another one than an agent that does not."""
-        name = self.checkpoint.algorithm.__name__
+        name = self.name or self.checkpoint.algorithm.__name__
         return f"{name} ({ORACLE})" if self.grid.config.env_config.get("observe_task") else name
 
     def agent(self) -> Agent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from rllib_sami.core.env_values import name_of
 from rllib_sami.env_runners.agents import parse_context
 from rllib_sami.env_runners.episodes import Episode, context_steps
 from rllib_sami.env_runners.splits import SplitGrid
+from rllib_sami.evaluation.names import LONGEST_NAME, is_name
 from rllib_sami.evaluation.paths import Paths
 from rllib_sami.evaluation.plan import EPISODES, AgentOnSplit, close, plan, play_packed
 from rllib_sami.evaluation.processes import run_all
@@ -44,6 +46,7 @@ def evaluate(
     env: Any = None,
     env_config: Mapping[str, Any] | None = None,
     sample_timeout_s: float | None = None,
+    name: str | None = None,
     say: Callable[[str], None] | None = None,
     on_results: Callable[[Results], None] | None = None,
 ) -> Results:
@@ -74,6 +77,8 @@ def evaluate(
         sample_timeout_s: How long an episode may take in seconds. After that there is a warning; an environment is
             stopped only if it hangs or its episodes do not end (docs/reliability.md). None: the checkpoint's
             ``evaluation_sample_timeout_s``.
+        name: What the agents are called in tables and figures, instead of their algorithm. Runs of one name are seeds
+            of one agent, so agents that were trained or are played with other settings need a name.
         say: Called with a line before what takes long: loading, playing, filming.
         on_results: Called with the results before videos are made.
 
@@ -88,6 +93,11 @@ def evaluate(
     if (episodes is not None and episodes < 1) or workers < 0 or seed < 0:
         raise ValueError(f"{episodes=}, {workers=}, {seed=}: expected at least 1, 0 and 0.")
     parse_context(context)
+    if name is not None and not is_name(name):
+        raise ValueError(
+            f"{name=}: expected a name of at most {LONGEST_NAME} characters, with something in it and no comma, as an "
+            "agent is called in tables."
+        )
     given = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
     paths = list(dict.fromkeys(path for one in given for path in checkpoint_files.find_all(one)))
     if not paths:
@@ -97,6 +107,7 @@ def evaluate(
     played: list[tuple[str, AgentOnSplit]] = []
     for run, path in zip(labels(paths), paths, strict=True):
         agent = _load_agent(path, env, env_config or {}, explore, context, sample_timeout_s)
+        agent = dataclasses.replace(agent, name=name)
         on_splits = plan(agent, [splits] if isinstance(splits, str) else splits, episodes, seed)
         played += [(run, chunk) for on_split in on_splits for chunk in on_split.chunks()]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ class Results:
         folders = [folders] if isinstance(folders, str | Path) else list(folders)
         if not folders:
             raise ValueError("results: no folder given. Give one that `rllib evaluate --out` has written.")
-        parts = [_read(Path(folder).expanduser()) for folder in folders]
+        parts = _with_own_runs([_read(Path(folder).expanduser()) for folder in folders])
         _check_grids(parts, [str(folder) for folder in folders])
         return parts[0] if len(parts) == 1 else join(parts)
 
@@ -257,6 +258,28 @@ def _read(folder: Path) -> Results:
         return Results(episodes, contexts, provenance, paths, tracks)
     except Exception as error:  # whatever parquet, zip and JSON readers raise
         raise ValueError(f"{file}: cannot be read: {one_line(error)} Evaluate again, or restore the file.") from error
+
+
+def _with_own_runs(parts: list[Results]) -> list[Results]:
+    """Returns results in which no two agents share the label of a run: those that do have their names before it."""
+    played = pd.concat([part.episodes[["algorithm", "run"]] for part in parts]).drop_duplicates()
+    shared = set(played["run"][played["run"].duplicated()])
+    if not shared:
+        return parts
+
+    def relabelled(row: Mapping[str, Any]) -> str:
+        return f"{row['algorithm']}/{row['run']}" if row["run"] in shared else str(row["run"])
+
+    found = []
+    for part in parts:
+        runs = [relabelled(row) for row in part.episodes[["algorithm", "run"]].to_dict("records")]
+        provenance = copy.deepcopy(part.provenance)
+        for piece in provenance.get("parts", [provenance]):
+            for row in [*piece.get("checkpoints", []), *piece.get("videos", [])]:
+                if {"algorithm", "run"} <= set(row):
+                    row["run"] = relabelled(row)
+        found.append(dataclasses.replace(part, episodes=part.episodes.assign(run=runs), provenance=provenance))
+    return found
 
 
 def _with_video_paths(provenance: dict[str, Any], change: Callable[[Path], Path]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Segment:
         steps: Steps of the body since it began, ``[m]``, from 0 on.
         values: Of the quantity, ``[m]``.
         inferred: Families that were inferred, ``[m]``.
+        clusters: Numbers of the latents' clusters, ``[m]``, NaN where there are none.
         latents: ``[m, L]``, NaN where there are none.
     """
 
@@ -38,6 +39,7 @@ class Segment:
     steps: np.ndarray
     values: np.ndarray
     inferred: np.ndarray
+    clusters: np.ndarray
     latents: np.ndarray
 
     @property
@@ -91,19 +93,19 @@ def segments(results: Results) -> list[Segment]:
                     steps=steps - steps[0],
                     values=values[rows],
                     inferred=names[inferred],
+                    clusters=tracks.clusters[episode, rows],
                     latents=tracks.latents[episode, rows],
                 )
             )
     return found
 
 
-def per_quantity(results: Results) -> pd.DataFrame:
-    """Returns how near bodies came to what tasks ask for.
+def by_task(results: Results) -> pd.DataFrame:
+    """Returns how each task within an episode went.
 
     Returns:
-        Columns ``agent, environment, split, quantity, episodes, success`` (share of tasks whose late error is below
-        25 %), ``error`` (median of late errors), ``return`` (mean of episodes), ``right`` (share of steps at which the
-        family was right; NaN where none was inferred).
+        Columns ``agent, environment, split, return`` (of the episode), ``quantity, episode``, ``error`` (the late
+        error), ``right`` (steps at which the family was right) and ``told`` (steps at which one was inferred).
     """
     played = results.episodes.assign(agent=tables.agents(results.episodes))
     rows = []
@@ -119,11 +121,24 @@ def per_quantity(results: Results) -> pd.DataFrame:
                 "told": len(right),
             }
         )
-    table = pd.DataFrame(rows)
-    table["success"] = table["error"] < SUCCESS_ERROR
+    return pd.DataFrame(rows)
+
+
+def per_quantity(tasks: pd.DataFrame) -> pd.DataFrame:
+    """Returns how near bodies came to what tasks ask for.
+
+    Args:
+        tasks: Table of :func:`by_task`.
+
+    Returns:
+        Columns ``agent, environment, split, quantity, episodes, success`` (share of tasks whose late error is below
+        25 %), ``error`` (median of late errors), ``return`` (mean of episodes), ``right`` (share of steps at which the
+        family was right; NaN where none was inferred).
+    """
     keys = ["agent", "environment", "split", "quantity"]
     sums = {"success": ("success", "mean"), "error": ("error", "median"), "return": ("return", "mean")}
     counts = {"episodes": ("episode", "nunique"), "right": ("right", "sum"), "told": ("told", "sum")}
+    table = tasks.assign(success=tasks["error"] < SUCCESS_ERROR)
     found = table.groupby(keys, sort=False).agg(**counts, **sums).reset_index()
     found["right"] = found["right"].where(found["told"] > 0) / found["told"].where(found["told"] > 0)
     found = found.sort_values(["environment", "agent", "split", "quantity"], key=tables.sort_key, kind="stable")
@@ -191,6 +206,20 @@ def confusion(found: Sequence[Segment]) -> pd.DataFrame:
     true, inferred = zip(*pairs, strict=True)
     names = sorted({*true, *inferred})
     return pd.crosstab(pd.Series(true), pd.Series(inferred), normalize="index").reindex(columns=names, fill_value=0.0)
+
+
+def clusters(found: Sequence[Segment]) -> tuple[int, float]:
+    """Returns how many clusters the latents in the second half of tasks are in, and the clusters' purity.
+
+    The purity is the share of latents whose family is the most frequent one of their cluster. It is NaN, and the number
+    0, where latents have no clusters.
+    """
+    rows = [(cluster, one.family) for one in found for cluster in one.clusters[one.second_half()]]
+    table = pd.DataFrame(rows, columns=["cluster", "family"]).dropna()
+    if table.empty:
+        return 0, np.nan
+    counts = pd.crosstab(table["cluster"], table["family"])
+    return len(counts), float(counts.max(axis=1).sum() / len(table))
 
 
 def since_change(found: Sequence[Segment], points: int = 101) -> pd.DataFrame:

@@ -16,7 +16,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rllib_sami.envs.reuse.families import SUCCESS_ERROR
 from rllib_sami.evaluation import style as styles
+from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.style import LINES, Style, styled
 from rllib_sami.evaluation.track_tables import NOTHING, Segment
 
@@ -39,12 +41,44 @@ class Latents:
         points: ``[n, 2]``.
         families: Of their tasks, ``[n]``.
         wanted: What the tasks ask for, ``[n]``.
+        clusters: Numbers of the latents' clusters, ``[n]``, NaN where there are none.
     """
 
     title: str
     points: np.ndarray
     families: np.ndarray
     wanted: np.ndarray
+    clusters: np.ndarray
+
+
+@styled
+def error_boxes(tasks: pd.DataFrame, style: str | Style = "light") -> Figure:
+    """Draws the late errors of ``track_tables.by_task`` on one environment: a panel per quantity, a box per agent."""
+    agents, quantities = order(tasks["agent"]), sorted(tasks["quantity"].unique())
+    page, looks = styles.of(style), styles.looks(agents, style)
+    figure, axes = styles.panels(len(quantities), styles.columns_on_page(4.2), 4.2, 1.2 + 0.45 * len(agents))
+    for axis, quantity in zip(axes, quantities, strict=True):
+        mine = tasks[tasks["quantity"] == quantity]
+        errors = [mine["error"][mine["agent"] == agent].to_numpy() for agent in agents]
+        boxes = axis.boxplot(
+            errors,
+            orientation="horizontal",
+            tick_labels=agents,
+            patch_artist=True,
+            widths=0.6,
+            medianprops={"color": page.ink},
+        )
+        for box, agent in zip(boxes["boxes"], agents, strict=True):
+            box.set(facecolor=looks[agent][0], edgecolor=page.ink)
+        for line in (*boxes["whiskers"], *boxes["caps"]):
+            line.set_color(page.ink)
+        for points in boxes["fliers"]:
+            points.set(marker=".", markeredgecolor=page.ink)
+        axis.axvline(SUCCESS_ERROR, color=page.ink, lw=1.0, ls=":")
+        axis.invert_yaxis()  # the first agent at the top, as in tables
+        axis.set_title(quantity, fontsize=10)
+        axis.set(xlabel="relative error", xlim=(0.0, None))
+    return figure
 
 
 @styled
@@ -104,20 +138,40 @@ def latent_planes(groups: Sequence[Latents], axes_are: str, style: str | Style =
     magnitudes = np.abs(np.concatenate([group.wanted for group in groups]))
     colours = family_colours(sorted(set(families)), page)
     ends = {name: (magnitudes[families == name].min(), magnitudes[families == name].max()) for name in colours}
-    figure, axes = styles.panels(len(groups), styles.columns_on_page(3.6), 3.6, 3.4)
-    limits = [np.concatenate([group.points[:, axis] for group in groups]) for axis in (0, 1)]
-    for axis, group in zip(axes, groups, strict=True):
-        shades = []
+    shades: list[list[Any]] = []
+    for group in groups:
+        shades.append([])
         for family, wanted in zip(group.families, group.wanted, strict=True):
             low, high = ends[family]
             share = _PALEST + (1.0 - _PALEST) * (abs(wanted) - low) / max(high - low, 1e-9)
-            shades.append(share * np.array(to_rgb(colours[family])) + (1.0 - share) * np.array(to_rgb(page.page)))
-        axis.scatter(*group.points.T, c=shades, s=14, linewidths=0.2, edgecolors="gray", rasterized=True)
+            shades[-1].append(share * np.array(to_rgb(colours[family])) + (1.0 - share) * np.array(to_rgb(page.page)))
+    return _planes(groups, shades, colours, axes_are)
+
+
+@styled
+def cluster_planes(groups: Sequence[Latents], axes_are: str, style: str | Style = "light") -> Figure:
+    """Draws latents as :func:`latent_planes` does, with a colour per cluster."""
+    numbers = sorted({int(number) for group in groups for number in group.clusters[~np.isnan(group.clusters)]})
+    wheel = matplotlib.colormaps["tab20"]
+    colours = {number: to_rgb(wheel(place % wheel.N)) for place, number in enumerate(numbers)}
+    faint = to_rgb(styles.of(style).faint)
+    shades = [[colours.get(number, faint) for number in group.clusters] for group in groups]
+    return _planes(groups, shades, {f"cluster {number + 1}": colour for number, colour in colours.items()}, axes_are)
+
+
+def _planes(
+    groups: Sequence[Latents], shades: Sequence[Sequence[Any]], legend: Mapping[str, Any], axes_are: str
+) -> Figure:
+    """Draws a panel of points in ``shades`` for each group, all with the same limits, and a legend of colours."""
+    figure, axes = styles.panels(len(groups), styles.columns_on_page(3.6), 3.6, 3.4)
+    limits = [np.concatenate([group.points[:, axis] for group in groups]) for axis in (0, 1)]
+    for axis, group, colours in zip(axes, groups, shades, strict=True):
+        axis.scatter(*group.points.T, c=colours, s=14, linewidths=0.2, edgecolors="gray", rasterized=True)
         axis.set_title(group.title, fontsize=10)
         for set_limits, values in zip((axis.set_xlim, axis.set_ylim), limits, strict=True):
             margin = 0.04 * (np.ptp(values) or 1.0)
             set_limits(values.min() - margin, values.max() + margin)
-    handles = [Line2D([], [], marker="o", ls="", color=colour, label=name) for name, colour in colours.items()]
+    handles = [Line2D([], [], marker="o", ls="", color=colour, label=name) for name, colour in legend.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(2 * len(groups), 4))
     figure.supxlabel(f"first axis ({axes_are})", size="medium")
     figure.supylabel("second axis", size="medium")
@@ -137,7 +191,7 @@ def after_changes(tables: Mapping[str, pd.DataFrame], steps_are: str, style: str
         axis.set(
             xlabel=f"{steps_are} since the task began", ylabel=label, ylim=(0.0, 1.03 if column == "right" else None)
         )
-    axes[0].axhline(0.25, color=styles.of(style).ink, lw=1.0, ls=":")
+    axes[0].axhline(SUCCESS_ERROR, color=styles.of(style).ink, lw=1.0, ls=":")
     if len(tables) > 1:
         axes[0].legend()
     return figure

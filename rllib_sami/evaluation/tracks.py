@@ -11,7 +11,15 @@ import numpy as np
 from rllib_sami.env_runners.episodes import Episode
 from rllib_sami.evaluation.paths import padded
 
-AXES = {"values": 1, "wanted": 1, "steps": 1, "families": 1, "inferred": 1, "latents": 2}  # besides that of episodes
+AXES = {
+    "values": 1,
+    "wanted": 1,
+    "steps": 1,
+    "families": 1,
+    "inferred": 1,
+    "clusters": 1,
+    "latents": 2,
+}  # besides that of episodes
 
 
 @dataclass
@@ -26,6 +34,7 @@ class Tracks:
     steps: np.ndarray  # [num_episodes, T + 1]
     families: np.ndarray  # [num_episodes, T + 1], indices into names
     inferred: np.ndarray  # [num_episodes, T + 1], likewise
+    clusters: np.ndarray  # [num_episodes, T + 1], numbers of the latents' clusters
     latents: np.ndarray  # [num_episodes, T + 1, L]
     names: np.ndarray  # [F], names of families
 

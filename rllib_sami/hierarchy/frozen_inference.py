@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from rllib_sami.core.acting import RecurrentPolicy
+from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.envs.reuse.families import quantity_of
 from rllib_sami.hierarchy.commands import PLACE
 
@@ -26,7 +27,7 @@ class FrozenInference:
         latent_dim: Width ``L`` of latents.
         latent: The latent at the last :meth:`act`, ``[L]``.
         families: Names of the families that it knows; empty if its tasks are all about places.
-        family: Name of the most likely family of the task at the last :meth:`act`; None without families.
+        inferred: What it inferred of the task at the last :meth:`act`; no latent if ``masked``.
     """
 
     def __init__(self, networks: Any, masked: bool = False):
@@ -36,7 +37,12 @@ class FrozenInference:
         self.obs_dim, self.latent_dim = networks.obs_dim, networks.config.context_dim
         self.latent = np.zeros(self.latent_dim, np.float32)
         self.families: tuple[str, ...] = tuple(getattr(networks.config, "families", ()))
-        self.family: str | None = None
+        self.inferred = InferredTask()
+
+    @property
+    def family(self) -> str | None:
+        """Name of the most likely family of the task at the last :meth:`act`; None without families."""
+        return self.inferred.family
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -65,10 +71,10 @@ class FrozenInference:
         self.latent = self._policy.context[0].copy()
         if self.masked:
             self.latent[:] = 0.0
-        with torch.no_grad():
-            read = torch.from_numpy(obs)[None], torch.from_numpy(self.latent)[None]
-            if self.masked:
+        read = torch.from_numpy(obs)[None], torch.from_numpy(self.latent)[None]
+        if self.masked:
+            with torch.no_grad():
                 action = self._networks.actor.mode(*read)[0].numpy()
-            if self.families:
-                self.family = self.families[int(self._networks.family_logits(*read).argmax())]
+        (inferred,) = self._networks.infer_tasks(*read)
+        self.inferred = InferredTask(inferred.family) if self.masked else inferred
         return action

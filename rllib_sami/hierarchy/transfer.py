@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.settings import is_integer
 from rllib_sami.hierarchy.commands import PLACE, RANGES, Command, CommandEnv, Ranges
 from rllib_sami.hierarchy.frozen_inference import FrozenInference
@@ -83,9 +84,9 @@ class TransferEnv(LatentActionEnv):
         self.command = Command(self.quantities[0], 0.0)
         self._toy_action = np.zeros(1)
 
-    def inferred_task(self) -> tuple[str | None, np.ndarray | None]:
-        """Returns the family of the task that the toy's agent infers, and its latent ``[L]``; None where masked."""
-        return self.inference.family, None if self.inference.masked else self.inference.latent
+    def inferred_task(self) -> InferredTask:
+        """Returns what the toy's agent infers of the task."""
+        return self.inference.inferred
 
     def num_steps(self, action: np.ndarray) -> int:
         """The steps of a stride, which are also written into pictures."""

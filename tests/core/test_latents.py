@@ -46,7 +46,7 @@ def test_the_divergence_from_a_standard_normal_is_that_of_torch_and_of_samples()
 
 
 def test_the_divergence_from_a_mixture_weighs_its_components_by_responsibility():
-    prior = MixturePrior(LATENT_DIM, interval=1)
+    prior = MixturePrior(LATENT_DIM)
     mean, log_variance = posterior()
     outputs = torch.cat([mean, log_variance], dim=1)
     torch.testing.assert_close(prior.kl(outputs, mean), standard_kl(outputs))
@@ -188,7 +188,7 @@ def test_learners_that_average_find_the_same_mixture():
 
 
 def test_latents_that_are_not_finite_are_left_to_the_learner():
-    prior = MixturePrior(LATENT_DIM, interval=1)
+    prior = MixturePrior(LATENT_DIM)
     before = copy.deepcopy(prior.mixture.state_dict())
-    prior.follow(torch.full((8, LATENT_DIM), math.nan), None)
+    prior.follow(torch.full((8, LATENT_DIM), math.nan), 1, None)
     assert all(torch.equal(before[name], value) for name, value in prior.mixture.state_dict().items())

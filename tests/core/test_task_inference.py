@@ -252,9 +252,9 @@ def test_a_mixture_is_fitted_at_its_interval_only():
     acting, training, optimization = make_agent("dpmm")
     batch, fits = make_batch(num_updates=4), []
     for index in range(4):
-        before = training.prior.mixture.means.clone()
+        before = acting.prior.mixture.means.clone()
         inference_update(acting, training, optimization, one(batch, index), CONFIG)
-        fits.append(not torch.equal(before, training.prior.mixture.means))
+        fits.append(not torch.equal(before, acting.prior.mixture.means))
     assert fits == [False, True, False, True]
 
 

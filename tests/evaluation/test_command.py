@@ -48,6 +48,8 @@ def test_environments_get_further_settings(checkpoints):
     assert done.exit_code == 0, done.output
     assert "2 episodes" in done.stdout
     assert re.search(r"^extreme +0 .* 7$", done.stdout, re.MULTILINE), done.stdout
+    done = CliRunner().invoke(main, [*map(str, words), '{"max_steps": 7}', "--name", "weekly"])
+    assert done.stdout.startswith("weekly on SaMI/Pendulum-v0"), done.stdout
     done = CliRunner().invoke(main, [*map(str, words), "[7]"])
     assert "--env-config: a JSON object is needed" in done.stderr
 

@@ -103,6 +103,16 @@ def test_settings_of_evaluations_during_training_are_used(tmp_path, ray_cluster)
     assert (evaluate(path, "moderate", 1, env_config={"max_steps": 4}).episodes["length"] == 4).all()
 
 
+def test_agents_have_the_name_that_they_are_given(checkpoints):
+    played = {"episodes": 1, "splits": "extreme", "env_config": {"max_steps": 3}}
+    named = evaluate(checkpoints / "experiment", **played, name="short")
+    assert (
+        set(named.episodes["algorithm"]) == {one["algorithm"] for one in named.provenance["checkpoints"]} == {"short"}
+    )
+    one = evaluate(checkpoints / "plain", **played | {"env_config": {"observe_task": False}}, name="other")
+    assert set(one.episodes["algorithm"]) == {"other"}
+
+
 def test_an_environment_that_keeps_its_split_plays_that_one(checkpoints):
     assert set(evaluate(checkpoints / "experiment/first", episodes=1, env=Keeps).episodes["split"]) == {"moderate"}
 
@@ -125,6 +135,8 @@ def test_an_agent_that_is_told_the_task_is_another_one(checkpoints):
         ("experiment/first", {"env": "SaMI/CartPole-v0"}, "trained on 3 observations and 1 actions"),
         ("experiment/first", {"env_config": {"maxsteps": 3}}, "maxsteps"),
         ("experiment/first", {"splits": []}, "splits: none given"),
+        ("experiment/first", {"name": "SaCCM, larger"}, "name='SaCCM, larger': expected a name"),
+        ("experiment/first", {"name": " "}, "expected a name"),
         ("experiment/first", {"splits": "train", "env": Keeps}, "Keeps, which would play 'moderate'"),
     ],
 )

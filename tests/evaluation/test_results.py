@@ -124,6 +124,24 @@ def test_the_same_run_twice_is_refused(tmp_path):
     assert set(Results.load([tmp_path / "a", tmp_path / "b"]).episodes["context"]) == {"learned", "zero"}
 
 
+def test_agents_that_share_the_label_of_a_run_are_told_apart(tmp_path):
+    for name, run in (("stride 5", "a"), ("stride 10", "a"), ("learned", "b")):
+        played = make(name, run)
+        played.provenance |= {
+            "checkpoints": [{"run": run, "algorithm": name, "path": "/a"}],
+            "videos": [{"run": run, "algorithm": name, "file": f"{name}.mp4"}],
+        }
+        played.save(tmp_path / name)
+    results = Results.load([tmp_path / name for name in ("stride 5", "stride 10", "learned")])
+    runs = {"learned": "b", "stride 5": "stride 5/a", "stride 10": "stride 10/a"}
+    assert dict(zip(results.episodes["algorithm"], results.episodes["run"], strict=True)) == runs
+    for key in ("checkpoints", "videos"):
+        assert {row["algorithm"]: row["run"] for part in results.parts for row in part[key]} == runs
+    make("learned", "b", environment="SaMI/Hopper-v0").save(tmp_path / "elsewhere")
+    both = Results.load([tmp_path / "learned", tmp_path / "elsewhere"])
+    assert set(both.episodes["run"]) == {"b"}  # one agent
+
+
 def test_videos_are_found_from_anywhere(tmp_path):
     videos = [{"file": "videos/a.mp4", "poster": None}, {"file": "/else/b.mp4"}]
     Results(make().episodes, None, {"videos": videos}).save(tmp_path)

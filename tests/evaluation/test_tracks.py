@@ -24,13 +24,16 @@ from rllib_sami_cli.evaluate import _say_gains
 class Constant:
     """Always does the same and knows nothing of tasks."""
 
-    spaces, explore, contexts, families = (None, None), False, None, None
+    spaces, explore, contexts = (None, None), False, None
 
     def __init__(self, *actions):
         self.actions = actions
 
     def reset(self, episodes, obs):
         pass
+
+    def inferred_tasks(self):
+        return None
 
     def act(self, episodes, live):
         return {index: np.full(1, self.actions[index]) for index in live}
@@ -103,8 +106,9 @@ def test_a_masked_agent_has_no_latents():
         assert episode.track.inferred == ["velocity+"] * (episode.length + 1)
 
 
-def acting(families, obs_dim=2):
-    config = InferenceNetworkConfig(actor_hidden=[8], window=4, encoder_hidden_dim=8, latent_dim=3, families=families)
+def acting(families, obs_dim=2, **settings):
+    sizes = {"actor_hidden": [8], "window": 4, "encoder_hidden_dim": 8, "latent_dim": 3}
+    config = InferenceNetworkConfig(**sizes, families=families, **settings)
     torch.manual_seed(0)
     networks = InferenceNetworks(obs_dim, 1, config)
     space = envs.make("Reuse/Toy-v0").action_space
@@ -122,7 +126,7 @@ def test_an_agent_that_knows_families_infers_them_where_nobody_else_does():
 
     def look(index, slot):
         if slot.length and index == 1:  # families of the observation that was acted on
-            told.append((agent.families[1], agent.contexts[1].copy()))
+            told.append((agent.inferred_tasks()[1].family, agent.contexts[1].copy()))
 
     episodes = play(agent, lambda: envs.make("Reuse/Toy-v0", goal=-3.0, max_steps=30), 2, look)
     track = episodes[1].track
@@ -136,6 +140,20 @@ def test_an_agent_that_knows_families_infers_them_where_nobody_else_does():
     np.testing.assert_array_equal(track.latents[context_steps(30)], episodes[1].contexts)
     (strides,) = play(ContextAgent(acting(("velocity-",), 3), False), lambda: striding(Learns(), max_steps=10))
     assert strides.track.inferred[0] == "goal+"  # that of the toy's agent
+
+
+def test_latents_are_in_the_nearest_component_of_the_mixture_that_is_their_prior():
+    module = acting(("goal+",), latent_prior="dpmm")
+    mixture = module.acting.prior.mixture
+    mixture.weights[:2], mixture.means[1], mixture.variances[:2] = 0.5, 2.0, 0.1
+    agent = ContextAgent(module, False)
+    (episode,) = play(agent, lambda: envs.make("Reuse/Toy-v0", max_steps=6))
+    assert set(episode.track.clusters[:-1]) == {0.0}  # a new encoder's latents are near 0
+    mixture.means[:2] = mixture.means[:2].flip(0)
+    inferred = module.acting.infer_tasks(torch.zeros(2, 2), torch.tensor([[0.1] * 3, [1.9] * 3]))
+    assert [one.cluster for one in inferred] == [1, 0]
+    (fixed,) = play(ContextAgent(acting(("goal+",)), False), lambda: envs.make("Reuse/Toy-v0", max_steps=6))
+    assert np.isnan(fixed.track.clusters).all()
 
 
 def test_environments_without_families_have_no_track():
@@ -158,13 +176,14 @@ def results_of(run, tracks, environment="Reuse/Striding-v0", split="grid"):
     return Results(pd.DataFrame(rows), None, provenance, tracks=Tracks.of(episodes))
 
 
-def track_of(family, wanted, values, inferred, steps=None, latents=None):
+def track_of(family, wanted, values, inferred, steps=None, latents=None, clusters=None):
     """``family``, ``wanted`` and ``inferred`` are one for all rows, or one for each."""
     number = len(values)
     families, inferred = ([one] * number if isinstance(one, str | None) else one for one in (family, inferred))
     steps = np.arange(number) if steps is None else np.array(steps)
     return SimpleNamespace(
         values=np.array(values), wanted=np.full(number, wanted), steps=steps, families=families, inferred=inferred,
+        clusters=np.full(number, np.nan) if clusters is None else np.array(clusters),
         latents=np.zeros((number, 2)) + np.arange(number)[:, None] if latents is None else latents,
     )  # fmt: skip
 
@@ -207,7 +226,7 @@ def test_late_errors_are_weighted_by_steps_and_families_count_where_one_was_infe
     assert first.late_error() == pytest.approx((0.5 + 3 * 0.25) / 4)
     assert track_tables.strides([first]).tolist() == [4, 8, 1, 3]
     assert second.late_error() == pytest.approx(0.1, abs=1e-6)
-    table = track_tables.per_quantity(SOME).set_index("quantity")
+    table = track_tables.per_quantity(track_tables.by_task(SOME)).set_index("quantity")
     assert table.loc["goal", ["episodes", "success", "error"]].tolist() == [1, 0.0, 0.3125]
     assert table.loc["velocity", ["episodes", "success", "return"]].tolist() == [1, 1.0, -10.0]
     assert table["right"].tolist() == pytest.approx([2 / 4, 1.0])
@@ -233,7 +252,7 @@ def test_a_task_that_changes_is_two_tasks():
     since = track_tables.since_change([first, second]).set_index("steps")
     assert since.loc[0, ["error", "right"]].tolist() == [(1.0 + 3.0) / 2, 0.5]
     assert since.loc[4, ["error", "right"]].tolist() == [0.0, 1.0]
-    assert track_tables.per_quantity(results)["episodes"].tolist() == [1, 1]
+    assert track_tables.per_quantity(track_tables.by_task(results))["episodes"].tolist() == [1, 1]
 
 
 def test_shown_are_three_tasks_of_each_family_of_the_grid():
@@ -302,7 +321,7 @@ def test_sections_draw_what_tracks_have():
     plots = {plot.name: plot for make in (sections.tracking, sections.inference) for plot in make(both).plots}
     assert set(plots) == {
         "trajectories_plainsac_striding", "trajectories_plainsac_toy", "since_change_striding", "since_change_toy",
-        "strides", "families", "latents_pca", "latents_tsne",
+        "errors_striding", "errors_toy", "strides", "families", "latents_pca", "latents_tsne",
     }  # fmt: skip
     axes = {name: plot.draw().axes for name, plot in plots.items()}
     assert [axis.get_ylabel() for axis in axes["trajectories_plainsac_striding"]] == ["place (m)", "velocity (m/s)"]
@@ -311,6 +330,9 @@ def test_sections_draw_what_tracks_have():
     assert set(wanted.get_ydata()) == {4.0}
     assert [axis.get_title() for axis in axes["latents_pca"]] == ["PlainSAC on Striding", "PlainSAC on Toy"]
     assert len({axis.get_xlim() for axis in axes["latents_pca"]}) == 1
+    boxes = axes["errors_striding"]
+    assert [axis.get_title() for axis in boxes] == ["goal", "velocity"]
+    assert [boxes[0].lines[4].get_xdata()[0], boxes[1].lines[4].get_xdata()[0]] == pytest.approx([0.3125, 0.1])
     [strides] = axes["strides"]
     assert [bar.get_height() for bar in strides.patches][7] == pytest.approx(1 / 7)
     for plot in plots.values():
@@ -322,7 +344,21 @@ def test_sections_draw_what_tracks_have():
     assert sections.inference(nothing).empty
     assert "right family" not in sections.tracking(nothing).tables[0].columns
 
-    [changes, _] = sections.tracking(results_of("a", [changing()])).plots
+    latents = np.random.default_rng(0).normal(size=(9, 2))
+    families = ["goal+"] * 7 + ["goal-"] * 2
+    both = [track_of(families, np.where(np.arange(9) < 7, 2.0, -2.0), np.zeros(9), "goal+", latents=latents,
+                     clusters=[np.nan] * 4 + [3, 3, 5, 3, 3])]  # fmt: skip
+    [first, second] = track_tables.segments(results_of("a", both))
+    assert track_tables.clusters([first, second]) == (2, 0.75)
+    assert np.isnan(track_tables.clusters(track_tables.segments(SOME))[1])
+    plots = {plot.name: plot for plot in sections.inference(results_of("a", both)).plots}
+    assert plots["clusters"].caption.endswith(
+        "PlainSAC on Striding: 2 clusters, in which 75.0% are of their cluster's most frequent family."
+    )
+    shades = plots["clusters"].draw().axes[0].collections[0].get_facecolors()
+    assert len({tuple(shade) for shade in shades}) == 2
+
+    [_, changes, _] = sections.tracking(results_of("a", [changing()])).plots
     assert changes.name == "changes_plainsac_striding"
     latents, values = changes.draw(style="dark").axes
     assert len(latents.lines) == 2 + 2  # two latents, and where both tasks begin

@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 
 from rllib_sami import envs
 from rllib_sami.algorithms.task_inference.networks import InferenceNetworkConfig, InferenceNetworks
+from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.hierarchy.commands import Command, CommandEnv
 from rllib_sami.hierarchy.frozen_inference import FrozenInference
 from rllib_sami.hierarchy.transfer import HighLevelEnv, SteeredEnv, StrideChooser, StridingEnv, TransferEnv, stride_of
@@ -46,6 +47,10 @@ class Inference:
         self.latent, self.family, self.action, self.calls = np.arange(4, dtype=np.float32), family, action, []
         self.quantity = family.rstrip("+-") if family else "goal"
         self.quantities = ("goal", "velocity")
+
+    @property
+    def inferred(self):
+        return InferredTask(self.family, None if self.masked else self.latent)
 
     def begin(self):
         self.calls = []

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rllib_sami.algorithms.sac.networks import SACTrainingNetworks
 from rllib_sami.algorithms.task_inference.posteriors import POSTERIORS, width
 from rllib_sami.algorithms.task_inference.priors import make_prior
+from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.networks import Actor, ActorCriticConfig, ActorNetworks, mlp
 from rllib_sami.core.settings import ABOVE_0, LAYER_SIZES, SWITCH, integer, one_of, setting
 
@@ -239,9 +240,13 @@ class LatentNetworks(ActorNetworks):
         self.encoder = encoder
         self.actor = Actor(self.obs_dim + config.context_dim, self.action_dim, config.actor_hidden)
 
+    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
+        """Returns the latents ``[N, D]``, one by one; see ``ActorNetworks``."""
+        return [InferredTask(latent=latent) for latent in context.cpu().numpy()]
+
 
 class InferenceNetworks(LatentNetworks):
-    """Encoder, policy, and the classifier of the task's family.
+    """Encoder, policy, the classifier of the task's family, and the prior of latents, which may tell clusters of them.
 
     Args:
         obs_dim: Observation width ``O``.
@@ -254,6 +259,18 @@ class InferenceNetworks(LatentNetworks):
         read = config.latent_dim + (obs_dim if config.classify_observation else 0)
         hidden = [config.encoder_hidden_dim] * 2
         self.classifier = mlp(read, hidden, len(config.families)) if config.families else None
+        self.prior = make_prior(config.latent_prior, config.latent_dim)
+
+    @torch.no_grad()
+    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
+        """Returns families, latents and clusters; see ``ActorNetworks``."""
+        families: Sequence[str | None] = [None] * len(obs)
+        if self.classifier is not None:
+            best = self.family_logits(obs, context).argmax(dim=1)
+            families = [self.config.families[family] for family in best.tolist()]
+        found = self.prior.clusters(context)
+        clusters = [None] * len(obs) if found is None else found.tolist()
+        return [InferredTask(*each) for each in zip(families, context.cpu().numpy(), clusters, strict=True)]
 
     def family_logits(self, obs: Tensor, latent: Tensor) -> Tensor:
         """Returns scores of the families ``[N, C]`` for ``obs`` ``[N, O]`` and ``latent`` ``[N, L]``."""
@@ -283,7 +300,7 @@ class Decoders(nn.Module):
 
 
 class InferenceTrainingNetworks(SACTrainingNetworks):
-    """Critics and entropy coefficient, the decoders, and the prior of latents.
+    """Critics and entropy coefficient, and the decoders.
 
     Args:
         acting: The networks that act.
@@ -294,4 +311,4 @@ class InferenceTrainingNetworks(SACTrainingNetworks):
         super().__init__(acting, given["initial_alpha"])
         latent_dim = acting.config.latent_dim
         self.decoders = Decoders(acting.obs_dim, acting.action_dim, latent_dim, given["decoder_hidden"])
-        self.prior = make_prior(acting.config.latent_prior, latent_dim, given["prior_interval"])
+        self.prior_interval: int = given["prior_interval"]

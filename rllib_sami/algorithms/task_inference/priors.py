@@ -27,8 +27,11 @@ class FixedPrior(nn.Module):
         """Returns the divergence of posteriors ``[N, P]`` from the prior, ``[N]``."""
         return POSTERIORS[self.kind].kl(outputs)
 
-    def follow(self, latent: Tensor, average: Average | None) -> None:
+    def follow(self, latent: Tensor, interval: int, average: Average | None) -> None:
         """Does nothing: this prior is fixed."""
+
+    def clusters(self, latent: Tensor) -> Tensor | None:
+        """Returns None: there are no clusters."""
 
 
 class MixturePrior(nn.Module):
@@ -36,15 +39,13 @@ class MixturePrior(nn.Module):
 
     Args:
         latent_dim: ``L``.
-        interval: Updates between two fits.
     """
 
     age: Tensor
 
-    def __init__(self, latent_dim: int, interval: int):
+    def __init__(self, latent_dim: int):
         super().__init__()
         self.mixture = DirichletProcessMixture(latent_dim)
-        self.interval = interval
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
         self._count: int | None = None  # the same on the host, read once
 
@@ -54,16 +55,21 @@ class MixturePrior(nn.Module):
         components = gaussian_kl(mean, log_variance, self.mixture.means, self.mixture.variances.log())  # [N, K]
         return (self.mixture.responsibilities(latent.detach()) * components).sum(dim=-1)
 
-    def follow(self, latent: Tensor, average: Average | None) -> None:
+    def clusters(self, latent: Tensor) -> Tensor | None:
+        """Returns the component that each of the latents ``[N, L]`` most likely belongs to, ``[N]``."""
+        return self.mixture.responsibilities(latent).argmax(dim=1)
+
+    def follow(self, latent: Tensor, interval: int, average: Average | None) -> None:
         """Fits the mixture to latents ``[N, L]`` if it is time to.
 
         Args:
             latent: Of the last update.
+            interval: Updates between two fits.
             average: Averages tensors over several learners; None for a single one.
         """
         self._count = int(self.age) + 1 if self._count is None else self._count + 1
         self.age += 1
-        if self._count % self.interval == 0:
+        if self._count % interval == 0:
             self.mixture.fit(latent, average)
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
@@ -71,6 +77,6 @@ class MixturePrior(nn.Module):
         self._count = None
 
 
-def make_prior(kind: str, latent_dim: int, interval: int) -> FixedPrior | MixturePrior:
-    """Makes the prior of one of the ``POSTERIORS``; a mixture is fitted every ``interval`` updates."""
-    return MixturePrior(latent_dim, interval) if kind == "dpmm" else FixedPrior(kind)
+def make_prior(kind: str, latent_dim: int) -> FixedPrior | MixturePrior:
+    """Makes the prior of one of the ``POSTERIORS``."""
+    return MixturePrior(latent_dim) if kind == "dpmm" else FixedPrior(kind)

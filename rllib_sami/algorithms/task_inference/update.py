@@ -58,8 +58,8 @@ def inference_loss(
         L = ⅓ E‖o' - ô'‖² + ⅓ E(r - r̂)² + c_family CE + c_kl KL(q(z | c) ‖ p(z))
 
     Args:
-        acting: Classifier, and the kind of posteriors.
-        training: Decoders and prior.
+        acting: Classifier, prior, and the kind of posteriors.
+        training: Decoders.
         posterior: The encoder's outputs for the windows, ``[N, P]``, with gradient.
         decoded: The two rows of each step to predict, ``[N, S, 2, F]``.
         first: The first row of each window's episode, ``[N, F]``.
@@ -74,7 +74,7 @@ def inference_loss(
     latent = acting.encoder.kind.latent(posterior, noise)
     predicted = training.decoders(obs, action, latent[:, None].expand(-1, obs.shape[1], -1))
     of_obs, of_reward = prediction_loss(predicted, next_obs, after[..., -1].clamp(-limit, limit))
-    kl = training.prior.kl(posterior, latent).mean()
+    kl = acting.prior.kl(posterior, latent).mean()
     loss = OBS_COEFF * of_obs + REWARD_COEFF * of_reward + config.latent_kl_coeff * kl
     metrics = dict(zip(INFERENCE_METRICS, (of_obs.detach(), of_reward.detach(), kl.detach()), strict=True))
     if acting.classifier is not None:
@@ -135,8 +135,8 @@ def inference_update(
     """Takes one step of every optimiser. All randomness of the update comes in the batch.
 
     Args:
-        acting: Encoder, policy and classifier.
-        training: Decoders, prior, critics and entropy coefficient.
+        acting: Encoder, policy, classifier and prior.
+        training: Decoders, critics and entropy coefficient.
         optimization: The optimisers of :func:`parameter_groups`.
         batch: One update of ``sampling.sample_inference``, without the leading ``U``.
         config: Constants.
@@ -157,7 +157,7 @@ def inference_update(
         next_latent = acting.encoder.kind.latent(acting.encoder.posterior(next_windows), batch["latent_noise"][1])
     latent = latent.detach()
     optimization.step(["encoder"], loss)
-    training.prior.follow(latent, optimization.average)
+    acting.prior.follow(latent, training.prior_interval, optimization.average)
 
     # --- Actor and critics ---
     steps = latent_transitions(acting, batch, latent, next_latent)

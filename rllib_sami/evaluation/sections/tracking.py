@@ -31,11 +31,16 @@ def tracking(results: Results) -> Section:
         "`within 25 %` is the share of tasks with a smaller error, `right family` the share of all steps at which the "
         "family of the task was inferred rightly."
     ])  # fmt: skip
-    table = track_tables.per_quantity(results)
+    tasks = track_tables.by_task(results)
+    table = track_tables.per_quantity(tasks)
     if table["right"].isna().all():
         table = table.drop(columns="right")
     caption = "Errors and returns by quantity"
     section.tables.append(Table(caption, without_only_environment(table.rename(columns=_COLUMNS))))
+    for environment, mine in tasks.groupby("environment", sort=False):
+        caption = f"Errors on {short(str(environment))}, of {counted(len(mine), 'task')}. Dotted: 25 %."
+        draw = partial(tracking_figures.error_boxes, mine)
+        section.plots.append(Plot(f"errors_{short(str(environment))}".lower(), caption, draw))
     lengths: dict[str, np.ndarray] = {}
     for agent, environment, run, found in track_tables.by_agent(results):
         name, whose = _file_name(agent, environment), f"{agent} on {short(environment)}"
@@ -118,7 +123,7 @@ def _after_changes(results: Results) -> list[Plot]:
 
 def _latent_planes(found: dict[str, list[Segment]], number: int) -> list[Plot]:
     """Returns latents of one agent that infers, wherever it does, in two projections that all panels share."""
-    kept: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    kept: dict[str, tuple[np.ndarray, ...]] = {}
     for whose, mine in found.items():
         rows = [(one, at) for one in mine for at in _rows_with_latents(one)]
         if len(rows) > MAX_LATENTS:
@@ -126,8 +131,8 @@ def _latent_planes(found: dict[str, list[Segment]], number: int) -> list[Plot]:
         if rows:
             latents = np.stack([one.latents[at] for one, at in rows])
             latents = latents[:, ~np.isnan(latents).any(axis=0)]
-            tasks = np.array([one.family for one, _ in rows]), np.array([one.wanted for one, _ in rows])
-            kept[whose] = (latents, *tasks)
+            told = [(one.family, one.wanted, one.clusters[at]) for one, at in rows]
+            kept[whose] = (latents, *map(np.array, zip(*told, strict=True)))
     every = np.concatenate([latents for latents, *_ in kept.values()]) if kept else np.zeros((0, 1))
     if len(every) < 3 or not np.ptp(every, axis=0).any():
         return []
@@ -135,17 +140,19 @@ def _latent_planes(found: dict[str, list[Segment]], number: int) -> list[Plot]:
     for method in ("pca", "tsne"):
         points, axes_are = contexts.project(every, method)
         parts = np.split(points, np.cumsum([len(latents) for latents, *_ in kept.values()])[:-1])
-        planes = [
-            Latents(whose, part, families, wanted)
-            for (whose, (_, families, wanted)), part in zip(kept.items(), parts, strict=True)
-        ]
+        planes = [Latents(whose, part, *told) for (whose, (_, *told)), part in zip(kept.items(), parts, strict=True)]
         caption = (
             f"Latents in the second half of the steps with a task, {axes_are}: {counted(len(every), 'latent')} of one "
             "encoder. Colours are the true families; the larger the wanted value, the stronger the colour."
             + (" Distances between groups mean nothing in t-SNE." if method == "tsne" else "")
         )
-        name = f"latents_{method}" + (f"_{number + 1}" if number else "")
-        plots.append(Plot(name, caption, partial(tracking_figures.latent_planes, planes, axes_are)))
+        further = f"_{number + 1}" if number else ""
+        draw = partial(tracking_figures.latent_planes, planes, axes_are)
+        plots.append(Plot(f"latents_{method}{further}", caption, draw))
+        if method == "pca" and (purities := _purities(found)):
+            caption = f"The same latents, by cluster of the mixture that is their prior. {purities}"
+            draw = partial(tracking_figures.cluster_planes, planes, axes_are)
+            plots.append(Plot(f"clusters{further}", caption, draw))
     return plots
 
 
@@ -153,6 +160,17 @@ def _rows_with_latents(segment: Segment) -> list[int]:
     """Returns some rows of the second half that have latents, at equal distances."""
     rows = np.flatnonzero(segment.second_half() & ~np.isnan(segment.latents).all(axis=1))
     return [int(rows[at]) for at in np.unique(np.linspace(0, len(rows) - 1, LATENTS_PER_TASK).astype(int)) if len(rows)]
+
+
+def _purities(found: dict[str, list[Segment]]) -> str:
+    """Returns a sentence on the clusters of each agent's latents; empty if there are none."""
+    told = {whose: track_tables.clusters(mine) for whose, mine in found.items()}
+    words = [
+        f"{whose}: {counted(number, 'cluster')}, in which {purity:.1%} are of their cluster's most frequent family."
+        for whose, (number, purity) in told.items()
+        if number
+    ]
+    return " ".join(words)
 
 
 def _sources(results: Results) -> dict[str, str]:
