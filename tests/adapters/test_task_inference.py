@@ -124,7 +124,7 @@ def test_a_checkpoint_has_everything_and_two_restores_go_on_alike(trained):
     assert without_times(differences(*ends)) == []
     moved = differences(state, ends[0]["state"])
     of_both = ("acting.encoder", "learning.decoders", "learning.critics", "rows")
-    alone = ("acting.classifier", "learning.prior") if type(algo).__name__ == "TaskInference" else ()
+    alone = ("acting.classifier", "acting.prior") if type(algo).__name__ == "TaskInference" else ()
     for part in (*of_both, *alone):
         assert any(part in path for path in moved), part
     for restored in (one, other):
@@ -193,7 +193,7 @@ def test_two_learners_fit_the_same_mixture():
         two.train()
     first, second = weights_of_each(two)
     assert differences(first, second) == []
-    assert float(np.asarray(first["/learning.prior.age"])) > 4
+    assert float(np.asarray(first["/acting.prior.age"])) > 4
     two.stop()
 
 
