@@ -110,9 +110,8 @@ def main() -> None:
             print_row(f"{name}, learned strides", strides(guide, None, act), levels)
     if arguments.transfer:
         settings = dict(rllib_sami.exports.checkpoints.load(arguments.transfer).config.env_config)
-        chosen = (
-            {"striding": arguments.striding} if settings.get("striding") else {"fixed_stride": settings["fixed_stride"]}
-        )
+        striding = settings.get("striding") and (arguments.striding or settings["striding"])
+        chosen = {"striding": striding} if striding else {"fixed_stride": settings["fixed_stride"]}
         for masked in (False, True):
             env = task_transfer.make_high_level(**parts, **chosen, masked=masked)
             name = f"high level{' without latent' if masked else ''}"

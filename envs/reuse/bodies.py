@@ -10,7 +10,6 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from ..checks import check_weight
 from ..classic.drawing import Canvas
 from ..factors import Factor
 from ..mujoco.base import ASSETS, MujocoTaskEnv
@@ -123,18 +122,6 @@ class RobotEnv(BodyEnv, MujocoTaskEnv):
     frame_skip = 5
     reset_noise = 0.005
 
-    def __init__(self, *args: Any, start_speed: float = 0.0, **kwargs: Any):
-        """Builds the environment.
-
-        Args:
-            *args: As for ``MujocoTaskEnv``.
-            start_speed: Largest velocity along x, forward or backward, that an episode begins with, in m/s. A policy
-                that is to learn to run in both directions then meets both from the beginning.
-            **kwargs: As for ``MujocoTaskEnv``.
-        """
-        self.start_speed = check_weight("start_speed", start_speed)
-        super().__init__(*args, **kwargs)
-
     def _pristine_model(self) -> mujoco.MjModel:
         return _load(self.xml)
 
@@ -154,8 +141,6 @@ class RobotEnv(BodyEnv, MujocoTaskEnv):
     def _begin_episode(self, task: Task) -> None:
         MujocoTaskEnv._begin_episode(self, task)
         super()._begin_episode(task)
-        if self.start_speed:
-            self._quantities["velocity"] += self.np_random.uniform(-self.start_speed, self.start_speed)
 
     def quantity(self, name: str) -> float:
         """Returns a quantity of the torso.

@@ -194,10 +194,8 @@ class TaskFamilyEnv(MetaTaskEnv):
 
     def _family(self, meta_task: MetaTask) -> int:
         """Returns the family that all tasks of a meta-task belong to, or -1."""
-        names = {
-            family_name(name, value)  # type: ignore[arg-type]
-            for name, values in meta_task.items()
-            for value in values
-            if value
-        }
+        about = {name: values for name, values in meta_task.items() if any(values)}
+        if not all(all(values) for values in about.values()):  # 0 is the value of a task about something else
+            return NO_FAMILY
+        names = {family_name(name, value) for name, values in about.items() for value in values}  # type: ignore[arg-type]
         return self.family_names.index(min(names)) if len(names) == 1 and names <= {*self.family_names} else NO_FAMILY

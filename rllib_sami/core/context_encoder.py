@@ -113,6 +113,8 @@ class ContextEncoder(nn.Module):
         ValueError: ``encoder_type`` is unknown.
     """
 
+    reads_actions = True
+
     def __init__(
         self,
         input_dim: int,

@@ -165,9 +165,15 @@ class ActorNetworks(nn.Module):
         """Data to store with an episode whose state is ``state`` ``[S]``: none, or the latent of the episode."""
         return {}
 
-    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask] | None:
-        """Returns what is inferred of tasks from ``obs`` ``[N, O]`` and contexts ``[N, D]``; None: nothing is."""
-        return None
+    def masked_context(self) -> Tensor:
+        """Returns a context ``[D]`` that tells nothing of the task: zeros."""
+        return torch.zeros(self.config.context_dim)
+
+    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
+        """Returns what is inferred of tasks from ``obs`` ``[N, O]`` and contexts ``[N, D]``: here the contexts."""
+        if self.config.context_dim == 0:
+            return [InferredTask()] * len(obs)
+        return [InferredTask(latent=latent) for latent in context.cpu().numpy()]
 
     @torch.no_grad()
     def act(

@@ -76,7 +76,7 @@ class ContextAgent:
         return self._policy.context if self._has_context else None
 
     def inferred_tasks(self) -> list[InferredTask] | None:
-        """What was inferred of the tasks at the last :meth:`act`; None if the agent infers none."""
+        """What was inferred of the tasks at the last :meth:`act`, one for each slot."""
         networks = self._module.acting
         device = next(networks.actor.parameters()).device
         return networks.infer_tasks(
@@ -115,6 +115,9 @@ class SkillAgent(ContextAgent):
     def contexts(self) -> np.ndarray | None:
         """Features of the states at the last :meth:`act`, ``[NUM_SLOTS, d]``; None where the method has none."""
         return self._module.features(self._obs)
+
+    def inferred_tasks(self) -> None:
+        """Returns None: a skill tells nothing of tasks."""
 
     @property
     def skills(self) -> np.ndarray:

@@ -10,8 +10,9 @@ import gymnasium
 import numpy as np
 
 from rllib_sami.core.inferred_tasks import InferredTask
+from rllib_sami.envs.reuse.families import quantity_of
 
-TRACKED, INFERRED = "tracked_quantity", "inferred_task"
+TRACKED, QUANTITY, INFERRED = "tracked_quantity", "quantity", "inferred_task"
 
 
 @dataclass
@@ -24,15 +25,18 @@ class Track:
     families: list[str | None]  # of the task, T + 1
     inferred: list[str | None]  # what was inferred of the family, T + 1; None: nothing
     clusters: np.ndarray  # [T + 1], numbers of the latents' clusters; NaN: none
-    latents: np.ndarray | None  # [T + 1, L], NaN where nothing was inferred; None: nowhere
+    latents: np.ndarray  # [T + 1, L], NaN where nothing was inferred; L is 0 where nothing ever was
+    # [T + 1], where another task has begun: what the former one's quantity got to; NaN elsewhere.
+    ends: np.ndarray
 
 
 class Tracker:
     """Keeps the track of the episode in progress.
 
     An environment with families of tasks has a method ``tracked_quantity()``, which returns family, present value and
-    wanted value. One in which somebody infers the task has ``inferred_task()``, which returns family, latent
-    and cluster, each of them or None; in others the agent may infer it, see :meth:`infer`.
+    wanted value. If tasks change within episodes, ``quantity(name)`` tells what the former task's quantity got to. One
+    in which somebody infers the task has ``inferred_task()``, which returns family, latent and cluster, each of them or
+    None; in others the agent may infer it, see :meth:`infer`.
 
     Args:
         env: The environment.
@@ -40,6 +44,7 @@ class Tracker:
 
     def __init__(self, env: gymnasium.Env):
         self._tracked: Any = env.get_wrapper_attr(TRACKED) if env.has_wrapper_attr(TRACKED) else None
+        self._quantity: Any = env.get_wrapper_attr(QUANTITY) if env.has_wrapper_attr(QUANTITY) else None
         self._inferred: Any = env.get_wrapper_attr(INFERRED) if env.has_wrapper_attr(INFERRED) else None
         self._latent: np.ndarray | None = None
         self.begin()
@@ -57,6 +62,7 @@ class Tracker:
     def begin(self) -> None:
         """Begins an episode."""
         self._rows: list[tuple[str | None, float, float]] = []
+        self._ends: list[float] = []
         self._steps: list[int] = []
         self._inferences: list[InferredTask] = []
 
@@ -70,7 +76,9 @@ class Tracker:
         self._latent = inferred.latent
         if self._tracked is None:
             return
-        self._rows.append(self._tracked())
+        family, value, wanted = self._tracked()
+        self._ends.append(self._end(family, wanted))
+        self._rows.append((family, value, wanted))
         self._steps.append(self._steps[-1] + int(info.get("env_steps", 1)) if self._steps else 0)
         self._inferences.append(_copy(inferred))
 
@@ -84,8 +92,8 @@ class Tracker:
             return None
         families, values, wanted = zip(*self._rows, strict=True)
         inferred, latents, clusters = zip(*self._inferences, strict=True)
-        widths = [latent.shape for latent in latents if latent is not None]
-        nothing = np.full(widths[0] if widths else 0, np.nan, np.float32)
+        width = next((len(latent) for latent in latents if latent is not None), 0)
+        nothing = np.full(width, np.nan, np.float32)
         return Track(
             values=np.array(values),
             wanted=np.array(wanted),
@@ -93,8 +101,18 @@ class Tracker:
             families=list(families),
             inferred=list(inferred),
             clusters=np.array(clusters, np.float32),  # None becomes NaN
-            latents=np.stack([nothing if latent is None else latent for latent in latents]) if widths else None,
+            latents=np.stack([nothing if latent is None else latent for latent in latents]),
+            ends=np.array(self._ends),
         )
+
+    def _end(self, family: str | None, wanted: float) -> float:
+        """What the former task's quantity has got to, if that task is over and the environment can tell."""
+        if not self._rows:
+            return np.nan
+        former, _, former_wanted = self._rows[-1]
+        if self._quantity is None or former is None or (former, former_wanted) == (family, wanted):
+            return np.nan
+        return float(self._quantity(quantity_of(former)))
 
 
 def _copy(inferred: InferredTask) -> InferredTask:

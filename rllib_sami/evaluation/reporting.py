@@ -25,6 +25,7 @@ from rllib_sami.evaluation.sections.common import counted, is_paper, short
 
 STYLES = tuple(style.STYLES)
 GENERATOR = '<meta name="generator" content="rllib report">'  # by which a report is known again
+_UNFINISHED = f"<!doctype html>{GENERATOR}<p>This report was not finished. Run `rllib report` again."
 _OURS = re.compile(r"index\.html|report\.md|figures(/[^/]+\.(svg|png))?|videos(/\d{3,}_[^/]+)?")
 
 
@@ -50,6 +51,7 @@ def report(results: Results, out: str | Path, title: str | None = None) -> Path:
     try:
         _clear(out)
         (out / "figures").mkdir(parents=True, exist_ok=True)
+        (out / "index.html").write_text(_UNFINISHED, "utf-8")  # so that a report that is not finished can be replaced
         agents = order(tables.agents(results.episodes))
         sections = _sections(results, out)
         plots = {plot.name: _save(plot, out / "figures", agents) for section in sections for plot in section.plots}

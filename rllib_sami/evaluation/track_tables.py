@@ -80,6 +80,11 @@ def segments(results: Results) -> list[Segment]:
         known = np.flatnonzero(~np.isnan(values) & ~np.isnan(families))
         changes = np.flatnonzero((np.diff(wanted[known]) != 0) | (np.diff(families[known]) != 0)) + 1
         for rows in np.split(known, changes):
+            own = values[rows]
+            after = rows[-1:] + 1
+            if after.size and after[0] < len(values) and not np.isnan(tracks.ends[episode, after[0]]):
+                # The row at which the next task begins is this one's last.
+                rows, own = np.append(rows, after), np.append(own, tracks.ends[episode, after])
             if len(rows) < 2:  # the episode ended before its first step
                 continue
             steps = tracks.steps[episode, rows].astype(int)
@@ -91,7 +96,7 @@ def segments(results: Results) -> list[Segment]:
                     wanted=float(wanted[rows[0]]),
                     begins=int(steps[0]),
                     steps=steps - steps[0],
-                    values=values[rows],
+                    values=own,
                     inferred=names[inferred],
                     clusters=tracks.clusters[episode, rows],
                     latents=tracks.latents[episode, rows],

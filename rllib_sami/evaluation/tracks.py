@@ -18,6 +18,7 @@ AXES = {
     "families": 1,
     "inferred": 1,
     "clusters": 1,
+    "ends": 1,
     "latents": 2,
 }  # besides that of episodes
 
@@ -35,6 +36,8 @@ class Tracks:
     families: np.ndarray  # [num_episodes, T + 1], indices into names
     inferred: np.ndarray  # [num_episodes, T + 1], likewise
     clusters: np.ndarray  # [num_episodes, T + 1], numbers of the latents' clusters
+    # [num_episodes, T + 1], where another task has begun: what the former one's quantity got to
+    ends: np.ndarray
     latents: np.ndarray  # [num_episodes, T + 1, L]
     names: np.ndarray  # [F], names of families
 

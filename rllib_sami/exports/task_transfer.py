@@ -14,11 +14,24 @@ from ray.tune.registry import register_env
 from rllib_sami import compat
 from rllib_sami.core.env_values import name_of
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS
-from rllib_sami.core.settings import is_number
+from rllib_sami.core.settings import is_integer
 from rllib_sami.core.text import did_you_mean
+from rllib_sami.env_runners.episodes import max_episode_steps
+from rllib_sami.envs import MetaTaskEnv
+from rllib_sami.envs.checks import check_switch, check_weight
+from rllib_sami.envs.reuse.families import quantity_of
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.hierarchy import FrozenPolicy
-from rllib_sami.hierarchy.commands import COMMAND_STEPS, MAX_STEPS, QUANTITIES, RANGES, CommandEnv, Ranges, ranges_of
+from rllib_sami.hierarchy.commands import (
+    COMMAND_STEPS,
+    MAX_STEPS,
+    QUANTITIES,
+    RANGES,
+    CommandEnv,
+    Ranges,
+    check_quantities,
+    ranges_of,
+)
 from rllib_sami.hierarchy.frozen_inference import FrozenInference
 from rllib_sami.hierarchy.transfer import (
     GUIDES,
@@ -38,10 +51,10 @@ BODY_NEEDS = (
 
 def make_low_level(
     body: Any = None,
-    quantities: Sequence[str] = QUANTITIES,
+    quantities: Sequence[str] | None = None,
     ranges: Mapping[str, Sequence[float]] | None = None,
     scales: Mapping[str, float] | None = None,
-    command_steps: Sequence[int] = COMMAND_STEPS,
+    command_steps: Sequence[int] | None = None,
     max_steps: int | None = None,
     high_level: str | None = None,
     **body_config: Any,
@@ -56,18 +69,32 @@ def make_low_level(
         command_steps: Likewise.
         max_steps: Steps of an episode; None: 200, or with a ``high_level`` as many as the body has by itself.
         high_level: Checkpoint of a policy that was trained in ``Reuse/HighLevel-v0`` and gives the commands, in the
-            body's tasks. It makes ``ranges`` and ``command_steps`` meaningless.
+            body's tasks: those with which its own low level was trained, so that ``quantities``, ``ranges`` and
+            ``command_steps`` cannot be chosen.
         **body_config: Settings of the body.
 
     Raises:
         ValueError: An argument is missing or wrong, or the body cannot be commanded.
     """
     if high_level is not None:
+        chosen = {"quantities": quantities, "ranges": ranges, "command_steps": command_steps}
+        for name, value in chosen.items():
+            if value is not None:
+                raise ValueError(f"{name}={value!r}: it is that of high_level={high_level!r}. Leave it out.")
         more = {} if max_steps is None else {"max_steps": max_steps}
-        return _steered(str(high_level), body, tuple(quantities), scales, body_config | more)
+        return _steered(str(high_level), body, scales, body_config | more)
     env = _body(LOW_LEVEL, body, body_config)
+    limit = max_episode_steps(env)
+    if max_steps is not None and limit is not None and is_integer(max_steps) and max_steps > limit:
+        env.close()
+        if not isinstance(env.unwrapped, MetaTaskEnv):
+            raise ValueError(
+                f"max_steps={max_steps}: episodes of {name_of(body)!r} have {limit} steps at most. Give no more."
+            )
+        env = _body(LOW_LEVEL, body, body_config | {"max_steps": max_steps})
+    quantities = QUANTITIES if quantities is None else quantities
     commanded = CommandEnv(
-        env, quantities, ranges, scales, command_steps, MAX_STEPS if max_steps is None else max_steps
+        env, quantities, ranges, scales, command_steps or COMMAND_STEPS, MAX_STEPS if max_steps is None else max_steps
     )
     _check_quantities(env, body, quantities)
     return commanded
@@ -103,11 +130,17 @@ def make_striding(
     check_stride(fixed_stride)
     if guide not in GUIDES:
         raise ValueError(f"guide={guide!r}: expected one of {', '.join(GUIDES)}. {did_you_mean(guide, GUIDES)}".strip())
+    check_switch("task_reward", task_reward)
+    settings = {
+        "place_gain": check_weight("place_gain", place_gain),
+        "step_cost": check_weight("step_cost", step_cost),
+    }
     parts = _parts(STRIDING, toy, low_level, body, body_config, masked=guide == "masked")
-    settings = {"place_gain": place_gain, "step_cost": step_cost}
-    for name, value in settings.items():
-        if not (is_number(value) and value >= 0.0):
-            raise ValueError(f"{name}={value!r}: expected a number >= 0.")
+    if guide == "oracle" and not parts[0].has_wrapper_attr("tracked_quantity"):
+        raise ValueError(
+            "guide='oracle': the body has no method `tracked_quantity()`, which tells family, present and wanted value "
+            "of its task. Give it one, or take another guide."
+        )
     return StridingEnv(*parts, fixed_stride=fixed_stride, guide=guide, task_reward=task_reward, **settings)
 
 
@@ -132,7 +165,7 @@ def make_high_level(
         body: None: that of the low level.
         action_cost: As for :class:`rllib_sami.hierarchy.transfer.HighLevelEnv`.
         task_reward: Likewise.
-        masked: Whether observations have zeros instead of the latent.
+        masked: Whether observations have, instead of the latent, one that tells nothing.
         **body_config: Settings of the body, such as ``split``.
 
     Raises:
@@ -144,7 +177,10 @@ def make_high_level(
             f"{HIGH_LEVEL} needs `striding`, a checkpoint of {STRIDING}, or `fixed_stride`, and not both: it has "
             f"striding={striding!r} and fixed_stride={fixed_stride!r}."
         )
-    parts = _parts(HIGH_LEVEL, toy, low_level, body, body_config, masked)
+    check_switch("task_reward", task_reward)
+    check_weight("action_cost", action_cost)
+    parts = _parts(HIGH_LEVEL, toy, low_level, body, body_config, check_switch("masked", masked))
+    _check_passive(toy, parts[-2])
     choose_stride = _choose_stride(parts[0], parts[2], fixed_stride, striding)
     return HighLevelEnv(*parts, choose_stride=choose_stride, action_cost=action_cost, task_reward=task_reward)
 
@@ -164,25 +200,26 @@ def register() -> None:
         register_env(env_id, lambda context, make=make: make(**context))
 
 
-def _steered(
-    path: str, body: Any, quantities: tuple[str, ...], scales: Mapping[str, float] | None, body_config: dict[str, Any]
-) -> SteeredEnv:
+def _steered(path: str, body: Any, scales: Mapping[str, float] | None, body_config: dict[str, Any]) -> SteeredEnv:
     """Makes the environment in which a low level is trained further."""
     checkpoint = _checkpoint(LOW_LEVEL, "high_level", path, HIGH_LEVEL)
     settings, module = dict(checkpoint.config.env_config), checkpoint.module()
+    quantities, ranges = _commands(_checkpoint(HIGH_LEVEL, "low_level", settings.get("low_level"), LOW_LEVEL))
     env = _body(LOW_LEVEL, body, body_config)
-    toy, inference = _toy(LOW_LEVEL, settings.get("toy"), masked=False)
+    toy, inference = _toy(LOW_LEVEL, settings.get("toy"), settings.get("masked", False))
+    _check_passive(settings.get("toy"), inference)
+    _check_tasks(env, toy, inference)
     _check_quantities(env, body, (*quantities, *toy.quantities))
     read = gym.spaces.flatdim(env.observation_space) + inference.latent_dim
     if module.acting.obs_dim != read or module.acting.action_dim != len(quantities):
         raise ValueError(
             f"high_level={path!r}: it reads {module.acting.obs_dim} numbers and commands {module.acting.action_dim} "
-            f"quantities, but the body {name_of(body)!r} and the toy's latent have {read}, and `quantities` are "
-            f"{len(quantities)}. Take the body and the quantities that it was trained with."
+            f"quantities, but the body {name_of(body)!r} and the toy's latent have {read}, and its low level knows "
+            f"{len(quantities)}. Take the body that it was trained with."
         )
     policy = FrozenPolicy(module.acting, module.action_space, latent_dim=inference.latent_dim)
     choose_stride = _choose_stride(env, quantities, settings.get("fixed_stride"), settings.get("striding"))
-    return SteeredEnv(env, quantities, toy, inference, policy, choose_stride, scales)
+    return SteeredEnv(env, quantities, toy, inference, policy, choose_stride, ranges, scales)
 
 
 # --- The parts ------------------------------------------------------------------------------------------------------
@@ -194,15 +231,15 @@ def _parts(
     """Returns the arguments of ``TransferEnv``."""
     toy_env, inference = _toy(env_id, toy, masked)
     of_body = _checkpoint(env_id, "low_level", low_level, LOW_LEVEL)
-    settings = dict(of_body.config.env_config)
-    quantities = tuple(settings.get("quantities", QUANTITIES))
-    env = _body(env_id, settings.get("body") if body is None else body, body_config)
+    quantities, ranges = _commands(of_body)
+    own_body = of_body.config.env_config.get("body")
+    env = _body(env_id, own_body if body is None else body, body_config)
     width = len(env.get_wrapper_attr("proprioception")) + len(quantities)
     acting: Any = of_body.module()
     if acting.acting.obs_dim != width or acting.action_space != env.action_space:
         raise ValueError(
             f"low_level={low_level!r}: it reads {acting.acting.obs_dim} numbers and acts in {acting.action_space}, but "
-            f"the body {name_of(body or settings.get('body'))!r} with {len(quantities)} commands has {width} and "
+            f"the body {name_of(own_body if body is None else body)!r} with {len(quantities)} commands has {width} and "
             f"{env.action_space}. Train a low level for this body, or leave `body` out."
         )
     _check_quantities(env, body, (*quantities, *toy_env.quantities))
@@ -213,8 +250,16 @@ def _parts(
             f"knows {', '.join(quantities)}. Train it with quantities: {sorted({*quantities} | unknown)}, or take a toy"
             " without such tasks."
         )
+    _check_tasks(env, toy_env, inference)
     policy = FrozenPolicy(acting.acting, acting.action_space, latent_dim=len(quantities))
-    return env, policy, quantities, toy_env, inference, ranges_of(quantities, settings.get("ranges"))
+    return env, policy, quantities, toy_env, inference, ranges
+
+
+def _commands(low_level: Any) -> tuple[tuple[str, ...], Ranges]:
+    """Returns the quantities that a low level can be commanded, and their ranges."""
+    settings = low_level.config.env_config
+    quantities = check_quantities(settings.get("quantities") or QUANTITIES)
+    return quantities, ranges_of(quantities, settings.get("ranges"))
 
 
 def _toy(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInference]:
@@ -228,9 +273,45 @@ def _toy(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInfere
             f"toy={path!r}: its environment {name_of(checkpoint.config.env)!r} has no method `{lacking[0]}`, which "
             "tells how to see a body as the toy. Give a checkpoint of Reuse/Toy-v0, or see docs/task_inference.md."
         )
-    if not module.acting.config.context_dim:
+    families = getattr(module.acting.config, "families", ())
+    if hasattr(module, "infer_skill") or not module.acting.config.context_dim:
         raise ValueError(f"toy={path!r}: the agent infers no task. Give a checkpoint of TaskInference.")
+    if hasattr(env, "family_names") and not families:
+        raise ValueError(
+            f"toy={path!r}: the agent cannot tell the families {', '.join(env.family_names)} of the toy's tasks apart, "
+            "so that commands would be about the wrong quantities. Give a checkpoint of TaskInference."
+        )
     return env, FrozenInference(module.acting, masked)
+
+
+def _check_tasks(env: gym.Env, toy: Any, inference: FrozenInference) -> None:
+    """Raises a ValueError for a body whose tasks or rewards mean nothing to the agent of the toy."""
+    if env.has_wrapper_attr("family_names") and env.has_wrapper_attr("task_families"):
+        names = env.get_wrapper_attr("family_names")
+        about = {quantity_of(names[family]) for family in env.get_wrapper_attr("task_families") if family >= 0}
+        if unknown := about - {*inference.quantities}:
+            raise ValueError(
+                f"The body's tasks are also about {min(unknown)!r}, but those of the toy's agent are about "
+                f"{', '.join(inference.quantities)} alone. Choose others with `split` or `tasks`, such as tasks: "
+                f"[{{{inference.quantities[0]}: 2.0}}]."
+            )
+    if env.has_wrapper_attr("relative_reward"):
+        pays_relative = getattr(toy, "relative_reward", False)
+        if env.get_wrapper_attr("relative_reward") != pays_relative:
+            words = ("distances", "relative errors")[:: -1 if pays_relative else 1]
+            raise ValueError(
+                f"The body's rewards are {words[1]}, but those of the toy are {words[0]}. "
+                f"Set relative_reward: {str(pays_relative).lower()}."
+            )
+
+
+def _check_passive(toy: str | None, inference: FrozenInference) -> None:
+    """Raises a ValueError for an encoder that reads actions, which are not the toy's where a high level commands."""
+    if inference.reads_actions:
+        raise ValueError(
+            f"toy={toy!r}: its encoder reads the agent's own actions, but commands are given by another policy here. "
+            f"Give a checkpoint of TaskInference, or use {STRIDING}, in which the toy's agent commands."
+        )
 
 
 def _choose_stride(
@@ -260,6 +341,11 @@ def _checkpoint(env_id: str, name: str, path: str | None, trained_on: str | None
             f"{name}={str(path)!r}: it was trained on {name_of(env)!r}, but must be of {trained_on}. "
             f"Give another checkpoint."
         )
+    if not hasattr(checkpoint.module(), "acting"):
+        raise ValueError(
+            f"{name}={str(path)!r}: it is an agent of {checkpoint.algorithm.__name__}, which cannot act inside an "
+            f"environment. Train {'TaskInference' if name == 'toy' else 'PlainSAC'} instead."
+        )
     return checkpoint
 
 
@@ -267,12 +353,14 @@ def _body(env_id: str, body: Any, body_config: dict[str, Any]) -> gym.Env:
     """Makes a body and checks that it has what is needed of it."""
     if body is None:
         raise ValueError(f"{env_id} needs 'body' in its `env_config`, such as {{body: Reuse/HalfCheetah-v0}}.")
+    if not isinstance(body, str) and not callable(body):
+        raise ValueError(f"body={body!r}: expected an environment's id, its class, or the path of one.")
     env = compat.env_creator(AlgorithmConfig().environment(body, env_config=body_config), 0, 0)()
+    env.reset(seed=0)  # before it, a body may not have a state
     for name in ("proprioception", "quantity"):
         if not env.has_wrapper_attr(name):
             env.close()
             raise ValueError(f"body={name_of(body)!r} has no `{name}`. {BODY_NEEDS}")
-    env.reset(seed=0)
     return env
 
 

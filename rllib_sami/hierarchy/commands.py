@@ -86,8 +86,10 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         command_steps: Sequence[int] = COMMAND_STEPS,
         max_steps: int | None = MAX_STEPS,
     ):
-        self.body, self.quantities = body, _check_quantities(quantities)
+        self.body, self.quantities = body, check_quantities(quantities)
         for argument, given in (("ranges", ranges), ("scales", scales)):
+            if not isinstance(given or {}, Mapping):
+                raise ValueError(f"{argument}={given!r}: expected a value for each quantity, such as {{{PLACE}: …}}.")
             if unknown := [name for name in given or {} if name not in self.quantities]:
                 raise ValueError(
                     f"{argument} has {unknown[0]!r}, which is none of the quantities {list(self.quantities)}. "
@@ -118,11 +120,11 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Resets the body and draws a command."""
         super().reset(seed=seed)
-        self.body_obs, _ = self.body.reset(seed=int(self.np_random.integers(2**31)))
+        info = self._reset_body(seed, options)
         self.body_reward = None
         self._steps_left = math.inf if self.max_steps is None else self.max_steps
         self._draw_command()
-        return self._observation(), {}
+        return self._observation(), info
 
     def step(self, action: np.ndarray):
         """Takes a step of the body."""
@@ -151,6 +153,11 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         """Closes the body."""
         self.body.close()
 
+    def _reset_body(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        """Resets the body and returns the info of the reset, here none: its tasks are not used."""
+        self.body_obs, _ = self.body.reset(seed=int(self.np_random.integers(2**31)))
+        return {}
+
     def _is_there(self, error: float) -> bool:
         return self.command.quantity == PLACE and error < NEAR
 
@@ -170,6 +177,22 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         return np.concatenate([state, self.command.slots(self.quantities, self.body)], dtype=np.float32)
 
 
+def command_within(name: str, value: float, ranges: Ranges, quantity: Callable[[str], float]) -> Command:
+    """Returns the command that is nearest to a wanted value and within what a low level has learned.
+
+    Args:
+        name: Of the quantity.
+        value: What it should get to.
+        ranges: Least and largest magnitudes of commands by quantity. Places may be as near as they like: all are, in
+            the end.
+        quantity: Returns a present value by its name.
+    """
+    least, most = ranges[name]
+    origin = quantity(PLACE) if name == PLACE else 0.0
+    magnitude = min(max(abs(value - origin), 0.0 if name == PLACE else least), most)
+    return Command(name, origin + (magnitude if name in ONE_SIGN else math.copysign(magnitude, value - origin)))
+
+
 def ranges_of(quantities: Sequence[str], given: Mapping[str, Sequence[float]] | None) -> Ranges:
     """Returns the range of each quantity: that which is given, or else that of ``RANGES``.
 
@@ -186,7 +209,8 @@ def _is_pair(value: Any, holds: Callable[[Any], bool]) -> bool:
     return is_pair and all(map(holds, value)) and value[0] <= value[1]
 
 
-def _check_quantities(quantities: Any) -> tuple[str, ...]:
+def check_quantities(quantities: Any) -> tuple[str, ...]:
+    """Returns names of quantities as a tuple; raises a ValueError for what is no list of different names."""
     names = [] if isinstance(quantities, str) or not isinstance(quantities, Sequence) else [*quantities]
     if not names or len({*map(str, names)}) < len(names) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"quantities={quantities!r}: expected a list of different names, such as [{PLACE}, velocity].")

@@ -19,7 +19,7 @@ class FrozenInference:
 
     Args:
         networks: Its networks, such as ``module.acting`` of ``TaskInference``.
-        masked: Whether policy and classifier read zeros instead of the latent, which shows what the latent is worth.
+        masked: Whether policy and classifier read a latent that tells nothing, which shows what the latent is worth.
 
     Attributes:
         masked: Likewise.
@@ -35,7 +35,9 @@ class FrozenInference:
         self._networks, self.masked = networks, masked
         self._policy = RecurrentPolicy(networks, num_slots=1)
         self.obs_dim, self.latent_dim = networks.obs_dim, networks.config.context_dim
-        self.latent = np.zeros(self.latent_dim, np.float32)
+        self._nothing = networks.masked_context().numpy()
+        self.latent = self._nothing.copy()
+        self._action = np.zeros(networks.action_dim, np.float32)
         self.families: tuple[str, ...] = tuple(getattr(networks.config, "families", ()))
         self.inferred = InferredTask()
 
@@ -43,6 +45,11 @@ class FrozenInference:
     def family(self) -> str | None:
         """Name of the most likely family of the task at the last :meth:`act`; None without families."""
         return self.inferred.family
+
+    @property
+    def reads_actions(self) -> bool:
+        """Whether the encoder reads the agent's own actions, so that it infers nothing of what others do."""
+        return self._networks.encoder.reads_actions
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -66,15 +73,13 @@ class FrozenInference:
             reward: That of the step before; None at an episode's start.
         """
         if reward is not None:
-            self._policy.remember(np.array([reward], np.float32))
-        action = self._policy.act(obs[None])[0]
-        self.latent = self._policy.context[0].copy()
-        if self.masked:
-            self.latent[:] = 0.0
+            self._policy.remember(np.array([reward], np.float32), self._action[None])
+        self._action = self._policy.act(obs[None])[0]
+        self.latent = self._nothing.copy() if self.masked else self._policy.context[0].copy()
         read = torch.from_numpy(obs)[None], torch.from_numpy(self.latent)[None]
         if self.masked:
             with torch.no_grad():
-                action = self._networks.actor.mode(*read)[0].numpy()
+                self._action = self._networks.actor.mode(*read)[0].numpy()
         (inferred,) = self._networks.infer_tasks(*read)
         self.inferred = InferredTask(inferred.family) if self.masked else inferred
-        return action
+        return self._action

@@ -11,16 +11,17 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.settings import is_integer
-from rllib_sami.hierarchy.commands import PLACE, RANGES, Command, CommandEnv, Ranges
+from rllib_sami.envs.reuse.families import quantity_of
+from rllib_sami.hierarchy.commands import PLACE, RANGES, Command, CommandEnv, Ranges, command_within
 from rllib_sami.hierarchy.frozen_inference import FrozenInference
 from rllib_sami.hierarchy.frozen_policy import FrozenPolicy
 from rllib_sami.hierarchy.latent_action_env import LatentActionEnv
 
 MAX_STRIDE = 20
-COMMAND_OF_1 = {PLACE: 1.0, "velocity": 5.0}  # by a high level's action; of other quantities it is the largest command
 # Who gives commands: the toy's agent; the same without its latent; the task itself; chance; nobody.
 GUIDES = ("toy", "masked", "oracle", "random", "still")
 
@@ -83,6 +84,11 @@ class TransferEnv(LatentActionEnv):
         self.quantity = body.get_wrapper_attr("quantity")
         self.command = Command(self.quantities[0], 0.0)
         self._toy_action = np.zeros(1)
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """That of the body: what it is wrapped in is made by ``Reuse/…`` and takes agents, not settings."""
+        return self.env.spec
 
     def inferred_task(self) -> InferredTask:
         """Returns what the toy's agent infers of the task."""
@@ -165,6 +171,11 @@ class StridingEnv(TransferEnv):
         """The steps of a stride."""
         return self.fixed_stride or stride_of(action[0])
 
+    def inferred_task(self) -> InferredTask:
+        """Returns what the toy's agent infers of the task: nothing if it reads actions, but does not command."""
+        is_blind = self.inference.reads_actions and self.guide not in ("toy", "masked")
+        return InferredTask() if is_blind else super().inferred_task()
+
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Resets the body and gives the first command."""
         _, info = super().reset(**kwargs)
@@ -190,16 +201,16 @@ class StridingEnv(TransferEnv):
     def toy_command(self, quantity: str) -> Command:
         """What the agent of the toy would do next in a task about a quantity, as a command to the body."""
         value = self.toy.command_of(self.quantity, self._toy_action, quantity)
-        if quantity != PLACE:
-            return self._within_range(quantity, value)
-        here = self.quantity(PLACE)
-        return self._within_range(PLACE, here + self.place_gain * (value - here))
+        if quantity == PLACE:
+            here = self.quantity(PLACE)
+            value = here + self.place_gain * (value - here)
+        return command_within(quantity, value, self.ranges, self.quantity)
 
     def _give_command(self) -> None:
         rng = self.env.unwrapped.np_random
         if self.guide == "oracle":
             # Places that are far away are approached.
-            self.command = self._within_range(*self._true_task())
+            self.command = command_within(*self._true_task(), self.ranges, self.quantity)
         elif self.guide == "still":
             name = "velocity" if "velocity" in self.quantities else PLACE
             self.command = Command(name, self.quantity(PLACE) if name == PLACE else 0.0)
@@ -212,31 +223,22 @@ class StridingEnv(TransferEnv):
 
     def _true_task(self) -> tuple[str, float]:
         """What the present task is about, and its value."""
-        values = {name: value for name, value in self.env.get_wrapper_attr("task").as_floats().items() if value}
-        if len(values) != 1:
-            raise ValueError(
-                f"The task is {values or 'about nothing'}, but the oracle commands one quantity. Play tasks about one, "
-                "or take another guide."
-            )
-        return next(iter(values.items()))
-
-    def _within_range(self, quantity: str, value: float) -> Command:
-        """Returns a command that the low level has learned to carry out: its magnitude is not too large."""
+        family, _, wanted = self.env.get_wrapper_attr("tracked_quantity")()
+        quantity = None if family is None else quantity_of(family)
         if quantity not in self.quantities:
             raise ValueError(
-                f"The task is about {quantity!r}, which the low level cannot be commanded: it knows "
-                f"{', '.join(self.quantities)}. Play other tasks, or train it with this quantity."
+                f"The task is about {quantity or 'several quantities, or none'}, but the oracle can command one of "
+                f"{', '.join(self.quantities)}. Play other tasks, or take another guide."
             )
-        origin, most = self.quantity(PLACE) if quantity == PLACE else 0.0, self.ranges[quantity][1]
-        return Command(quantity, origin + min(max(value - origin, -most), most))
+        return quantity, wanted
 
 
 class HighLevelEnv(TransferEnv):
     """Commands are chosen, with the latent that the toy's agent infers as part of the observation.
 
     Observation ``[B + L]``: the body's observation and the latent. Action ``[G]`` in ±1: the largest magnitude chooses
-    the quantity; 1 is a place 1 m ahead, 5 m/s, π/2 rad, or a jump of 3 m/s. Reward: that of the body's task, the mean
-    over the stride, minus 0.05 of the actions' magnitudes.
+    the quantity; 0 is the least and ±1 the largest command that the low level has learned. Reward: that of the body's
+    task, the mean over the stride, minus 0.05 of the actions' magnitudes.
 
     Args:
         *args: As for :class:`TransferEnv`.
@@ -272,7 +274,7 @@ class HighLevelEnv(TransferEnv):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Carries out a command."""
         action = np.asarray(action, np.float64)
-        self.command = command_of(action, self.quantities, self.quantity)
+        self.command = command_of(action, self.quantities, self.ranges, self.quantity)
         reward, terminated, truncated, info = self.stride(action)
         if not self.task_reward:
             reward = reward / info["env_steps"] - self.action_cost * float(np.abs(action).sum())
@@ -297,6 +299,7 @@ class SteeredEnv(CommandEnv):
         inference: Likewise.
         high_level: Gives commands: reads the body's observation and the latent.
         choose_stride: As for :class:`HighLevelEnv`.
+        ranges: As for :class:`TransferEnv`.
         scales: As for :class:`CommandEnv`.
     """
 
@@ -308,9 +311,10 @@ class SteeredEnv(CommandEnv):
         inference: FrozenInference,
         high_level: FrozenPolicy,
         choose_stride: StrideChooser,
+        ranges: Ranges = RANGES,
         scales: Mapping[str, float] | None = None,
     ):
-        super().__init__(body, quantities, scales=scales, max_steps=None)
+        super().__init__(body, quantities, {name: ranges[name] for name in quantities}, scales, max_steps=None)
         self.toy, self.inference = toy, inference
         self.high_level, self.choose_stride = high_level, choose_stride
 
@@ -321,6 +325,10 @@ class SteeredEnv(CommandEnv):
         self.choose_stride.begin()
         return super().reset(seed=seed, options=options)
 
+    def _reset_body(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        self.body_obs, info = self.body.reset(seed=seed, options=options)
+        return info
+
     def _is_there(self, error: float) -> bool:
         return False  # a command lasts as long as its stride
 
@@ -329,24 +337,27 @@ class SteeredEnv(CommandEnv):
         self.inference.act(self.toy.observe_body(quantity), self.body_reward)
         flat: Any = gym.spaces.flatten(self.body.observation_space, self.body_obs)
         action = self.high_level.act(flat, self.inference.latent).astype(np.float64)
-        self.command = command_of(action, self.quantities, quantity)
+        self.command = command_of(action, self.quantities, self.ranges, quantity)
         state = self.body.get_wrapper_attr("proprioception")
         self._switch_in = self.choose_stride(state, self.command.slots(self.quantities, self.body))
 
 
-def command_of(action: np.ndarray, quantities: Sequence[str], quantity: Callable[[str], float]) -> Command:
+def command_of(
+    action: np.ndarray, quantities: Sequence[str], ranges: Ranges, quantity: Callable[[str], float]
+) -> Command:
     """Returns the command that an action of a high level stands for.
 
     Args:
-        action: ``[G]`` in ±1. The largest magnitude chooses the quantity; 1 is a place 1 m ahead, 5 m/s, π/2 rad, or a
-            jump of 3 m/s.
+        action: ``[G]`` in ±1. The largest magnitude chooses the quantity; 0 is its least and ±1 its largest command.
         quantities: Names of what can be commanded, in the order of actions.
+        ranges: Least and largest magnitude of commands by quantity.
         quantity: Returns a present value by its name.
     """
     slot = int(np.abs(action).argmax())
-    name = quantities[slot]
-    value = COMMAND_OF_1.get(name, RANGES.get(name, (0.0, 1.0))[1]) * float(action[slot])
-    return Command(name, value + quantity(PLACE) if name == PLACE else value)
+    name, chosen = quantities[slot], float(action[slot])
+    least, most = ranges[name]
+    value = math.copysign(least + abs(chosen) * (most - least), chosen)
+    return command_within(name, value + quantity(PLACE) if name == PLACE else value, ranges, quantity)
 
 
 def stride_of(action: float) -> int:

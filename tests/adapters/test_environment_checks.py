@@ -11,11 +11,13 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_sami import (
     CCMConfig,
+    NeuralProcessConfig,
     PlainSACConfig,
     RecurrentSACConfig,
     SaCCMConfig,
     SaPPOConfig,
     SaTESACConfig,
+    TaskInferenceConfig,
     TESACConfig,
 )
 from rllib_sami.algorithms.base.environment_checks import check_environment
@@ -63,6 +65,16 @@ def test_a_task_id_that_is_no_number_is_named(config_class):
 def test_ccm_refuses_a_single_task_and_satesac_takes_it(ray_cluster):
     assert "has only one meta-task" in refusal(tiny(CCMConfig, env_config={"mass": 1.0}))
     tiny(SaTESACConfig, env_config={"mass": 1.0}).build_algo().stop()
+
+
+@pytest.mark.parametrize("config_class", [*CONTRASTIVE, TaskInferenceConfig, NeuralProcessConfig])
+def test_tasks_that_change_within_episodes_are_for_evaluations(config_class):
+    changing = {"env": "Reuse/Toy-v0", "env_config": {"task_steps": 60}}
+    config = config_class().environment(**changing)
+    assert "`task_steps` is 60 in the `env_config` of 'Reuse/Toy-v0'" in refusal(config)
+    check_environment(config_class().environment("Reuse/Toy-v0").evaluation(evaluation_config=changing))
+    for other in (TESACConfig, PlainSACConfig):
+        check_environment(other().environment(**changing))
 
 
 # --- Spaces and names -----------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import torch
 from ray.tune.registry import register_env
 
 import rllib_sami
-from rllib_sami import PlainSACConfig, TaskInferenceConfig, envs
+from rllib_sami import NeuralProcessConfig, PlainSACConfig, SaCCMConfig, TaskInferenceConfig, envs
+from rllib_sami.exports import task_transfer
 from rllib_sami.exports.task_transfer import HIGH_LEVEL, LOW_LEVEL, STRIDING
 
 from .skill_agents import exported
@@ -37,10 +38,19 @@ def agents(tmp_path_factory):
     exported(root / "slow", slow, obs_dim=3, action_dim=1)
     exported(root / "cheetah", low_level_config("Reuse/HalfCheetah-v0"), obs_dim=19, action_dim=6)
     exported(root / "striding", PlainSACConfig().environment(STRIDING).training(**SMALL), obs_dim=3, action_dim=1)
-    high_level = {"toy": str(root / "toy"), "fixed_stride": 5}
+    high_level = {"toy": str(root / "toy"), "fixed_stride": 5, "low_level": str(root / "low_level")}
     high_level = PlainSACConfig().environment(HIGH_LEVEL, env_config=high_level).training(**SMALL)
     exported(root / "high_level", high_level, obs_dim=2 + 3, action_dim=2)
     exported(root / "wide", PlainSACConfig().environment(STRIDING).training(**SMALL), obs_dim=19, action_dim=1)
+    heedless = PlainSACConfig().environment(TOY).training(**SMALL)
+    exported(root / "heedless", heedless, obs_dim=2, action_dim=1)
+    contrast = SaCCMConfig().environment(TOY).training(**SMALL, encoder_hidden_dim=8)
+    exported(root / "contrast", contrast, obs_dim=2, action_dim=1)
+    process = NeuralProcessConfig().environment("Reuse/ToyGoal-v0").training(**sizes)
+    exported(root / "process", process, obs_dim=1, action_dim=1)
+    masked = {"toy": str(root / "toy"), "fixed_stride": 5, "masked": True, "low_level": str(root / "slow")}
+    masked = PlainSACConfig().environment(HIGH_LEVEL, env_config=masked).training(**SMALL)
+    exported(root / "blind", masked, obs_dim=2 + 3, action_dim=2)
     exported(root / "sac", PlainSACConfig().environment(POINT).training(**SMALL), obs_dim=2, action_dim=1)
     return root
 
@@ -178,6 +188,15 @@ class NoBody(gym.Env):
 register_env("no_body", NoBody)
 
 
+class Short(NoBody):
+    """A body with episodes of 30 steps."""
+
+    proprioception, max_steps = np.zeros(1, np.float32), 30
+
+    def quantity(self, name):
+        return 0.0
+
+
 @pytest.mark.parametrize(
     ("env_id", "settings", "words"),
     [
@@ -192,7 +211,26 @@ register_env("no_body", NoBody)
         (LOW_LEVEL, {"command_steps": [0, 5]}, ["command_steps=[0, 5]", "two integers >= 1"]),
         (LOW_LEVEL, {"max_steps": 0}, ["max_steps=0"]),
         (LOW_LEVEL, {"high_level": "striding"}, ["must be of Reuse/HighLevel-v0"]),
-        (LOW_LEVEL, {"high_level": "high_level", "quantities": ["goal"]}, ["commands 2", "are 1"]),
+        (LOW_LEVEL, {"high_level": "high_level", "quantities": ["goal"]}, ["quantities=['goal']", "Leave it out"]),
+        (LOW_LEVEL, {"high_level": "high_level", "ranges": {"goal": [0, 1]}}, ["ranges={'goal'", "Leave it out"]),
+        (LOW_LEVEL, {"high_level": "high_level", "body": "Reuse/HalfCheetah-v0"}, ["reads 5 numbers", "have 21"]),
+        (LOW_LEVEL, {"body": 5}, ["body=5", "an environment's id"]),
+        (LOW_LEVEL, {"scales": 3}, ["scales=3", "for each quantity"]),
+        (LOW_LEVEL, {"ranges": ["goal"]}, ["ranges=['goal']", "for each quantity"]),
+        (LOW_LEVEL, {"body": "Pendulum-v1", "max_steps": 300}, ["'Pendulum-v1' has no `proprioception`"]),
+        (STRIDING, {"toy": "heedless"}, ["the agent infers no task", "TaskInference"]),
+        (STRIDING, {"toy": "contrast"}, ["cannot tell the families velocity+", "TaskInference"]),
+        (STRIDING, {"toy": "process"}, ["tasks are also about 'velocity'", "are about goal alone"]),
+        (STRIDING, {"toy": "process", "tasks": [{"goal": 2.0}]}, ["relative errors", "relative_reward: false"]),
+        (STRIDING, {"relative_reward": False}, ["The body's rewards are distances", "relative_reward: true"]),
+        (STRIDING, {"task_reward": "no"}, ["task_reward='no'", "True or False"]),
+        (HIGH_LEVEL, {"fixed_stride": 5, "masked": "false"}, ["masked='false'", "True or False"]),
+        (HIGH_LEVEL, {"fixed_stride": 5, "action_cost": "a"}, ["action_cost='a'", ">= 0"]),
+        (
+            HIGH_LEVEL,
+            {"fixed_stride": 5, "toy": "process", "tasks": [{"goal": 2.0}], "relative_reward": False},
+            ["reads the agent's own actions", "Reuse/Striding-v0"],
+        ),
         (STRIDING, {"toy": None}, ["needs 'toy'", "CHECKPOINT"]),
         (STRIDING, {"low_level": "/nowhere"}, ["/nowhere", "no such folder"]),
         (STRIDING, {"toy": "sac"}, ["sac", "no method `observe_body`", "Reuse/Toy-v0"]),
@@ -214,3 +252,54 @@ def test_mistakes_are_named(agents, env_id, settings, words):
     usual = {"body": POINT} if env_id == LOW_LEVEL else {"toy": "toy", "low_level": "low_level"}
     with pytest.raises(ValueError, match=r"(?s)" + ".*".join(re.escape(word) for word in words)):
         make(env_id, agents, **usual | settings)
+
+
+def test_agents_of_rllib_s_own_algorithms_cannot_be_frozen(agents, monkeypatch):
+    for name, advice in (("toy", "TaskInference"), ("low_level", "PlainSAC"), ("striding", "PlainSAC")):
+
+        class OfRLlib:
+            algorithm = rllib_sami.PlainSAC
+
+            def __init__(self, path):
+                self.config = rllib_sami.exports.checkpoints.load(path).config
+
+            def module(self):
+                return object()
+
+        def load(path, name=name, other=OfRLlib):
+            return other(path) if path.endswith(name) else rllib_sami.exports.checkpoints.load(path)
+
+        monkeypatch.setattr(task_transfer, "load", load)
+        with pytest.raises(ValueError, match=rf"{name}=.*cannot act inside an environment. Train {advice} instead"):
+            make(HIGH_LEVEL, agents, toy="toy", low_level="low_level", striding="striding")
+
+
+def test_an_oracle_needs_to_be_told_the_task_of_a_user_s_body(agents):
+    class Untracked(gym.Wrapper):
+        def has_wrapper_attr(self, name):
+            return name != "tracked_quantity" and super().has_wrapper_attr(name)
+
+    register_env("untracked", lambda config: Untracked(envs.make(POINT, **config)))
+    with pytest.raises(ValueError, match="guide='oracle': the body has no method"):
+        make(STRIDING, agents, toy="toy", low_level="low_level", body="untracked", guide="oracle")
+    make(STRIDING, agents, toy="toy", low_level="low_level", body="untracked")
+
+
+def test_episodes_of_a_low_level_may_be_longer_than_the_body_s_own():
+    env = gym.make(LOW_LEVEL, body=POINT, max_steps=600)
+    env.reset(seed=0)
+    steps = 1
+    while not env.step(env.action_space.sample())[3]:
+        steps += 1
+    assert steps == 600
+    register_env("short", lambda config: Short())
+    with pytest.raises(ValueError, match="max_steps=50: episodes of 'short' have 30 steps at most"):
+        gym.make(LOW_LEVEL, body="short", max_steps=50)
+
+
+def test_a_steered_low_level_has_the_commands_of_the_high_level_that_it_loads(agents):
+    env = make(LOW_LEVEL, agents, body=POINT, high_level="blind").unwrapped
+    env.reset(seed=0)
+    assert env.inference.masked
+    assert env.ranges == {"goal": (0.0, 0.01), "velocity": (0.0, 0.02)}
+    assert abs(env.command.value - (env.command.quantity == "goal") * env.body.unwrapped.quantity("goal")) <= 0.02

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hierarchy.test_transfer import Inference, striding
+from hierarchy.test_transfer import Follower, Inference, striding
 
 from rllib_sami import envs
 from rllib_sami.algorithms.task_inference.networks import InferenceNetworkConfig, InferenceNetworks
@@ -18,6 +18,7 @@ from rllib_sami.env_runners.player import Player
 from rllib_sami.evaluation import Results, track_tables
 from rllib_sami.evaluation.results import join
 from rllib_sami.evaluation.tracks import Tracks
+from rllib_sami.hierarchy.transfer import StridingEnv
 from rllib_sami_cli.evaluate import _say_gains
 
 
@@ -101,7 +102,7 @@ def test_a_masked_agent_has_no_latents():
     with contextlib.closing(Player(lambda slot: striding(Masked(), max_steps=50), single_env=True)) as player:
         episodes = player.play(Constant(0.0), [spec(0), spec(1)])  # one after the other
     for episode in episodes:
-        assert episode.track.latents is None
+        assert episode.track.latents.shape == (episode.length + 1, 0)
         assert episode.contexts is None
         assert episode.track.inferred == ["velocity+"] * (episode.length + 1)
 
@@ -114,6 +115,28 @@ def acting(families, obs_dim=2, **settings):
     space = envs.make("Reuse/Toy-v0").action_space
     scale = SimpleNamespace(of_array=lambda actions: actions)
     return SimpleNamespace(acting=networks, scale_actions=scale, observation_space=None, action_space=space)
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_what_a_task_got_to_is_kept_when_another_one_begins(tmp_path, stride):
+    """The last step of a task, or the last stride, ends where the next task begins."""
+    seen = []
+
+    def make():
+        body = envs.make("Reuse/PointMass-v0", tasks=[{"velocity": 2.0}, {"goal": -3.0}], task_steps=4, max_steps=16)
+        parts = (body, Follower(), ("goal", "velocity"), envs.make("Reuse/Toy-v0"), Learns())
+        return body if stride == 1 else StridingEnv(*parts, fixed_stride=stride)
+
+    def look(index, slot):
+        seen.append({name: slot.env.unwrapped.quantity(name) for name in ("goal", "velocity")})
+
+    (episode,) = play(Constant(0.4), make, on_step=look)
+    results_of("a", [episode.track]).save(tmp_path)
+    found = track_tables.segments(Results.load(tmp_path))
+    assert [one.begins for one in found] == [0, 4, 8, 12]
+    for number, one in enumerate(found, 1):
+        assert one.steps[-1] == 4
+        assert one.values[-1] == pytest.approx(seen[4 * number // stride][one.quantity], rel=1e-5)
 
 
 def test_an_agent_that_knows_families_infers_them_where_nobody_else_does():
@@ -176,7 +199,7 @@ def results_of(run, tracks, environment="Reuse/Striding-v0", split="grid"):
     return Results(pd.DataFrame(rows), None, provenance, tracks=Tracks.of(episodes))
 
 
-def track_of(family, wanted, values, inferred, steps=None, latents=None, clusters=None):
+def track_of(family, wanted, values, inferred, steps=None, latents=None, clusters=None, ends=None):
     """``family``, ``wanted`` and ``inferred`` are one for all rows, or one for each."""
     number = len(values)
     families, inferred = ([one] * number if isinstance(one, str | None) else one for one in (family, inferred))
@@ -184,6 +207,7 @@ def track_of(family, wanted, values, inferred, steps=None, latents=None, cluster
     return SimpleNamespace(
         values=np.array(values), wanted=np.full(number, wanted), steps=steps, families=families, inferred=inferred,
         clusters=np.full(number, np.nan) if clusters is None else np.array(clusters),
+        ends=np.full(number, np.nan) if ends is None else np.array(ends),
         latents=np.zeros((number, 2)) + np.arange(number)[:, None] if latents is None else latents,
     )  # fmt: skip
 
@@ -340,9 +364,12 @@ def test_sections_draw_what_tracks_have():
     [table] = sections.tracking(both).tables
     assert table.columns[-4:] == ["within 25 %", "median error", "mean return", "right family"]
 
-    nothing = results_of("a", [track_of("goal+", 2.0, [0, 1, 2.0], None, latents=np.full((3, 2), np.nan))])
-    assert sections.inference(nothing).empty
-    assert "right family" not in sections.tracking(nothing).tables[0].columns
+    for width in (2, 0):
+        nothing = results_of("a", [track_of("goal+", 2.0, [0, 1, 2.0], None, latents=np.full((3, width), np.nan))])
+        assert sections.inference(nothing).empty
+        assert "right family" not in sections.tracking(nothing).tables[0].columns
+        for plot in sections.tracking(nothing).plots:
+            plot.draw()
 
     latents = np.random.default_rng(0).normal(size=(9, 2))
     families = ["goal+"] * 7 + ["goal-"] * 2

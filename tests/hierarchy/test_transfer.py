@@ -10,10 +10,19 @@ from gymnasium.utils.env_checker import check_env
 
 from rllib_sami import envs
 from rllib_sami.algorithms.task_inference.networks import InferenceNetworkConfig, InferenceNetworks
+from rllib_sami.algorithms.task_inference.process import ProcessNetworkConfig, ProcessNetworks
 from rllib_sami.core.inferred_tasks import InferredTask
-from rllib_sami.hierarchy.commands import Command, CommandEnv
+from rllib_sami.hierarchy.commands import Command, CommandEnv, command_within
 from rllib_sami.hierarchy.frozen_inference import FrozenInference
-from rllib_sami.hierarchy.transfer import HighLevelEnv, SteeredEnv, StrideChooser, StridingEnv, TransferEnv, stride_of
+from rllib_sami.hierarchy.transfer import (
+    HighLevelEnv,
+    SteeredEnv,
+    StrideChooser,
+    StridingEnv,
+    TransferEnv,
+    command_of,
+    stride_of,
+)
 
 POINT = "Reuse/PointMass-v0"
 
@@ -41,7 +50,7 @@ class Follower:
 class Inference:
     """An agent of the toy that knows the task."""
 
-    latent_dim, masked = 4, False
+    latent_dim, masked, reads_actions = 4, False, False
 
     def __init__(self, family="velocity+", action=0.4):
         self.latent, self.family, self.action, self.calls = np.arange(4, dtype=np.float32), family, action, []
@@ -259,9 +268,9 @@ def test_standing_still_is_a_command_that_every_low_level_knows():
 
 @pytest.mark.parametrize(
     ("task", "quantities", "words"),
-    [({"velocity": 1.0}, ("goal",), "cannot be commanded: it knows goal"),
-     ({"velocity": 1.0, "goal": 2.0}, ("goal", "velocity"), "commands one quantity"),
-     ({"velocity": 0.0}, ("goal", "velocity"), "about nothing")],
+    [({"velocity": 1.0}, ("goal",), "about velocity, but the oracle can command one of goal. Play other"),
+     ({"velocity": 1.0, "goal": 2.0}, ("goal", "velocity"), "about several quantities, or none, but"),
+     ({"velocity": 0.0}, ("goal", "velocity"), "about several quantities, or none, but")],
 )  # fmt: skip
 def test_an_oracle_says_what_it_cannot_command(task, quantities, words):
     body = envs.make(POINT, tasks=[task])
@@ -307,7 +316,7 @@ def test_the_high_level_commands_by_its_largest_action():
     obs, _ = env.reset(seed=0)
     assert env.action_space.shape == (2,)
     np.testing.assert_allclose(obs[2:], inference.latent)
-    for action, quantity, value in (([0.2, -0.5], "velocity", -2.5), ([-0.7, 0.5], "goal", -0.7)):
+    for action, quantity, value in (([0.2, -0.5], "velocity", -1.5), ([-0.7, 0.5], "goal", -1.05)):
         here = env.quantity("goal")
         obs, reward, *_, info = env.step(np.array(action))
         assert env.command.quantity == quantity
@@ -335,12 +344,12 @@ def test_the_high_level_s_strides_may_be_another_policy_s():
     assert begun == [True]
     assert env.step(np.array([0.0, 0.3]))[4]["env_steps"] == 4
     np.testing.assert_allclose(read[0][0], [velocity])
-    np.testing.assert_allclose(read[0][1], [0.0, 1.5])
+    np.testing.assert_allclose(read[0][1], [0.0, 0.9])
 
 
 def test_a_low_level_is_trained_further_under_the_commands_of_a_high_level():
     class HighLevel:
-        """Commands velocities 1 m/s, then places, in turn."""
+        """Commands velocities 0.6 m/s, then places, in turn."""
 
         def begin(self):
             self.seen = []
@@ -355,7 +364,8 @@ def test_a_low_level_is_trained_further_under_the_commands_of_a_high_level():
     policy = types.SimpleNamespace(act=lambda obs, latent: np.array([-0.65]), begin=lambda: begun.append(True))
     choose = StrideChooser(None, policy)  # four steps
     env = SteeredEnv(body, ("goal", "velocity"), envs.make("Reuse/Toy-v0"), inference, high, choose)
-    env.reset(seed=0)
+    _, info = env.reset(seed=0)
+    assert info["task_id"] == 0
     assert begun == [True]
     truncated, steps, commands, rewards = False, 0, [], []
     while not truncated:
@@ -367,7 +377,7 @@ def test_a_low_level_is_trained_further_under_the_commands_of_a_high_level():
             assert inference.calls[-1][1] == (pytest.approx(rewards[-1]) if rewards else None)
             commands.append(env.command)
             velocity = len(commands) % 2 == 1
-            assert env.command.value == pytest.approx(1.0 if velocity else place + 0.5)
+            assert env.command.value == pytest.approx(0.6 if velocity else place + 0.75)
         assert env.command is commands[-1]
         _, reward, _, truncated, _ = env.step(np.array([0.3]))
         rewards.append(body._reward())
@@ -377,6 +387,68 @@ def test_a_low_level_is_trained_further_under_the_commands_of_a_high_level():
     assert steps == 20
     env.reset()
     assert inference.calls == [(pytest.approx(inference.calls[0][0]), None)]
+
+
+def test_tasks_of_a_steered_body_are_those_of_the_body():
+    body = envs.make(POINT, split="grid")
+    high = types.SimpleNamespace(act=lambda obs, latent: np.ones(2), begin=lambda: None)
+    parts = (body, ("goal", "velocity"), envs.make("Reuse/Toy-v0"), Inference(), high, StrideChooser(3))
+    env = SteeredEnv(*parts, ranges={"goal": (0.0, 0.2), "velocity": (0.0, 2.0)})
+    assert env.reset(seed=0, options={"task_id": 7})[1]["task_id"] == 7
+    assert env.command.value == pytest.approx(body.quantity("goal") + 0.2)
+    assert sorted(env.reset()[1]["task_id"] for _ in range(12)) == [*range(12)]  # all are visited
+
+
+def test_commands_are_no_smaller_and_no_larger_than_a_low_level_has_learned():
+    ranges = {"goal": (0.5, 1.5), "stand": (0.5, 1.5), "jump": (1.5, 3.0)}
+    for name, value, expected in (
+        ("stand", -0.1, -0.5), ("stand", 2.0, 1.5), ("jump", -2.0, 2.0), ("jump", 0.2, 1.5), ("goal", 4.1, 4.1),
+        ("goal", 9.0, 5.5), ("goal", -9.0, 2.5),
+    ):  # fmt: skip
+        assert command_within(name, value, ranges, lambda name: 4.0) == Command(name, pytest.approx(expected))
+    quantities = tuple(ranges)
+    for action, command in (
+        ([0.0, -0.5, 0.2], Command("stand", -1.0)), ([0.1, 0.0, -1.0], Command("jump", 3.0)),
+        ([-1.0, 0.0, 0.2], Command("goal", 2.5)),
+    ):  # fmt: skip
+        assert command_of(np.array(action), quantities, ranges, lambda name: 4.0) == command
+
+
+def test_environments_of_the_chain_keep_gymnasium_s_contract():
+    body, toy = envs.make(POINT), envs.make("Reuse/Toy-v0")
+    parts = (body, Follower(), ("goal", "velocity"), toy, Inference())
+    for env in (StridingEnv(*parts), HighLevelEnv(*parts, choose_stride=StrideChooser(3))):
+        assert env.spec == body.spec
+        check_env(env, skip_render_check=True)
+
+
+def test_an_encoder_that_reads_actions_infers_nothing_where_others_command():
+    for guide, has_latent in (("toy", True), ("masked", True), ("oracle", False), ("random", False), ("still", False)):
+        inference = Inference()
+        inference.reads_actions = True
+        env = striding(inference, guide=guide)
+        env.reset(seed=0)
+        assert (env.inferred_task().latent is not None) == has_latent
+    env = striding(guide="oracle")
+    env.reset(seed=0)
+    assert env.inferred_task().latent is not None
+
+
+def test_a_masked_neural_process_reads_its_prior_and_its_own_masked_actions():
+    config = ProcessNetworkConfig(latent_dim=2, window=3, encoder_hidden_dim=8, actor_hidden=[8])
+    torch.manual_seed(0)
+    networks = ProcessNetworks(1, 1, config)
+    inference, obs = FrozenInference(networks, masked=True), np.array([2.0], np.float32)
+    inference.begin()
+    np.testing.assert_array_equal(inference.latent, [0.0, 0.0, 1.0, 1.0])
+    action = inference.act(obs)
+    expected = networks.actor.mode(torch.from_numpy(obs)[None], torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+    np.testing.assert_allclose(action, expected[0].detach(), rtol=1e-6)
+    inference.act(obs, -1.0)
+    window = inference._policy.state[0][: networks.encoder.window * networks.encoder.transition_dim]
+    newest = window.reshape(3, -1)[-1]
+    np.testing.assert_allclose(newest[1:2], action)  # (o, a, r, o', 1)
+    assert inference.inferred.latent is None
 
 
 def test_tasks_of_the_body_are_those_of_the_environment():

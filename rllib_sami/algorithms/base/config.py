@@ -44,6 +44,7 @@ class EnvironmentNeeds:
     Attributes:
         task_ids: Whether infos must have task ids.
         num_tasks: Least number of tasks; checked if the environment has ``num_tasks``.
+        constant_task: Whether all steps of an episode must be of one task.
         reads_rewards: Whether the agent reads rewards, which some environments' tasks differ in; None if it cannot.
         flat_actions: Whether actions must have a single axis.
         scaled_by_rllib: Whether RLlib's connectors scale the actions.
@@ -52,6 +53,7 @@ class EnvironmentNeeds:
 
     task_ids: TaskIdRule = "ignored"
     num_tasks: int = 1
+    constant_task: bool = False
     reads_rewards: bool | None = True
     flat_actions: bool = False
     scaled_by_rllib: bool = False

@@ -76,9 +76,16 @@ def _check_training(config: BaseConfig) -> None:
                 name,
                 "Put it into the observation" if needs.reads_rewards is None else "Set `encoder_reward` to True",
             )
+        algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
+        task_steps = env.get_wrapper_attr("task_steps") if env.has_wrapper_attr("task_steps") else None
+        if needs.constant_task and task_steps is not None:
+            raise ValueError(
+                f"`task_steps` is {task_steps} in the `env_config` of {name!r}, but {algorithm} takes all steps of an "
+                "episode for those of one task. Leave it out, and give it to evaluations: `evaluation_config: "
+                "{env_config: {task_steps: …}}`, or `rllib evaluate --env-config`."
+            )
         if needs.task_ids == "ignored":
             return
-        algorithm = config.algo_class.__name__ if config.algo_class else type(config).__name__
         if TASK_ID not in info:
             if needs.task_ids == "each reset or none":
                 return

@@ -38,6 +38,7 @@ class ContextConfig(BaseConfig):
         return replace(
             super().environment_needs,
             task_ids="each reset" if self.has_contrast else "each reset or none",
+            constant_task=self.has_contrast,
             num_tasks=2 if self.has_contrast and not PAIRINGS[self.pairing].by_skill else 1,
         )
 

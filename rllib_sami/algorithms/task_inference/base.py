@@ -47,6 +47,11 @@ class WindowTorchRLModule(SACTorchRLModule):
     training_class: ClassVar[type[SACTrainingNetworks]]
     former_acting_settings: ClassVar[dict[str, Any]] = {}
 
+    @property
+    def network_settings(self) -> list[str]:
+        """What a checkpoint must share with the algorithm that it is restored into."""
+        return ["decoder_hidden", *(field.name for field in fields(self.network_config_class))]
+
     @classmethod
     @override(OffPolicyTorchRLModule)
     def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
@@ -102,7 +107,7 @@ class WindowConfig(SoftActorCriticConfig):
     @property
     @override(OffPolicyConfig)
     def environment_needs(self) -> EnvironmentNeeds:
-        return replace(super().environment_needs, task_ids="each reset or none")
+        return replace(super().environment_needs, task_ids="each reset or none", constant_task=True)
 
     @property
     @override(OffPolicyConfig)

@@ -240,10 +240,6 @@ class LatentNetworks(ActorNetworks):
         self.encoder = encoder
         self.actor = Actor(self.obs_dim + config.context_dim, self.action_dim, config.actor_hidden)
 
-    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
-        """Returns the latents ``[N, D]``, one by one; see ``ActorNetworks``."""
-        return [InferredTask(latent=latent) for latent in context.cpu().numpy()]
-
 
 class InferenceNetworks(LatentNetworks):
     """Encoder, policy, the classifier of the task's family, and the prior of latents, which may tell clusters of them.

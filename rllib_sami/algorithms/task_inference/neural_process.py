@@ -1,6 +1,5 @@
 """``NeuralProcess``: soft actor-critic that reads the latent of a neural process, as an RLlib algorithm."""
 
-from dataclasses import fields
 from functools import partial
 from typing import Any, ClassVar
 
@@ -34,8 +33,6 @@ class NeuralProcessTorchRLModule(WindowTorchRLModule):
     network_config_class: ClassVar[type] = ProcessNetworkConfig
     acting_class: ClassVar[type[LatentNetworks]] = ProcessNetworks
     training_class: ClassVar[type[SACTrainingNetworks]] = ProcessTrainingNetworks
-    # What a checkpoint must share with the algorithm that it is restored into.
-    network_settings: ClassVar[list[str]] = ["decoder_hidden", *(one.name for one in fields(ProcessNetworkConfig))]
 
 
 class NeuralProcessTorchLearner(WindowTorchLearner):

@@ -116,6 +116,10 @@ class ProcessNetworks(LatentNetworks):
     def __init__(self, obs_dim: int, action_dim: int, config: ProcessNetworkConfig):
         super().__init__(ProcessEncoder(obs_dim, action_dim, config), config)
 
+    def masked_context(self) -> Tensor:
+        """Returns mean and standard deviation of the prior, ``[2 L]``."""
+        return belief(torch.zeros(2 * self.config.latent_dim))
+
 
 class ProcessTrainingNetworks(SACTrainingNetworks):
     """Critics and entropy coefficient, and the decoders.

@@ -1,6 +1,6 @@
 """``TaskInference``: soft actor-critic that reads the latent of a predictive task encoder, as an RLlib algorithm."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -86,8 +86,6 @@ class TaskInferenceTorchRLModule(WindowTorchRLModule):
     network_config_class: ClassVar[type] = InferenceNetworkConfig
     acting_class: ClassVar[type[LatentNetworks]] = InferenceNetworks
     training_class: ClassVar[type[SACTrainingNetworks]] = InferenceTrainingNetworks
-    # What a checkpoint must share with the algorithm that it is restored into.
-    network_settings: ClassVar[list[str]] = ["decoder_hidden", *(one.name for one in fields(InferenceNetworkConfig))]
 
     @override(WindowTorchRLModule)
     def make_network_config(self) -> InferenceNetworkConfig:
@@ -187,6 +185,8 @@ class TaskInferenceConfig(WindowConfig):
         reasons = super().without_effect()
         if self.latent_prior != "dpmm":
             reasons["prior_interval"] = f"`latent_prior` is {self.latent_prior!r}, whose prior is fixed"
+        if self._families == Families():  # once the environment has been read
+            reasons |= dict.fromkeys(("family_coeff", "classify_observation"), "the environment names no families")
         return reasons
 
 
