@@ -10,7 +10,7 @@ from ray.tune.registry import register_env
 
 import rllib_sami
 from rllib_sami import NeuralProcessConfig, PlainSACConfig, SaCCMConfig, TaskInferenceConfig, envs
-from rllib_sami.exports import task_transfer
+from rllib_sami.exports import transfer_parts
 from rllib_sami.exports.task_transfer import HIGH_LEVEL, LOW_LEVEL, STRIDING
 
 from .skill_agents import exported
@@ -269,7 +269,7 @@ def test_agents_of_rllib_s_own_algorithms_cannot_be_frozen(agents, monkeypatch):
         def load(path, name=name, other=OfRLlib):
             return other(path) if path.endswith(name) else rllib_sami.exports.checkpoints.load(path)
 
-        monkeypatch.setattr(task_transfer, "load", load)
+        monkeypatch.setattr(transfer_parts, "load", load)
         with pytest.raises(ValueError, match=rf"{name}=.*cannot act inside an environment. Train {advice} instead"):
             make(HIGH_LEVEL, agents, toy="toy", low_level="low_level", striding="striding")
 

@@ -1,0 +1,178 @@
+"""The parts of environments in which task inference is reused: bodies, and agents from checkpoints.
+
+Each function raises a ValueError that says what does not fit, and what to do.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+from rllib_sami import compat
+from rllib_sami.core.env_values import name_of
+from rllib_sami.core.faults import ENVIRONMENT_ERRORS
+from rllib_sami.envs.reuse.families import quantity_of
+from rllib_sami.exports.checkpoints import load
+from rllib_sami.hierarchy import FrozenPolicy
+from rllib_sami.hierarchy.commands import QUANTITIES, RANGES, Ranges, check_quantities, ranges_of
+from rllib_sami.hierarchy.frozen_inference import FrozenInference
+from rllib_sami.hierarchy.transfer import StrideChooser
+
+LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reuse/HighLevel-v0"
+BODY_NEEDS = (
+    "A body needs the attributes `proprioception`, what a policy may know of it that does not say where it is, and "
+    "`quantity(name)`, the present value of a quantity: see docs/task_inference.md."
+)
+
+
+def parts_of(
+    env_id: str, toy: str | None, low_level: str | None, body: Any, body_config: dict[str, Any], masked: bool
+) -> tuple[gym.Env, FrozenPolicy, Sequence[str], Any, FrozenInference, Ranges]:
+    """Returns the arguments of ``TransferEnv``."""
+    toy_env, inference = toy_of(env_id, toy, masked)
+    of_body = checkpoint_of(env_id, "low_level", low_level, LOW_LEVEL)
+    quantities, ranges = commands_of(of_body)
+    own_body = of_body.config.env_config.get("body")
+    env = make_body(env_id, own_body if body is None else body, body_config)
+    width = len(env.get_wrapper_attr("proprioception")) + len(quantities)
+    acting: Any = of_body.module()
+    if acting.acting.obs_dim != width or acting.action_space != env.action_space:
+        raise ValueError(
+            f"low_level={low_level!r}: it reads {acting.acting.obs_dim} numbers and acts in {acting.action_space}, but "
+            f"the body {name_of(own_body if body is None else body)!r} with {len(quantities)} commands has {width} and "
+            f"{env.action_space}. Train a low level for this body, or leave `body` out."
+        )
+    check_body_has(env, body, (*quantities, *toy_env.quantities))
+    unknown = {*inference.quantities} - {*quantities}
+    if unknown:
+        raise ValueError(
+            f"toy={toy!r}: its tasks are also about {min(unknown)!r}, which the low level cannot be commanded: it "
+            f"knows {', '.join(quantities)}. Train it with quantities: {sorted({*quantities} | unknown)}, or take a toy"
+            " without such tasks."
+        )
+    check_tasks(env, toy_env, inference)
+    policy = FrozenPolicy(acting.acting, acting.action_space, latent_dim=len(quantities))
+    return env, policy, quantities, toy_env, inference, ranges
+
+
+def commands_of(low_level: Any) -> tuple[tuple[str, ...], Ranges]:
+    """Returns the quantities that a low level can be commanded, and their ranges."""
+    settings = low_level.config.env_config
+    quantities = check_quantities(settings.get("quantities") or QUANTITIES)
+    return quantities, ranges_of(quantities, settings.get("ranges"))
+
+
+def toy_of(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInference]:
+    """Returns a toy's environment and its agent."""
+    checkpoint = checkpoint_of(env_id, "toy", path, None)
+    module: Any = checkpoint.module()
+    env: Any = compat.env_creator(checkpoint.config, 0, 0)().unwrapped
+    lacking = [name for name in ("observe_body", "command_of") if not hasattr(env, name)]
+    if lacking:
+        raise ValueError(
+            f"toy={path!r}: its environment {name_of(checkpoint.config.env)!r} has no method `{lacking[0]}`, which "
+            "tells how to see a body as the toy. Give a checkpoint of Reuse/Toy-v0, or see docs/task_inference.md."
+        )
+    families = getattr(module.acting.config, "families", ())
+    if hasattr(module, "infer_skill") or not module.acting.config.context_dim:
+        raise ValueError(f"toy={path!r}: the agent infers no task. Give a checkpoint of TaskInference.")
+    if hasattr(env, "family_names") and not families:
+        raise ValueError(
+            f"toy={path!r}: the agent cannot tell the families {', '.join(env.family_names)} of the toy's tasks apart, "
+            "so that commands would be about the wrong quantities. Give a checkpoint of TaskInference."
+        )
+    return env, FrozenInference(module.acting, masked)
+
+
+def check_tasks(env: gym.Env, toy: Any, inference: FrozenInference) -> None:
+    """Raises a ValueError for a body whose tasks or rewards mean nothing to the agent of the toy."""
+    if env.has_wrapper_attr("family_names") and env.has_wrapper_attr("task_families"):
+        names = env.get_wrapper_attr("family_names")
+        about = {quantity_of(names[family]) for family in env.get_wrapper_attr("task_families") if family >= 0}
+        if unknown := about - {*inference.quantities}:
+            raise ValueError(
+                f"The body's tasks are also about {min(unknown)!r}, but those of the toy's agent are about "
+                f"{', '.join(inference.quantities)} alone. Choose others with `split` or `tasks`, such as tasks: "
+                f"[{{{inference.quantities[0]}: 2.0}}]."
+            )
+    if env.has_wrapper_attr("relative_reward"):
+        pays_relative = getattr(toy, "relative_reward", False)
+        if env.get_wrapper_attr("relative_reward") != pays_relative:
+            words = ("distances", "relative errors")[:: -1 if pays_relative else 1]
+            raise ValueError(
+                f"The body's rewards are {words[1]}, but those of the toy are {words[0]}. "
+                f"Set relative_reward: {str(pays_relative).lower()}."
+            )
+
+
+def check_passive(toy: str | None, inference: FrozenInference) -> None:
+    """Raises a ValueError for an encoder that reads actions, which are not the toy's where a high level commands."""
+    if inference.reads_actions:
+        raise ValueError(
+            f"toy={toy!r}: its encoder reads the agent's own actions, but commands are given by another policy here. "
+            f"Give a checkpoint of TaskInference, or use {STRIDING}, in which the toy's agent commands."
+        )
+
+
+def stride_chooser(
+    env: gym.Env, quantities: Sequence[str], fixed_stride: int | None, striding: str | None
+) -> StrideChooser:
+    """Returns what chooses the strides: a number, or a policy from its checkpoint."""
+    if striding is None:
+        return StrideChooser(fixed_stride)
+    module: Any = checkpoint_of(HIGH_LEVEL, "striding", striding, STRIDING).module()
+    expected = len(env.get_wrapper_attr("proprioception")) + len(quantities)
+    if module.acting.obs_dim != expected:
+        raise ValueError(
+            f"striding={striding!r}: it reads {module.acting.obs_dim} numbers, but the body and its commands have "
+            f"{expected}. Train it with the same low level."
+        )
+    return StrideChooser(None, FrozenPolicy(module.acting, module.action_space, latent_dim=len(quantities)))
+
+
+def checkpoint_of(env_id: str, name: str, path: str | None, trained_on: str | None) -> Any:
+    """Reads a checkpoint, which must be of ``trained_on``."""
+    if path is None:
+        raise ValueError(f"{env_id} needs {name!r} in its `env_config`: a checkpoint, such as {{{name}: CHECKPOINT}}.")
+    checkpoint = load(str(path))
+    env = checkpoint.config.env or getattr(checkpoint, "trained_on", None)
+    if trained_on is not None and env != trained_on:
+        raise ValueError(
+            f"{name}={str(path)!r}: it was trained on {name_of(env)!r}, but must be of {trained_on}. "
+            f"Give another checkpoint."
+        )
+    if not hasattr(checkpoint.module(), "acting"):
+        raise ValueError(
+            f"{name}={str(path)!r}: it is an agent of {checkpoint.algorithm.__name__}, which cannot act inside an "
+            f"environment. Train {'TaskInference' if name == 'toy' else 'PlainSAC'} instead."
+        )
+    return checkpoint
+
+
+def make_body(env_id: str, body: Any, body_config: dict[str, Any]) -> gym.Env:
+    """Makes a body and checks that it has what is needed of it."""
+    if body is None:
+        raise ValueError(f"{env_id} needs 'body' in its `env_config`, such as {{body: Reuse/HalfCheetah-v0}}.")
+    if not isinstance(body, str) and not callable(body):
+        raise ValueError(f"body={body!r}: expected an environment's id, its class, or the path of one.")
+    env = compat.env_creator(AlgorithmConfig().environment(body, env_config=body_config), 0, 0)()
+    env.reset(seed=0)  # before it, a body may not have a state
+    for name in ("proprioception", "quantity"):
+        if not env.has_wrapper_attr(name):
+            env.close()
+            raise ValueError(f"body={name_of(body)!r} has no `{name}`. {BODY_NEEDS}")
+    return env
+
+
+def check_body_has(env: gym.Env, body: Any, quantities: Sequence[str]) -> None:
+    """Raises a ValueError for quantities that a body does not have."""
+    for name in quantities:
+        try:
+            float(env.get_wrapper_attr("quantity")(name))
+        except ENVIRONMENT_ERRORS as error:
+            env.close()
+            raise ValueError(
+                f"The body {name_of(body or env)!r} has no quantity {name!r}. Give it one in its `quantity(name)`, or "
+                f"leave it out of `quantities`; usual ones are {', '.join(RANGES)}."
+            ) from error
