@@ -31,7 +31,14 @@ from rllib_sami.exports.transfer_parts import (
     toy_of,
 )
 from rllib_sami.hierarchy import FrozenPolicy
-from rllib_sami.hierarchy.commands import COMMAND_STEPS, MAX_STEPS, QUANTITIES, CommandEnv
+from rllib_sami.hierarchy.commands import (
+    COMMAND_STEPS,
+    MAX_STEPS,
+    QUANTITIES,
+    CommandEnv,
+    check_quantities,
+    ranges_of,
+)
 from rllib_sami.hierarchy.transfer import GUIDES, HighLevelEnv, SteeredEnv, StridingEnv, check_stride
 
 
@@ -40,7 +47,7 @@ def make_low_level(
     quantities: Sequence[str] | None = None,
     ranges: Mapping[str, Sequence[float]] | None = None,
     scales: Mapping[str, float] | None = None,
-    command_steps: Sequence[int] | None = None,
+    command_steps: Sequence[int] = COMMAND_STEPS,
     max_steps: int | None = None,
     high_level: str | None = None,
     **body_config: Any,
@@ -55,20 +62,16 @@ def make_low_level(
         command_steps: Likewise.
         max_steps: Steps of an episode; None: 200, or with a ``high_level`` as many as the body has by itself.
         high_level: Checkpoint of a policy that was trained in ``Reuse/HighLevel-v0`` and gives the commands, in the
-            body's tasks: those with which its own low level was trained, so that ``quantities``, ``ranges`` and
-            ``command_steps`` cannot be chosen.
+            body's tasks. ``quantities`` and ``ranges`` are those with which its own low level was trained, and strides
+            take the place of ``command_steps``.
         **body_config: Settings of the body.
 
     Raises:
         ValueError: An argument is missing or wrong, or the body cannot be commanded.
     """
     if high_level is not None:
-        chosen = {"quantities": quantities, "ranges": ranges, "command_steps": command_steps}
-        for name, value in chosen.items():
-            if value is not None:
-                raise ValueError(f"{name}={value!r}: it is that of high_level={high_level!r}. Leave it out.")
         more = {} if max_steps is None else {"max_steps": max_steps}
-        return _steered(str(high_level), body, scales, body_config | more)
+        return _steered(str(high_level), body, quantities, ranges, scales, body_config | more)
     env = make_body(LOW_LEVEL, body, body_config)
     limit = max_episode_steps(env)
     if max_steps is not None and limit is not None and is_integer(max_steps) and max_steps > limit:
@@ -80,7 +83,7 @@ def make_low_level(
         env = make_body(LOW_LEVEL, body, body_config | {"max_steps": max_steps})
     quantities = QUANTITIES if quantities is None else quantities
     commanded = CommandEnv(
-        env, quantities, ranges, scales, command_steps or COMMAND_STEPS, MAX_STEPS if max_steps is None else max_steps
+        env, quantities, ranges, scales, command_steps, MAX_STEPS if max_steps is None else max_steps
     )
     check_body_has(env, body, quantities)
     return commanded
@@ -186,11 +189,27 @@ def register() -> None:
         register_env(env_id, lambda context, make=make: make(**context))
 
 
-def _steered(path: str, body: Any, scales: Mapping[str, float] | None, body_config: dict[str, Any]) -> SteeredEnv:
+def _steered(
+    path: str,
+    body: Any,
+    quantities: Sequence[str] | None,
+    ranges: Mapping[str, Sequence[float]] | None,
+    scales: Mapping[str, float] | None,
+    body_config: dict[str, Any],
+) -> SteeredEnv:
     """Makes the environment in which a low level is trained further."""
     checkpoint = checkpoint_of(LOW_LEVEL, "high_level", path, HIGH_LEVEL)
     settings, module = dict(checkpoint.config.env_config), checkpoint.module()
-    quantities, ranges = commands_of(checkpoint_of(HIGH_LEVEL, "low_level", settings.get("low_level"), LOW_LEVEL))
+    low_level = checkpoint_of(HIGH_LEVEL, "low_level", settings.get("low_level"), LOW_LEVEL)
+    learned, learned_ranges = commands_of(low_level)
+    quantities = learned if quantities is None else check_quantities(quantities)
+    ranges = learned_ranges if ranges is None else ranges_of(quantities, ranges)
+    for name, given, expected in (("quantities", quantities, learned), ("ranges", ranges, learned_ranges)):
+        if given != expected:
+            raise ValueError(
+                f"{name}={given!r}: the high level commands a low level that was trained with {expected!r}. Leave it "
+                "out."
+            )
     env = make_body(LOW_LEVEL, body, body_config)
     toy, inference = toy_of(LOW_LEVEL, settings.get("toy"), settings.get("masked", False))
     check_passive(settings.get("toy"), inference)
