@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.learning
 def test_sami_in_your_own_learner(fresh_python):
     example = (ROOT / "examples/sami_in_your_own_learner.py").read_text()
     printed = fresh_python(example.replace("range(5)", "range(2)"))

@@ -130,7 +130,7 @@ def test_vectorised_environments_tell_their_tasks_too():
     assert {"task", "task_id"} <= set(tasks[0])
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 @pytest.mark.usefixtures("ray_cluster")
 def test_two_learners_and_two_runners_with_callbacks_whose_metrics_reach_the_results():
     def at_start(episode, metrics_logger, **kwargs):

@@ -255,7 +255,7 @@ def test_another_env_runner_evaluates_in_its_own_way():
     assert "`env_runner_cls`" in refusal(config)
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_in_parallel_on_remote_runners_and_without_one_of_them(caplog):
     local = run(evaluating(), 1)
     config = evaluating(evaluation_num_env_runners=1, evaluation_parallel_to_training=True)

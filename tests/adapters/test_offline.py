@@ -52,7 +52,7 @@ def test_nothing_to_write_and_a_used_folder_are_errors(buffer, tmp_path):
         write_episodes(buffer, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 @pytest.mark.usefixtures("ray_cluster")
 def test_rllibs_behaviour_cloning_reads_them(buffer, tmp_path):
     import gymnasium as gym
