@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 ORACLE = "oracle"
@@ -26,9 +27,13 @@ def is_oracle(agent: str) -> bool:
 
 
 def agent_order(agent: str) -> str:
-    """Returns the sort key of an agent: well-known ones from the method's own down, others by name, oracles last."""
+    """Returns the sort key of an agent: well-known ones from the method's own down, others by name, oracles last.
+
+    Numbers in names count as numbers: "stride 5" comes before "stride 10".
+    """
     ranks = {name: rank for rank, name in enumerate(KNOWN)} | {ORACLE: len(KNOWN) + 1}
-    return f"{ranks.get(algorithm_of(agent), len(KNOWN)):02d} {agent}"
+    named = re.sub(r"\d+(\.\d+)?", lambda found: f"{float(found.group()):020.6f}", agent)
+    return f"{ranks.get(algorithm_of(agent), len(KNOWN)):02d} {named}"
 
 
 def order(agents: Iterable[str]) -> list[str]:

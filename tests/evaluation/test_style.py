@@ -81,3 +81,8 @@ def test_colours_are_told_apart_by_everyone_and_stand_out_from_the_page(look):
     luminance = [float(TO_XYZ[1] @ _linear(colour)) + 0.05 for colour in colours]
     ground = float(TO_XYZ[1] @ _linear(page.page)) + 0.05
     assert all(max(one, ground) / min(one, ground) >= 3 for one in luminance)
+
+
+def test_numbers_in_names_count_as_numbers():
+    names = ["SaCCM", "SaCCM, zero context", "TESAC", "noise 0.05", "noise 0.2", "stride 5", "stride 10", "oracle"]
+    assert order(reversed(names)) == names
