@@ -87,6 +87,8 @@ def project(values: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np.
         points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
         shares = " and ".join(f"{share:.0%}" for share in np.nan_to_num(pca.explained_variance_ratio_))
         return points, f"PCA, {shares} of the variance"
+    if method == "tsne" and not np.ptp(values, axis=0).any():  # by whose distances t-SNE would divide
+        return np.zeros((len(values), 2)), "t-SNE, of equal contexts"
     if method == "tsne":
         perplexity = min(30.0, (len(values) - 1) / 3)
         tsne = TSNE(perplexity=perplexity, init="pca" if values.shape[1] > 1 else "random", random_state=seed)

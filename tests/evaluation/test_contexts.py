@@ -113,3 +113,9 @@ def test_missing_contexts_are_named(results):
         contexts.project(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="umap"):
         contexts.project(np.zeros((9, 2)), "umap")
+
+
+def test_equal_contexts_are_one_point():
+    for method in ("pca", "tsne"):
+        points, _ = contexts.project(np.full((40, 3), 0.5), method)
+        np.testing.assert_array_equal(points, np.zeros((40, 2)))
