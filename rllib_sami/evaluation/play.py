@@ -190,6 +190,11 @@ def _load_agent(
         if config.env is None:
             trained_on = getattr(checkpoint, "trained_on", None)
             option = compat.env_option(trained_on) or " --env ID"
+            if (refused := getattr(checkpoint, "refused", None)) and compat.is_registered(trained_on):
+                raise ValueError(
+                    f"{path}: the settings of its environment could run code: they have {refused}. If you trust them, "
+                    f"give them yourself: --env {trained_on} --env-config '…' (config.json has them)."
+                )
             raise ValueError(
                 f"{path}: it was trained on '{trained_on}', which is not registered here. Name an environment:{option} "
                 "(env=...)."

@@ -20,13 +20,13 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from rllib_sami import compat
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
 from rllib_sami.algorithms.sac.sac import SACTorchRLModule
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.checkpoints.files import MANIFEST, atomic_checkpoint, damage_of
 from rllib_sami.core.images import image_shape
+from rllib_sami.exports.composed import code_of
 from rllib_sami.exports.model_card import CONTEXT, LATENT, NOTHING, SKILL, kind_of, model_card
 from rllib_sami.registration import ALGORITHMS
 
@@ -52,8 +52,10 @@ class ExportedAgent:
         algorithm: The Algorithm class that trained it; ``SaMI`` (without an encoder, ``PlainSAC``), or that of the
             skill discovery method, for classes of other packages.
         config: Networks, environment and ``env_config`` as in training. ``env`` is None if the training environment is
-            not registered here (:attr:`trained_on` has its name).
+            not registered here (:attr:`trained_on` has its name), or would run code, see ``refused``.
         trained_on: Name of the training environment.
+        refused: What in the settings of the training environment could run code of the exporting person's choice; None:
+            nothing.
         progress: ``training_iteration``, ``num_env_steps_sampled_lifetime`` and ``episode_return_mean``, if known.
     """
 
@@ -61,6 +63,7 @@ class ExportedAgent:
     algorithm: type[Algorithm]
     config: OffPolicyConfig
     trained_on: str
+    refused: str | None
     progress: dict[str, Any]
     _spaces: tuple[gym.spaces.Box, gym.spaces.Box]
     _module_class: type[OffPolicyTorchRLModule]
@@ -201,12 +204,13 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         algorithm = ALGORITHMS.get(content["algorithm"], ALGORITHMS[usual[kind_of(network)]])
         config = algorithm.get_default_config()
         config.training(**{key: value for key, value in network.items() if key in config.settings})
-        # A name that is not registered would be imported and called: code that the file chooses.
-        env = environment["name"] if compat.is_registered(environment["name"]) else None
+        # Such code would be chosen by whoever wrote the file.
+        refused = code_of(environment["name"], environment["config"], is_exported)
+        env = None if refused else environment["name"]
         config.environment(env, env_config=environment["config"] if env else {})
         config.debugging(seed=content["training"].get("seed"))
         name, progress = str(environment["name"]), content["progress"]
-        return ExportedAgent(folder, algorithm, config, name, progress, spaces, module_class, network)
+        return ExportedAgent(folder, algorithm, config, name, refused, progress, spaces, module_class, network)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "

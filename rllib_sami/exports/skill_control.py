@@ -9,10 +9,11 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
 from rllib_sami import compat
+from rllib_sami.exports.composed import CONTROL
 from rllib_sami.exports.loading import load
 from rllib_sami.hierarchy import FrozenPolicy, LatentActionEnv, unit_sphere
 
-ENV_ID = "Skills/Control-v0"
+ENV_ID = CONTROL
 STEPS = 25  # of the body for each action, as in the paper
 GAUSSIAN_SCALE = 1.5  # that of actions in [-1, 1], for skills from a normal distribution, as in the paper
 

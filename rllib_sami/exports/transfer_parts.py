@@ -14,12 +14,12 @@ from rllib_sami.core.env_values import name_of
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS
 from rllib_sami.envs.reuse.families import quantity_of
 from rllib_sami.exports.checkpoints import load
+from rllib_sami.exports.composed import HIGH_LEVEL, LOW_LEVEL, STRIDING
 from rllib_sami.hierarchy import FrozenPolicy
 from rllib_sami.hierarchy.commands import QUANTITIES, RANGES, Ranges, check_quantities, ranges_of
 from rllib_sami.hierarchy.frozen_inference import FrozenInference
 from rllib_sami.hierarchy.transfer import StrideChooser
 
-LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reuse/HighLevel-v0"
 BODY_NEEDS = (
     "A body needs the attributes `proprioception`, what a policy may know of it that does not say where it is, and "
     "`quantity(name)`, the present value of a quantity: see docs/task_inference.md."
@@ -136,6 +136,11 @@ def checkpoint_of(env_id: str, name: str, path: str | None, trained_on: str | No
     if path is None:
         raise ValueError(f"{env_id} needs {name!r} in its `env_config`: a checkpoint, such as {{{name}: CHECKPOINT}}.")
     checkpoint = load(str(path))
+    if refused := getattr(checkpoint, "refused", None):
+        raise ValueError(
+            f"{name}={str(path)!r}: it is of an environment that could run code, {refused}, and is exported. Give a "
+            "checkpoint that you trust."
+        )
     env = checkpoint.config.env or getattr(checkpoint, "trained_on", None)
     if trained_on is not None and env != trained_on:
         raise ValueError(

@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +19,7 @@ from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.compat import env_option
 from rllib_sami.evaluation import evaluate
 from rllib_sami.exports.agents import ALGORITHMS, export_agent, load_exported
+from rllib_sami.exports.transfer_parts import checkpoint_of
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 from rllib_sami_cli.experiment import load
 from rllib_sami_cli.schema import check
@@ -252,6 +254,42 @@ def test_loading_it_unpickles_and_imports_nothing(exported, monkeypatch):
     assert set(sys.modules) == before
     assert (agent.config.env, agent.trained_on) == (None, "subprocess.Popen")
     assert agent.algorithm is ALGORITHMS["SaMI"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("Reuse/LowLevel-v0", {"body": "subprocess.getoutput", "touch {}": 1}, "'subprocess.getoutput', which is not"),
+        ("Reuse/Striding-v0", {"toy": "{}", "low_level": "{}"}, "toy='{}', which is no exported agent"),
+        ("Reuse/LowLevel-v0", {"body": "Reuse/PointMass-v0", "high_level": ["{}"]}, "high_level="),
+        ("Skills/Control-v0", {"env": "Reuse/LowLevel-v0", "env_config": {"body": "os.system"}}, "'os.system'"),
+        ("Skills/Control-v0", {"env": "Reuse/PointMass-v0", "skills": "{}"}, "skills='{}', which is no exported"),
+    ],
+)
+def test_what_an_environment_is_made_of_runs_no_code_either(exported, tmp_path, name, settings, reason):
+    sign = str(tmp_path / "sign")
+    settings = json.loads(json.dumps(settings).replace("{}", sign))
+    change(exported, environment={"name": name, "config": settings})
+    agent = load_exported(exported)
+    assert (agent.config.env, agent.config.env_config, agent.trained_on) == (None, {}, name)
+    assert reason.replace("{}", sign) in agent.refused
+    with pytest.raises(ValueError, match=f"could run code.*give them yourself: --env {name}"):
+        evaluate(exported, episodes=1)
+    with pytest.raises(ValueError, match="could run code"):
+        checkpoint_of("Reuse/Striding-v0", "low_level", str(exported), name)
+    assert not Path(sign).exists()
+
+
+def test_what_an_environment_is_made_of_may_be_data(exported):
+    for name, config in (
+        ("Reuse/LowLevel-v0", {"body": "Reuse/PointMass-v0"}),
+        ("Reuse/Striding-v0", {"toy": str(exported), "low_level": str(exported)}),
+        ("Skills/Control-v0", {"env": "Reuse/PointMass-v0", "skills": str(exported)}),
+        ("SaMI/Pendulum-v0", {"body": "mine"}),
+    ):
+        change(exported, environment={"name": name, "config": config})
+        agent = load_exported(exported)
+        assert (agent.config.env, agent.config.env_config, agent.refused) == (name, config, None)
 
 
 @pytest.mark.parametrize(

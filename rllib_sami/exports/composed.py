@@ -1,0 +1,43 @@
+"""Environments that are made of other environments and of agents, and what of these an exported agent may name.
+
+Their settings name a body or a task, which may be the path of a class, and agents, which may be checkpoints. Both can
+run code that whoever wrote the settings has chosen.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rllib_sami import compat
+
+CONTROL = "Skills/Control-v0"
+LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reuse/HighLevel-v0"
+COMPOSED = (CONTROL, LOW_LEVEL, STRIDING, HIGH_LEVEL)
+BODIES = ("env", "body")  # settings that name an environment
+AGENTS = ("skills", "toy", "low_level", "striding", "high_level")  # settings that name an agent
+
+
+def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> str | None:
+    """Returns what would run code of their author's choice if an environment were made from settings; None: nothing.
+
+    Args:
+        env: The environment as the settings name it.
+        settings: Its ``env_config``.
+        is_exported: Returns whether a folder is that of an exported agent, which is data.
+    """
+    if not compat.is_registered(env):
+        return f"the environment {env!r}, which is not registered here"
+    if env not in COMPOSED:
+        return None
+    for name in AGENTS:
+        path = settings.get(name)
+        if path is not None and not (isinstance(path, str) and is_exported(Path(path).expanduser())):
+            return f"{name}={path!r}, which is no exported agent"
+    inner = settings.get("env_config")
+    passed_on = {**(inner if isinstance(inner, Mapping) else {}), **settings}
+    for name in BODIES:
+        if (body := settings.get(name)) is not None:
+            further = {key: value for key, value in passed_on.items() if key not in (name, "env_config")}
+            if found := code_of(body, further, is_exported):
+                return found
+    return None
