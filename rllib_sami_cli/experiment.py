@@ -51,6 +51,7 @@ class Experiment:
         config_object: An `AlgorithmConfig`, if a Python file gave one; then `body["config"]` holds overrides only.
         given: What the command line sets, in the form of a body, to lay over it.
         stage: The name in the file, by which later experiments refer to this one; `name` may become another.
+        ready: The checkpoints that the command line gave for other stages.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Experiment:
     config_object: Any = None
     given: dict[str, Any] = field(default_factory=dict)
     stage: str = ""
+    ready: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stage = self.stage or self.name

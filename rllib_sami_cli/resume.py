@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rllib_sami.moved import todays_path
 from rllib_sami_cli.errors import UserError
+from rllib_sami_cli.experiment import merge
 from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
 from rllib_sami_cli.schema import Plan, with_checkpoints, with_config
+from rllib_sami_cli.stages import fill
 from rllib_sami_cli.stop import reached
 
 # What a resumed run keeps; stop criteria may change.
@@ -29,6 +31,7 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "num_samples": plan.num_samples,
         "search": plain(asdict(plan.search)),
         "checkpoints_used": dict(plan.checkpoints),
+        "ready": dict(plan.ready),
         "given": {key: value for key, value in plan.given.items() if key not in _FORGOTTEN},
     }
 
@@ -45,7 +48,22 @@ def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[st
     """
     runs = find_runs(storage_folder(storage), name)
     may_go_on = [run for run in runs if (not run.finished or "stop" in given) and has_checkpoint(run)]
-    return next((run.record.get("given", {}) for run in may_go_on or runs), {})
+    began = [run.record.get("given", {}) for run in may_go_on or runs]
+    asked = {key: value for key, value in given.items() if key not in (*_FORGOTTEN, "stop")}
+    return next((one for one in began if merge(one, asked) == one), began[0] if began else {})
+
+
+def remembered_stages(names: Sequence[str], storage: str | None) -> dict[str, str]:
+    """Returns the checkpoints that were given for stages when the newest run of the last stage was begun that has any.
+
+    Args:
+        names: Names of the stages, in their order.
+        storage: Folder of all results; None for the default.
+    """
+    for name in reversed(names):
+        for run in find_runs(storage_folder(storage), name):
+            return run.record.get("ready", {})
+    return {}
 
 
 def as_started(plan: Plan, run: Run) -> Plan:
@@ -55,9 +73,16 @@ def as_started(plan: Plan, run: Run) -> Plan:
         return plan  # not begun
     if plan.awaits and is_open(plan, run):
         plan = with_checkpoints(plan, run.record.get("checkpoints_used", {}))
-    given = {key: value for key, value in plan.config.items() if key not in plan.auto}
-    config = given | {key: recorded[key] for key in plan.auto if key in recorded}
+    config = _config_of(plan, run)
     return plan if config == plan.config else with_config(plan, config)
+
+
+def _config_of(plan: Plan, run: Run) -> dict[str, Any]:
+    """Returns the plan's settings with the checkpoints and the ``auto`` settings that a run was started with."""
+    given = {key: value for key, value in plan.config.items() if key not in plan.auto}
+    recorded = run.record.get("config") or {}
+    started = {key: recorded[key] for key in plan.auto if key in recorded}
+    return fill(given, run.record.get("checkpoints_used", {})) | started
 
 
 def choose_run(
@@ -65,7 +90,8 @@ def choose_run(
 ) -> Run:
     """Returns the run to continue, or a new one.
 
-    The run to continue is the newest one that is open and has a checkpoint. Without one, the newest run of all is
+    The run to continue is the newest one that is open and has a checkpoint, of those with the plan's settings if there
+    are any. Without one, the newest run of all is
     returned, for the message; of several experiments, one without a checkpoint starts over.
 
     Args:
@@ -77,6 +103,7 @@ def choose_run(
     """
     folder = storage_folder(storage or plan.storage_path)
     runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
+    runs = [run for run in runs if not changes(replace(plan, config=_config_of(plan, run)), run)] or runs
     open_runs = [run for run in runs if is_open(plan, run)]
     with_checkpoint = [run for run in open_runs if has_checkpoint(run)]
     if open_runs and not with_checkpoint and not alone and not open_runs[0].in_use():
@@ -99,19 +126,21 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
         )
     unfinished = [(plan, run) for plan, run in found if is_open(plan, run)]
     if not unfinished and len(found) == len(jobs):
-        plan, run = found[0]
+        plan, run = found[-1]
+        how = f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..." if len(jobs) == 1 else "in the file"
         raise UserError(
-            f"--resume: {run.path} is finished: its stop criteria are met. To train on, raise them, for example "
-            f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..., or start over without --resume."
+            f"--resume: {run.path} is finished: its stop criteria are met. To train on, raise them, for example {how}, "
+            "or start over without --resume."
         )
     for plan, run in unfinished:
         if run.in_use():
             raise UserError(f"--resume: {run.path} is still running in another process.")
-        changed = differences(
-            {key: run.record.get(key) for key in _KEPT} | {"run": todays_path(str(run.record.get("run")))},
-            {key: value for key, value in record_of(plan).items() if key in _KEPT},
-        )
-        if changed:
+        if users := [other.path for _, other in found if run.finished and _uses(other, run)]:
+            raise UserError(
+                f"--resume: {run.path} is finished, and {users[0]} was trained with its checkpoint, which would be "
+                "replaced by newer ones. Raise only the stop criteria of experiments whose checkpoints no other uses."
+            )
+        if changed := changes(plan, run):
             raise UserError(
                 f"--resume: {run.path} was started with other settings ({'; '.join(changed[:5])}). A resumed run keeps "
                 "its settings; only stop criteria may change. For other settings start a new run, from a checkpoint "
@@ -120,6 +149,19 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
         if not has_checkpoint(run):
             raise UserError(f"--resume: {run.path} ended before its first checkpoint. Start over, without --resume.")
         run.check_state()
+
+
+def changes(plan: Plan, run: Run) -> list[str]:
+    """Returns how a plan differs from the settings that a run keeps."""
+    return differences(
+        {key: run.record.get(key) for key in _KEPT} | {"run": todays_path(str(run.record.get("run")))},
+        {key: value for key, value in record_of(plan).items() if key in _KEPT},
+    )
+
+
+def _uses(run: Run, other: Run) -> bool:
+    """Returns whether a run has used a checkpoint of another one."""
+    return any(Path(path).is_relative_to(other.path) for path in run.record.get("checkpoints_used", {}).values())
 
 
 def _follows(run: Run, earlier: Mapping[str, Run]) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, stoppable
+from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, one_line, stoppable
 from rllib_sami_cli.experiment import Experiment, apply_settings, load, merge, parse_json
 from rllib_sami_cli.steps import doing, loading, quiet_option
 
@@ -160,7 +159,7 @@ def _checked(
     """Returns the checked plans and the session of experiments and options."""
     from rllib_sami_cli import catalog
     from rllib_sami_cli.resources import Limits
-    from rllib_sami_cli.resume import remembered
+    from rllib_sami_cli.resume import remembered, remembered_stages
     from rllib_sami_cli.runner import Session
     from rllib_sami_cli.schema import check_all
     from rllib_sami_cli.smoke import shrink, smoke_name
@@ -176,7 +175,12 @@ def _checked(
     for experiment in experiments:
         _replace(experiment, env, scheduler.get("type"))
         experiment.given = given
-    experiments = _without_ready(experiments, options["ready"])
+    storage = options["local_dir"] and str(options["local_dir"])
+    ready = _ready(options["ready"])
+    if options["resume"]:
+        names = [smoke_name(one.name) if options["smoke"] else one.name for one in experiments]
+        ready = remembered_stages(names, storage) | ready
+    experiments = _without_ready(experiments, ready)
     if options["experiment_name"]:
         if len(experiments) > 1:
             raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
@@ -228,22 +232,37 @@ def _replace_algorithm(experiments: list[Experiment], algo: str | None) -> None:
             experiment.body = merge(experiment.body, {"run": algo})
 
 
-def _without_ready(experiments: list[Experiment], ready: Sequence[str]) -> list[Experiment]:
+def _ready(given: Sequence[str]) -> dict[str, str]:
+    """Returns the checkpoints that `--checkpoint` gives for stages."""
+    found: dict[str, str] = {}
+    for one in given:
+        stage, _, path = one.partition("=")
+        if stage in found:
+            raise UserError(f"--checkpoint {one}: '{stage}' has {found[stage]} already. Give one of them.")
+        found[stage] = path
+    return found
+
+
+def _without_ready(experiments: list[Experiment], ready: Mapping[str, str]) -> list[Experiment]:
     """Returns the experiments without the stages for which there are checkpoints, which the others then refer to."""
     from rllib_sami.core.text import did_you_mean
+    from rllib_sami.exports.checkpoints import find
     from rllib_sami_cli import stages
 
-    given = dict(one.partition("=")[::2] for one in ready)
+    given = dict(ready)
     known = {experiment.stage for experiment in experiments}
     for stage, path in given.items():
         if stage not in known or not path:
             raise UserError(f"--checkpoint {stage}={path}: expected STAGE=CHECKPOINT. {did_you_mean(stage, known)}")
         if not any(stage in stages.references(experiment.body) for experiment in experiments):
             raise UserError(f"--checkpoint {stage}: no other experiment of the file refers to its checkpoint.")
-        given[stage] = str(Path(path).expanduser().absolute())
+        try:
+            given[stage] = str(find(path))
+        except ValueError as error:
+            raise UserError(f"--checkpoint {stage}={path}: {one_line(error)}") from error
     left = [experiment for experiment in experiments if experiment.stage not in given]
     for experiment in left:
-        experiment.body = stages.fill(experiment.body, given)
+        experiment.body, experiment.ready = stages.fill(experiment.body, given), given
     return left
 
 

@@ -141,6 +141,11 @@ def check_restore(given: str, algorithm: type) -> str:
         ValueError: It is a checkpoint of another algorithm.
     """
     checkpoint = load(given)
+    if isinstance(checkpoint, ExportedAgent):
+        raise ValueError(
+            f"{checkpoint.path} is an exported agent, with which training cannot go on: it has no critics, optimisers "
+            "and episodes. Give the checkpoint that it was exported from."
+        )
     # By name, because a class that cannot be imported is pickled by value.
     if _full_name(checkpoint.algorithm) != _full_name(algorithm):
         theirs = checkpoint.algorithm.__name__

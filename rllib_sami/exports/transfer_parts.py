@@ -56,6 +56,21 @@ def parts_of(
     return env, policy, quantities, toy_env, inference, ranges
 
 
+def check_agent(env_id: str, name: str, path: str) -> None:
+    """Checks an agent before the others of which an environment is made are trained.
+
+    Args:
+        env_id: The environment.
+        name: The setting that names the agent.
+        path: Its folder.
+    """
+    trained_on = {"low_level": LOW_LEVEL, "striding": STRIDING, "high_level": HIGH_LEVEL}
+    if name == "toy":
+        toy_of(env_id, path, masked=False)
+    elif name in trained_on:
+        checkpoint_of(env_id, name, path, trained_on[name])
+
+
 def commands_of(low_level: Any) -> tuple[tuple[str, ...], Ranges]:
     """Returns the quantities that a low level can be commanded, and their ranges."""
     settings = low_level.config.env_config
@@ -135,7 +150,10 @@ def checkpoint_of(env_id: str, name: str, path: str | None, trained_on: str | No
     """Reads a checkpoint, which must be of ``trained_on``."""
     if path is None:
         raise ValueError(f"{env_id} needs {name!r} in its `env_config`: a checkpoint, such as {{{name}: CHECKPOINT}}.")
-    checkpoint = load(str(path))
+    try:
+        checkpoint = load(str(path))
+    except ValueError as error:
+        raise ValueError(f"{name}={str(path)!r}: {error}") from error
     if refused := getattr(checkpoint, "refused", None):
         raise ValueError(
             f"{name}={str(path)!r}: it is of an environment that could run code, {refused}, and is exported. Give a "

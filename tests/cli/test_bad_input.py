@@ -4,9 +4,11 @@
 import json
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
+MODELS = Path(__file__).parents[2] / "models"
 GOOD = {"run": "SaCCM", "env": "SaMI/Pendulum-v0"}
 
 
@@ -134,6 +136,7 @@ def test_in_a_file(refused, write, text, parts):
         ),
         (["train", "file", "exp.yaml", "--resume", "--local-dir", "here"], ["--resume: no run of 'my-run' in", "here"]),
         (["train", "file", "exp.yaml", "--restore", "."], ["is no checkpoint of an RLlib algorithm"]),
+        (["train", "file", "exp.yaml", "--restore", str(MODELS / "saccm_pendulum")], ["is an exported agent"]),
         (["train", "file", "exp.yaml", "--checkpoint-freq", "-1"], ["--checkpoint-freq"]),
         (
             ["train", "file", "exp.yaml", "--evaluate", "--no-checkpoint-at-end"],

@@ -58,6 +58,28 @@ def test_a_finished_one_goes_on_when_its_criteria_are_raised(plan, make, tmp_pat
     check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
 
 
+def test_a_run_with_the_same_settings_goes_on_rather_than_a_newer_one(plan, make, tmp_path):
+    ours = make("ant", "2026-01-01", 10, finished=True)
+    plan.config = {"gamma": 0.5}
+    make("ant_2026-01-02_00-00-00", "2026-01-02", 10, finished=True)
+    assert chosen(plan, tmp_path) == "ant_2026-01-02_00-00-00"
+    plan.config = {"gamma": 0.9}
+    assert chosen(plan, tmp_path, alone=False) == ours.path.name
+    plan.config = {"gamma": 0.1}
+    assert chosen(plan, tmp_path) == "ant_2026-01-02_00-00-00"  # for the message
+
+
+def test_a_checkpoint_that_another_stage_has_used_is_not_trained_on(plan, make, tmp_path):
+    first = make("ant", "2026-01-01", 10, finished=True)
+    second = make("bee", "2026-01-01", 10, finished=True)
+    second.write(checkpoints_used={"ant": str(first.path / "trial" / "checkpoint_1")})
+    other = Plan("bee", Run, {"gamma": 0.9}, {"training_iteration": 20}, {}, checkpoints={})
+    check_resumable([(plan, first), (other, second)])  # the last one alone
+    raised = Plan("ant", Run, {"gamma": 0.9}, {"training_iteration": 20}, {})
+    with pytest.raises(UserError, match=r"ant is finished, and .*bee was trained with its checkpoint"):
+        check_resumable([(raised, first), (other, second)])
+
+
 def test_without_a_checkpoint(plan, make, tmp_path):
     make("ant", "2026-01-01", 1, checkpoint=False)
     with pytest.raises(UserError, match="ended before its first checkpoint"):

@@ -52,6 +52,30 @@ def test_one_file_trains_the_chain_and_its_last_stage_is_evaluated(start, write,
     assert json.loads((tmp_path / "ev" / "provenance.json").read_text())["max_steps"] == {"Reuse/HighLevel-v0": 40}
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("toy=low_level", "has no method `observe_body`"),
+        ("toy=heedless", "the agent infers no task"),
+        ("point_mass_low_level=toy", "low_level='{}/toy': it was trained on 'Reuse/Toy-v0', but must be of"),
+    ],
+)
+def test_a_ready_stage_of_another_kind_is_told_before_any_is_trained(refused, write, agents, given, words):  # noqa: F811
+    stage, _, folder = given.partition("=")
+    message = refused("train", "file", write("chain.yaml", tiny_chain()), "--checkpoint", f"{stage}={agents / folder}")
+    assert words.format(agents) in message
+
+
+def test_agents_of_an_environment_are_found_from_any_folder(agents, write, tmp_path, monkeypatch):  # noqa: F811
+    experiments = yaml.safe_load(tiny_chain())
+    experiments = {"point_mass_striding": experiments["point_mass_striding"]}
+    paths = {"toy": "toy", "low_level": str(agents / "low_level")}
+    monkeypatch.chdir(agents)
+    experiments["point_mass_striding"]["config"]["env_config"] = paths
+    [plan] = check_all(load(write("one.yaml", yaml.safe_dump(experiments)), []), Limits())
+    assert plan.config["env_config"] == {"toy": str(agents / "toy"), "low_level": str(agents / "low_level")}
+
+
 @pytest.mark.parametrize("body", BODIES)
 def test_the_files_are_valid_as_far_as_that_is_known_before(body):
     experiments = load(EXAMPLES / f"{body}.yaml", [])

@@ -65,6 +65,15 @@ def trained(rllib, write, tmp_path, monkeypatch):
     return train
 
 
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A folder that looks like a checkpoint."""
+    folder = tmp_path / "ready" / "checkpoint_000003"
+    folder.mkdir(parents=True)
+    (folder / "rllib_checkpoint.json").write_text("{}")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [((), "first"), (("--smoke",), "first-smoke"), (("--algo", "RecurrentSAC"), "first-recurrentsac")],
@@ -87,6 +96,27 @@ def test_an_environment_that_needs_a_checkpoint_is_built_when_there_is_one(train
     assert [*plans] == ["first"]
     assert result.exit_code == 2
     assert "Error: second: The environment 'SaMI/Pendulum-v0' failed" in result.stderr
+
+
+def test_a_stage_that_is_ready_stays_so_when_the_others_are_resumed(trained, checkpoint):
+    text, ready = two_stages(restore="${first.checkpoint}"), str(checkpoint)
+    trained(text, "--checkpoint", f"first={ready}", fails=["second"])
+    plans, result = trained(text, "--resume")
+    assert [*plans] == ["second"], result.output
+    assert plans["second"].restore == ready
+
+
+def test_a_checkpoint_of_a_stage_is_looked_for_at_once(trained, checkpoint, tmp_path):
+    text = two_stages(restore="${first.checkpoint}")
+    (tmp_path / "file").write_text("x")
+    for given, words in (
+        (["first=/nope"], "--checkpoint first=/nope: /nope: no such folder."),
+        (["first=file"], "--checkpoint first=file: file is no checkpoint"),
+        ([f"first={checkpoint}", f"first={checkpoint}"], "'first' has"),
+    ):
+        plans, result = trained(text, *(word for one in given for word in ("--checkpoint", one)))
+        assert (plans, result.exit_code) == ({}, 2)
+        assert words in result.stderr
 
 
 def test_after_a_failure_only_stages_that_do_not_need_its_checkpoint_are_started(trained):
