@@ -61,6 +61,7 @@ from rllib_sami.compat.learners import (
     restore_optimizer_settings,
     set_learning_rates,
     sync_weights,
+    timestep,
     update_learners,
 )
 from rllib_sami.compat.metrics import (

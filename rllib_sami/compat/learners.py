@@ -68,10 +68,15 @@ def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]
     algorithm.metrics.aggregate(results, key=LEARNER_RESULTS)
 
 
+def timestep(timesteps: dict[str, Any]) -> int:
+    """Returns the environment steps of an update, from what :func:`update_learners` passed on."""
+    return timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
+
+
 def set_learning_rates(learner: "Learner", timesteps: dict[str, Any]) -> None:
     """Sets the learning rate of every optimiser to its schedule's present value."""
     for optimizer, schedule in learner._optimizer_lr_schedules.items():
-        rate = schedule.update(timestep=timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
+        rate = schedule.update(timestep=timestep(timesteps))
         learner._set_optimizer_lr(optimizer, lr=rate)
 
 

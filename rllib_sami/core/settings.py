@@ -142,7 +142,7 @@ def schedule(words: str, example: float, holds: Callable[[Any], bool]) -> Allowe
         rise = steps[0] == 0 and all(one < next_one for one, next_one in itertools.pairwise(steps))
         return rise and all(map(holds, rates[:-1])) and (holds(rates[-1]) or rates[-1] == 0)
 
-    pairs = "a schedule of [environment steps, rate] pairs whose steps begin at 0 and rise"
+    pairs = "a schedule of [environment steps, value] pairs whose steps begin at 0 and rise"
     return Allowed(f"{words}, or {pairs}", is_schedule, f", such as [[0, {example}], [1_000_000, {example / 10}]]")
 
 
@@ -160,6 +160,7 @@ CONVOLUTIONS = Allowed(
     " such as [[48, 4, 2], [96, 4, 2]]",
 )
 RATE = number("a number in (0, 1]", lambda x: 0 < x <= 1)
+TARGET_ENTROPY = schedule("a number", -1.0, lambda x: True).or_auto()
 LEARNING_RATE = schedule("a number of at least 0", 1e-3, lambda x: x >= 0)
 AT_LEAST_0 = number("a number of at least 0", lambda x: x >= 0)
 ABOVE_0 = number("a number above 0", lambda x: x > 0)

@@ -20,7 +20,7 @@ CONFIGS = [SaMIConfig, TESACConfig, CCMConfig, SaTESACConfig, SaCCMConfig]
 
 WHOLE, RATE, SIZES = (
     "an integer >= 1",
-    r"at least 0, or a schedule of \[environment steps, rate\]",
+    r"at least 0, or a schedule of \[environment steps, value\]",
     "layer",
 )
 MISTAKES = [
@@ -71,7 +71,10 @@ MISTAKES = [
         )
         for value in ("yes", 1, -1, None)
     ],
-    *[("target_entropy", value, "a number or 'auto'") for value in ("automatic", None, float("nan"))],
+    *[
+        ("target_entropy", value, "a number, or a schedule .*, or 'auto'")
+        for value in ("automatic", None, float("nan"), [[0, -1]], [[1, -1], [2, -2]], [[0, None], [1, -2]])
+    ],
     *[("grad_clip", value, "a number above 0, or None") for value in (0, -1, float("nan"))],
     ("grad_clip_by", "value", "'global_norm'"),
     ("grad_clip_by", "norm", "'global_norm'"),
@@ -317,6 +320,21 @@ def test_every_field_reaches_the_algorithm_and_its_updates(as_state, target_entr
         assert {name: getattr(constants, name) for name in expected} == expected
     module = algo.get_module()
     assert module.acting.encoder.hidden_dim == module.network_config.encoder_hidden_dim == 16
+    algo.stop()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_target_entropy_follows_its_schedule_also_after_a_restore(monkeypatch, tmp_path):
+    updates = recorded_constants(monkeypatch)
+    config = tiny(target_entropy=[[0, -1.0], [1_000, -3.0]], env="test/Point")
+    algo = config.build_algo()
+    trained_until(algo, lambda _: updates)
+    algo.save_to_path(tmp_path / "saved")
+    for _ in range(3):
+        updates.clear()
+        steps = algo.train()["num_env_steps_sampled_lifetime"]
+        assert updates[-1].target_entropy == pytest.approx(-1 - 2 * min(steps, 1_000) / 1_000)
+        algo.restore_from_path(tmp_path / "saved")
     algo.stop()
 
 

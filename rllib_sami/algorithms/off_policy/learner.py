@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from ray.rllib.utils.annotations import override
 from rllib_sami import compat
 from rllib_sami.algorithms.base.learner import RestorableLearner, average_gradients
 from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.core.schedules import value_at
 from rllib_sami.core.threads import set_num_threads
 
 NUM_UPDATES_LIFETIME = "num_updates_lifetime"
@@ -51,6 +53,15 @@ class OffPolicyTorchLearner(RestorableLearner):
             optimizers = {name: self.get_optimizer(module_id, name) for name in groups}
             optimization = Optimization(groups, optimizers, self.config.grad_clip, average)
             self._updates[module_id] = self.make_update(module, optimization)
+
+    @override(TorchLearner)
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        super().before_gradient_based_update(timesteps=timesteps)
+        self._timestep = compat.timestep(timesteps)
+
+    def at_present(self, constants: Any) -> Any:
+        """Returns the constants of an update with the present value of their schedule."""
+        return replace(constants, target_entropy=value_at(constants.target_entropy, self._timestep))
 
     @override(TorchLearner)
     def configure_optimizers_for_module(self, module_id, config=None) -> None:

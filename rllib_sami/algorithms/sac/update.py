@@ -10,6 +10,7 @@ Shapes: ``N`` steps; ``O`` observation, ``A`` action and ``D`` context dimension
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ from rllib_sami.core import losses
 from rllib_sami.core.context_encoder import ContextEncoder
 from rllib_sami.core.networks import ActorNetworks, polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
-from rllib_sami.core.settings import ABOVE_0, RATE, SWITCH, Allowed, is_number, setting
+from rllib_sami.core.schedules import Schedule
+from rllib_sami.core.settings import ABOVE_0, RATE, SWITCH, TARGET_ENTROPY, setting
 
 UPDATE_METRICS = ("critic_loss", "q_mean", "actor_loss", "entropy", "alpha", "alpha_loss")
 CONTEXT_STD = "context_std"  # reported only if there is a context
@@ -39,10 +41,10 @@ class SACUpdateConfig:
 
     gamma: float
     tau: float = setting(0.01, RATE, "Rate of the target critics' moving average.")
-    target_entropy: float | str = setting(
+    target_entropy: Schedule | str = setting(
         "auto",
-        Allowed("a number or 'auto'", lambda x: is_number(x) or x == "auto"),
-        'Entropy that the coefficient is tuned for; `"auto"` is minus the action dimension.',
+        TARGET_ENTROPY,
+        'Entropy (or schedule) that the coefficient is tuned for; `"auto"` is minus the action dimension.',
     )
     mixed_precision: bool = setting(
         False,
@@ -192,7 +194,7 @@ def actor_critic_step(
     # --- Actor and entropy coefficient: no gradient reaches the encoder ---
     actor_loss, log_prob = loss_functions.actor(acting, training, steps, alpha, config)
     optimization.step(["actor"], actor_loss)
-    alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, float(config.target_entropy))
+    alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, cast("float", config.target_entropy))
     optimization.step(["alpha"], alpha_loss, clip=False)
 
     polyak_update(training.target_critics, training.critics, config.tau)

@@ -216,7 +216,9 @@ class SkillTorchLearner(OffPolicyTorchLearner):
     def make_update(self, module: Any, optimization: Optimization) -> Update:
         losses = compiled(PLAIN, first="representation") if self.config.compile_update else PLAIN
         constants = self.config.get_update_config(module.acting.action_dim)
-        return lambda batch: skill_update(module.acting, module.learning, optimization, batch, constants, losses)
+        return lambda batch: skill_update(
+            module.acting, module.learning, optimization, batch, self.at_present(constants), losses
+        )
 
 
 class FixedEntropyTorchLearner(SkillTorchLearner):

@@ -8,6 +8,7 @@ Shapes: ``N`` steps; ``O`` observation, ``A`` action and ``d`` skill dimensions;
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from rllib_sami.algorithms.skill_discovery.networks import IMAGES, SKILL, SkillN
 from rllib_sami.core import losses
 from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
-from rllib_sami.core.settings import RATE, SWITCH, Allowed, is_number, setting
+from rllib_sami.core.schedules import Schedule
+from rllib_sami.core.settings import RATE, SWITCH, TARGET_ENTROPY, setting
 
 Batch = dict[str, Tensor]  # the arrays of one update, see `sampling.sample_skill_steps`
 UPDATE_METRICS = ("critic_loss", "q_mean", "actor_loss", "entropy", "alpha", "alpha_loss")
@@ -29,10 +31,10 @@ class SkillUpdateConfig:
 
     gamma: float
     tau: float = setting(0.005, RATE, "Rate of the target critics' moving average.")
-    target_entropy: float | str = setting(
+    target_entropy: Schedule | str = setting(
         "auto",
-        Allowed("a number or 'auto'", lambda x: is_number(x) or x == "auto"),
-        'Entropy that the coefficient is tuned for; `"auto"` is minus half the action dimension.',
+        TARGET_ENTROPY,
+        'Entropy (or schedule) that the coefficient is tuned for; `"auto"` is minus half the action dimension.',
     )
     ignore_termination: bool = setting(
         True,
@@ -204,7 +206,7 @@ def skill_update(
     optimization.step(["actor"], actor_loss)
     metrics |= of_critics | {"actor_loss": actor_loss.detach(), "entropy": -log_prob.mean(), "alpha": alpha}
     if "alpha" in optimization.groups:
-        alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, float(config.target_entropy))
+        alpha_loss = losses.alpha_loss(training.log_alpha, log_prob, cast("float", config.target_entropy))
         optimization.step(["alpha"], alpha_loss, clip=False)
         metrics["alpha_loss"] = alpha_loss.detach()
     return metrics
