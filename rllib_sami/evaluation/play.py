@@ -26,7 +26,8 @@ from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import Contexts, Results, join
 from rllib_sami.evaluation.tracks import Tracks
 from rllib_sami.exports import checkpoints as checkpoint_files
-from rllib_sami.exports import task_transfer
+from rllib_sami.exports.composed import COMPOSED, is_titled, title_of
+from rllib_sami.exports.transfer_parts import body_of
 
 logger = logging.getLogger(__name__)
 
@@ -205,13 +206,15 @@ def _load_agent(
                 "known here. Give its class: --env my_module:MyEnv"
             )
     name = name_of(config.env)
+    if name in COMPOSED and (body := body_of(config.env_config)) is not None:
+        name = title_of(name, body)
     config.env = compat.registered_creator(config.env) or config.env
     return AgentOnSplit(checkpoint, SplitGrid(name, config), context)
 
 
 def _toy(agent: AgentOnSplit) -> dict[str, str]:
     """Returns the path of the agent of a toy whose latents were kept, where one infers tasks in the environment."""
-    toy = agent.grid.config.env_config.get("toy") if agent.grid.name in task_transfer.MAKERS else None
+    toy = agent.grid.config.env_config.get("toy") if is_titled(agent.grid.name, COMPOSED) else None
     return {} if toy is None else {"toy": str(checkpoint_files.find(toy))}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path
@@ -90,7 +91,7 @@ def _clear(out: Path) -> None:
             f"{out}: holds {foreign[0]}, which no report wrote, beside a former report. Move it away, or give another "
             "folder."
         )
-    for file in files:
+    for file in sorted(files, key=page.__eq__):  # the page last: by it a report is known again
         if file.is_file():
             file.unlink()
 
@@ -121,7 +122,20 @@ def _sections(results: Results, out: Path) -> list[Section]:
     left_out = [(section.title, section.missing) for section in sections if section not in shown and section.missing]
     if left_out:
         shown[-1].tables.append(Table("Left out of this page", pd.DataFrame(left_out, columns=["section", "why"])))
+    _name_apart(shown)
     return shown
+
+
+def _name_apart(sections: Sequence[Section]) -> None:
+    """Gives figures whose files would be the same, such as those of "stride 5" and "Stride 5", names of their own."""
+    seen: set[str] = set()
+    for section in sections:
+        for place, plot in enumerate(section.plots):
+            name, number = plot.name, 2
+            while name.lower() in seen:
+                name, number = f"{plot.name}_{number}", number + 1
+            seen.add(name.lower())
+            section.plots[place] = dataclasses.replace(plot, name=name)
 
 
 def _swatches(agents: list[str]) -> dict[str, dict[str, Any]]:

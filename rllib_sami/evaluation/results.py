@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,21 +162,23 @@ class Results:
         folder = Path(folder).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.episodes.to_parquet(folder / EPISODES_FILE, index=False)
             here = folder.absolute()
             provenance = _with_video_paths(
                 self.provenance, lambda file: file.relative_to(here) if file.is_relative_to(here) else file
             )
-            (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=1, default=str) + "\n", "utf-8")
-            if self.contexts is not None:
-                np.savez_compressed(folder / CONTEXTS_FILE, steps=self.contexts.steps, values=self.contexts.values)
-            else:
-                (folder / CONTEXTS_FILE).unlink(missing_ok=True)
-            for name, kept in ((PATHS_FILE, self.paths), (TRACKS_FILE, self.tracks)):
-                if kept is not None:
-                    np.savez_compressed(folder / name, **vars(kept))
-                else:
-                    (folder / name).unlink(missing_ok=True)
+            # All are written aside first, so that a kill does not leave half of them in place of former results.
+            with tempfile.TemporaryDirectory(prefix=".results-", dir=folder) as aside:
+                self.episodes.to_parquet(Path(aside, EPISODES_FILE), index=False)
+                Path(aside, PROVENANCE_FILE).write_text(json.dumps(provenance, indent=1, default=str) + "\n", "utf-8")
+                arrays = {CONTEXTS_FILE: self.contexts, PATHS_FILE: self.paths, TRACKS_FILE: self.tracks}
+                for name, kept in arrays.items():
+                    if kept is not None:
+                        np.savez_compressed(Path(aside, name), **vars(kept))
+                for name in (EPISODES_FILE, PROVENANCE_FILE, *arrays):
+                    if Path(aside, name).exists():
+                        Path(aside, name).replace(folder / name)
+                    else:
+                        (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise ValueError(
                 f"{folder}: results cannot be written there: {error.strerror}. Give another one."

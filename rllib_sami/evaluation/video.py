@@ -25,6 +25,7 @@ from rllib_sami.evaluation.plan import AgentOnSplit, close, open_packed
 from rllib_sami.evaluation.processes import advance, run_all
 from rllib_sami.evaluation.results import Results, split_order
 from rllib_sami.exports import task_transfer
+from rllib_sami.exports.composed import is_titled
 
 SECONDS = 10  # of an episode that are filmed at most
 _DEFAULT_FPS = 20
@@ -147,7 +148,7 @@ def _try_to_film(grid: SplitGrid) -> dict[str, Any]:
     render: dict[str, Any] = {"render_mode": "rgb_array"}
     with closing(grid.make_env(), grid.name) as env:
         body = env.unwrapped
-        if isinstance(body, MetaTaskEnv) and (body is env or grid.name in task_transfer.MAKERS):
+        if isinstance(body, MetaTaskEnv) and (body is env or is_titled(grid.name, task_transfer.MAKERS)):
             known = constructor_names(type(body))
             render |= {key: value for key, value in _PICTURES.items() if key in known}
     timeout_s = grid.config.evaluation_sample_timeout_s

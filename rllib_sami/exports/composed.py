@@ -4,7 +4,8 @@ Their settings name a body or a task, which may be the path of a class, and agen
 run code that whoever wrote the settings has chosen.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ LOW_LEVEL, STRIDING, HIGH_LEVEL = "Reuse/LowLevel-v0", "Reuse/Striding-v0", "Reu
 COMPOSED = (CONTROL, LOW_LEVEL, STRIDING, HIGH_LEVEL)
 BODIES = ("env", "body")  # settings that name an environment
 AGENTS = ("skills", "toy", "low_level", "striding", "high_level")  # settings that name an agent
+
+
+def title_of(env: str, body: Any) -> str:
+    """Returns how an environment that is made of another one is called in results: ``Reuse/Striding-v0 (Hopper)``.
+
+    Args:
+        env: Its name.
+        body: What its settings name: an id, a class, or the path of one.
+    """
+    path = getattr(body, "__name__", str(body))
+    return f"{env} ({re.sub(r'-v[0-9]+$', '', re.split(r'[/.:]', path)[-1])})"
+
+
+def is_titled(title: str, ids: Container[str]) -> bool:
+    """Returns whether a title of :func:`title_of`, or a name, is that of one of the environments."""
+    return title.partition(" (")[0] in ids
 
 
 def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> str | None:

@@ -3,7 +3,7 @@
 Each function raises a ValueError that says what does not fit, and what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -69,6 +69,14 @@ def check_agent(env_id: str, name: str, path: str) -> None:
         toy_of(env_id, path, masked=False)
     elif name in trained_on:
         checkpoint_of(env_id, name, path, trained_on[name])
+
+
+def body_of(settings: Mapping[str, Any]) -> Any:
+    """Returns what names the body or task in an ``env_config``: its own setting, or that of its low level."""
+    given = settings.get("body") or settings.get("env")
+    if given is None and settings.get("low_level") is not None:
+        return load(str(settings["low_level"])).config.env_config.get("body")
+    return given
 
 
 def commands_of(low_level: Any) -> tuple[tuple[str, ...], Ranges]:

@@ -9,7 +9,7 @@ import torch
 from ray.tune.registry import register_env
 
 import rllib_sami
-from rllib_sami import NeuralProcessConfig, PlainSACConfig, SaCCMConfig, TaskInferenceConfig, envs
+from rllib_sami import NeuralProcessConfig, PlainSACConfig, SaCCMConfig, TaskInferenceConfig, envs, evaluation
 from rllib_sami.exports import transfer_parts
 from rllib_sami.exports.task_transfer import HIGH_LEVEL, LOW_LEVEL, STRIDING
 
@@ -256,6 +256,21 @@ def test_mistakes_are_named(agents, env_id, settings, words):
     usual = {"body": POINT} if env_id == LOW_LEVEL else {"toy": "toy", "low_level": "low_level"}
     with pytest.raises(ValueError, match=r"(?s)" + ".*".join(re.escape(word) for word in words)):
         make(env_id, agents, **usual | settings)
+
+
+def test_results_tell_bodies_apart(agents):
+    class Own(envs.reuse.PointMass):
+        def __init__(self, config):
+            super().__init__(**config)
+
+    register_env("my/own-v2", Own)
+    parts = {"toy": str(agents / "toy"), "low_level": str(agents / "low_level"), "fixed_stride": 5, "max_steps": 5}
+    for body, name in ((None, "PointMass"), (Own, "Own"), ("my/own-v2", "own")):
+        settings = parts if body is None else parts | {"body": body}
+        results = evaluation.evaluate(agents / "striding", "grid", episodes=1, env=STRIDING, env_config=settings)
+        assert set(results.episodes["environment"]) == {f"{STRIDING} ({name})"}
+        [played] = results.provenance["checkpoints"]
+        assert played["toy"] == str(agents / "toy")
 
 
 def test_agents_of_rllib_s_own_algorithms_cannot_be_frozen(agents, monkeypatch):

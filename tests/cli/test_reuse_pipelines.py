@@ -49,7 +49,9 @@ def test_one_file_trains_the_chain_and_its_last_stage_is_evaluated(start, write,
         assert len(record.get("checkpoints_used") or {}) == used
     evaluated: Command = start("evaluate", results / stages[3], "--split", "grid", "--episodes", "1", "--out", "ev")
     assert evaluated.finish() == 0, evaluated.output
-    assert json.loads((tmp_path / "ev" / "provenance.json").read_text())["max_steps"] == {"Reuse/HighLevel-v0": 40}
+    assert json.loads((tmp_path / "ev" / "provenance.json").read_text())["max_steps"] == {
+        "Reuse/HighLevel-v0 (PointMass)": 40
+    }
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
 from rllib_sami.evaluation import Results, report
-from rllib_sami.evaluation.layout import Table, text
+from rllib_sami.evaluation.layout import Plot, Section, Table, text
 from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.paper import paper_results
-from rllib_sami.evaluation.reporting import GENERATOR, _save, _sections
+from rllib_sami.evaluation.reporting import GENERATOR, _name_apart, _save, _sections
 from rllib_sami.evaluation.sections import maps, scores, training
 from rllib_sami.evaluation.style import STYLES
 from rllib_sami.evaluation.task_words import factor_values
@@ -332,6 +332,26 @@ def test_environments_of_any_name_are_reported(tmp_path):
     assert page.figures["maps"]
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"map_odd_name__return.svg", "map_odd_name__return.png"} <= names
+
+
+def test_agents_whose_names_make_one_file_have_figures_of_their_own():
+    plots = [Plot(f"trajectories_{name}", name, None) for name in ("stride 5", "Stride 5", "stride<5", "stride 10")]
+    sections = [Section("one", "One", plots=plots[:2]), Section("two", "Two", plots=plots[2:])]
+    _name_apart(sections)
+    assert [plot.name for section in sections for plot in section.plots] == [
+        "trajectories_stride_5", "trajectories_Stride_5_2", "trajectories_stride_5_3", "trajectories_stride_10",
+    ]  # fmt: skip
+    assert [plot.caption for plot in sections[0].plots] == ["stride 5", "Stride 5"]
+
+
+def test_a_report_that_was_not_finished_is_replaced(tmp_path, monkeypatch):
+    few = panda(episodes=1)
+    results = Results(few.episodes[(few.episodes["algorithm"] == "TESAC") & (few.episodes["split"] == "extreme")])
+    monkeypatch.setattr("rllib_sami.evaluation.reporting._sections", lambda results, out: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report(results, tmp_path / "page")
+    monkeypatch.undo()
+    assert report(results, tmp_path / "page").is_file()
 
 
 def test_a_former_report_is_replaced_and_nothing_else(tmp_path):

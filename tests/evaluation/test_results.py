@@ -142,6 +142,20 @@ def test_agents_that_share_the_label_of_a_run_are_told_apart(tmp_path):
     assert set(both.episodes["run"]) == {"b"}  # one agent
 
 
+def test_what_is_interrupted_leaves_former_results_as_they_are(tmp_path, monkeypatch):
+    make().save(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def killed(file, **arrays):
+        open(file, "wb").close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make(run="b").save(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_videos_are_found_from_anywhere(tmp_path):
     videos = [{"file": "videos/a.mp4", "poster": None}, {"file": "/else/b.mp4"}]
     Results(make().episodes, None, {"videos": videos}).save(tmp_path)

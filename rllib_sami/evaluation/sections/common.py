@@ -20,7 +20,7 @@ def measures(results: Results) -> list[str]:
 
 def short(environment: str) -> str:
     """Returns an environment's name without namespace and version."""
-    return environment.rpartition("/")[2].removesuffix("-v0")
+    return environment.rpartition("/")[2].replace("-v0", "")
 
 
 def counted(numbers: int | pd.Series, noun: str) -> str:
