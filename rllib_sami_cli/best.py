@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rllib_sami_cli.search import Search
-from rllib_sami_cli.spaces import searched
+from rllib_sami_cli.spaces import chosen, searched
 from rllib_sami_cli.stop import STEPS, lookup
 
 _MOST_ROWS = 50
@@ -42,7 +42,7 @@ def print_table(trials: list[Any], search: Search, config: dict[str, Any]) -> No
                 trial.trial_id,
                 "-" if score is None else f"{score:,.5g}",
                 *("-" if count is None else f"{count:,.0f}" for count in counts),
-                *(_short(trial.config.get(key)) for key in keys),
+                *(_short(chosen(trial.config, key)) for key in keys),
             ]
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -54,7 +54,7 @@ def print_table(trials: list[Any], search: Search, config: dict[str, Any]) -> No
 
 def searched_settings(trial: Any, config: dict[str, Any]) -> str:
     """Returns a trial's values of the settings that are searched, as text."""
-    return ", ".join(f"{key}={_short(trial.config.get(key))}" for key in searched(config)) or "same settings"
+    return ", ".join(f"{key}={_short(chosen(trial.config, key))}" for key in searched(config)) or "same settings"
 
 
 def takeovers(folder: Path, config: dict[str, Any]) -> list[str]:

@@ -19,7 +19,8 @@ from rllib_sami import compat
 from rllib_sami.algorithms.base import environment_checks
 from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm
 from rllib_sami.config.names import WrongSettings
-from rllib_sami.core.faults import ENVIRONMENT_ERRORS, reason_of
+from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, close_env, named, reason_of
+from rllib_sami.core.settings import is_number
 from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
 from rllib_sami.exports import skill_control, task_transfer
@@ -29,6 +30,8 @@ from rllib_sami_cli.errors import UserError, one_line
 
 # Environments that are made of others, and of checkpoints.
 _COMPOSED = {skill_control.ENV_ID: skill_control.make, **task_transfer.MAKERS}
+# Errors whose messages say what is wrong with a setting.
+_SPEAKING = (TypeError, ValueError, ImportError, EnvironmentFaultError, gymnasium.error.Error)
 # Set before Ray starts. The first two replace Tune's live lines and Ctrl-C by our own; the third leaves
 # CUDA_VISIBLE_DEVICES of CPU-only workers alone, which is Ray's future default (otherwise it warns).
 _ENVIRONMENT = {
@@ -166,18 +169,30 @@ def _check_maker(maker: Any, env: str, place: str) -> None:
         ) from error
 
 
-def try_environment(env: Any, env_config: Any, place: str) -> None:
-    """Builds one of our environments, so that a wrong split or factor is reported before anything starts."""
+def try_environment(env: Any, env_config: Any, place: str, timeout_s: Any) -> None:
+    """Builds one of our environments, so that a wrong split or factor is reported before anything starts.
+
+    Args:
+        env: The environment.
+        env_config: Its settings.
+        place: Where they stand, for messages.
+        timeout_s: ``sample_timeout_s``, which is checked later: what the environment is made of may hang.
+    """
     cls: Any = (ENVIRONMENTS.get(env) or _COMPOSED.get(env)) if isinstance(env, str) else None
     env_config = env_config or {}
     if cls is None or not isinstance(env_config, dict):
         return
-    alternatives = [list(spaces.alternatives(item)) for item in env_config.values()]
+    parsed = spaces.parse_nested(env_config, place)
+    alternatives = [list(spaces.alternatives(item)) for item in parsed.values()]
     for values in itertools.islice(itertools.product(*alternatives), 20):
         try:
-            cls(**dict(zip(env_config, values, strict=True)))
-        except (TypeError, ValueError, ImportError, gymnasium.error.Error) as error:
+            with Watch(env, timeout_s if is_number(timeout_s) else None, "sample_timeout_s"):
+                made = cls(**dict(zip(env_config, values, strict=True)))
+        except _SPEAKING as error:
             raise UserError(f"{place}: {one_line(error)}") from error
+        except ENVIRONMENT_ERRORS as error:  # whatever the user's code raises
+            raise UserError(f"{place}: {named(error, env, compat.MAKING)}") from error
+        close_env(made, env)
 
 
 def environment_settings(env: Any) -> set[str]:

@@ -138,6 +138,12 @@ class ConfigSchema:
         space = spaces.parse(value, f"{place}.{key}")
         if space is not None:
             return self._check_space(key, space, place, table)
+        if isinstance(value, dict):
+            nested = spaces.parse_nested(value, f"{place}.{key}")
+            if spaces.searched(nested) and key != "evaluation_config":  # whose settings are checked one by one
+                for item in spaces.alternatives(nested):
+                    self._check_value(key, item, place, table)
+                return nested
         default, row = self.defaults.get(key, compat.default_of(key)), table.get(key)
         if message := refusal(row, key, value, default):
             raise UserError(f"{place}: {message}".replace("`", "'"))

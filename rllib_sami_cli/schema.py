@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.search.sample import Function
 
 from rllib_sami.exports import checkpoints
@@ -99,7 +100,8 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
             for env in spaces.alternatives(config.get("env")):
                 catalog.check_environment(env, place)
                 if not stages.references(config.get("env_config")):
-                    catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config")
+                    timeout_s = config.get("sample_timeout_s", AlgorithmConfig().sample_timeout_s)
+                    catalog.try_environment(env, config.get("env_config"), f"{place}, config.env_config", timeout_s)
     algorithm: Any = None
     with mistakes.noted():
         algorithm = catalog.algorithm_class(body.get("run"), place)

@@ -130,6 +130,11 @@ def _check_together(search: Search, config: dict[str, Any], place: str) -> None:
         if search.algorithm != "random":
             raise UserError(f"{place}: population-based training proposes settings itself: leave 'algorithm' out.")
         for key in searched:
+            if "/" in key:
+                raise UserError(
+                    f"{place}: population-based training cannot search '{key}', only settings of config themselves. "
+                    "Give it one value, or use the scheduler 'asha'."
+                )
             if key in _OF_NETWORKS:
                 raise UserError(
                     f"{place}: population-based training cannot search '{key}': trials take over each other's "
@@ -229,9 +234,10 @@ def create_algorithm(
         return BasicVariantGenerator(random_state=seed)
     import optuna
     from ray.tune.search.optuna import OptunaSearch
+    from ray.tune.utils.util import unflatten_dict
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = OptunaSearch.convert_search_space(spaces.searched(config))
+    space = OptunaSearch.convert_search_space(unflatten_dict(spaces.searched(config)))
     needed: Counter[str] = Counter()
     for bundle in bundles:
         needed.update(bundle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rllib_sami_cli.errors import UserError
@@ -25,6 +25,22 @@ SPACES = {
 def is_space(value: Any) -> bool:
     """Returns whether a value as YAML gives it is a search space (its contents may still be wrong)."""
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in (GRID, *SPACES)
+
+
+def parse_nested(value: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Returns a mapping, such as an ``env_config``, in which all search spaces at any depth are those of :func:`parse`.
+
+    Raises:
+        UserError: If a space has no bounds or impossible ones.
+    """
+
+    def parsed(key: str, item: Any) -> Any:
+        space = parse(item, f"{place}.{key}")
+        if space is None and isinstance(item, Mapping):
+            return parse_nested(item, f"{place}.{key}")
+        return item if space is None else space
+
+    return {key: parsed(key, item) for key, item in value.items()}
 
 
 def parse(value: Any, place: str) -> Domain | dict[str, list] | None:
@@ -76,7 +92,10 @@ def refuse_misspelt(value: Any, place: str) -> None:
 
 
 def alternatives(value: Any) -> Iterator[Any]:
-    """Yields what a setting may become: every alternative of a list, the ends of a range, or the value itself."""
+    """Yields what a setting may become: every alternative of a list, the ends of a range, or the value itself.
+
+    Of a mapping with several spaces inside, one is varied at a time.
+    """
     from ray.tune.search.sample import Categorical, Domain, Float, Function, Integer
 
     if isinstance(value, dict) and set(value) == {GRID}:
@@ -89,19 +108,36 @@ def alternatives(value: Any) -> Iterator[Any]:
         yield from (value.lower, value.upper)
     elif isinstance(value, Domain) and not isinstance(value, Function):
         yield value.sample()
+    elif isinstance(value, Mapping):
+        choices = {key: list(alternatives(item)) for key, item in value.items()}
+        first = {key: items[0] for key, items in choices.items()}
+        yield first
+        for key, items in choices.items():
+            yield from ({**first, key: item} for item in items[1:])
     else:
         yield value
 
 
 def searched(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the checked settings that differ between trials, with their search spaces."""
+    """Returns the checked settings that differ between trials, with their search spaces.
+
+    Those within a mapping have keys such as ``env_config/max_steps``, as in Tune.
+    """
     from ray.tune.search.sample import Domain
 
-    return {
-        key: value
-        for key, value in config.items()
-        if isinstance(value, Domain) or (isinstance(value, dict) and set(value) == {GRID})
-    }
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Domain) or (isinstance(value, dict) and set(value) == {GRID}):
+            found[key] = value
+        elif isinstance(value, dict):
+            found |= {f"{key}/{inner}": space for inner, space in searched(value).items()}
+    return found
+
+
+def chosen(config: Mapping[str, Any], key: str) -> Any:
+    """Returns a trial's value of a key of :func:`searched`."""
+    outer, _, inner = key.partition("/")
+    return chosen(config[outer], inner) if inner and isinstance(config.get(outer), Mapping) else config.get(key)
 
 
 def describe(domain: Domain) -> str:

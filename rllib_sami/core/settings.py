@@ -102,7 +102,12 @@ def settings_of(*parts: type) -> dict[str, Setting]:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number; True and False are not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer larger than any float
+        return False
 
 
 def is_integer(value: Any) -> bool:

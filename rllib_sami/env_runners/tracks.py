@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from rllib_sami.core.env_values import UnusableValue, short
 from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.envs.reuse.families import quantity_of
 
@@ -76,7 +78,7 @@ class Tracker:
         self._latent = inferred.latent
         if self._tracked is None:
             return
-        family, value, wanted = self._tracked()
+        family, value, wanted = _checked(self._tracked())
         self._ends.append(self._end(family, wanted))
         self._rows.append((family, value, wanted))
         self._steps.append(self._steps[-1] + int(info.get("env_steps", 1)) if self._steps else 0)
@@ -113,6 +115,21 @@ class Tracker:
         if self._quantity is None or former is None or (former, former_wanted) == (family, wanted):
             return np.nan
         return float(self._quantity(quantity_of(former)))
+
+
+def _checked(tracked: Any) -> tuple[str | None, float, float]:
+    """Returns what ``tracked_quantity()`` gave.
+
+    Raises:
+        UnusableValue: It is not a family's name, or None, and two numbers.
+    """
+    is_triple = isinstance(tracked, tuple | list) and len(tracked) == 3
+    if is_triple and isinstance(tracked[0], str | None) and all(isinstance(one, Real) for one in tracked[1:]):
+        return tracked[0], float(tracked[1]), float(tracked[2])
+    raise UnusableValue(
+        f"{short(tracked)} in `tracked_quantity()`, but it must give a family's name, or None, and two numbers: the "
+        "present value of its quantity and the wanted one."
+    )
 
 
 def _copy(inferred: InferredTask) -> InferredTask:

@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any
 
 import torch
@@ -84,11 +85,20 @@ def run_all(
 def _start_worker(log_level: int) -> None:
     """Prepares a process: one thread, the log level of the process that started it, and Ctrl-C is left to that one."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import ray.rllib  # noqa: F401 - it sets levels of its own
 
     set_num_threads(1)
     for name in ("ray", "ray.rllib"):
         logging.getLogger(name).setLevel(log_level)
+
+
+def _end_with_parent() -> None:
+    """Ends the process once the one that started it is gone, such as after a kill: nobody takes its results."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

@@ -64,6 +64,9 @@ class Contexts:
                 "[num_episodes, M, D]."
             )
 
+    def __len__(self) -> int:
+        return len(self.values)
+
 
 @dataclass(repr=False)
 class Results:
@@ -93,10 +96,10 @@ class Results:
         missing = [name for name in COLUMNS if name not in self.episodes and name not in _NULLABLE]
         if missing:
             raise ValueError(f"episodes: no column {', '.join(missing)}. Expected: {', '.join(COLUMNS)}.")
-        if self.contexts is not None and len(self.contexts.values) != len(self.episodes):
-            raise ValueError(
-                f"contexts: values of {len(self.contexts.values)} episodes, but there are {len(self.episodes)}."
-            )
+        for name in ("contexts", "paths", "tracks"):
+            kept = getattr(self, name)
+            if kept is not None and len(kept) != len(self.episodes):
+                raise ValueError(f"{name}: values of {len(kept)} episodes, but there are {len(self.episodes)}.")
         episodes = self.episodes.reindex(columns=[*COLUMNS, *task_columns(self.episodes)])
         episodes = episodes.astype({**COLUMNS, **dict.fromkeys(task_columns(episodes), "float64")})
         episodes = episodes.reset_index(drop=True)
@@ -258,9 +261,12 @@ def _read(folder: Path) -> Results:
         if file.is_file():
             provenance = json.loads(file.read_text("utf-8"))
             provenance = _with_video_paths(provenance, lambda video: (folder / video).absolute())
-        return Results(episodes, contexts, provenance, paths, tracks)
     except Exception as error:  # whatever parquet, zip and JSON readers raise
         raise ValueError(f"{file}: cannot be read: {one_line(error)} Evaluate again, or restore the file.") from error
+    try:
+        return Results(episodes, contexts, provenance, paths, tracks)
+    except ValueError as error:
+        raise ValueError(f"{folder}: its files do not fit each other: {error} Evaluate again.") from error
 
 
 def _with_own_runs(parts: list[Results]) -> list[Results]:

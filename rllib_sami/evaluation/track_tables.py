@@ -49,8 +49,8 @@ class Segment:
 
     @property
     def errors(self) -> np.ndarray:
-        """Relative errors, ``[m]``."""
-        return np.abs(self.values - self.wanted) / abs(self.wanted)
+        """Relative errors, ``[m]``; absolute ones where 0 is wanted."""
+        return np.abs(self.values - self.wanted) / (abs(self.wanted) or 1.0)
 
     def late_error(self) -> float:
         """Mean relative error over the last quarter of the steps; rows count as often as they had steps."""

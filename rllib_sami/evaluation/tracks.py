@@ -45,6 +45,15 @@ class Tracks:
         for name in AXES:
             setattr(self, name, np.asarray(getattr(self, name), np.float32))
         self.names = np.asarray(self.names, str)
+        shapes = {name: getattr(self, name).shape for name in AXES}
+        different = [name for name, axes in AXES.items() if len(shapes[name]) != 1 + axes]
+        different += [name for name, shape in shapes.items() if shape[:2] != self.values.shape]
+        if different:
+            name = different[0]
+            raise ValueError(f"tracks: {name} {shapes[name]} and values {self.values.shape} do not match.")
+
+    def __len__(self) -> int:
+        return len(self.values)
 
     def take(self, rows: np.ndarray) -> Tracks:
         """Returns the tracks of other rows."""

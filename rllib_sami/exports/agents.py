@@ -7,6 +7,7 @@ checkpoint, from which training continues, is read with pickle instead: load onl
 import functools
 import importlib.metadata
 import json
+import logging
 import math
 import sys
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ from rllib_sami.algorithms.sac.sac import SACTorchRLModule
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.checkpoints.files import MANIFEST, atomic_checkpoint, damage_of
 from rllib_sami.core.images import image_shape
-from rllib_sami.exports.composed import code_of
+from rllib_sami.exports.composed import code_of, unexported
 from rllib_sami.exports.model_card import CONTEXT, LATENT, NOTHING, SKILL, kind_of, model_card
 from rllib_sami.registration import ALGORITHMS
 
+logger = logging.getLogger(__name__)
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FIGURE = "skills.png"
@@ -148,6 +150,12 @@ def export_agent(
         "training": _settings(config, AlgorithmConfig()),
     }
     content["experiment"], content["not_in_experiment"] = _experiment(config, content)
+    if parts := unexported(config.env, config.env_config, is_exported):
+        logger.warning(
+            "The agent acts in %s, which is made of checkpoints: %s. They are not part of the export. Export them too; "
+            "whoever loads this agent gives their folders, such as --env %s --env-config '{%s: DIR, ...}'.",
+            *(config.env, ", ".join(f"{name}={path}" for name, path in parts.items()), config.env, next(iter(parts))),
+        )
     weights = {
         name: value.contiguous().cpu() for name, value in module.state_dict().items() if name.startswith("acting.")
     }

@@ -34,6 +34,13 @@ def is_titled(title: str, ids: Container[str]) -> bool:
     return title.partition(" (")[0] in ids
 
 
+def unexported(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> dict[str, Any]:
+    """Returns the agents that an environment is made of and that are no exported ones: setting -> path."""
+    given = {name: settings[name] for name in AGENTS if settings.get(name) is not None} if env in COMPOSED else {}
+    is_data = {name: isinstance(path, str) and is_exported(Path(path).expanduser()) for name, path in given.items()}
+    return {name: path for name, path in given.items() if not is_data[name]}
+
+
 def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> str | None:
     """Returns what would run code of their author's choice if an environment were made from settings; None: nothing.
 
@@ -46,10 +53,8 @@ def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path],
         return f"the environment {env!r}, which is not registered here"
     if env not in COMPOSED:
         return None
-    for name in AGENTS:
-        path = settings.get(name)
-        if path is not None and not (isinstance(path, str) and is_exported(Path(path).expanduser())):
-            return f"{name}={path!r}, which is no exported agent"
+    for name, path in unexported(env, settings, is_exported).items():
+        return f"{name}={path!r}, which is no exported agent"
     inner = settings.get("env_config")
     passed_on = {**(inner if isinstance(inner, Mapping) else {}), **settings}
     for name in BODIES:

@@ -4,6 +4,9 @@ They are stages of a chain: a low-level policy of a body is trained in ``Reuse/L
 ``Reuse/HighLevel-v0`` take it, and an agent of a toy, from their checkpoints.
 """
 
+import functools
+import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +15,7 @@ from ray.tune.registry import register_env
 
 from rllib_sami.core.env_values import name_of
 from rllib_sami.core.settings import is_integer
-from rllib_sami.core.text import did_you_mean
+from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami.env_runners.episodes import max_episode_steps
 from rllib_sami.envs import MetaTaskEnv
 from rllib_sami.envs.checks import check_switch, check_weight
@@ -40,6 +43,8 @@ from rllib_sami.hierarchy.commands import (
     ranges_of,
 )
 from rllib_sami.hierarchy.transfer import GUIDES, HighLevelEnv, SteeredEnv, StridingEnv, check_stride
+
+logger = logging.getLogger(__name__)
 
 
 def make_low_level(
@@ -174,10 +179,32 @@ def make_high_level(
     return HighLevelEnv(*parts, choose_stride=choose_stride, action_cost=action_cost, task_reward=task_reward)
 
 
+def _with_hints(env_id: str, make: Callable[..., gym.Env]) -> Callable[..., gym.Env]:
+    """Returns a function that also names the setting that a misspelt one, which goes to the body, is most like."""
+    own = [name for name, one in inspect.signature(make).parameters.items() if one.kind is not one.VAR_KEYWORD]
+
+    @functools.wraps(make)
+    def making(**settings: Any) -> gym.Env:
+        likely = {key: close for key in settings if key not in own and (close := nearest_name(key, own, 0.8))}
+        hint = " ".join(f"{env_id} has a setting {close!r}, but no {key!r}." for key, close in likely.items())
+        try:
+            env = make(**settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{error} {hint}".strip()) from error
+        if hint and not isinstance(_body(env).unwrapped, MetaTaskEnv):  # which knows all of its settings
+            logger.warning("%s It is given to the body.", hint)
+        return env
+
+    return making
+
+
+def _body(env: Any) -> gym.Env:
+    return env.body if isinstance(env, CommandEnv) else env.env
+
+
 MAKERS: dict[str, Callable[..., gym.Env]] = {
-    LOW_LEVEL: make_low_level,
-    STRIDING: make_striding,
-    HIGH_LEVEL: make_high_level,
+    env_id: _with_hints(env_id, make)
+    for env_id, make in ((LOW_LEVEL, make_low_level), (STRIDING, make_striding), (HIGH_LEVEL, make_high_level))
 }
 
 

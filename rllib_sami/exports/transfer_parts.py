@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import compat
-from rllib_sami.core.env_values import name_of
-from rllib_sami.core.faults import ENVIRONMENT_ERRORS
+from rllib_sami.core.env_values import name_of, short
+from rllib_sami.core.faults import ENVIRONMENT_ERRORS, close_env, named, trying
+from rllib_sami.core.settings import is_integer, is_number
 from rllib_sami.envs.reuse.families import quantity_of
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.exports.composed import HIGH_LEVEL, LOW_LEVEL, STRIDING
@@ -111,8 +113,13 @@ def toy_of(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInfe
 def check_tasks(env: gym.Env, toy: Any, inference: FrozenInference) -> None:
     """Raises a ValueError for a body whose tasks or rewards mean nothing to the agent of the toy."""
     if env.has_wrapper_attr("family_names") and env.has_wrapper_attr("task_families"):
-        names = env.get_wrapper_attr("family_names")
-        about = {quantity_of(names[family]) for family in env.get_wrapper_attr("task_families") if family >= 0}
+        names, families = env.get_wrapper_attr("family_names"), env.get_wrapper_attr("task_families")
+        if wrong := [family for family in families if not (is_integer(family) and -1 <= family < len(names))]:
+            raise ValueError(
+                f"The body's `task_families` has {wrong[0]!r}, but must have indices into `family_names`, of which "
+                f"there are {len(names)}, and -1 for tasks of none."
+            )
+        about = {quantity_of(names[family]) for family in families if family >= 0}
         if unknown := about - {*inference.quantities}:
             raise ValueError(
                 f"The body's tasks are also about {min(unknown)!r}, but those of the toy's agent are about "
@@ -187,23 +194,54 @@ def make_body(env_id: str, body: Any, body_config: dict[str, Any]) -> gym.Env:
         raise ValueError(f"{env_id} needs 'body' in its `env_config`, such as {{body: Reuse/HalfCheetah-v0}}.")
     if not isinstance(body, str) and not callable(body):
         raise ValueError(f"body={body!r}: expected an environment's id, its class, or the path of one.")
-    env = compat.env_creator(AlgorithmConfig().environment(body, env_config=body_config), 0, 0)()
-    env.reset(seed=0)  # before it, a body may not have a state
-    for name in ("proprioception", "quantity"):
-        if not env.has_wrapper_attr(name):
-            env.close()
-            raise ValueError(f"body={name_of(body)!r} has no `{name}`. {BODY_NEEDS}")
+    title = name_of(body)
+    try:
+        env = compat.env_creator(AlgorithmConfig().environment(body, env_config=body_config), 0, 0)()
+    except (TypeError, ValueError, ImportError, gym.error.Error):  # their messages say what is wrong with a setting
+        raise
+    except ENVIRONMENT_ERRORS as error:
+        raise named(error, title, compat.MAKING) from error
+    if not isinstance(env, gym.Env):
+        raise ValueError(f"body={title!r} is of class {type(env).__name__}, but must be a gymnasium.Env.")
+    try:
+        with trying(title, "reset", None, ""):
+            env.reset(seed=0)  # before it, a body may not have a state
+        for name in ("proprioception", "quantity"):
+            if not env.has_wrapper_attr(name):
+                raise ValueError(f"body={title!r} has no `{name}`. {BODY_NEEDS}")
+        _check_proprioception(env, title)
+    except BaseException:
+        close_env(env, title)
+        raise
     return env
+
+
+def _check_proprioception(env: gym.Env, title: str) -> None:
+    with trying(title, "proprioception", None, ""):
+        given = env.get_wrapper_attr("proprioception")
+    try:
+        numbers = None if callable(given) else np.asarray(given, np.float32)
+    except (TypeError, ValueError):
+        numbers = None
+    if numbers is None or numbers.ndim != 1 or not np.isfinite(numbers).all():
+        what, remedy = ("a method", " Write it as a property.") if callable(given) else (short(given), "")
+        raise ValueError(
+            f"The body {title!r} has {what} as `proprioception`, but must have finite numbers, [P].{remedy}"
+        )
 
 
 def check_body_has(env: gym.Env, body: Any, quantities: Sequence[str]) -> None:
     """Raises a ValueError for quantities that a body does not have."""
     for name in quantities:
+        title = name_of(body or env)
         try:
-            float(env.get_wrapper_attr("quantity")(name))
+            value = env.get_wrapper_attr("quantity")(name)
         except ENVIRONMENT_ERRORS as error:
-            env.close()
+            close_env(env, title)
             raise ValueError(
-                f"The body {name_of(body or env)!r} has no quantity {name!r}. Give it one in its `quantity(name)`, or "
+                f"The body {title!r} has no quantity {name!r}. Give it one in its `quantity(name)`, or "
                 f"leave it out of `quantities`; usual ones are {', '.join(RANGES)}."
             ) from error
+        if not is_number(value):
+            close_env(env, title)
+            raise ValueError(f"The body {title!r} gives {short(value)} as its {name!r}, but must give a finite number.")

@@ -88,7 +88,7 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
     ):
         self.body, self.quantities = body, check_quantities(quantities)
         for argument, given in (("ranges", ranges), ("scales", scales)):
-            if not isinstance(given or {}, Mapping):
+            if given is not None and not isinstance(given, Mapping):
                 raise ValueError(f"{argument}={given!r}: expected a value for each quantity, such as {{{PLACE}: …}}.")
             if unknown := [name for name in given or {} if name not in self.quantities]:
                 raise ValueError(
@@ -111,6 +111,9 @@ class CommandEnv(gym.Env[np.ndarray, np.ndarray]):
         width = len(body.get_wrapper_attr("proprioception")) + len(self.quantities)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self._checks_health = body.has_wrapper_attr("is_healthy")
+        if self._checks_health and not isinstance(healthy := body.get_wrapper_attr("is_healthy"), bool | np.bool_):
+            what, remedy = ("a method", " Write it as a property.") if callable(healthy) else (repr(healthy), "")
+            raise ValueError(f"The body's `is_healthy` is {what}, but must be True or False.{remedy}")
         self.command = Command(self.quantities[0], 0.0)
         self.body_obs: Any = None
         self.body_reward: Any = None  # of its own task

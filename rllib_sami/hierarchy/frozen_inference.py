@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from rllib_sami.core.acting import RecurrentPolicy
+from rllib_sami.core.env_values import check_finite
 from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.envs.reuse.families import quantity_of
 from rllib_sami.hierarchy.commands import PLACE
@@ -71,8 +72,12 @@ class FrozenInference:
         Args:
             obs: The toy's observation, ``[O]``.
             reward: That of the step before; None at an episode's start.
+
+        Raises:
+            UnusableValue: The reward is not finite.
         """
         if reward is not None:
+            check_finite(obs, reward)
             self._policy.remember(np.array([reward], np.float32), self._action[None])
         self._action = self._policy.act(obs[None])[0]
         self.latent = self._nothing.copy() if self.masked else self._policy.context[0].copy()

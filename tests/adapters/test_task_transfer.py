@@ -273,6 +273,19 @@ def test_results_tell_bodies_apart(agents):
         assert played["toy"] == str(agents / "toy")
 
 
+def test_an_export_says_which_of_the_agents_it_lacks(agents, tmp_path, caplog):
+    parts = {"toy": str(agents / "toy"), "low_level": str(tmp_path / "checkpoint")}
+    config = PlainSACConfig().environment(STRIDING, env_config=parts).training(**SMALL)
+    exported(tmp_path / "agent", config, obs_dim=3, action_dim=1)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert f"low_level={tmp_path}/checkpoint. They are not part of the export" in message
+    assert "toy=" not in message
+    caplog.clear()
+    config = config.copy().environment(env_config={**parts, "low_level": str(agents / "low_level")})
+    exported(tmp_path / "agent", config, obs_dim=3, action_dim=1)
+    assert not caplog.records
+
+
 def test_agents_of_rllib_s_own_algorithms_cannot_be_frozen(agents, monkeypatch):
     for name, advice in (("toy", "TaskInference"), ("low_level", "PlainSAC"), ("striding", "PlainSAC")):
 

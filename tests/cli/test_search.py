@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.tune.search.variant_generator import generate_variants
 
 from rllib_sami_cli import catalog
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import Experiment, load, merge
 from rllib_sami_cli.folders import plain
 from rllib_sami_cli.schema import check
-from rllib_sami_cli.search import create_scheduler
+from rllib_sami_cli.search import create_algorithm, create_scheduler
+from rllib_sami_cli.spaces import chosen, searched
 
 RATE = {"encoder_lr": {"loguniform": [1e-4, 1e-3]}}
 STOP = {"num_env_steps_sampled_lifetime": 8000}
@@ -42,6 +44,32 @@ def refused(search, **config):
 def test_spaces_become_those_of_tune(space, sampled):
     domain = plan({}, temperature=space).config["temperature"]
     assert all(sampled(domain.sample()) for _ in range(20))
+
+
+def test_spaces_within_a_mapping_are_searched_and_checked():
+    """Tune searches them too, and names them with slashes."""
+    given = {"max_steps": {"grid_search": [20, 30]}, "split": {"choice": ["train", "moderate"]}}
+    config = plan({}, env_config=given).config
+    assert {*searched(config)} == {"env_config/max_steps", "env_config/split"}
+    variants = [found for _, found in generate_variants({"env_config": config["env_config"]})]
+    assert sorted(one["env_config"]["max_steps"] for one in variants) == [20, 30]
+    assert {chosen(one, "env_config/split") for one in variants} <= {"train", "moderate"}
+    for wrong in ({"split": {"choice": ["train", "trian"]}}, {"split": {"choice": []}}, {"max_steps": {"choice": [0]}}):
+        with pytest.raises(UserError, match="env_config"):
+            plan({}, env_config=given | wrong)
+    assert "cannot search 'env_config/split'" in refused({"scheduler": "pbt"}, env_config={"split": given["split"]})
+    buffer = plan({}, replay_buffer_config={"capacity": {"choice": [5_000, 6_000]}}).config["replay_buffer_config"]
+    assert buffer["capacity"].sample() in (5_000, 6_000)
+    with pytest.raises(UserError, match="capacity"):
+        plan({}, replay_buffer_config={"capacity": {"choice": [5_000, 0]}})
+
+
+def test_optuna_proposes_settings_within_a_mapping():
+    checked = plan({"algorithm": "optuna"}, env_config={"max_steps": {"choice": [20, 30]}, "split": "train"}, **RATE)
+    algorithm = create_algorithm(checked.search, checked.config, [{"CPU": 1}], {"CPU": 2})
+    proposed = algorithm.suggest("trial")
+    assert proposed["env_config"]["max_steps"] in (20, 30)
+    assert 1e-4 <= proposed["encoder_lr"] <= 1e-3
 
 
 def test_whole_numbers_stay_whole():

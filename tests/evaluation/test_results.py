@@ -14,6 +14,7 @@ import pytest
 
 from rllib_sami import evaluation
 from rllib_sami.evaluation.results import Contexts, Results
+from rllib_sami.evaluation.tracks import AXES, Tracks
 
 STEPS = np.array([0, 1, 2, 4, 8])
 NUM_EPISODES = 2 * 2 * 3  # splits, tasks, episodes
@@ -140,6 +141,24 @@ def test_agents_that_share_the_label_of_a_run_are_told_apart(tmp_path):
     make("learned", "b", environment="SaMI/Hopper-v0").save(tmp_path / "elsewhere")
     both = Results.load([tmp_path / "learned", tmp_path / "elsewhere"])
     assert set(both.episodes["run"]) == {"b"}  # one agent
+
+
+def test_arrays_must_be_of_the_episodes(tmp_path):
+    results = make()
+    short = Contexts(STEPS, results.contexts.values[1:])
+    with pytest.raises(ValueError, match=f"contexts: values of {NUM_EPISODES - 1} episodes, but there are"):
+        Results(results.episodes, short)
+    width = {"latents": (2, 3, 4)}
+    arrays = {name: np.zeros(width.get(name, (2, 3)), np.float32) for name in AXES} | {"names": np.array(["goal+"])}
+    with pytest.raises(ValueError, match="tracks: values of 2 episodes, but there are"):
+        Results(results.episodes, tracks=Tracks(**arrays))
+    for name, wrong in (("wanted", (2, 4)), ("latents", (2, 3)), ("values", (2,)), ("ends", (3, 3))):
+        with pytest.raises(ValueError, match=r"tracks: \w+ \(.*do not match"):
+            Tracks(**arrays | {name: np.zeros(wrong)})
+    results.save(tmp_path)
+    np.savez(tmp_path / "tracks.npz", **arrays)
+    with pytest.raises(ValueError, match="do not fit each other: tracks: values of 2"):
+        Results.load(tmp_path)
 
 
 def test_what_is_interrupted_leaves_former_results_as_they_are(tmp_path, monkeypatch):
