@@ -6,7 +6,8 @@ r"""What task inference that learned on a toy is worth on another body.
 
 All play the same episodes of the same tasks. References: an oracle that commands what the task is about, random
 commands, and standing still, with strides of five steps. A score is (R - floor) / (oracle - floor), with the better of
-the last two as floor. Errors are relative, over the last quarter of an episode.
+the last two as floor. Errors are relative, over the last quarter of an episode. `--alone` adds agents that learned the
+tasks on the body itself.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 
 import rllib_sami
 from rllib_sami.envs.reuse.families import quantity_of
+from rllib_sami.evaluation.track_tables import segments
 from rllib_sami.exports import task_transfer
 
 QUANTITIES = ("goal", "velocity")
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--low-level", required=True)
     parser.add_argument("--striding")
     parser.add_argument("--transfer")
+    parser.add_argument("--alone", nargs="*", default=[], help="Agents that learned the tasks on the body itself.")
     parser.add_argument("--body", help="Another body than that of the low level.")
     parser.add_argument("--split", default="grid")
     parser.add_argument("--episodes", type=int, default=3, help="Of each task.")
@@ -116,6 +119,25 @@ def main() -> None:
             env = task_transfer.make_high_level(**parts, **chosen, masked=masked)
             name = f"high level{' without latent' if masked else ''}"
             print_row(name, play(env, agent(arguments.transfer), arguments.episodes), levels)
+    for path in arguments.alone:
+        print_row(path, alone(path, arguments), levels)
+
+
+def alone(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Plays the tasks with an agent that learned them on the body itself; returns what happened in each episode."""
+    settings = {"max_steps": None}  # as many as the body has by itself, in training fewer
+    results = rllib_sami.evaluation.evaluate([path], [arguments.split], arguments.episodes, env_config=settings)
+    return [
+        {
+            "quantity": segment.quantity,
+            "return": results.episodes["return"][segment.episode],
+            "error": segment.late_error(),
+            "success": results.episodes["success"][segment.episode],
+            "strides": [1],
+            "recognised": np.nan,
+        }
+        for segment in segments(results)
+    ]
 
 
 def agent(path: str) -> Act:
