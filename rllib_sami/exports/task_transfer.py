@@ -21,6 +21,7 @@ from rllib_sami.envs import MetaTaskEnv
 from rllib_sami.envs.checks import check_switch, check_weight
 from rllib_sami.exports.transfer_parts import (
     HIGH_LEVEL,
+    LATENT_NOISE,
     LOW_LEVEL,
     STRIDING,
     check_body_has,
@@ -103,6 +104,7 @@ def make_striding(
     place_gain: float = 3.0,
     step_cost: float = 0.03,
     task_reward: bool = False,
+    latent_noise: float = LATENT_NOISE,
     **body_config: Any,
 ) -> StridingEnv:
     """Makes the environment in which an agent of a toy steers a body, and the lengths of strides are learned.
@@ -116,6 +118,7 @@ def make_striding(
         place_gain: Likewise.
         step_cost: Likewise.
         task_reward: Likewise.
+        latent_noise: As for :class:`rllib_sami.hierarchy.frozen_inference.FrozenInference`.
         **body_config: Settings of the body, such as ``split``.
 
     Raises:
@@ -129,7 +132,8 @@ def make_striding(
         "place_gain": check_weight("place_gain", place_gain),
         "step_cost": check_weight("step_cost", step_cost),
     }
-    parts = parts_of(STRIDING, toy, low_level, body, body_config, masked=guide == "masked")
+    inference: dict[str, Any] = {"masked": guide == "masked", "latent_noise": latent_noise}
+    parts = parts_of(STRIDING, toy, low_level, body, body_config, **inference)
     if guide == "oracle" and not parts[0].has_wrapper_attr("tracked_quantity"):
         raise ValueError(
             "guide='oracle': the body has no method `tracked_quantity()`, which tells family, present and wanted value "
@@ -147,6 +151,7 @@ def make_high_level(
     action_cost: float = 0.05,
     task_reward: bool = False,
     masked: bool = False,
+    latent_noise: float = LATENT_NOISE,
     **body_config: Any,
 ) -> HighLevelEnv:
     """Makes the environment in which a high level learns to command a body, with the latents of a toy's agent.
@@ -160,6 +165,7 @@ def make_high_level(
         action_cost: As for :class:`rllib_sami.hierarchy.transfer.HighLevelEnv`.
         task_reward: Likewise.
         masked: Whether observations have, instead of the latent, one that tells nothing.
+        latent_noise: As for :func:`make_striding`.
         **body_config: Settings of the body, such as ``split``.
 
     Raises:
@@ -173,7 +179,8 @@ def make_high_level(
         )
     check_switch("task_reward", task_reward)
     check_weight("action_cost", action_cost)
-    parts = parts_of(HIGH_LEVEL, toy, low_level, body, body_config, check_switch("masked", masked))
+    inference: dict[str, Any] = {"masked": check_switch("masked", masked), "latent_noise": latent_noise}
+    parts = parts_of(HIGH_LEVEL, toy, low_level, body, body_config, **inference)
     check_passive(toy, parts[-2])
     choose_stride = stride_chooser(parts[0], parts[2], fixed_stride, striding)
     return HighLevelEnv(*parts, choose_stride=choose_stride, action_cost=action_cost, task_reward=task_reward)
@@ -238,7 +245,8 @@ def _steered(
                 "out."
             )
     env = make_body(LOW_LEVEL, body, body_config)
-    toy, inference = toy_of(LOW_LEVEL, settings.get("toy"), settings.get("masked", False))
+    of_toy: dict[str, Any] = {key: settings[key] for key in ("masked", "latent_noise") if key in settings}
+    toy, inference = toy_of(LOW_LEVEL, settings.get("toy"), **of_toy)
     check_passive(settings.get("toy"), inference)
     check_tasks(env, toy, inference)
     check_body_has(env, body, (*quantities, *toy.quantities))

@@ -14,6 +14,7 @@ from rllib_sami import compat
 from rllib_sami.core.env_values import name_of, short
 from rllib_sami.core.faults import ENVIRONMENT_ERRORS, close_env, named, trying
 from rllib_sami.core.settings import is_integer, is_number
+from rllib_sami.envs.checks import check_weight
 from rllib_sami.envs.reuse.families import quantity_of
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.exports.composed import HIGH_LEVEL, LOW_LEVEL, STRIDING
@@ -22,6 +23,7 @@ from rllib_sami.hierarchy.commands import QUANTITIES, RANGES, Ranges, check_quan
 from rllib_sami.hierarchy.frozen_inference import FrozenInference
 from rllib_sami.hierarchy.transfer import StrideChooser
 
+LATENT_NOISE = 2.0  # less leaves more agents at rest before they are there, more makes velocities inexact
 BODY_NEEDS = (
     "A body needs the attributes `proprioception`, what a policy may know of it that does not say where it is, and "
     "`quantity(name)`, the present value of a quantity: see docs/task_inference.md."
@@ -29,10 +31,17 @@ BODY_NEEDS = (
 
 
 def parts_of(
-    env_id: str, toy: str | None, low_level: str | None, body: Any, body_config: dict[str, Any], masked: bool
+    env_id: str,
+    toy: str | None,
+    low_level: str | None,
+    body: Any,
+    body_config: dict[str, Any],
+    *,
+    masked: bool,
+    latent_noise: float,
 ) -> tuple[gym.Env, FrozenPolicy, Sequence[str], Any, FrozenInference, Ranges]:
     """Returns the arguments of ``TransferEnv``."""
-    toy_env, inference = toy_of(env_id, toy, masked)
+    toy_env, inference = toy_of(env_id, toy, masked, latent_noise)
     of_body = checkpoint_of(env_id, "low_level", low_level, LOW_LEVEL)
     quantities, ranges = commands_of(of_body)
     own_body = of_body.config.env_config.get("body")
@@ -68,7 +77,7 @@ def check_agent(env_id: str, name: str, path: str) -> None:
     """
     trained_on = {"low_level": LOW_LEVEL, "striding": STRIDING, "high_level": HIGH_LEVEL}
     if name == "toy":
-        toy_of(env_id, path, masked=False)
+        toy_of(env_id, path)
     elif name in trained_on:
         checkpoint_of(env_id, name, path, trained_on[name])
 
@@ -88,7 +97,9 @@ def commands_of(low_level: Any) -> tuple[tuple[str, ...], Ranges]:
     return quantities, ranges_of(quantities, settings.get("ranges"))
 
 
-def toy_of(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInference]:
+def toy_of(
+    env_id: str, path: str | None, masked: bool = False, latent_noise: float = LATENT_NOISE
+) -> tuple[Any, FrozenInference]:
     """Returns a toy's environment and its agent."""
     checkpoint = checkpoint_of(env_id, "toy", path, None)
     module: Any = checkpoint.module()
@@ -107,7 +118,7 @@ def toy_of(env_id: str, path: str | None, masked: bool) -> tuple[Any, FrozenInfe
             f"toy={path!r}: the agent cannot tell the families {', '.join(env.family_names)} of the toy's tasks apart, "
             "so that commands would be about the wrong quantities. Give a checkpoint of TaskInference."
         )
-    return env, FrozenInference(module.acting, masked)
+    return env, FrozenInference(module.acting, masked, check_weight("latent_noise", latent_noise))
 
 
 def check_tasks(env: gym.Env, toy: Any, inference: FrozenInference) -> None:

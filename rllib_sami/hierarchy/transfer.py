@@ -117,7 +117,7 @@ class TransferEnv(LatentActionEnv):
         """Resets the body; the toy's agent begins an episode."""
         _, info = super().reset(seed=seed, options=options)
         self._last_obs = self.obs
-        self.inference.begin()
+        self.inference.begin(int(self.env.unwrapped.np_random.integers(2**31)))
         self._toy_action = self.inference.act(self.toy.observe_body(self.quantity))
         self._write_notes()
         return self.observe(), info
@@ -320,13 +320,13 @@ class SteeredEnv(CommandEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Resets the body; the toy's agent and the high level begin an episode."""
-        self.inference.begin()
         self.high_level.begin()
         self.choose_stride.begin()
         return super().reset(seed=seed, options=options)
 
     def _reset_body(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         self.body_obs, info = self.body.reset(seed=seed, options=options)
+        self.inference.begin(int(self.np_random.integers(2**31)))
         return info
 
     def _is_there(self, error: float) -> bool:

@@ -61,8 +61,8 @@ class Inference:
     def inferred(self):
         return InferredTask(self.family, None if self.masked else self.latent)
 
-    def begin(self):
-        self.calls = []
+    def begin(self, seed=None):
+        self.calls, self.seed = [], seed
 
     def act(self, obs, reward=None):
         self.calls.append((obs.copy(), reward))
@@ -305,6 +305,37 @@ def test_the_toy_s_agent_is_frozen_and_forgets_its_episode():
         for one, same in zip(actions[0], other, strict=True):
             np.testing.assert_array_equal(one, same)
     assert (inference.family, inference.quantity, inference.quantities) == ("goal+", "goal", ("goal",))
+
+
+def test_latents_with_noise_are_drawn_from_the_posterior():
+    config = InferenceNetworkConfig(latent_dim=3, window=4, encoder_hidden_dim=8, actor_hidden=[8], families=("goal+",))
+    torch.manual_seed(0)
+    networks, obs = InferenceNetworks(2, 1, config), np.array([0.1, 1.0], np.float32)
+
+    def drawn(noise, seed):
+        inference = FrozenInference(networks, latent_noise=noise)
+        inference.begin(seed)
+        inference.act(obs)
+        action = inference.act(obs, -0.5)  # the window has a transition now
+        read = torch.from_numpy(obs)[None], torch.from_numpy(inference.latent)[None]
+        np.testing.assert_allclose(action, networks.actor.mode(*read)[0].detach(), atol=1e-6)
+        np.testing.assert_array_equal(inference.inferred.latent, inference.latent)
+        return inference
+
+    centre = drawn(0.0, 0)
+    np.testing.assert_array_equal(drawn(2.0, 3).latent, drawn(2.0, 3).latent)
+    latents = np.stack([drawn(2.0, seed).latent for seed in range(400)])
+    window = networks.encoder.window_of(torch.from_numpy(centre._policy.state))
+    std = (0.5 * networks.encoder.posterior(window)[0, 3:]).exp().detach().numpy()
+    np.testing.assert_allclose(latents.mean(axis=0), centre.latent, atol=0.3 * std.min())
+    np.testing.assert_allclose(latents.std(axis=0), 2.0 * std, rtol=0.15)
+
+
+def test_noise_of_latents_follows_the_seed_of_the_reset():
+    env = striding()
+    seeds = [env.reset(seed=seed) and env.inference.seed for seed in (0, 1, 0)] + [env.reset() and env.inference.seed]
+    assert seeds[0] == seeds[2] != seeds[1]
+    assert len({*seeds}) == 3
 
 
 def test_the_high_level_commands_by_its_largest_action():

@@ -145,9 +145,21 @@ class WindowReader(nn.Module):
         """Width of the state of one episode: the window, the last observation, and whether there was one."""
         return self.window * self.transition_dim + self.obs_dim + 1
 
-    def latents(self, windows: Tensor) -> Tensor:
-        """Returns what the policy reads, ``[N, D]``, for windows ``[N, T, I]``."""
+    num_noise = 0  # random numbers E with which a latent may be drawn
+
+    def latents(self, windows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Returns what the policy reads, ``[N, D]``.
+
+        Args:
+            windows: ``[N, T, I]``.
+            noise: Standard normal ``[N, E]`` to draw latents; None: without noise.
+        """
         raise NotImplementedError
+
+    def window_of(self, state: Tensor) -> Tensor:
+        """Returns the windows ``[B, T, I]`` in states ``[B, S]`` of :meth:`step`."""
+        width = self.window * self.transition_dim
+        return state[:, :width].unflatten(1, (self.window, self.transition_dim))
 
     def windows(self, rows: Tensor, num_missing: Tensor) -> Tensor:
         """Returns windows ``[N, T, I]`` of rows ``[N, T + 1, F]`` whose first ``num_missing`` ``[N]`` are not there."""
@@ -184,8 +196,8 @@ class WindowReader(nn.Module):
         window, before, begun = state.split([self.window * self.transition_dim, self.obs_dim, 1], dim=1)
         newest = transitions(before, reward, obs, self.reward_limit, action if self.reads_actions else None) * begun
         window = torch.cat([window[:, self.transition_dim :], newest], dim=1)
-        latent = self.latents(window.unflatten(1, (self.window, self.transition_dim)))
-        return latent, torch.cat([window, obs, torch.ones_like(begun)], dim=1)
+        state = torch.cat([window, obs, torch.ones_like(begun)], dim=1)
+        return self.latents(self.window_of(state)), state
 
 
 class WindowEncoder(WindowReader):
@@ -216,10 +228,12 @@ class WindowEncoder(WindowReader):
         hidden = self.trunk(windows.flatten(1)) if self.recurrent is None else self.recurrent(windows)[1][0]
         return self.head(F.relu(hidden))
 
-    def latents(self, windows: Tensor) -> Tensor:
-        """Returns the latents without noise, ``[N, L]``, for windows ``[N, T, I]``: means, with sticks medians."""
+    def latents(self, windows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Returns latents ``[N, L]``, see :class:`WindowReader`; without noise means, with sticks medians."""
         outputs = self.posterior(windows)
-        return self.kind.latent(outputs, outputs.new_zeros(outputs.shape[0], self.num_noise))
+        if noise is None:
+            noise = outputs.new_zeros(outputs.shape[0], self.num_noise)
+        return self.kind.latent(outputs, noise)
 
 
 # --- The networks of an agent ---------------------------------------------------------------------------------------

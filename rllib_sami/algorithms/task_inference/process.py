@@ -93,8 +93,8 @@ class ProcessEncoder(WindowReader):
         outputs = self.head(self.recurrent(transitions)[1][-1])
         return outputs * transitions[..., -1].amax(dim=1, keepdim=True)  # 0 if there is none: N(0, 1)
 
-    def latents(self, windows: Tensor) -> Tensor:
-        """Returns means and standard deviations, ``[N, 2 L]``, for windows ``[N, T, I]``."""
+    def latents(self, windows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Returns means and standard deviations, ``[N, 2 L]``, for windows ``[N, T, I]``. There is no noise."""
         return belief(self.posterior(windows))
 
 
