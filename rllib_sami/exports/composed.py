@@ -5,7 +5,7 @@ run code that whoever wrote the settings has chosen.
 """
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,7 @@ def is_titled(title: str, ids: Container[str]) -> bool:
 def unexported(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> dict[str, Any]:
     """Returns the agents that an environment is made of and that are no exported ones: setting -> path."""
     given = {name: settings[name] for name in AGENTS if settings.get(name) is not None} if env in COMPOSED else {}
-    is_data = {name: isinstance(path, str) and is_exported(Path(path).expanduser()) for name, path in given.items()}
-    return {name: path for name, path in given.items() if not is_data[name]}
+    return {name: path for name, path in given.items() if not _is_data(path, is_exported)}
 
 
 def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> str | None:
@@ -53,13 +52,26 @@ def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path],
         return f"the environment {env!r}, which is not registered here"
     if env not in COMPOSED:
         return None
-    for name, path in unexported(env, settings, is_exported).items():
-        return f"{name}={path!r}, which is no exported agent"
-    inner = settings.get("env_config")
-    passed_on = {**(inner if isinstance(inner, Mapping) else {}), **settings}
-    for name in BODIES:
-        if (body := settings.get(name)) is not None:
-            further = {key: value for key, value in passed_on.items() if key not in (name, "env_config")}
-            if found := code_of(body, further, is_exported):
-                return found
+    # Wherever a name stands: a setting of the environment, or of what it is made of.
+    for name, value in _items(settings):
+        if value is None:
+            continue
+        if name in AGENTS and not _is_data(value, is_exported):
+            return f"{name}={value!r}, which is no exported agent"
+        if name in BODIES and not compat.is_registered(value):
+            return f"{name}={value!r}, which is not registered here"
+        if name in BODIES and value in COMPOSED:
+            return f"{name}={value!r}, which is made of others itself"
     return None
+
+
+def _items(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields the settings, and those within them."""
+    for name, value in settings.items():
+        yield name, value
+        if isinstance(value, Mapping):
+            yield from _items(value)
+
+
+def _is_data(path: Any, is_exported: Callable[[Path], bool]) -> bool:
+    return isinstance(path, str) and is_exported(Path(path).expanduser())

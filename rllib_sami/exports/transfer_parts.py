@@ -180,10 +180,11 @@ def checkpoint_of(env_id: str, name: str, path: str | None, trained_on: str | No
         checkpoint = load(str(path))
     except ValueError as error:
         raise ValueError(f"{name}={str(path)!r}: {error}") from error
-    if refused := getattr(checkpoint, "refused", None):
+    refused = getattr(checkpoint, "refused", None)
+    if refused and name != "striding":  # of which only the networks are read
         raise ValueError(
-            f"{name}={str(path)!r}: it is of an environment that could run code, {refused}, and is exported. Give a "
-            "checkpoint that you trust."
+            f"{name}={str(path)!r}: it is exported, and the settings of its environment could run code: they have "
+            f"{refused}. Register that first, or give a checkpoint that you trust."
         )
     env = checkpoint.config.env or getattr(checkpoint, "trained_on", None)
     if trained_on is not None and env != trained_on:

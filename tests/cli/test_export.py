@@ -262,7 +262,20 @@ def test_loading_it_unpickles_and_imports_nothing(exported, monkeypatch):
         ("Reuse/LowLevel-v0", {"body": "subprocess.getoutput", "touch {}": 1}, "'subprocess.getoutput', which is not"),
         ("Reuse/Striding-v0", {"toy": "{}", "low_level": "{}"}, "toy='{}', which is no exported agent"),
         ("Reuse/LowLevel-v0", {"body": "Reuse/PointMass-v0", "high_level": ["{}"]}, "high_level="),
-        ("Skills/Control-v0", {"env": "Reuse/LowLevel-v0", "env_config": {"body": "os.system"}}, "'os.system'"),
+        ("Skills/Control-v0", {"env": "Reuse/PointMass-v0", "env_config": {"body": "os.system"}}, "'os.system'"),
+        *[
+            ("Skills/Control-v0", {"env": "Reuse/PointMass-v0", "env_config": inner}, reason)
+            for inner, reason in (
+                ({"env": "os.system"}, "env='os.system', which is not registered"),
+                ({"skills": "{}"}, "skills='{}', which is no exported"),
+                ({"env_config": {"low_level": "{}"}}, "low_level='{}', which is no exported"),
+            )
+        ],
+        (
+            "Reuse/LowLevel-v0",
+            {"body": "Skills/Control-v0", "env": "Reuse/Toy-v0"},
+            "'Skills/Control-v0', which is made",
+        ),
         ("Skills/Control-v0", {"env": "Reuse/PointMass-v0", "skills": "{}"}, "skills='{}', which is no exported"),
     ],
 )
@@ -277,6 +290,7 @@ def test_what_an_environment_is_made_of_runs_no_code_either(exported, tmp_path, 
         evaluate(exported, episodes=1)
     with pytest.raises(ValueError, match="could run code"):
         checkpoint_of("Reuse/Striding-v0", "low_level", str(exported), name)
+    checkpoint_of("Reuse/HighLevel-v0", "striding", str(exported), name)  # of which only the networks are read
     assert not Path(sign).exists()
 
 
