@@ -174,25 +174,30 @@ def try_environment(env: Any, env_config: Any, place: str, timeout_s: Any) -> No
 
     Args:
         env: The environment.
-        env_config: Its settings.
+        env_config: Its settings, with search spaces.
         place: Where they stand, for messages.
         timeout_s: ``sample_timeout_s``, which is checked later: what the environment is made of may hang.
     """
     cls: Any = (ENVIRONMENTS.get(env) or _COMPOSED.get(env)) if isinstance(env, str) else None
-    env_config = env_config or {}
-    if cls is None or not isinstance(env_config, dict):
+    if cls is None:
         return
-    parsed = spaces.parse_nested(env_config, place)
-    alternatives = [list(spaces.alternatives(item)) for item in parsed.values()]
-    for values in itertools.islice(itertools.product(*alternatives), 20):
+    for settings in itertools.islice(spaces.alternatives(env_config or {}), 20):
+        if not isinstance(settings, dict):
+            return
         try:
-            with Watch(env, timeout_s if is_number(timeout_s) else None, "sample_timeout_s"):
-                made = cls(**dict(zip(env_config, values, strict=True)))
+            watched = is_number(timeout_s) and timeout_s > 0
+            with Watch(env, timeout_s if watched else None, "sample_timeout_s"):
+                made = cls(**settings)
         except _SPEAKING as error:
             raise UserError(f"{place}: {one_line(error)}") from error
         except ENVIRONMENT_ERRORS as error:  # whatever the user's code raises
             raise UserError(f"{place}: {named(error, env, compat.MAKING)}") from error
         close_env(made, env)
+
+
+def is_ours(env: Any) -> bool:
+    """Returns whether all that an ``env`` may become are environments of this package."""
+    return all(isinstance(one, str) and (one in ENVIRONMENTS or one in _COMPOSED) for one in spaces.alternatives(env))
 
 
 def environment_settings(env: Any) -> set[str]:

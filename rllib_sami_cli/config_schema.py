@@ -11,7 +11,7 @@ from typing import Any, Union
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.utils import replay_buffers
 from ray.rllib.utils.from_config import NotProvided
-from ray.tune.search.sample import Categorical, Float
+from ray.tune.search.sample import Categorical, Float, Function
 
 import rllib_sami
 from rllib_sami import compat
@@ -138,12 +138,10 @@ class ConfigSchema:
         space = spaces.parse(value, f"{place}.{key}")
         if space is not None:
             return self._check_space(key, space, place, table)
-        if isinstance(value, dict):
-            nested = spaces.parse_nested(value, f"{place}.{key}")
-            if spaces.searched(nested) and key != "evaluation_config":  # whose settings are checked one by one
-                for item in spaces.alternatives(nested):
-                    self._check_value(key, item, place, table)
-                return nested
+        if isinstance(value, dict) and spaces.searched(value) and key != "evaluation_config":
+            for item in spaces.alternatives(value):
+                self._check_value(key, item, place, table)
+            return value
         default, row = self.defaults.get(key, compat.default_of(key)), table.get(key)
         if message := refusal(row, key, value, default):
             raise UserError(f"{place}: {message}".replace("`", "'"))
@@ -169,6 +167,8 @@ class ConfigSchema:
 
     def _check_space(self, key: str, space: Any, place: str, table: dict[str, Row]) -> Any:
         """Returns a search space of a setting, each alternative checked and cast."""
+        if isinstance(space, Function):
+            return space  # what it gives is known in a trial
         if isinstance(space, Float) and not typecheck.fits(0.5, self.hint(key)):
             raise UserError(f"{place}: '{key}' must be {typecheck.describe(self.hint(key))}: search it with choice.")
         checked = [self._check_value(key, item, place, table) for item in spaces.alternatives(space)]

@@ -92,6 +92,9 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         config["env"] = body["env"]
     if "env" in config:
         config["env"] = catalog.as_class_path(config["env"])
+    if "env_config" in config and catalog.is_ours(config.get("env")):  # in others a mapping may mean something else
+        with mistakes.noted():
+            config["env_config"] = spaces.parse_nested(config["env_config"], f"{place}, config.env_config")
     with mistakes.noted():
         config = _with_agents(config, f"{place}, config.env_config")
     base = experiment.config_object

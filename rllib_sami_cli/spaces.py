@@ -27,20 +27,16 @@ def is_space(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in (GRID, *SPACES)
 
 
-def parse_nested(value: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Returns a mapping, such as an ``env_config``, in which all search spaces at any depth are those of :func:`parse`.
+def parse_nested(value: Any, place: str) -> Any:
+    """Returns a value, such as an ``env_config``, in which all search spaces at any depth are those of :func:`parse`.
 
     Raises:
         UserError: If a space has no bounds or impossible ones.
     """
-
-    def parsed(key: str, item: Any) -> Any:
-        space = parse(item, f"{place}.{key}")
-        if space is None and isinstance(item, Mapping):
-            return parse_nested(item, f"{place}.{key}")
-        return item if space is None else space
-
-    return {key: parsed(key, item) for key, item in value.items()}
+    space = parse(value, place)
+    if space is None and isinstance(value, Mapping):
+        return {key: parse_nested(item, f"{place}.{key}") for key, item in value.items()}
+    return value if space is None else space
 
 
 def parse(value: Any, place: str) -> Domain | dict[str, list] | None:
@@ -92,9 +88,9 @@ def refuse_misspelt(value: Any, place: str) -> None:
 
 
 def alternatives(value: Any) -> Iterator[Any]:
-    """Yields what a setting may become: every alternative of a list, the ends of a range, or the value itself.
+    """Yields what a setting may become: every alternative of a list, numbers of a range, or the value itself.
 
-    Of a mapping with several spaces inside, one is varied at a time.
+    Of a mapping with several spaces inside, one is varied at a time. What is left to a function is not there.
     """
     from ray.tune.search.sample import Categorical, Domain, Float, Function, Integer
 
@@ -105,11 +101,11 @@ def alternatives(value: Any) -> Iterator[Any]:
     elif isinstance(value, Integer):
         yield from (value.lower, value.upper - 1)
     elif isinstance(value, Float) and math.isfinite(value.lower) and math.isfinite(value.upper):
-        yield from (value.lower, value.upper)
+        yield from (value.lower, value.upper, (value.lower + value.upper) / 2)  # which is hardly a whole number
     elif isinstance(value, Domain) and not isinstance(value, Function):
         yield value.sample()
     elif isinstance(value, Mapping):
-        choices = {key: list(alternatives(item)) for key, item in value.items()}
+        choices = {key: list(alternatives(item)) for key, item in value.items() if not isinstance(item, Function)}
         first = {key: items[0] for key, items in choices.items()}
         yield first
         for key, items in choices.items():

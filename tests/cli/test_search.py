@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import gymnasium
 import pytest
 import yaml
+from ray import tune
+from ray.tune.registry import register_env
 from ray.tune.search.variant_generator import generate_variants
 
 from rllib_sami_cli import catalog
@@ -58,10 +61,38 @@ def test_spaces_within_a_mapping_are_searched_and_checked():
         with pytest.raises(UserError, match="env_config"):
             plan({}, env_config=given | wrong)
     assert "cannot search 'env_config/split'" in refused({"scheduler": "pbt"}, env_config={"split": given["split"]})
-    buffer = plan({}, replay_buffer_config={"capacity": {"choice": [5_000, 6_000]}}).config["replay_buffer_config"]
+    buffer = plan({}, replay_buffer_config={"capacity": tune.choice([5_000, 6_000])}).config["replay_buffer_config"]
     assert buffer["capacity"].sample() in (5_000, 6_000)
     with pytest.raises(UserError, match="capacity"):
-        plan({}, replay_buffer_config={"capacity": {"choice": [5_000, 0]}})
+        plan({}, replay_buffer_config={"capacity": {"grid_search": [5_000, 0]}})
+
+
+def test_numbers_between_the_ends_of_a_range_must_fit_too():
+    assert "max_steps=25.0: expected an integer" in refused({}, env_config={"max_steps": {"uniform": [20, 30]}})
+
+
+def test_a_whole_env_config_may_be_searched():
+    config = plan({}, env_config={"grid_search": [{"max_steps": 20}, {"max_steps": 30, "split": "moderate"}]}).config
+    variants = [
+        found["env_config"]["max_steps"] for _, found in generate_variants({"env_config": config["env_config"]})
+    ]
+    assert variants == [20, 30]
+    assert "max_steps=0" in refused({}, env_config={"choice": [{"max_steps": 20}, {"max_steps": 0}]})
+
+
+def test_what_a_function_gives_is_left_to_the_trial():
+    late = tune.sample_from(lambda spec: 20)
+    assert plan({}, env_config={"max_steps": late}).config["env_config"] == {"max_steps": late}
+    assert plan({}, gamma=late).config["gamma"] is late
+
+
+def test_a_mapping_of_one_s_own_environment_is_no_search_space():
+    """Such as the range that friction is drawn from in each episode."""
+    register_env("own", lambda config: gymnasium.make("Pendulum-v1"))
+    catalog.prepare(0)
+    given = {"friction": {"uniform": [0.5, 1.5]}, "mass": tune.choice([1.0, 2.0]), "length": {"grid_search": [1, 2]}}
+    body = {"run": "PlainSAC", "env": "own", "config": {"env_config": given}}
+    assert check(Experiment("e", body)).config["env_config"] == given
 
 
 def test_optuna_proposes_settings_within_a_mapping():
