@@ -7,7 +7,7 @@ r"""What task inference that learned on a toy is worth on another body.
 All play the same episodes of the same tasks. References: an oracle that commands what the task is about, random
 commands, and standing still, with strides of five steps. A score is (R - floor) / (oracle - floor), with the better of
 the last two as floor. Errors are relative, over the last quarter of an episode. `--alone` adds agents that learned the
-tasks on the body itself.
+tasks on the body itself, which play other episodes of the same tasks.
 """
 
 import argparse

@@ -91,7 +91,7 @@ def _clear(out: Path) -> None:
             f"{out}: holds {foreign[0]}, which no report wrote, beside a former report. Move it away, or give another "
             "folder."
         )
-    for file in sorted(files, key=page.__eq__):  # the page last: by it a report is known again
+    for file in sorted(files, key=lambda file: file == page):  # the page last: by it a report is known again
         if file.is_file():
             file.unlink()
 

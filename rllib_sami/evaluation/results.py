@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -169,7 +170,9 @@ class Results:
             provenance = _with_video_paths(
                 self.provenance, lambda file: file.relative_to(here) if file.is_relative_to(here) else file
             )
-            # All are written aside first, so that a kill does not leave half of them in place of former results.
+            for left in folder.glob(".results-*"):  # by a kill
+                shutil.rmtree(left, ignore_errors=True)
+            # Written aside first: a kill meanwhile leaves former results as they are.
             with tempfile.TemporaryDirectory(prefix=".results-", dir=folder) as aside:
                 self.episodes.to_parquet(Path(aside, EPISODES_FILE), index=False)
                 Path(aside, PROVENANCE_FILE).write_text(json.dumps(provenance, indent=1, default=str) + "\n", "utf-8")

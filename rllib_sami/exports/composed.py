@@ -21,12 +21,16 @@ AGENTS = ("skills", "toy", "low_level", "striding", "high_level")  # settings th
 def title_of(env: str, body: Any) -> str:
     """Returns how an environment that is made of another one is called in results: ``Reuse/Striding-v0 (Hopper)``.
 
+    Of the body, a namespace that is that of the environment is left out, and so is the version 0.
+
     Args:
         env: Its name.
         body: What its settings name: an id, a class, or the path of one.
     """
     path = getattr(body, "__name__", str(body))
-    return f"{env} ({re.sub(r'-v[0-9]+$', '', re.split(r'[/.:]', path)[-1])})"
+    if not re.search(r"-v\d+$", path):  # the path of a class
+        path = re.split(r"[.:]", path)[-1]
+    return f"{env} ({path.removeprefix(env.partition('/')[0] + '/').removesuffix('-v0')})"
 
 
 def is_titled(title: str, ids: Container[str]) -> bool:

@@ -8,7 +8,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import gymnasium as gym
 from ray.tune.registry import register_env
@@ -46,8 +46,37 @@ from rllib_sami.hierarchy.commands import (
 from rllib_sami.hierarchy.transfer import GUIDES, HighLevelEnv, SteeredEnv, StridingEnv, check_stride
 
 logger = logging.getLogger(__name__)
+Make = TypeVar("Make", bound=Callable[..., gym.Env])
 
 
+def _with_hints(env_id: str) -> Callable[[Make], Make]:
+    """Decorates a function that makes an environment: of a misspelt setting, which goes to the body, it says so."""
+
+    def decorate(make: Make) -> Make:
+        own = [name for name, one in inspect.signature(make).parameters.items() if one.kind is not one.VAR_KEYWORD]
+
+        @functools.wraps(make)
+        def making(**settings: Any) -> gym.Env:
+            likely = {key: close for key in settings if key not in own and (close := nearest_name(key, own, 0.8))}
+            hint = " ".join(f"{env_id} has a setting {close!r}, but no {key!r}." for key, close in likely.items())
+            try:
+                env = make(**settings)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{error} {hint}".strip()) from error
+            if hint and not isinstance(_body(env).unwrapped, MetaTaskEnv):  # which knows all of its settings
+                logger.warning("%s It is given to the body.", hint)
+            return env
+
+        return cast("Make", making)
+
+    return decorate
+
+
+def _body(env: Any) -> gym.Env:
+    return env.body if isinstance(env, CommandEnv) else env.env
+
+
+@_with_hints(LOW_LEVEL)
 def make_low_level(
     body: Any = None,
     quantities: Sequence[str] | None = None,
@@ -95,6 +124,7 @@ def make_low_level(
     return commanded
 
 
+@_with_hints(STRIDING)
 def make_striding(
     toy: str | None = None,
     low_level: str | None = None,
@@ -142,6 +172,7 @@ def make_striding(
     return StridingEnv(*parts, fixed_stride=fixed_stride, guide=guide, task_reward=task_reward, **settings)
 
 
+@_with_hints(HIGH_LEVEL)
 def make_high_level(
     toy: str | None = None,
     low_level: str | None = None,
@@ -186,32 +217,10 @@ def make_high_level(
     return HighLevelEnv(*parts, choose_stride=choose_stride, action_cost=action_cost, task_reward=task_reward)
 
 
-def _with_hints(env_id: str, make: Callable[..., gym.Env]) -> Callable[..., gym.Env]:
-    """Returns a function that also names the setting that a misspelt one, which goes to the body, is most like."""
-    own = [name for name, one in inspect.signature(make).parameters.items() if one.kind is not one.VAR_KEYWORD]
-
-    @functools.wraps(make)
-    def making(**settings: Any) -> gym.Env:
-        likely = {key: close for key in settings if key not in own and (close := nearest_name(key, own, 0.8))}
-        hint = " ".join(f"{env_id} has a setting {close!r}, but no {key!r}." for key, close in likely.items())
-        try:
-            env = make(**settings)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{error} {hint}".strip()) from error
-        if hint and not isinstance(_body(env).unwrapped, MetaTaskEnv):  # which knows all of its settings
-            logger.warning("%s It is given to the body.", hint)
-        return env
-
-    return making
-
-
-def _body(env: Any) -> gym.Env:
-    return env.body if isinstance(env, CommandEnv) else env.env
-
-
 MAKERS: dict[str, Callable[..., gym.Env]] = {
-    env_id: _with_hints(env_id, make)
-    for env_id, make in ((LOW_LEVEL, make_low_level), (STRIDING, make_striding), (HIGH_LEVEL, make_high_level))
+    LOW_LEVEL: make_low_level,
+    STRIDING: make_striding,
+    HIGH_LEVEL: make_high_level,
 }
 
 

@@ -83,7 +83,7 @@ class FrozenInference:
             reward: That of the step before; None at an episode's start.
 
         Raises:
-            UnusableValue: The reward is not finite.
+            UnusableValue: After a step, the observation or the reward is not finite.
         """
         if reward is not None:
             check_finite(obs, reward)

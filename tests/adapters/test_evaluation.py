@@ -98,7 +98,6 @@ def test_evaluating_with_the_training_runner_leaves_its_window_of_returns_alone(
     assert evaluated != pytest.approx(returns.mean(), rel=1e-2)
 
 
-@pytest.mark.learning
 def test_episodes_that_an_evaluation_ends_leave_the_buffer():
     """RLlib's own env runner begins new episodes; the old ones would stay in every batch for good."""
     config = tiny(env="test/Walker", env_config={"max_steps": 1_000}).env_runners(env_runner_cls=SingleAgentEnvRunner)

@@ -30,12 +30,11 @@ def test_a_round_is_under_way_during_updates_only_if_wanted(overlaps, monkeypatc
     algo.stop()
 
 
-@pytest.mark.learning
 def test_the_same_seed_gives_the_same_run():
     states = []
     for _ in range(2):
         algo = built(num_env_runners=2)
-        for _ in range(3):
+        for _ in range(2):
             algo.train()
         states.append(
             {

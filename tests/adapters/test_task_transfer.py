@@ -265,7 +265,7 @@ def test_results_tell_bodies_apart(agents):
 
     register_env("my/own-v2", Own)
     parts = {"toy": str(agents / "toy"), "low_level": str(agents / "low_level"), "fixed_stride": 5, "max_steps": 5}
-    for body, name in ((None, "PointMass"), (Own, "Own"), ("my/own-v2", "own")):
+    for body, name in ((None, "PointMass"), (Own, "Own"), ("my/own-v2", "my/own-v2")):
         settings = parts if body is None else parts | {"body": body}
         results = evaluation.evaluate(agents / "striding", "grid", episodes=1, env=STRIDING, env_config=settings)
         assert set(results.episodes["environment"]) == {f"{STRIDING} ({name})"}

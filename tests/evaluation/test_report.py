@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -344,9 +345,16 @@ def test_agents_whose_names_make_one_file_have_figures_of_their_own():
     assert [plot.caption for plot in sections[0].plots] == ["stride 5", "Stride 5"]
 
 
-def test_a_report_that_was_not_finished_is_replaced(tmp_path, monkeypatch):
+def test_a_report_that_was_only_partly_removed_is_known_again(tmp_path, monkeypatch):
     few = panda(episodes=1)
     results = Results(few.episodes[(few.episodes["algorithm"] == "TESAC") & (few.episodes["split"] == "extreme")])
+    report(results, tmp_path / "page")
+    unlink, left = Path.unlink, []
+    monkeypatch.setattr(Path, "unlink", lambda file, **kwargs: (left.append(file.name), unlink(file, **kwargs)))
+    report(results, tmp_path / "page")
+    assert len(left) > 1
+    assert left[-1] == "index.html"
+    monkeypatch.undo()
     monkeypatch.setattr("rllib_sami.evaluation.reporting._sections", lambda results, out: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         report(results, tmp_path / "page")

@@ -59,7 +59,7 @@ class OffPolicyTorchLearner(RestorableLearner):
         super().before_gradient_based_update(timesteps=timesteps)
         self._timestep = compat.timestep(timesteps)
 
-    def at_present(self, constants: Any) -> Any:
+    def with_present_target_entropy(self, constants: Any) -> Any:
         """Returns the constants of an update with the present value of their schedule."""
         return replace(constants, target_entropy=value_at(constants.target_entropy, self._timestep))
 

@@ -94,7 +94,7 @@ class SACTorchLearner(OffPolicyTorchLearner):
             losses = compiled(losses, self.first_loss)
         constants = self.config.get_update_config(module.acting.action_dim)
         return lambda batch: self.update_function(
-            module.acting, module.learning, optimization, batch, self.at_present(constants), losses
+            module.acting, module.learning, optimization, batch, self.with_present_target_entropy(constants), losses
         )
 
 

@@ -217,7 +217,7 @@ class SkillTorchLearner(OffPolicyTorchLearner):
         losses = compiled(PLAIN, first="representation") if self.config.compile_update else PLAIN
         constants = self.config.get_update_config(module.acting.action_dim)
         return lambda batch: skill_update(
-            module.acting, module.learning, optimization, batch, self.at_present(constants), losses
+            module.acting, module.learning, optimization, batch, self.with_present_target_entropy(constants), losses
         )
 
 

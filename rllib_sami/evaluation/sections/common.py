@@ -20,7 +20,8 @@ def measures(results: Results) -> list[str]:
 
 def short(environment: str) -> str:
     """Returns an environment's name without namespace and version."""
-    return environment.rpartition("/")[2].replace("-v0", "")
+    name, bracket, body = environment.partition(" (")
+    return name.rpartition("/")[2].removesuffix("-v0") + bracket + body
 
 
 def counted(numbers: int | pd.Series, noun: str) -> str:
