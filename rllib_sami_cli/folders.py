@@ -44,6 +44,11 @@ class Run:
         """Whether the run met its stop criteria."""
         return bool(self.record.get("finished"))
 
+    @property
+    def started(self) -> str:
+        """When the run was begun, to sort by."""
+        return str(self.record.get("started", ""))
+
     def write(self, **changes: Any) -> None:
         """Updates the record in one move, so that a kill leaves the old one or the new one."""
         self.record.update(changes)
@@ -207,7 +212,7 @@ def find_runs(storage: Path, name: str) -> list[Run]:
             continue  # not one of ours
         if isinstance(record, dict):
             runs.append(Run(folder, record))
-    return sorted(runs, key=lambda run: str(run.record.get("started", "")), reverse=True)
+    return sorted(runs, key=lambda run: run.started, reverse=True)
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -53,17 +53,14 @@ def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[st
     return next((one for one in began if merge(one, asked) == one), began[0] if began else {})
 
 
-def remembered_stages(names: Sequence[str], storage: str | None) -> dict[str, str]:
-    """Returns the checkpoints that were given for stages when the newest run of the last stage was begun that has any.
+def newest_run(places: Iterable[tuple[str, str | None]]) -> Run | None:
+    """Returns the newest run of several experiments; None if there is none.
 
     Args:
-        names: Names of the stages, in their order.
-        storage: Folder of all results; None for the default.
+        places: Name of each experiment, and its folder of all results; None for the default.
     """
-    for name in reversed(names):
-        for run in find_runs(storage_folder(storage), name):
-            return run.record.get("ready", {})
-    return {}
+    runs = [run for name, storage in places for run in find_runs(storage_folder(storage), name)]
+    return max(runs, key=lambda run: run.started, default=None)
 
 
 def as_started(plan: Plan, run: Run) -> Plan:
@@ -99,7 +96,7 @@ def choose_run(
         storage: `--local-dir`.
         resume: Whether to continue a run.
         alone: Whether it is the only experiment of the command.
-        earlier: The runs chosen for earlier experiments; a run that used a checkpoint of other ones does not count.
+        earlier: The runs chosen for earlier experiments; a run that used other checkpoints of them does not count.
     """
     folder = storage_folder(storage or plan.storage_path)
     runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
@@ -165,6 +162,9 @@ def _uses(run: Run, other: Run) -> bool:
 
 
 def _follows(run: Run, earlier: Mapping[str, Run]) -> bool:
+    """Returns whether a run belongs to the chain of the runs that were chosen for earlier experiments."""
+    if earlier.keys() & run.record.get("ready", {}).keys():
+        return False  # there, no run was needed
     used = run.record.get("checkpoints_used", {})
     return all(
         Path(path).parent.parent.name == earlier[stage].path.name  # <run>/<trial>/<checkpoint>

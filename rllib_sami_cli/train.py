@@ -159,10 +159,10 @@ def _checked(
     """Returns the checked plans and the session of experiments and options."""
     from rllib_sami_cli import catalog
     from rllib_sami_cli.resources import Limits
-    from rllib_sami_cli.resume import remembered, remembered_stages
+    from rllib_sami_cli.resume import newest_run, remembered
     from rllib_sami_cli.runner import Session
     from rllib_sami_cli.schema import check_all
-    from rllib_sami_cli.smoke import shrink, smoke_name
+    from rllib_sami_cli.smoke import shrink
 
     stop, config, scheduler = (
         parse_json(options[name], f"--{name.replace('_', '-')}") if options[name] else {}
@@ -175,12 +175,9 @@ def _checked(
     for experiment in experiments:
         _replace(experiment, env, scheduler.get("type"))
         experiment.given = given
-    storage = options["local_dir"] and str(options["local_dir"])
-    ready = _ready(options["ready"])
-    if options["resume"]:
-        names = [smoke_name(one.name) if options["smoke"] else one.name for one in experiments]
-        ready = remembered_stages(names, storage) | ready
-    experiments = _without_ready(experiments, ready)
+    begun = newest_run(_place(one, options) for one in experiments) if options["resume"] else None
+    ready = begun.record.get("ready", {}) if begun else {}
+    experiments = _without_ready(experiments, ready | _ready(options["ready"]))
     if options["experiment_name"]:
         if len(experiments) > 1:
             raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
@@ -190,9 +187,7 @@ def _checked(
     catalog.prepare(options["verbosity"])
     for experiment in experiments:
         if options["resume"]:
-            storage = options["local_dir"] or merge(experiment.body, given).get("storage_path")
-            name = smoke_name(experiment.name) if options["smoke"] else experiment.name
-            experiment.given = merge(remembered(name, storage and str(storage), given), given)
+            experiment.given = merge(remembered(*_place(experiment, options), given), given)
         experiment.body = merge(experiment.body, experiment.given)
     doing("Checking settings and environments")
     limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
@@ -212,6 +207,15 @@ def _checked(
         ray={key: options[f"ray_{key}"] for key in ("address", "num_cpus", "num_gpus")},
     )
     return plans, session
+
+
+def _place(experiment: Experiment, options: dict[str, Any]) -> tuple[str, str | None]:
+    """Returns the name of an experiment's runs, and the folder of all results; None for the default."""
+    from rllib_sami_cli.smoke import smoke_name
+
+    name = options["experiment_name"] or experiment.name
+    storage = options["local_dir"] or merge(experiment.body, experiment.given).get("storage_path")
+    return smoke_name(name) if options["smoke"] else name, storage and str(storage)
 
 
 def _replace_algorithm(experiments: list[Experiment], algo: str | None) -> None:

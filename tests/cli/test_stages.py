@@ -1,6 +1,8 @@
 """Stages: an experiment that starts from the checkpoint of an earlier one of its file."""
 
 # ruff: noqa: E501 - one mistake per line reads best
+import itertools
+
 import pytest
 import yaml
 
@@ -41,8 +43,9 @@ def trained(rllib, write, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "_start_ray", lambda session: None)
     monkeypatch.setattr(Run, "trials", lambda run: run.record["trials"])
     monkeypatch.setattr("rllib_sami_cli.schema.checkpoints.check_restore", lambda path, algorithm: path)
+    times = itertools.count()
 
-    def train(text, *words, fails=()):
+    def train(text, *words, fails=(), storage=("--local-dir", "results")):
         plans = {}
 
         def run_one(plan, run, session):
@@ -52,13 +55,14 @@ def trained(rllib, write, tmp_path, monkeypatch):
                 for value in (1, 3, 2)
             ]
             finished = plan.name not in fails
-            run.write(**runner.record_of(plan), finished=finished, started=f"{len(plans)}")
+            started = run.record.get("started", f"{next(times):03}")
+            run.write(**runner.record_of(plan), finished=finished, started=started)
             run.record["trials"] = trials
             Run.write(run, trials=[{**trial, "checkpoint": str(trial["checkpoint"])} for trial in trials])
             return int(not finished)
 
         monkeypatch.setattr(runner, "_run_one", run_one)
-        result = rllib("train", "file", write("exp.yaml", text), "--local-dir", "results", *words)
+        result = rllib("train", "file", write("exp.yaml", text), *storage, *words)
         assert isinstance(result.exception, SystemExit | None), result.exception
         return plans, result
 
@@ -104,6 +108,34 @@ def test_a_stage_that_is_ready_stays_so_when_the_others_are_resumed(trained, che
     plans, result = trained(text, "--resume")
     assert [*plans] == ["second"], result.output
     assert plans["second"].restore == ready
+
+
+def test_ready_stages_of_an_older_chain_do_not_count(trained, checkpoint, tmp_path):
+    text = two_stages(restore="${first.checkpoint}")
+    trained(text, "--checkpoint", f"first={checkpoint}", fails=["second"])
+    trained(text, fails=["first"])
+    plans, result = trained(text, "--resume")
+    assert [*plans] == ["first", "second"], result.output
+    assert plans["second"].restore == str(tmp_path / "results/first/t3/c")
+    [new] = (tmp_path / "results").glob("second_*")
+    assert plans["second"].ready == {}
+    assert (new / "experiment.yaml").is_file()
+
+
+def test_ready_stages_are_remembered_where_the_file_puts_results(trained, checkpoint, tmp_path):
+    folder = {"storage_path": str(tmp_path / "store")}
+    text = two_stages(folder, restore="${first.checkpoint}", **folder)
+    trained(text, "--checkpoint", f"first={checkpoint}", fails=["second"], storage=())
+    plans, result = trained(text, "--resume", storage=())
+    assert [*plans] == ["second"], result.output
+
+
+def test_ready_stages_are_remembered_under_another_name(trained, checkpoint):
+    text, name = two_stages(restore="${first.checkpoint}"), ("--experiment-name", "mine")
+    trained(text, *name, "--checkpoint", f"first={checkpoint}", fails=["mine"])
+    plans, result = trained(text, *name, "--resume")
+    assert [*plans] == ["mine"], result.output
+    assert plans["mine"].restore == str(checkpoint)
 
 
 def test_a_checkpoint_of_a_stage_is_looked_for_at_once(trained, checkpoint, tmp_path):
