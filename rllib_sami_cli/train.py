@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -12,6 +13,9 @@ from click.core import ParameterSource
 from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, one_line, stoppable
 from rllib_sami_cli.experiment import Experiment, apply_settings, load, merge, parse_json
 from rllib_sami_cli.steps import doing, loading, quiet_option
+
+if TYPE_CHECKING:
+    from rllib_sami_cli.folders import Run
 
 _OPTIONS = [
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -176,8 +180,7 @@ def _checked(
         _replace(experiment, env, scheduler.get("type"))
         experiment.given = given
     begun = newest_run(_place(one, options) for one in experiments) if options["resume"] else None
-    ready = begun.record.get("ready", {}) if begun else {}
-    experiments = _without_ready(experiments, ready | _ready(options["ready"]))
+    experiments = _without_ready(experiments, _ready(options["ready"]), begun)
     if options["experiment_name"]:
         if len(experiments) > 1:
             raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
@@ -247,27 +250,46 @@ def _ready(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _without_ready(experiments: list[Experiment], ready: Mapping[str, str]) -> list[Experiment]:
-    """Returns the experiments without the stages for which there are checkpoints, which the others then refer to."""
+def _without_ready(experiments: list[Experiment], ready: Mapping[str, str], begun: Run | None) -> list[Experiment]:
+    """Returns the experiments without the stages for which there are checkpoints, which the others then refer to.
+
+    Args:
+        experiments: All of the file.
+        ready: The checkpoints that the command line gives.
+        begun: The run to resume, which has the checkpoints that were given when it was begun.
+    """
     from rllib_sami.core.text import did_you_mean
-    from rllib_sami.exports.checkpoints import find
     from rllib_sami_cli import stages
 
-    given = dict(ready)
+    given = {}
     known = {experiment.stage for experiment in experiments}
-    for stage, path in given.items():
+    for stage, path in ready.items():
+        place = f"--checkpoint {stage}={path}"
         if stage not in known or not path:
-            raise UserError(f"--checkpoint {stage}={path}: expected STAGE=CHECKPOINT. {did_you_mean(stage, known)}")
+            raise UserError(f"{place}: expected STAGE=CHECKPOINT. {did_you_mean(stage, known)}")
         if not any(stage in stages.references(experiment.body) for experiment in experiments):
             raise UserError(f"--checkpoint {stage}: no other experiment of the file refers to its checkpoint.")
-        try:
-            given[stage] = str(find(path))
-        except ValueError as error:
-            raise UserError(f"--checkpoint {stage}={path}: {one_line(error)}") from error
+        given[stage] = _found(path, place)
+    if begun is not None:
+        for stage, path in begun.record.get("ready", {}).items():
+            folder = Path(ready.get(stage, path)).expanduser().absolute()
+            if stage in known and Path(path).is_relative_to(folder):  # which may have a newer checkpoint now
+                place = f"--resume: {begun.path} was started with --checkpoint {stage}={path}"
+                given[stage] = _found(path, place, "Put it back, or start over without --resume.")
     left = [experiment for experiment in experiments if experiment.stage not in given]
     for experiment in left:
         experiment.body, experiment.ready = stages.fill(experiment.body, given), given
     return left
+
+
+def _found(path: str, place: str, advice: str = "") -> str:
+    """Returns the checkpoint that a path stands for."""
+    from rllib_sami.exports.checkpoints import find
+
+    try:
+        return str(find(path))
+    except ValueError as error:
+        raise UserError(f"{place}: {one_line(error)} {advice}".strip()) from error
 
 
 def _replace(experiment: Experiment, env: str | None, scheduler: str | None) -> None:

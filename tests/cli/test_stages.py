@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 - one mistake per line reads best
 import itertools
+import shutil
 
 import pytest
 import yaml
@@ -136,6 +137,29 @@ def test_ready_stages_are_remembered_under_another_name(trained, checkpoint):
     plans, result = trained(text, *name, "--resume")
     assert [*plans] == ["mine"], result.output
     assert plans["mine"].restore == str(checkpoint)
+
+
+def test_a_ready_stage_keeps_its_checkpoint_when_its_folder_gets_a_newer_one(trained, checkpoint, tmp_path):
+    text = two_stages(config={"extra_python_environs_for_worker": {"PRIOR": "${first.checkpoint}"}})
+    words = ("--checkpoint", f"first={checkpoint.parent}")
+    trained(text, *words, fails=["second"])
+    newer = checkpoint.with_name("checkpoint_000004")
+    shutil.copytree(checkpoint, newer)
+    plans, result = trained(text, *words, "--resume", fails=["second"])
+    assert result.exit_code == 1, result.output
+    assert plans["second"].config["extra_python_environs_for_worker"] == {"PRIOR": str(checkpoint)}
+    _, result = trained(text, "--checkpoint", f"first={newer}", "--resume")
+    assert f"{checkpoint} -> {newer}" in result.stderr
+
+
+def test_the_run_that_remembers_a_missing_checkpoint_is_named(trained, checkpoint, tmp_path):
+    text = two_stages(restore="${first.checkpoint}")
+    trained(text, "--checkpoint", f"first={checkpoint}", fails=["second"])
+    checkpoint.rename(tmp_path / "elsewhere")
+    _, result = trained(text, "--resume")
+    begun = f"--resume: {tmp_path}/results/second was started with --checkpoint first={checkpoint}"
+    assert f"{begun}: {checkpoint}: no such folder." in result.stderr
+    assert "Put it back, or start over without --resume." in result.stderr
 
 
 def test_a_checkpoint_of_a_stage_is_looked_for_at_once(trained, checkpoint, tmp_path):
