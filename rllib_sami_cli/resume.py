@@ -65,13 +65,12 @@ def newest_run(places: Iterable[tuple[str, str | None]]) -> Run | None:
 
 def as_started(plan: Plan, run: Run) -> Plan:
     """Returns the plan with what a run was started with: checkpoints of earlier experiments and ``auto`` settings."""
-    recorded = run.record.get("config")
-    if recorded is None:
-        return plan  # not begun
-    if plan.awaits and is_open(plan, run):
-        plan = with_checkpoints(plan, run.record.get("checkpoints_used", {}))
-    config = _config_of(plan, run)
-    return plan if config == plan.config else with_config(plan, config)
+    if run.record.get("config") is None or not is_open(plan, run):
+        return plan  # not begun, or nothing is left to do
+    started = replace(plan, config=_config_of(plan, run))
+    if plan.awaits:
+        return with_checkpoints(started, run.record.get("checkpoints_used", {}))
+    return plan if plain(started.config) == plain(plan.config) else with_config(plan, started.config)
 
 
 def _config_of(plan: Plan, run: Run) -> dict[str, Any]:
@@ -88,8 +87,8 @@ def choose_run(
     """Returns the run to continue, or a new one.
 
     The run to continue is the newest one that is open and has a checkpoint, of those with the plan's settings if there
-    are any. Without one, the newest run of all is
-    returned, for the message; of several experiments, one without a checkpoint starts over.
+    are any. Without one, the newest run of all is returned, for the message; of several experiments, one without a
+    checkpoint starts over.
 
     Args:
         plan: The experiment.
@@ -100,7 +99,7 @@ def choose_run(
     """
     folder = storage_folder(storage or plan.storage_path)
     runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
-    runs = [run for run in runs if not changes(replace(plan, config=_config_of(plan, run)), run)] or runs
+    runs = [run for run in runs if not _changes(replace(plan, config=_config_of(plan, run)), run)] or runs
     open_runs = [run for run in runs if is_open(plan, run)]
     with_checkpoint = [run for run in open_runs if has_checkpoint(run)]
     if open_runs and not with_checkpoint and not alone and not open_runs[0].in_use():
@@ -137,7 +136,7 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
                 f"--resume: {run.path} is finished, and {users[0]} was trained with its checkpoint, which would be "
                 "replaced by newer ones. Raise only the stop criteria of experiments whose checkpoints no other uses."
             )
-        if changed := changes(plan, run):
+        if changed := _changes(plan, run):
             raise UserError(
                 f"--resume: {run.path} was started with other settings ({'; '.join(changed[:5])}). A resumed run keeps "
                 "its settings; only stop criteria may change. For other settings start a new run, from a checkpoint "
@@ -148,7 +147,7 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
         run.check_state()
 
 
-def changes(plan: Plan, run: Run) -> list[str]:
+def _changes(plan: Plan, run: Run) -> list[str]:
     """Returns how a plan differs from the settings that a run keeps."""
     return differences(
         {key: run.record.get(key) for key in _KEPT} | {"run": todays_path(str(run.record.get("run")))},

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from ray import tune
 
 import rllib_sami
 from rllib_sami_cli.errors import UserError
@@ -122,6 +123,11 @@ def test_a_run_from_before_its_algorithm_moved_is_the_same_run(plan, make, tmp_p
     run = make("ant", "2026-01-01", 1)
     run.write(run="rllib_sami.presets.SaCCM")
     check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
+
+
+def test_an_unchanged_search_is_not_checked_again(plan, make):
+    plan.config = {"env_config": {"gravity": tune.choice([1, 2])}}
+    assert as_started(plan, make("ant", "2026-01-01", 1)) is plan
 
 
 class TestOptions:

@@ -13,6 +13,26 @@ from rllib_sami_cli.folders import Run
 FIRST = {"run": "PlainSAC", "env": "SaMI/Pendulum-v0", "stop": {"training_iteration": 2}, "config": {}}
 
 
+OWN_BODY = """
+from pathlib import Path
+import gymnasium, numpy
+
+class Body(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), numpy.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), numpy.float32)
+
+    def __init__(self, env_config):
+        if Path("deleted").exists():
+            raise ValueError(f"no checkpoint {env_config['policy']}")
+
+    def reset(self, *, seed=None, options=None):
+        return numpy.zeros(2, numpy.float32), {}
+
+    def step(self, action):
+        return numpy.zeros(2, numpy.float32), 0.0, False, True, {}
+"""
+
+
 def two_stages(first=None, **second):
     """A file of two experiments, of which the second refers to the first."""
     return yaml.safe_dump({"first": FIRST | (first or {}), "second": {**FIRST, **second}}, sort_keys=False)
@@ -101,6 +121,18 @@ def test_an_environment_that_needs_a_checkpoint_is_built_when_there_is_one(train
     assert [*plans] == ["first"]
     assert result.exit_code == 2
     assert "Error: second: The environment 'SaMI/Pendulum-v0' failed" in result.stderr
+
+
+def test_the_environment_of_a_finished_stage_is_not_made_again(trained, write):
+    write("own_body.py", OWN_BODY)
+    second = {"env": "own_body.Body", "config": {"env_config": {"policy": "${first.checkpoint}"}}}
+    text = yaml.safe_dump(yaml.safe_load(two_stages(**second)) | {"third": FIRST}, sort_keys=False)
+    plans, result = trained(text, fails=["third"])
+    assert [*plans] == ["first", "second", "third"], result.output
+    write("deleted", "the checkpoint of the first stage")
+    plans, result = trained(text, "--resume")
+    assert [*plans] == ["third"], result.output
+    assert "second: finished already" in result.output
 
 
 def test_a_stage_that_is_ready_stays_so_when_the_others_are_resumed(trained, checkpoint):
