@@ -14,9 +14,8 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.search.sample import Function
 
 from rllib_sami.exports import checkpoints
-from rllib_sami.exports.composed import AGENTS, COMPOSED
-from rllib_sami.exports.transfer_parts import check_agent
 from rllib_sami_cli import catalog, spaces, stages
+from rllib_sami_cli.agents import find_agents
 from rllib_sami_cli.config_schema import ConfigSchema, check_mapping
 from rllib_sami_cli.errors import Mistakes, UserError, one_line
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment
@@ -56,6 +55,7 @@ class Plan:
         stage: Name in the file, by which later experiments refer to this one.
         checkpoints: Earlier experiment -> the checkpoint of it that this one uses.
         ready: The checkpoints that the command line gave for other stages.
+        agents: Folder of an agent in ``env_config``, as given -> its checkpoint, which ``config`` has.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Plan:
     stage: str = ""
     checkpoints: dict[str, str] = field(default_factory=dict)
     ready: dict[str, str] = field(default_factory=dict)
+    agents: dict[str, str] = field(default_factory=dict)
 
     @property
     def awaits(self) -> list[str]:
@@ -95,8 +96,6 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     if "env_config" in config and catalog.is_ours(config.get("env")):  # in others a mapping may mean something else
         with mistakes.noted():
             config["env_config"] = spaces.parse_nested(config["env_config"], f"{place}, config.env_config")
-    with mistakes.noted():
-        config = _with_agents(config, f"{place}, config.env_config")
     base = experiment.config_object
     if base is None or base.env is None or "env" in config:
         with mistakes.noted():
@@ -118,7 +117,11 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
         checked = {**of_base, **checked}
         settings = settings | checked
+    agents: dict[str, str] = {}
+    with mistakes.noted():
+        checked, agents = find_agents(checked, f"{place}, config.env_config")
     plan = Plan(experiment.name, algorithm, checked, {}, {}, auto=auto_settings(given), given=experiment.given)
+    plan.agents = agents
     plan.stage, plan.ready = experiment.stage, experiment.ready
     for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore"):
         if body.get(key) is not None:
@@ -184,29 +187,6 @@ def _check_checkpoint(value: dict[str, Any], place: str) -> dict[str, Any]:
     if checked.get("num_to_keep") is not None and checked["num_to_keep"] < 1:
         raise UserError(f"{place}: 'num_to_keep' must be at least 1, or null to keep all.")
     return checked
-
-
-def _with_agents(config: dict[str, Any], place: str) -> dict[str, Any]:
-    """Returns settings in which the agents of which an environment is made are absolute paths of checkpoints.
-
-    Trials run in other folders, and the newest checkpoint of an experiment is another one later.
-    """
-    env, env_config = config.get("env"), config.get("env_config")
-    if env not in COMPOSED or not isinstance(env_config, dict):
-        return config
-    found, awaits = {}, stages.references(env_config)
-    for name in AGENTS:
-        path = env_config.get(name)
-        if not isinstance(path, str) or stages.references(path):
-            continue
-        try:
-            found[name] = str(checkpoints.find(path))
-            if awaits:  # the environment, which would say the same, cannot be made before other stages have ended
-                check_agent(env, name, found[name])
-        except ValueError as error:
-            if awaits:
-                raise UserError(f"{place}: {one_line(error)}") from error
-    return config | {"env_config": env_config | found}
 
 
 def _check_stage_algorithm(plan: Plan, plans: list[Plan], place: str) -> None:

@@ -14,6 +14,7 @@ from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import Experiment
 from rllib_sami_cli.folders import Run
 from rllib_sami_cli.search import Search
+from rllib_sami_cli.spaces import GRID
 
 # The name may have dots of its own. Text without a dot, such as ${HOME}, is left alone.
 _REFERENCE = re.compile(r"\$\{([^{}]+)\.([^{}.]*)\}")
@@ -27,7 +28,7 @@ def references(value: Any) -> list[str]:
 
 def fill(value: Any, checkpoints: Mapping[str, str]) -> Any:
     """Returns a (nested) value with each reference replaced by the experiment's checkpoint, as far as it is known."""
-    return _map_texts(value, lambda text: _REFERENCE.sub(lambda match: checkpoints.get(match[1], match[0]), text))
+    return map_texts(value, lambda text, _: _REFERENCE.sub(lambda match: checkpoints.get(match[1], match[0]), text))
 
 
 def check_references(experiment: Experiment, experiments: Sequence[Experiment]) -> None:
@@ -75,20 +76,23 @@ def _saves_nothing(checkpoint_config: Any) -> bool:
 
 def _pairs(value: Any) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    _map_texts(value, lambda text: found.extend(_REFERENCE.findall(text)))
+    map_texts(value, lambda text, _: found.extend(_REFERENCE.findall(text)))
     return found
 
 
-def _map_texts(value: Any, function: Callable[[str], Any]) -> Any:
-    """Returns a nested value with ``function`` applied to each text in it."""
+def map_texts(value: Any, function: Callable[[str, str], Any], name: str = "") -> Any:
+    """Returns a nested value with ``function`` applied to each text in it, and to the key under which it stands.
+
+    The key of a search space is the one under which the space stands.
+    """
     if isinstance(value, str):
-        return function(value)
+        return function(value, name)
     if isinstance(value, dict):
-        return {key: _map_texts(item, function) for key, item in value.items()}
+        return {key: map_texts(item, function, name if key == GRID else key) for key, item in value.items()}
     if isinstance(value, list):
-        return [_map_texts(item, function) for item in value]
+        return [map_texts(item, function, name) for item in value]
     if isinstance(value, tuple):
-        return tuple(_map_texts(item, function) for item in value)
+        return tuple(map_texts(item, function, name) for item in value)
     if isinstance(value, Categorical):
-        return Categorical(_map_texts(value.categories, function)).uniform()
+        return Categorical(map_texts(value.categories, function, name)).uniform()
     return value
