@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami.moved import todays_path
+from rllib_sami_cli.agents import find_agents, replace_agents
 from rllib_sami_cli.errors import UserError
 from rllib_sami_cli.experiment import merge
 from rllib_sami_cli.folders import Run, differences, find_runs, new_run, plain, storage_folder
@@ -32,6 +33,7 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "search": plain(asdict(plan.search)),
         "checkpoints_used": dict(plan.checkpoints),
         "ready": dict(plan.ready),
+        "agents": dict(plan.agents),
         "given": {key: value for key, value in plan.given.items() if key not in _FORGOTTEN},
     }
 
@@ -64,20 +66,23 @@ def newest_run(places: Iterable[tuple[str, str | None]]) -> Run | None:
 
 
 def as_started(plan: Plan, run: Run) -> Plan:
-    """Returns the plan with what a run was started with: checkpoints of earlier experiments and ``auto`` settings."""
+    """Returns the plan with what a run was started with: checkpoints, agents and ``auto`` settings."""
     if run.record.get("config") is None or not is_open(plan, run):
         return plan  # not begun, or nothing is left to do
-    started = replace(plan, config=_config_of(plan, run))
+    agents = plan.agents | run.record.get("agents", {})
+    started = replace(plan, config=_config_of(plan, run), agents=agents)
     if plan.awaits:
         return with_checkpoints(started, run.record.get("checkpoints_used", {}))
-    return plan if plain(started.config) == plain(plan.config) else with_config(plan, started.config)
+    return plan if plain(started.config) == plain(plan.config) else with_config(started, started.config)
 
 
 def _config_of(plan: Plan, run: Run) -> dict[str, Any]:
-    """Returns the plan's settings with the checkpoints and the ``auto`` settings that a run was started with."""
+    """Returns the plan's settings with the checkpoints, agents and ``auto`` settings that a run was started with."""
     given = {key: value for key, value in plan.config.items() if key not in plan.auto}
     recorded = run.record.get("config") or {}
     started = {key: recorded[key] for key in plan.auto if key in recorded}
+    agents = run.record.get("agents", {})
+    given = replace_agents(given, {now: agents.get(folder, now) for folder, now in plan.agents.items()})
     return fill(given, run.record.get("checkpoints_used", {})) | started
 
 
@@ -149,10 +154,10 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
 
 def _changes(plan: Plan, run: Run) -> list[str]:
     """Returns how a plan differs from the settings that a run keeps."""
-    return differences(
-        {key: run.record.get(key) for key in _KEPT} | {"run": todays_path(str(run.record.get("run")))},
-        {key: value for key, value in record_of(plan).items() if key in _KEPT},
-    )
+    recorded = {key: run.record.get(key) for key in _KEPT} | {"run": todays_path(str(run.record.get("run")))}
+    if "agents" not in run.record:  # of an earlier version, which left their paths as they were given
+        recorded["config"], _ = find_agents(run.record.get("config") or {}, str(run.path))
+    return differences(recorded, {key: value for key, value in record_of(plan).items() if key in _KEPT})
 
 
 def _uses(run: Run, other: Run) -> bool:
