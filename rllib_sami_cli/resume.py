@@ -38,7 +38,7 @@ def record_of(plan: Plan) -> dict[str, Any]:
     }
 
 
-def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[str, Any]:
+def remembered(name: str, storage: str | None, given: dict[str, Any], newest: Run | None) -> dict[str, Any]:
     """Returns what the command line that began a run had set, so that `--resume` need not repeat it.
 
     If `choose_run` then takes another run (of several with different settings), the difference is refused.
@@ -47,8 +47,9 @@ def remembered(name: str, storage: str | None, given: dict[str, Any]) -> dict[st
         name: Name of the experiment.
         storage: Folder of all results; None for the default.
         given: What the present command line sets: with other stop criteria a finished run may go on.
+        newest: The newest run of all experiments; its command line was also for one that has no run yet.
     """
-    runs = find_runs(storage_folder(storage), name)
+    runs = find_runs(storage_folder(storage), name) or ([newest] if newest else [])
     may_go_on = [run for run in runs if (not run.finished or "stop" in given) and has_checkpoint(run)]
     began = [run.record.get("given", {}) for run in may_go_on or runs]
     asked = {key: value for key, value in given.items() if key not in (*_FORGOTTEN, "stop")}

@@ -190,7 +190,7 @@ def _checked(
     catalog.prepare(options["verbosity"])
     for experiment in experiments:
         if options["resume"]:
-            experiment.given = merge(remembered(*_place(experiment, options), given), given)
+            experiment.given = merge(remembered(*_place(experiment, options), given, begun), given)
         experiment.body = merge(experiment.body, experiment.given)
     doing("Checking settings and environments")
     limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])

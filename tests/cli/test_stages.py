@@ -155,6 +155,13 @@ def test_ready_stages_of_an_older_chain_do_not_count(trained, checkpoint, tmp_pa
     assert (new / "experiment.yaml").is_file()
 
 
+def test_a_stage_that_had_not_begun_gets_the_options_of_the_others(trained):
+    text = two_stages(restore="${first.checkpoint}")
+    trained(text, "--set", "gamma=0.5", fails=["first"])
+    plans, result = trained(text, "--resume")
+    assert [plan.config["gamma"] for plan in plans.values()] == [0.5, 0.5], result.output
+
+
 def test_ready_stages_are_remembered_where_the_file_puts_results(trained, checkpoint, tmp_path):
     folder = {"storage_path": str(tmp_path / "store")}
     text = two_stages(folder, restore="${first.checkpoint}", **folder)
