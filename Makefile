@@ -11,7 +11,7 @@ train: install
 	$(BIN)/rllib train file $(CONFIG) --evaluate $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)  # each process has a Ray cluster of its own
 
 # All tests, also those that train for minutes or need a browser or a GPU. A test is skipped, with the reason, where its
 # GPU, browser or library is missing.

@@ -25,6 +25,7 @@ EXTRAS = {
     "dev": [
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.6",
         "mypy>=1.11",
         "import-linter>=2.5",
