@@ -114,7 +114,7 @@ def performance_profiles(table: pd.DataFrame, style: str | Style = "light") -> F
         axis.set(title=where + split.replace("_", " "), ylim=(0, 1.02))
         axis.xaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"score τ: {_value(table, table['normalised_by'].iloc[0])}", size="medium")
-    figure.supylabel("fraction of runs with score > τ", size="medium")
+    figure.supylabel("fraction of runs\nwith score > τ", size="medium")
     _legend(figure, axes[0].get_legend_handles_labels()[0], "outside upper left")  # below is the label of all panels
     return figure
 

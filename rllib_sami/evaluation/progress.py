@@ -64,5 +64,5 @@ def read_progress(path: str | Path, agent: str, run: str) -> pd.DataFrame:
 def _of_split(name: str) -> str | None:
     """Returns our name of a column such as ``evaluation/train/return_mean``."""
     parts = name.split("/")
-    is_one = len(parts) == 3 and parts[0] == "evaluation" and parts[2] in OF_SPLITS
+    is_one = len(parts) == 3 and parts[0] == "evaluation" and parts[1] != "env_runners" and parts[2] in OF_SPLITS
     return f"{parts[2]}_{parts[1]}" if is_one else None

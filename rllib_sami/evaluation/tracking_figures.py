@@ -101,13 +101,13 @@ def trajectories(found: Sequence[Segment], title: str, steps_are: str, style: st
 @styled
 def stride_histogram(strides: Mapping[str, np.ndarray], style: str | Style = "light") -> Figure:
     """Draws how long strides were, as shares of all; one panel per agent on the same axes."""
-    figure, axes = styles.panels(len(strides), styles.columns_on_page(3.6), 3.6, 2.6)
+    figure, axes = styles.panels(len(strides), styles.columns_on_page(3.6), 3.6, 2.8)
     longest = max(int(lengths.max()) for lengths in strides.values())
     for axis, (title, lengths) in zip(axes, strides.items(), strict=True):
         shares = np.bincount(lengths, minlength=longest + 1)[1:] / len(lengths)
         axis.bar(np.arange(1, longest + 1), shares, color=styles.of(style).algorithms["SaCCM"], width=0.85)
         axis.axvline(lengths.mean(), color=styles.of(style).ink, lw=1.2, ls="--")
-        axis.set_title(f"{title}: mean {lengths.mean():.1f}", fontsize=10)
+        axis.set_title(f"{title}\nmean {lengths.mean():.1f}", fontsize=10)
         axis.set(xlabel="steps of a stride", ylabel="share of strides", xlim=(0.3, longest + 0.7))
         axis.xaxis.get_major_locator().set_params(integer=True)
     return figure

@@ -278,6 +278,7 @@ def test_progress_of_a_trial(tmp_path: Path):
         "evaluation/extreme/return_mean": [0.0, 1.0, 2.0],
         "evaluation/extreme/success_rate": [0.0, 0.1, 0.2],
         "evaluation/extreme/return_by_task/0": [0.0, 1.0, 2.0],
+        "evaluation/env_runners/success_rate": [0.0, 0.3, 0.4],  # of all splits together
     }
     pd.DataFrame(columns).to_csv(tmp_path / "progress.csv", index=False)
     table = read_progress(tmp_path, "SaCCM", "a")
@@ -286,7 +287,7 @@ def test_progress_of_a_trial(tmp_path: Path):
     assert list(table["return_mean_extreme"]) == [1, 2]
     assert list(table["success_rate_extreme"]) == [0.1, 0.2]
     assert table["sance_bound"].isna().all()
-    assert not any("by_task" in name for name in table)
+    assert not any("by_task" in name or "env_runners" in name for name in table)
     assert read_progress(tmp_path / "progress.csv", "SaCCM", "a").equals(table)
     with pytest.raises(ValueError, match=r"nothing/progress\.csv|no such file"):
         read_progress(tmp_path / "nothing", "SaCCM", "a")
