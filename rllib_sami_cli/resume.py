@@ -106,6 +106,8 @@ def choose_run(
     folder = storage_folder(storage or plan.storage_path)
     runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
     runs = [run for run in runs if not _changes(replace(plan, config=_config_of(plan, run)), run)] or runs
+    # One that ended before its first checkpoint was started over if there is a newer one.
+    runs = [run for run in runs if run is runs[0] or run.finished or run.in_use() or has_checkpoint(run)]
     open_runs = [run for run in runs if is_open(plan, run)]
     with_checkpoint = [run for run in open_runs if has_checkpoint(run)]
     if open_runs and not with_checkpoint and not alone and not open_runs[0].in_use():

@@ -93,6 +93,16 @@ def test_without_a_checkpoint(plan, make, tmp_path):
         check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True, alone=False))])
 
 
+def test_what_was_started_over_does_not_hide_the_run_that_finished(plan, make, tmp_path):
+    make("ant", "2026-01-01", 1, checkpoint=False)
+    make("ant_2026-01-02_00-00-00", "2026-01-02", 10, finished=True)
+    assert chosen(plan, tmp_path, alone=False) == "ant_2026-01-02_00-00-00"
+    with pytest.raises(UserError, match="is finished"):
+        check_resumable([(plan, choose_run(plan, str(tmp_path), resume=True))])
+    make("ant_2026-01-03_00-00-00", "2026-01-03", 1, checkpoint=False)  # and started over again
+    assert chosen(plan, tmp_path, alone=False) not in ("ant", "ant_2026-01-02_00-00-00")
+
+
 def test_of_several_the_missing_begin_and_the_finished_are_skipped(plan, make, tmp_path):
     make("ant", "2026-01-01", 10, finished=True)
     other = Plan("bee", Run, {}, {}, {})
