@@ -65,14 +65,20 @@ continue from the checkpoint.
 
 {training}
 """
-_TAGS = ("reinforcement-learning", "meta-reinforcement-learning", "skill-aware-mutual-information")
-_LATENT_TAGS = ("reinforcement-learning", "meta-reinforcement-learning", "task-inference")
-_SKILL_TAGS = ("reinforcement-learning", "unsupervised-skill-discovery")
+_TAGS = {
+    NOTHING: "reinforcement-learning",
+    CONTEXT: "reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-information",
+    LATENT: "reinforcement-learning, meta-reinforcement-learning, task-inference",
+    SKILL: "reinforcement-learning, unsupervised-skill-discovery",
+}
 _NEXT_CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."
-_NEXT_SKILL = (
-    "`agent.reset()` starts the next episode with another skill, `agent.reset(skill=...)` with that one; `agent.skill` "
-    "is the current one."
-)
+_NEXT = {
+    NOTHING: "`agent.reset()` starts the next episode.",
+    CONTEXT: _NEXT_CONTEXT,
+    LATENT: _NEXT_CONTEXT,
+    SKILL: "`agent.reset()` starts the next episode with another skill, `agent.reset(skill=...)` with that one; "
+    "`agent.skill` is the current one.",
+}
 _EXPERIMENT = """`rllib train file FILE` trains such an agent, with this as FILE (any name that ends in `.yaml`):
 
 ```yaml
@@ -113,13 +119,13 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         algorithm=content["algorithm"],
         environment=environment["name"],
         about=_about(network),
-        tags=", ".join({SKILL: _SKILL_TAGS, LATENT: _LATENT_TAGS}.get(kind, _TAGS)),
+        tags=_TAGS[kind],
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         env_option=env_option(environment["name"]),
         returns=_skills(content["skills"]) if content.get("skills") else _returns(evaluation) if evaluation else "",
         env=_make_env(environment["name"], environment["config"]),
         act="agent.act(obs, reward)" if reads_rewards else "agent.act(obs)",
-        state=_NEXT_SKILL if kind == SKILL else _NEXT_CONTEXT,
+        state=_NEXT[kind],
         training=_training(content),
     )
 

@@ -19,6 +19,7 @@ from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.compat import env_option
 from rllib_sami.evaluation import evaluate
 from rllib_sami.exports.agents import ALGORITHMS, export_agent, load_exported
+from rllib_sami.exports.model_card import model_card
 from rllib_sami.exports.transfer_parts import checkpoint_of
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 from rllib_sami_cli.experiment import load
@@ -366,3 +367,11 @@ def test_bad_input(refused, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")
     assert "there is something else in this folder" in refused("export", "nowhere", "--out", "notes")
+
+
+def test_the_card_of_an_agent_without_context_speaks_of_none():
+    models = Path(__file__).parents[2] / "models"
+    for name, words in (("low_level_half_cheetah", []), ("saccm_pendulum", ["agent.context", "skill-aware"])):
+        content = json.loads((models / name / "config.json").read_text())
+        card = model_card(content, {"acting.actor": 3})
+        assert [word for word in ("agent.context", "skill-aware") if word in card] == words
