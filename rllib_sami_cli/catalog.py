@@ -19,7 +19,14 @@ from rllib_sami import compat
 from rllib_sami.algorithms.base import environment_checks
 from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm
 from rllib_sami.config.names import WrongSettings
-from rllib_sami.core.faults import ENVIRONMENT_ERRORS, EnvironmentFaultError, Watch, close_env, named, reason_of
+from rllib_sami.core.faults import (
+    ENVIRONMENT_ERRORS,
+    SETTING_ERRORS,
+    Watch,
+    close_env,
+    named,
+    reason_of,
+)
 from rllib_sami.core.settings import is_number
 from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami.envs import ENVIRONMENTS  # installed from envs/
@@ -30,8 +37,6 @@ from rllib_sami_cli.errors import UserError, one_line
 
 # Environments that are made of others, and of checkpoints.
 _COMPOSED = {skill_control.ENV_ID: skill_control.make, **task_transfer.MAKERS}
-# Errors whose messages say what is wrong with a setting.
-_SPEAKING = (TypeError, ValueError, ImportError, EnvironmentFaultError, gymnasium.error.Error)
 # Set before Ray starts. The first two replace Tune's live lines and Ctrl-C by our own; the third leaves
 # CUDA_VISIBLE_DEVICES of CPU-only workers alone, which is Ray's future default (otherwise it warns).
 _ENVIRONMENT = {
@@ -188,7 +193,7 @@ def try_environment(env: Any, env_config: Any, place: str, timeout_s: Any) -> No
             watched = is_number(timeout_s) and timeout_s > 0
             with Watch(env, timeout_s if watched else None, "sample_timeout_s"):
                 made = cls(**settings)
-        except _SPEAKING as error:
+        except SETTING_ERRORS as error:
             raise UserError(f"{place}: {one_line(error)}") from error
         except ENVIRONMENT_ERRORS as error:  # whatever the user's code raises
             raise UserError(f"{place}: {named(error, env, compat.MAKING)}") from error

@@ -255,7 +255,7 @@ def _say_interrupted(run: Run, session: Session) -> None:
     checkpoints = [trial["checkpoint"] for trial in run.trials() if trial["checkpoint"]]
     click.echo(f"Stopped. Logs and checkpoints: {run.path}")
     if not checkpoints:
-        click.echo("There is no checkpoint yet. Of several experiments, --resume starts this one over.")
+        click.echo("There is no checkpoint yet: start over, in a file of several experiments with --resume.")
         return
     for path in checkpoints[:4]:
         click.echo(f"Last checkpoint: {path}")

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import gymnasium
+
 from rllib_sami.core.env_values import UnusableValue
 
 Env = TypeVar("Env")
@@ -19,6 +21,8 @@ ROUNDS_OF_AN_EPISODE = 2  # the same for episodes of more than `LONGEST_EPISODE`
 LONGEST_EPISODE = 100_000  # a year in steps of five minutes; `max_episode_steps` may allow longer ones
 # What an environment's code may raise; a SystemExit would end the process silently.
 ENVIRONMENT_ERRORS: tuple[type[BaseException], ...] = (Exception, SystemExit)
+# Those whose messages usually say what is wrong with a setting.
+SETTING_ERRORS: tuple[type[Exception], ...] = (TypeError, ValueError, ImportError, gymnasium.error.Error)
 
 
 class EnvironmentFaultError(RuntimeError):

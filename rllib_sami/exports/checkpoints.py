@@ -71,11 +71,10 @@ def find(given: str | Path) -> Path:
         trials = {folder.parent for folder in inside}
         newest = [_newest([folder for folder in inside if folder.parent == trial]) for trial in trials]
         return max(newest, key=_modified)
-    if (path / "experiment.yaml").is_file():
-        raise ValueError(f"{given}: this run has no checkpoint yet. Train it on, or give another run beside it.")
     raise ValueError(
         f"{given} is no checkpoint of an RLlib algorithm (it has no {_MARK}), nor an exported agent. "
-        "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder."
+        "Give a folder such as ~/ray_results/EXPERIMENT/TRIAL/checkpoint_000010, or the experiment's folder; a run "
+        "that ended before its first checkpoint has none."
     )
 
 

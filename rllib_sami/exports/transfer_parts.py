@@ -12,7 +12,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_sami import compat
 from rllib_sami.core.env_values import name_of, short
-from rllib_sami.core.faults import ENVIRONMENT_ERRORS, close_env, named, trying
+from rllib_sami.core.faults import ENVIRONMENT_ERRORS, SETTING_ERRORS, close_env, named, trying
 from rllib_sami.core.settings import is_integer, is_number
 from rllib_sami.envs.checks import check_weight
 from rllib_sami.envs.reuse.families import quantity_of
@@ -209,7 +209,7 @@ def make_body(env_id: str, body: Any, body_config: dict[str, Any]) -> gym.Env:
     title = name_of(body)
     try:
         env = compat.env_creator(AlgorithmConfig().environment(body, env_config=body_config), 0, 0)()
-    except (TypeError, ValueError, ImportError, gym.error.Error):  # their messages say what is wrong with a setting
+    except SETTING_ERRORS:
         raise
     except ENVIRONMENT_ERRORS as error:
         raise named(error, title, compat.MAKING) from error

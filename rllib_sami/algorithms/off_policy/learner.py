@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,7 +61,9 @@ class OffPolicyTorchLearner(RestorableLearner):
         self._timestep = compat.timestep(timesteps)
 
     def with_present_target_entropy(self, constants: Any) -> Any:
-        """Returns the constants of an update with the present value of their schedule."""
+        """Returns the constants of an update with the present value of their schedule, if they have one."""
+        if isinstance(constants.target_entropy, Real):
+            return constants
         return replace(constants, target_entropy=value_at(constants.target_entropy, self._timestep))
 
     @override(TorchLearner)

@@ -134,6 +134,8 @@ class WindowReader(nn.Module):
         reads_actions: Whether a transition has its action.
     """
 
+    num_noise = 0  # random numbers E with which a latent may be drawn
+
     def __init__(self, obs_dim: int, action_dim: int, window: int, reward_limit: float, reads_actions: bool):
         super().__init__()
         self.obs_dim, self.action_dim, self.window = obs_dim, action_dim, window
@@ -144,8 +146,6 @@ class WindowReader(nn.Module):
     def state_dim(self) -> int:
         """Width of the state of one episode: the window, the last observation, and whether there was one."""
         return self.window * self.transition_dim + self.obs_dim + 1
-
-    num_noise = 0  # random numbers E with which a latent may be drawn
 
     def latents(self, windows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Returns what the policy reads, ``[N, D]``.
