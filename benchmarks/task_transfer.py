@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--split", default="grid")
     parser.add_argument("--episodes", type=int, default=3, help="Of each task.")
     parser.add_argument("--change-tasks", action="store_true", help="Only plays tasks that change every 60 strides.")
+    parser.add_argument("--latent-noise", nargs="+", type=float, help="Only plays strides of 5 with noises of latents.")
     arguments = parser.parse_args()
     parts: dict[str, Any] = {"toy": arguments.toy, "low_level": arguments.low_level, "body": arguments.body}
     parts |= {"split": arguments.split, "task_reward": True}
@@ -89,8 +90,10 @@ def main() -> None:
         change_tasks(parts, arguments.episodes)
         return
 
-    def strides(guide: str, stride: int | None = 5, act: Act = lambda obs: np.zeros(1)) -> list[dict[str, Any]]:
-        env = task_transfer.make_striding(**parts, guide=guide, fixed_stride=stride)
+    def strides(
+        guide: str, stride: int | None = 5, act: Act = lambda obs: np.zeros(1), **settings: Any
+    ) -> list[dict[str, Any]]:
+        env = task_transfer.make_striding(**parts, guide=guide, fixed_stride=stride, **settings)
         return play(env, act, arguments.episodes)
 
     oracle, random, still = (strides(guide) for guide in ("oracle", "random", "still"))
@@ -102,6 +105,10 @@ def main() -> None:
     print(f"| | {' | '.join(f'{quantity}: {name}' for quantity in QUANTITIES for name in columns)} | family | stride |")
     print(f"|---|{'---:|' * (len(QUANTITIES) * len(columns) + 2)}")
     print_row("oracle", oracle, levels)
+    if arguments.latent_noise:
+        for noise in arguments.latent_noise:
+            print_row(f"noise {noise:g}", strides("toy", latent_noise=noise), levels)
+        return
     print_row("random commands", random, levels)
     print_row("standing still", still, levels)
     for stride in (5, 10):
