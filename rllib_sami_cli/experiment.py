@@ -50,6 +50,7 @@ class Experiment:
         source: The file (or "command line"), for messages.
         config_object: An `AlgorithmConfig`, if a Python file gave one; then `body["config"]` holds overrides only.
         given: What the command line sets, in the form of a body, to lay over it.
+        given_to: The same of all stages of the command line, by stage.
         stage: The name in the file, by which later experiments refer to this one; `name` may become another.
         ready: The checkpoints that the command line gave for other stages.
     """
@@ -59,6 +60,7 @@ class Experiment:
     source: str = "command line"
     config_object: Any = None
     given: dict[str, Any] = field(default_factory=dict)
+    given_to: dict[str, dict[str, Any]] = field(default_factory=dict)
     stage: str = ""
     ready: dict[str, str] = field(default_factory=dict)
 
@@ -332,3 +334,24 @@ def apply_settings(body: dict[str, Any], settings: Iterable[str]) -> dict[str, A
             body = merge(body, {path[0]: value})
     mistakes.tell()
     return body
+
+
+def settings_of(names: Sequence[str], settings: Iterable[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Returns which ``--set`` options are for all experiments, and which for one: ``toy.gamma=0.9``, without the name.
+
+    Args:
+        names: Names of the experiments. Only if there are several can an option be for one.
+        settings: The options.
+    """
+    shared: list[str] = []
+    own: dict[str, list[str]] = {name: [] for name in names}
+    several = [name for name in names if name not in EXPERIMENT_KEYS] if len(names) > 1 else []
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        of = [name for name in several if key.startswith(f"{name}.")]
+        if of:
+            name = max(of, key=len)
+            own[name].append(setting.strip()[len(name) + 1 :])
+        else:
+            shared.append(setting)
+    return shared, own

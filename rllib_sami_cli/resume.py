@@ -34,11 +34,18 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "checkpoints_used": dict(plan.checkpoints),
         "ready": dict(plan.ready),
         "agents": dict(plan.agents),
-        "given": {key: value for key, value in plan.given.items() if key not in _FORGOTTEN},
+        "given": _kept_of(plan.given),
+        "given_to": {stage: _kept_of(given) for stage, given in plan.given_to.items()},
     }
 
 
-def remembered(name: str, storage: str | None, given: dict[str, Any], newest: Run | None) -> dict[str, Any]:
+def _kept_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in _FORGOTTEN}
+
+
+def remembered(
+    name: str, storage: str | None, given: dict[str, Any], stage: str, newest: Run | None
+) -> dict[str, Any]:
     """Returns what the command line that began a run had set, so that `--resume` need not repeat it.
 
     If `choose_run` then takes another run (of several with different settings), the difference is refused.
@@ -47,9 +54,12 @@ def remembered(name: str, storage: str | None, given: dict[str, Any], newest: Ru
         name: Name of the experiment.
         storage: Folder of all results; None for the default.
         given: What the present command line sets: with other stop criteria a finished run may go on.
+        stage: Its name in the file.
         newest: The newest run of all experiments; its command line was also for one that has no run yet.
     """
-    runs = find_runs(storage_folder(storage), name) or ([newest] if newest else [])
+    runs = find_runs(storage_folder(storage), name)
+    if newest and not runs:
+        return newest.record.get("given_to", {}).get(stage, newest.record.get("given", {}))
     may_go_on = [run for run in runs if (not run.finished or "stop" in given) and has_checkpoint(run)]
     began = [run.record.get("given", {}) for run in may_go_on or runs]
     asked = {key: value for key, value in given.items() if key not in (*_FORGOTTEN, "stop")}
@@ -131,7 +141,8 @@ def check_resumable(jobs: list[tuple[Plan, Run]]) -> None:
     unfinished = [(plan, run) for plan, run in found if is_open(plan, run)]
     if not unfinished and len(found) == len(jobs):
         plan, run = found[-1]
-        how = f"--set stop.{next(iter(plan.stop), 'training_iteration')}=..." if len(jobs) == 1 else "in the file"
+        stage = f"{plan.stage}." if len(jobs) > 1 else ""
+        how = f"--set {stage}stop.{next(iter(plan.stop), 'training_iteration')}=..."
         raise UserError(
             f"--resume: {run.path} is finished: its stop criteria are met. To train on, raise them, for example {how}, "
             "or start over without --resume."

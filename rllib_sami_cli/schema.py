@@ -52,6 +52,7 @@ class Plan:
         bundles: Resources of one trial: a list of dicts such as {"CPU": 1}.
         auto: Names of the settings that are ``auto`` in the file; ``config`` has their numbers.
         given: What the command line set, in the form of an experiment.
+        given_to: The same of all stages of the command line, by stage.
         stage: Name in the file, by which later experiments refer to this one.
         checkpoints: Earlier experiment -> the checkpoint of it that this one uses.
         ready: The checkpoints that the command line gave for other stages.
@@ -72,6 +73,7 @@ class Plan:
     bundles: list[dict[str, float]] = field(default_factory=list)
     auto: tuple[str, ...] = ()
     given: dict[str, Any] = field(default_factory=dict)
+    given_to: dict[str, dict[str, Any]] = field(default_factory=dict)
     stage: str = ""
     checkpoints: dict[str, str] = field(default_factory=dict)
     ready: dict[str, str] = field(default_factory=dict)
@@ -122,7 +124,7 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         checked, agents = find_agents(checked, f"{place}, config.env_config")
     plan = Plan(experiment.name, algorithm, checked, {}, {}, auto=auto_settings(given), given=experiment.given)
     plan.agents = agents
-    plan.stage, plan.ready = experiment.stage, experiment.ready
+    plan.stage, plan.ready, plan.given_to = experiment.stage, experiment.ready, experiment.given_to
     for key in ("num_samples", "max_failures", "time_budget_s", "storage_path", "restore"):
         if body.get(key) is not None:
             setattr(plan, key, body[key])

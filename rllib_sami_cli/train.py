@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from rllib_sami_cli.errors import NOTHING_TRAINED, UserError, one_line, stoppable
-from rllib_sami_cli.experiment import Experiment, apply_settings, load, merge, parse_json
+from rllib_sami_cli.experiment import Experiment, apply_settings, load, merge, parse_json, settings_of
 from rllib_sami_cli.steps import doing, loading, quiet_option
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _OPTIONS = [
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
                  help="Set one value, dotted: --set gamma=0.95 --set env_config.split=train "
-                 "--set stop.training_iteration=3. Repeatable."),
+                 "--set stop.training_iteration=3; with NAME. before it, in one experiment of a file. Repeatable."),
     click.option("--stop", "-s", metavar="JSON", help="Stop criteria, metric to value."),
     click.option("--config", "-c", metavar="JSON", help="Settings of the algorithm."),
     click.option("--experiment-name", "-n", metavar="NAME", help="Name of the experiment and its folder."),
@@ -174,13 +174,17 @@ def _checked(
     )
     if options["scheduler"]:
         scheduler["type"] = options["scheduler"]
-    given = _given(stop, config, scheduler, options)
+    shared, own = settings_of([one.stage for one in experiments], options["settings"])
+    given = _given(stop, config, scheduler, options, shared)
     _replace_algorithm(experiments, algo)
     for experiment in experiments:
         _replace(experiment, env, scheduler.get("type"))
-        experiment.given = given
+        experiment.given = apply_settings(given, own[experiment.stage])
     begun = newest_run(_place(one, options) for one in experiments) if options["resume"] else None
     experiments = _without_ready(experiments, _ready(options["ready"]), begun)
+    for stage in own.keys() - {one.stage for one in experiments}:
+        if own[stage]:
+            raise UserError(f"--set {stage}.{own[stage][0]}: '{stage}' is not trained, because it has a checkpoint.")
     if options["experiment_name"]:
         if len(experiments) > 1:
             raise UserError(f"--experiment-name: the file has {len(experiments)} experiments, each with its own name.")
@@ -190,7 +194,11 @@ def _checked(
     catalog.prepare(options["verbosity"])
     for experiment in experiments:
         if options["resume"]:
-            experiment.given = merge(remembered(*_place(experiment, options), given, begun), given)
+            began = remembered(*_place(experiment, options), experiment.given, experiment.stage, begun)
+            experiment.given = merge(began, experiment.given)
+    given_to = {experiment.stage: experiment.given for experiment in experiments}
+    for experiment in experiments:
+        experiment.given_to = given_to
         experiment.body = merge(experiment.body, experiment.given)
     doing("Checking settings and environments")
     limits = Limits(options["ray_num_cpus"], options["ray_num_gpus"])
@@ -305,7 +313,9 @@ def _replace(experiment: Experiment, env: str | None, scheduler: str | None) -> 
     experiment.body = body
 
 
-def _given(stop: dict, config: dict, scheduler: dict, options: dict[str, Any]) -> dict[str, Any]:
+def _given(
+    stop: dict, config: dict, scheduler: dict, options: dict[str, Any], settings: Sequence[str]
+) -> dict[str, Any]:
     """Returns the options in the form of an experiment to lay over the file's; of the options `--set` wins."""
     checkpoint = {
         "checkpoint_frequency": options["checkpoint_freq"],
@@ -321,7 +331,7 @@ def _given(stop: dict, config: dict, scheduler: dict, options: dict[str, Any]) -
         "num_samples": options["num_samples"],
         "restore": options["restore"],
     }
-    return apply_settings({key: value for key, value in over.items() if value not in (None, {})}, options["settings"])
+    return apply_settings({key: value for key, value in over.items() if value not in (None, {})}, settings)
 
 
 def _check_names(experiments: list[Experiment]) -> None:

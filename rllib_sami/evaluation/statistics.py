@@ -118,13 +118,16 @@ def t_test(x: np.ndarray, y: np.ndarray, equal_variances: bool = False) -> TTest
     return TTest(float(found.statistic), float(found.df), float(found.pvalue))
 
 
-def mean_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Returns Student's confidence interval of a mean; NaN for fewer than two values."""
+def mean_interval(
+    values: np.ndarray, level: float = LEVEL, bounds: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Returns Student's confidence interval of a mean, within ``bounds``; NaN for fewer than two values."""
     if len(values) < 2:
         return np.nan, np.nan
     centre = float(np.mean(values))
     margin = float(stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1))
-    return centre - margin, centre + margin
+    lowest, highest = bounds or (-np.inf, np.inf)
+    return max(centre - margin, lowest), min(centre + margin, highest)
 
 
 def _wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def normalise(table: pd.DataFrame, reference: str | None = REFERENCE) -> Normali
         return Normalised(table, "nothing")
     mine = table[table["agent"] == reference].groupby(TASK)["score"].mean()
     if mine.empty and reference == REFERENCE:
-        return Normalised(table, f"nothing ({reference} is not among the results)")
+        return Normalised(table, "nothing")
     if mine.empty:
         names = ", ".join(table["agent"].unique())
         raise ValueError(f"reference={reference!r}: no such agent in the results. Expected one of: {names}.")
@@ -93,7 +93,7 @@ def per_task(episodes: pd.DataFrame, value: str = "return") -> pd.DataFrame:
     for key, mine in table.groupby(keys, sort=False):
         by_run = mine.groupby("run")[value].mean()
         over, values = ("runs", by_run) if len(by_run) > 1 else ("episodes", mine[value])
-        low, high = statistics.mean_interval(values.to_numpy())
+        low, high = statistics.mean_interval(values.to_numpy(), bounds=(0, 1) if value == "success" else None)
         rows.append((*key, len(by_run), len(mine), by_run.mean(), low, high, over))
     return pd.DataFrame(rows, columns=[*keys, "runs", "episodes", "mean", "low", "high", "interval_over"])
 

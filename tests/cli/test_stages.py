@@ -162,6 +162,36 @@ def test_a_stage_that_had_not_begun_gets_the_options_of_the_others(trained):
     assert [plan.config["gamma"] for plan in plans.values()] == [0.5, 0.5], result.output
 
 
+class TestSettingsOfOneStage:
+    text = two_stages(restore="${first.checkpoint}")
+
+    def test_the_others_keep_theirs(self, trained):
+        words = ("--set", "gamma=0.5", "--set", "second.gamma=0.7", "--set", "first.stop.training_iteration=7")
+        plans, result = trained(self.text, *words)
+        assert [plan.config["gamma"] for plan in plans.values()] == [0.5, 0.7], result.output
+        assert [plan.stop["training_iteration"] for plan in plans.values()] == [7, 2]
+
+    def test_one_that_had_not_begun_remembers_its_own(self, trained):
+        words = ("--set", "first.gamma=0.5", "--set", "second.gamma=0.7")
+        trained(self.text, *words, fails=["first"])
+        plans, result = trained(self.text, "--resume")
+        assert [plan.config["gamma"] for plan in plans.values()] == [0.5, 0.7], result.output
+
+    def test_criteria_of_a_finished_one_are_raised(self, trained):
+        trained(self.text, fails=["second"])
+        plans, result = trained(self.text, "--resume", "--set", "second.stop.training_iteration=9")
+        assert {name: plan.stop["training_iteration"] for name, plan in plans.items()} == {"second": 9}, result.output
+
+    def test_one_that_is_not_trained_has_none(self, trained, checkpoint):
+        words = ("--checkpoint", f"first={checkpoint}", "--set", "first.gamma=0.5")
+        _, result = trained(self.text, *words)
+        assert "--set first.gamma=0.5: 'first' is not trained, because it has a checkpoint." in result.stderr
+
+    def test_a_file_with_one_experiment_has_only_keys(self, trained):
+        plans, result = trained(yaml.safe_dump({"model": FIRST}), "--set", "model.fcnet_hiddens=[8]")
+        assert plans["model"].config["model"] == {"fcnet_hiddens": [8]}, result.output
+
+
 def test_ready_stages_are_remembered_where_the_file_puts_results(trained, checkpoint, tmp_path):
     folder = {"storage_path": str(tmp_path / "store")}
     text = two_stages(folder, restore="${first.checkpoint}", **folder)
