@@ -43,9 +43,7 @@ def _kept_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in _FORGOTTEN}
 
 
-def remembered(
-    name: str, storage: str | None, given: dict[str, Any], stage: str, newest: Run | None
-) -> dict[str, Any]:
+def remembered(name: str, storage: str | None, given: dict[str, Any], stage: str, newest: Run | None) -> dict[str, Any]:
     """Returns what the command line that began a run had set, so that `--resume` need not repeat it.
 
     If `choose_run` then takes another run (of several with different settings), the difference is refused.
