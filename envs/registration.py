@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from . import classic, mujoco, panda, reuse, skills
+from . import classic, maze, mujoco, panda, reuse, skills
 from .base import MetaTaskEnv
 from .checks import suggest
 
@@ -30,6 +30,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(reuse.Toy, reuse.ToyMulti, reuse.ToyGoal),
         *(reuse.PointMass, reuse.HalfCheetah, reuse.Walker, reuse.Hopper),
     ),
+    "Maze": (maze.UMaze, maze.Medium, maze.Large, maze.Paper),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 

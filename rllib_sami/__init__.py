@@ -50,6 +50,8 @@ if importlib.util.find_spec("ray") is not None:
         METRAConfig,
         VISRConfig,
     )
+    from rllib_sami.algorithms.skimo.pretraining import SkiMoPretrain, SkiMoPretrainConfig
+    from rllib_sami.algorithms.skimo.skimo import SkiMo, SkiMoConfig
     from rllib_sami.algorithms.task_inference.neural_process import NeuralProcess, NeuralProcessConfig
     from rllib_sami.algorithms.task_inference.task_inference import TaskInference, TaskInferenceConfig
     from rllib_sami.exports import skill_control, task_transfer
@@ -89,6 +91,10 @@ if importlib.util.find_spec("ray") is not None:
         "SaPPOConfig",
         "SaTESAC",
         "SaTESACConfig",
+        "SkiMo",
+        "SkiMoConfig",
+        "SkiMoPretrain",
+        "SkiMoPretrainConfig",
         "TESACConfig",
         "TaskInference",
         "TaskInferenceConfig",

@@ -12,6 +12,8 @@ from rllib_sami.algorithms.sami.presets import CCM, TESAC, SaCCM, SaTESAC
 from rllib_sami.algorithms.sami.sami import SaMI
 from rllib_sami.algorithms.sappo.sappo import SaPPO
 from rllib_sami.algorithms.skill_discovery.presets import CIC, CSF, DADS, DIAYN, METRA, VISR
+from rllib_sami.algorithms.skimo.pretraining import SkiMoPretrain
+from rllib_sami.algorithms.skimo.skimo import SkiMo
 from rllib_sami.algorithms.task_inference.neural_process import NeuralProcess
 from rllib_sami.algorithms.task_inference.task_inference import TaskInference
 
@@ -21,6 +23,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         *(SaMI, TESAC, CCM, SaTESAC, SaCCM, PlainSAC, RecurrentSAC, SaPPO),
         *(CSF, METRA, DIAYN, VISR, CIC, DADS),
         *(TaskInference, NeuralProcess),
+        *(SkiMoPretrain, SkiMo),
     )
 }
 

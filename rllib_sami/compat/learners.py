@@ -50,8 +50,14 @@ def _lost_learner_errors(algorithm: "Algorithm") -> Iterator[None]:
         ) from cause
 
 
-def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]) -> None:
-    """Updates the learners once, with one sample for each of them."""
+def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]], timestep: int | None = None) -> None:
+    """Updates the learners once, with one sample for each of them.
+
+    Args:
+        algorithm: The algorithm.
+        samples: Arrays by name.
+        timestep: What schedules are read at; None: the environment steps so far.
+    """
     batches = [
         MultiAgentBatch(
             {DEFAULT_MODULE_ID: SampleBatch(arrays)},
@@ -63,7 +69,8 @@ def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]
     data = {"batch": batches[0]} if len(batches) == 1 else {"batches": batches}
     with _lost_learner_errors(algorithm):
         results = algorithm.learner_group.update(
-            **data, timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps_sampled(algorithm)}
+            **data,
+            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps_sampled(algorithm) if timestep is None else timestep},
         )
     algorithm.metrics.aggregate(results, key=LEARNER_RESULTS)
 

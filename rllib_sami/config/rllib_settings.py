@@ -23,11 +23,13 @@ SAPPO = "SaPPO"
 SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"
 SKILL_DISCOVERY = "skill discovery"
 TASK_INFERENCE, NEURAL_PROCESS = "task inference", "NeuralProcess"
+SKIMO, OFFLINE = "SkiMo", "SkiMoPretrain"
 FIXED_ENTROPY, TUNED_ENTROPY = "skill discovery, fixed entropy coefficient", "skill discovery, tuned coefficient"
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"
 _TRANSITIONS = "An update reads single transitions: set `train_batch_size_per_learner` and `updates_per_env_step`"
 _WINDOWS = "An update reads windows of transitions: set `train_batch_size_per_learner` and `updates_per_env_step`"
+_SKILL_WINDOWS = "An update reads windows of skills: set `train_batch_size_per_learner` and `num_skills`"
 _OWN_RUNNER = (
     "ArrayEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
 )
@@ -81,6 +83,16 @@ TABLE = (
     # --- Settings that this package's algorithms read in another way, or not at all ---------------------------------
     *(row for of in (PLAIN_SAC, SKILL_DISCOVERY) for row in _of_transitions(of, _TRANSITIONS)),
     *_of_transitions(TASK_INFERENCE, _WINDOWS),
+    *_of_transitions(SKIMO, _SKILL_WINDOWS),
+    Row(REFUSED, SKIMO, "lr", "Set `model_lr`, `actor_lr` and `alpha_lr` (of SkiMoPretrain `model_lr` alone), leave "
+        "`lr` at None"),
+    Row(REFUSED, SKIMO, "lr_schedule", "`model_lr`, `actor_lr` and `alpha_lr` take schedules"),
+    Row(REFUSED, SKIMO, "_torch_grad_scaler_class", "SkiMo computes in float32"),
+    Row(REFUSED, SKIMO, "observation_filter",
+        "The networks that were learned from data need their scale: wrap the environment, for example in "
+        "gymnasium.wrappers.TransformObservation"),
+    Row(REFUSED, SKIMO, "policy_model_config policy_model q_model_config Q_model optimization fusionnet_hiddens",
+        "Set `num_units`, `latent_state_dim`, `model_lr` and `actor_lr`"),
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner",
         "`loss_timesteps`; a setting of its own in PlainSAC, skill discovery and task inference"),
     Row(IDLE, OFF_POLICY, "train_batch_size", _BATCHES),

@@ -185,13 +185,14 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
         self._quota = None
         if num_episodes is not None:
             self._quota = num_episodes // self.num_envs + (np.arange(self.num_envs) < num_episodes % self.num_envs)
-        num_steps = finished = 0
+        num_steps = num_counted = finished = 0
         while num_steps < (num_timesteps or 0) if self._quota is None else self._quota.any():
             action = self._act(explore, random_actions)
             listeners = functools.partial(self._listeners.step, action, self._quota) if self._listeners else None
             step = self._on_env(self.env.step_arrays, for_env(action), hook=listeners)
             fragment.append(action, step)
             num_steps += self.num_envs
+            num_counted += step.inner_steps if self.config.counts_inner_steps else self.num_envs
             if self._watch is not None:
                 wanted = self._running.lengths if self._quota is None else self._running.lengths[self._quota > 0]
                 self._watch.step(int(wanted.max(initial=0)))
@@ -205,8 +206,8 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             if self._listeners:
                 self._listeners.cut()
             self._needs_initial_reset = False  # after whole episodes the next call starts over; the rest is discarded
-        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_steps)
-        self._increase_sampled_metrics(num_steps, finished)
+        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=num_counted)
+        self._increase_sampled_metrics(num_counted, finished)
         return fragment.episodes
 
     def _act(self, explore: bool, random_actions: bool) -> np.ndarray:

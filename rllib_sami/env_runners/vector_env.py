@@ -42,6 +42,7 @@ class VectorStep:
         restarted: Whether the environment failed and was made again, so that its episode is lost, ``[n]``.
         task_ids: Tasks of the episodes that ``obs`` belongs to, ``[n]``.
         final_infos: Copies of the infos of the last steps of episodes, by environment, where ``done``.
+        inner_steps: Steps of all environments together, of which one may take several inside (``info["env_steps"]``).
     """
 
     obs: np.ndarray
@@ -52,6 +53,7 @@ class VectorStep:
     restarted: np.ndarray
     task_ids: np.ndarray
     final_infos: dict[int, dict[str, Any]]
+    inner_steps: int
 
 
 class TaskVectorEnv(SyncVectorEnv):
@@ -161,9 +163,9 @@ class TaskVectorEnv(SyncVectorEnv):
         over = np.flatnonzero(done).tolist()
         final_infos = {index: self._final_info(index) for index in over}
         final_obs = obs.copy() if failed or over else obs
-        step = VectorStep(
-            obs, final_obs, rewards.astype(np.float32), terminated, done, restarted, self.task_ids, final_infos
-        )
+        inner_steps = self.num_envs if self._batch else sum(info.get("env_steps", 1) for info in self._infos)
+        rewards = rewards.astype(np.float32)
+        step = VectorStep(obs, final_obs, rewards, terminated, done, restarted, self.task_ids, final_infos, inner_steps)
         if before_resets is not None:
             before_resets(step)
         for index, error in failed.items():

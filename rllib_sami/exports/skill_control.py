@@ -9,12 +9,13 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
 from rllib_sami import compat
+from rllib_sami.algorithms.skimo.networks import SkillModel, SkillPolicyNetworks
 from rllib_sami.exports.composed import CONTROL
 from rllib_sami.exports.loading import load
 from rllib_sami.hierarchy import FrozenPolicy, LatentActionEnv, unit_sphere
 
 ENV_ID = CONTROL
-STEPS = 25  # of the body for each action, as in the paper
+STEPS = 25  # of the body for each action, as in the paper of CSF
 GAUSSIAN_SCALE = 1.5  # that of actions in [-1, 1], for skills from a normal distribution, as in the paper
 
 
@@ -29,12 +30,16 @@ class SkillControl(LatentActionEnv):
     unless ``continuous`` asks for a Box, whose largest number chooses the skill. Everything else is as in
     :class:`rllib_sami.hierarchy.LatentActionEnv`.
 
+    Attributes:
+        skill_model: The networks of skills that were learned from data (``SkiMoPretrain``); None for others.
+
     Args:
         env: The task: an id, a class or the path of one. Its observation is that of the skills' environment; the task
             may append numbers of its own, such as a goal, which the skills do not read.
-        skills: Checkpoint of a skill discovery algorithm, a trial or experiment (its newest checkpoint is taken), or an
-            exported agent.
-        steps: Steps of the body for each action; fewer where the episode ends.
+        skills: Checkpoint of a skill discovery algorithm or of ``SkiMoPretrain``, a trial or experiment (its newest
+            checkpoint is taken), or an exported agent.
+        steps: Steps of the body for each action; fewer where the episode ends. None: the length of skills that were
+            learned from data, 25 for others.
         continuous: Whether the action space is a Box for one-hot skills, too, for higher levels that need one.
         env_config: Settings of the task.
         **more: Further settings of the task, such as ``render_mode``.
@@ -47,7 +52,7 @@ class SkillControl(LatentActionEnv):
         self,
         env: Any = None,
         skills: str | None = None,
-        steps: int = STEPS,
+        steps: int | None = None,
         continuous: bool = False,
         env_config: Mapping[str, Any] | None = None,
         **more: Any,
@@ -56,15 +61,26 @@ class SkillControl(LatentActionEnv):
             if value is None:
                 raise ValueError(f"{ENV_ID} needs {name!r} in its `env_config`, such as {{{name}: {example}}}.")
         module: Any = load(str(skills)).module
-        if not hasattr(module, "infer_skill"):
-            raise ValueError(f"skills={str(skills)!r}: it has no skills. Give a checkpoint of CSF, METRA or another "
-                             "algorithm of skill discovery.")  # fmt: skip
-        if module.acting.images is not None:
+        self.skill_model: SkillModel | None = None
+        if isinstance(getattr(module, "acting", None), SkillModel):
+            self.skill_model = module.acting
+        elif not hasattr(module, "infer_skill"):
+            raise ValueError(
+                f"skills={str(skills)!r}: it has no skills. Give a checkpoint of SkiMoPretrain, or of CSF, METRA or "
+                "another algorithm of skill discovery."
+            )
+        elif module.acting.images is not None:
             raise ValueError(
                 f"skills={str(skills)!r}: they read images, with which no task can be played here. Take skills that "
                 "read the state, such as those of Skills/Quadruped-v0."
             )
-        prior, policy = module.acting.prior, FrozenPolicy(module.acting, module.action_space)
+        if self.skill_model is not None:
+            networks: Any = SkillPolicyNetworks(self.skill_model)
+            policy = FrozenPolicy(networks, module.action_space, latent_dim=networks.skill_dim)
+            kind, steps = "", self.skill_model.config.skill_length if steps is None else steps
+        else:
+            prior, policy = module.acting.prior, FrozenPolicy(module.acting, module.action_space)
+            kind, steps = prior.kind, STEPS if steps is None else steps
         task = compat.env_creator(AlgorithmConfig().environment(env, env_config={**(env_config or {}), **more}), 0, 0)()
         given = gymnasium.spaces.flatdim(task.observation_space)
         read = task.get_wrapper_attr("skill_obs_dim") if task.has_wrapper_attr("skill_obs_dim") else policy.obs_dim
@@ -85,10 +101,10 @@ class SkillControl(LatentActionEnv):
             task,
             policy,
             steps=steps,
-            to_latent=to_latent.get(prior.kind),
+            to_latent=to_latent.get(kind),
             to_obs=None if given == policy.obs_dim else lambda obs: obs[: policy.obs_dim],
         )
-        if prior.kind == "one_hot" and not continuous:
+        if kind == "one_hot" and not continuous:
             self.action_space = gymnasium.spaces.Discrete(prior.dim)
 
 

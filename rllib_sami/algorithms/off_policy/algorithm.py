@@ -98,7 +98,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
 
     def _sample_and_learn(self) -> None:
         config = self.config
-        warming_up = self._is_warming_up()
+        warming_up, steps_before = self._is_warming_up(), compat.env_steps_sampled(self)
         remote = config.num_env_runners > 0
         overlaps = config.overlap_sampling and remote
         with self.metrics.log_time((compat.TIMERS, "sample")):
@@ -121,23 +121,27 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
             # learns from these episodes.
             self._sync_weights()
             compat.begin_sampling(self, random_actions=self._acts_randomly())
-        if warming_up or self.replay_buffer.num_steps_since_restore < config.num_steps_sampled_before_learning_starts:
-            return  # second case: restored without the buffer or with a small one, which has to fill first
-
         # The credit keeps the ratio of updates to environment steps the same for any number of runners.
-        rate = value_at(config.updates_per_env_step, compat.env_steps_sampled(self))
-        self._update_credit += rate * sum(len(episode) for episode in episodes)
+        steps_now = compat.env_steps_sampled(self)
+        num_steps = steps_now - steps_before if config.counts_inner_steps else sum(len(one) for one in episodes)
+        credit = value_at(config.updates_per_env_step, steps_now) * num_steps
+        if warming_up or self._is_refilling():
+            self._update_credit += credit if warming_up and config.makes_up_for_warm_up else 0.0
+            return
+        self._update_credit += credit
         num_batches = int(self._update_credit / config.num_updates_per_batch)
         if num_batches == 0:
             return
-        self._update_credit -= num_batches * config.num_updates_per_batch
         for begun in range(0, num_batches, self._updates_per_draw):
             size = min(self._updates_per_draw, num_batches - begun)
             with self.metrics.log_time((compat.TIMERS, "buffer_sample")):
                 samples = [self.replay_buffer.sample(size) for _ in range(max(1, config.num_learners))]
+            if samples[0] is None:
+                return  # no episode has ended yet
             self._warn_of_sample(samples[0])
             with self.metrics.log_time((compat.TIMERS, "learner_update")):
                 compat.update_learners(self, samples)
+            self._update_credit -= size * config.num_updates_per_batch
             del samples  # before the next ones are drawn
         if not overlaps:
             self._sync_weights()
@@ -148,6 +152,10 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
 
     def _is_warming_up(self) -> bool:
         return compat.env_steps_sampled(self) < self.config.num_steps_sampled_before_learning_starts
+
+    def _is_refilling(self) -> bool:
+        """Whether the buffer has to fill again: restored without its episodes, or with few."""
+        return self.replay_buffer.num_steps_since_restore < self.config.num_steps_sampled_before_learning_starts
 
     def _acts_randomly(self) -> bool:
         # RLlib's own runner would store random actions unnormalised and hide them from the encoder, so there the

@@ -31,7 +31,7 @@ from rllib_sami.algorithms.sac.update import (
 from rllib_sami.config.rllib_settings import PLAIN_SAC, RECURRENT_SAC
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.context_encoder import EncoderConfig, EncoderInputConfig
-from rllib_sami.core.networks import FORMER_NETWORK
+from rllib_sami.core.networks import FORMER_NETWORK, ActorCriticConfig
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import LEARNING_RATE, setting
@@ -110,7 +110,7 @@ class RecurrentSACTorchLearner(SACTorchLearner):
 class SoftActorCriticConfig(OffPolicyConfig):
     """Base of the configs of all soft actor-critics of this package."""
 
-    parts: ClassVar[tuple[type, ...]] = (SACUpdateConfig, EntropyConfig, LearningRates)
+    parts: ClassVar[tuple[type, ...]] = (ActorCriticConfig, SACUpdateConfig, EntropyConfig, LearningRates)
     update_config_class: ClassVar[type[SACUpdateConfig]] = SACUpdateConfig
 
     @override(AlgorithmConfig)

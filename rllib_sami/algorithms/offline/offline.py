@@ -1,0 +1,182 @@
+"""The offline loop: draw windows of a data set, learn."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.utils.annotations import override
+
+from rllib_sami import compat
+from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm, with_defaults
+from rllib_sami.algorithms.base.array_config import ArrayConfig
+from rllib_sami.algorithms.base.config import BaseConfig
+from rllib_sami.algorithms.base.split_evaluation import EvaluatesSplits
+from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
+from rllib_sami.core.settings import Allowed, integer, number, setting
+from rllib_sami.datasets import Dataset, recipes
+from rllib_sami.datasets.window_sampler import WindowSampler, split_trajectories
+
+logger = logging.getLogger(__name__)
+CPU_TIME = "cpu_time_total_s"
+VALIDATION = "validation"
+VALIDATION_WINDOWS = 256
+SAMPLER_STATE = "sampler_state"
+
+
+@dataclass(frozen=True)
+class OfflineSettings:
+    """Settings of the loop."""
+
+    data: Any = setting(
+        None,
+        Allowed("the folder of a data set, or a recipe such as {make: maze, env: Maze/Large-v0}", None),
+        "Folder of the data set, as `rllib data make` and `rllib data convert` write it; or a recipe, "
+        "`{make: maze, env: Maze/Large-v0, trajectories: 600, seed: 0}`, whose data are made if they are missing.",
+    )
+    num_updates_per_iteration: int = setting(100, integer(1), "Gradient updates of an iteration.")
+    validation_fraction: float = setting(
+        0.01,
+        number("a number from 0 to below 1", lambda x: 0 <= x < 1),
+        "Share of the trajectories that are kept from learning, for `validation/…` in the results.",
+    )
+
+
+class OfflineConfig(ArrayConfig):
+    """Base of configs of algorithms that learn from a data set."""
+
+    parts: ClassVar[tuple[type, ...]] = (OfflineSettings,)
+
+    @override(BaseConfig)
+    def conflicts(self) -> Iterator[str]:
+        yield from super().conflicts()
+        try:
+            if isinstance(self.data, Mapping):
+                recipes.cached(self.data)
+            else:
+                self.open_data()
+        except ValueError as error:
+            yield f"`data`: {error}"
+
+    def open_data(self) -> Dataset:
+        """Opens the data set; makes it if it is missing and there is a recipe.
+
+        Raises:
+            ValueError: There is none, or it cannot be read.
+        """
+        if isinstance(self.data, Mapping):
+            return recipes.made(self.data)
+        if not isinstance(self.data, str | Path) or not self.data:
+            raise ValueError(
+                f"{self.data!r} is no folder. Give that of a data set, which `rllib data make` makes and `rllib data "
+                "convert` reads from other formats."
+            )
+        return Dataset(self.data)
+
+    @override(BaseConfig)
+    def read_environment(self, env: Any) -> None:
+        super().read_environment(env)
+        dataset = self.open_data()
+        widths = tuple(int(np.prod(space.shape)) for space in (env.observation_space, env.action_space))
+        if widths != (dataset.observation_dim, dataset.action_dim):
+            of = f" ({dataset.about['env']})" if dataset.about.get("env") else ""
+            raise ValueError(
+                f"`data` {dataset.folder} has observations of {dataset.observation_dim} numbers and actions of "
+                f"{dataset.action_dim}, but the environment has {widths[0]} and {widths[1]}: it is of another one{of}."
+            )
+
+    @property
+    def window_length(self) -> int:
+        """Steps of a window."""
+        raise NotImplementedError
+
+    def most_updates_per_draw(self, observation_dim: int, action_dim: int) -> int:
+        """How many updates' batches are held in memory at once."""
+        raise NotImplementedError
+
+    def draw(self, sampler: WindowSampler, shape: tuple[int, ...], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draws windows of a shape such as ``[U, B]``."""
+        return sampler.draw(shape, rng)
+
+    def validation_metrics(self, acting: Any, batch: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """Returns metrics of the networks on windows ``[B, …]`` that nothing was learned from."""
+        raise NotImplementedError
+
+
+class OfflineAlgorithm(CheckedAlgorithm, EvaluatesSplits):
+    """Draws windows of a data set and learns from them. The learner says what an update is."""
+
+    config_class: ClassVar[type[OfflineConfig]]
+
+    @classmethod
+    @override(Algorithm)
+    def get_default_config(cls) -> OfflineConfig:
+        return cls.config_class()
+
+    @override(Algorithm)
+    def setup(self, config: OfflineConfig) -> None:
+        config.check_machine()
+        super().setup(config)
+        dataset, seed = self.config.open_data(), self.config.seed
+        dataset.check_finite()
+        # Which trajectories are held out must not change with the seed of a run that is continued.
+        self._sampler, self._held_out = split_trajectories(
+            dataset, self.config.window_length, self.config.validation_fraction, seed=0
+        )
+        self._most_updates = self.config.most_updates_per_draw(dataset.observation_dim, dataset.action_dim)
+        self._validation: dict[str, torch.Tensor] = {}
+        if self._held_out is not None:
+            drawn = self.config.draw(self._held_out, (VALIDATION_WINDOWS,), np.random.default_rng(0))
+            self._validation = {name: torch.from_numpy(values) for name, values in drawn.items()}
+        self._rng = np.random.default_rng(seed)
+        self._cpu_time, self._num_updates = 0.0, 0
+
+    @override(Algorithm)
+    def training_step(self) -> None:
+        begun, config = time.process_time(), self.config
+        for begun_with in range(0, config.num_updates_per_iteration, self._most_updates):
+            size = min(self._most_updates, config.num_updates_per_iteration - begun_with)
+            shape = (size, config.train_batch_size_per_learner)
+            with self.metrics.log_time((compat.TIMERS, "data_sample")):
+                samples = [config.draw(self._sampler, shape, self._rng) for _ in range(max(1, config.num_learners))]
+            with self.metrics.log_time((compat.TIMERS, "learner_update")):
+                compat.update_learners(self, samples, timestep=self._num_updates)
+            self._num_updates += size
+        with self.metrics.log_time((compat.TIMERS, "sync_weights")):
+            compat.sync_weights(self)
+        self._cpu_time += time.process_time() - begun
+
+    @override(CheckedAlgorithm)
+    def step(self) -> dict[str, Any]:
+        results = super().step() | {CPU_TIME: self._cpu_time}
+        if self._validation:
+            module = self.env_runner.module
+            results[VALIDATION] = self.config.validation_metrics(module.acting, self._validation)
+        return results
+
+    @override(CheckedAlgorithm)
+    def _empty_results(self) -> dict[str, Any]:
+        rates = [f"{group}_learning_rate" for group in self.config.learner_class.LEARNING_RATE_OF]
+        learned = {compat.DEFAULT_MODULE_ID: {**dict.fromkeys(rates, math.nan), NUM_UPDATES_LIFETIME: 0}}
+        learned = with_defaults(learned, compat.no_steps_trained(compat.DEFAULT_MODULE_ID))
+        return with_defaults({compat.LEARNER_RESULTS: learned}, super()._empty_results())
+
+    @override(Algorithm)
+    def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        of_sampler = {"rng": self._rng.bit_generator.state, "num_updates": self._num_updates}
+        return state | {CPU_TIME: self._cpu_time, SAMPLER_STATE: of_sampler}
+
+    @override(Algorithm)
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self._cpu_time = state.get(CPU_TIME, self._cpu_time)
+        if SAMPLER_STATE in state:
+            self._rng.bit_generator.state = state[SAMPLER_STATE]["rng"]
+            self._num_updates = state[SAMPLER_STATE]["num_updates"]

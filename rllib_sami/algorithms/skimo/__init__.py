@@ -1,0 +1,1 @@
+"""SkiMo: skills and their dynamics from offline data, and planning with them."""

@@ -1,0 +1,275 @@
+"""The networks of SkiMo (Shi et al., CoRL 2022), and the policy of skills that they make.
+
+Shapes: ``O`` observation, ``A`` action, ``Z`` skill, ``S`` latent state; a skill lasts ``H`` steps.
+"""
+
+import copy
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rllib_sami.core.inferred_tasks import InferredTask
+from rllib_sami.core.settings import integer, one_of, setting
+from rllib_sami.core.tanh_normal import TanhNormal
+
+HIDDEN_LAYERS = 4
+DECODER_LAYERS = 2
+DECODER_STD = (0.1, 1.5)  # least and largest standard deviation of a decoded observation
+VALUE_GAIN = 0.01  # of the last layer of reward and values
+
+
+@dataclass(frozen=True)
+class SkillModelConfig:
+    """Sizes of the networks of skills."""
+
+    skill_dim: int = setting(10, integer(1), "Width of a skill.")
+    skill_length: int = setting(10, integer(1), "Steps that a skill lasts.")
+    num_skills: int = setting(
+        10, integer(1), "Skills in a row in a window of data, and the farthest that is planned ahead."
+    )
+    num_units: int = setting(128, integer(1), "Units of each hidden layer.")
+    latent_state_dim: int = setting(128, integer(1), "Width of the latent state in which skills are predicted.")
+    skill_encoder: str = setting(
+        "mlp",
+        one_of(["mlp", "lstm"]),
+        "What reads the actions of a skill: `mlp` also reads the observation that it begins with, `lstm` all of them.",
+    )
+    lstm_units: int = setting(128, integer(1), "Units of the skill encoder, if it is an LSTM.")
+
+    @property
+    def context_dim(self) -> int:
+        """0: the policy reads no context."""
+        return 0
+
+    @property
+    def encoder_reward(self) -> bool:
+        """Whether rewards are read."""
+        return False
+
+
+def mlp(input_dim: int, hidden: Sequence[int], output_dim: int) -> nn.Sequential:
+    """A network of fully connected layers with ELU between them, orthogonal weights and no biases at first."""
+    sizes = [input_dim, *hidden, output_dim]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        layers += [_linear(fan_in, fan_out), nn.ELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _linear(input_dim: int, output_dim: int, gain: float = 1.0) -> nn.Linear:
+    layer = nn.Linear(input_dim, output_dim)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def value_net(input_dim: int, units: int) -> nn.Sequential:
+    """A network of a reward or a value, whose first values are almost 0."""
+    layers: list[nn.Module] = [_linear(input_dim, units), nn.LayerNorm(units), nn.Tanh()]
+    for _ in range(HIDDEN_LAYERS - 1):
+        layers += [_linear(units, units), nn.ELU()]
+    return nn.Sequential(*layers, _linear(units, 1, VALUE_GAIN))
+
+
+class LSTMSkillEncoder(nn.Module):
+    """Reads the steps of a skill one after the other."""
+
+    def __init__(self, input_dim: int, units: int, output_dim: int):
+        super().__init__()
+        self.lstm = nn.LSTM(input_dim, units, batch_first=True)
+        self.head = _linear(units, output_dim)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """Returns ``[n, 2 Z]`` for steps ``[n, H, A + S]``."""
+        return self.head(self.lstm(steps)[0][:, -1])
+
+
+class SkillPolicy(nn.Module):
+    """The policy of skills, ``π_L(a | E_L(o), z)``, which acts with its most likely action."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: SkillModelConfig):
+        super().__init__()
+        units, state = config.num_units, config.latent_state_dim
+        self.encoder = mlp(obs_dim, [units], state)
+        self.net = mlp(state + config.skill_dim, [units] * HIDDEN_LAYERS, 2 * action_dim)
+
+    def forward(self, encoded: Tensor, skill: Tensor) -> Tensor:
+        """Returns actions ``[..., A]`` for encoded observations ``[..., S]`` and skills ``[..., Z]``."""
+        return TanhNormal.of(self.net(torch.cat([encoded, skill], dim=-1))).mode
+
+
+class SkillState(nn.Module):
+    """What is remembered between steps, in the place of a context encoder."""
+
+    def __init__(self, state_dim: int):
+        super().__init__()
+        self.state_dim = state_dim
+        self.reads_actions = False
+
+
+class SkillModel(nn.Module):
+    """What is learned from data: skills, their policy, their prior, and what they lead to.
+
+    It acts with skills of the prior, each for ``H`` steps.
+
+    Args:
+        obs_dim: ``O``.
+        action_dim: ``A``.
+        config: Sizes.
+
+    Attributes:
+        state_encoder: ``E``, from observations to latent states.
+        dynamics: ``D``, from a latent state and a skill to the latent state after it.
+        prior: Which skills the data has in a latent state.
+        decoder: ``G``, from latent states to observations.
+        skill_encoder: ``q``, from the steps of a skill to the skill.
+        skill_policy: ``π_L``, with an encoder of its own.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, config: SkillModelConfig):
+        super().__init__()
+        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
+        self.encoder_input_dim = obs_dim
+        units, state, skill = config.num_units, config.latent_state_dim, config.skill_dim
+        hidden = [units] * HIDDEN_LAYERS
+        self.state_encoder = mlp(obs_dim, [units], state)
+        self.dynamics = mlp(state + skill, hidden, state)
+        self.prior = mlp(state, hidden, 2 * skill)
+        self.decoder = mlp(state, [units] * DECODER_LAYERS, 2 * obs_dim)
+        self.skill_policy = SkillPolicy(obs_dim, action_dim, config)
+        if config.skill_encoder == "lstm":
+            self.skill_encoder: nn.Module = LSTMSkillEncoder(action_dim + state, config.lstm_units, 2 * skill)
+        else:
+            self.skill_encoder = mlp(action_dim * config.skill_length + state, hidden, 2 * skill)
+        # The present skill, its steps that are left, the episode's seed, and how many skills it has had.
+        self.encoder = SkillState(skill + 3)
+
+    def encode_skills(self, actions: Tensor, encoded: Tensor) -> TanhNormal:
+        """Returns the distributions of skills, ``[B, N, Z]``.
+
+        Args:
+            actions: ``[B, N, H, A]``.
+            encoded: ``E_L`` of the observations in which they were taken, ``[B, N, H, S]``.
+        """
+        shape = actions.shape[:2]
+        if isinstance(self.skill_encoder, LSTMSkillEncoder):
+            steps = torch.cat([actions, encoded], dim=-1).flatten(0, 1)
+            return TanhNormal.of(self.skill_encoder(steps).unflatten(0, shape))
+        return TanhNormal.of(self.skill_encoder(torch.cat([actions.flatten(2), encoded[:, :, 0]], dim=-1)))
+
+    def decode(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and standard deviation ``[..., O]`` of observations for latent states ``[..., S]``."""
+        mean, raw = self.decoder(latent).chunk(2, dim=-1)
+        low, high = DECODER_STD
+        return mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1.0)
+
+    def step_latent(self, latent: Tensor, skill: Tensor) -> Tensor:
+        """Returns the latent state ``[..., S]`` after a skill ``[..., Z]``."""
+        return self.dynamics(torch.cat([latent, skill], dim=-1))
+
+    # --- Acting -----------------------------------------------------------------------------------------------------
+
+    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Returns the states that episodes begin with, ``[count, S]``: no skill yet, and a seed of its own for each."""
+        state = np.zeros((count, self.encoder.state_dim), np.float32)
+        state[:, -2] = new_seeds(count, rng)
+        return state
+
+    def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns nothing to store with episodes."""
+        return {}
+
+    def masked_context(self) -> Tensor:
+        """Returns an empty context."""
+        return torch.zeros(0)
+
+    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
+        """Returns that nothing is inferred of tasks."""
+        return [InferredTask()] * len(obs)
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Tensor,
+        previous_action: Tensor,
+        previous_reward: Tensor,
+        state: Tensor,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Acts one step with skills of the prior; arguments and results as of ``ActorNetworks.act``."""
+        skill, left, seed, count = state.split([self.config.skill_dim, 1, 1, 1], dim=1)
+        ends = left <= 0
+        if ends.any():
+            drawn = seeded_noise(seed[:, 0], count[:, 0], (self.config.skill_dim,))
+            new = TanhNormal.of(self.prior(self.state_encoder(obs))).sample(drawn)
+            skill = torch.where(ends, new, skill)
+            left = torch.where(ends, left.new_tensor(self.config.skill_length), left)
+            count = count + ends
+        action = self.skill_policy(self.skill_policy.encoder(obs), skill)
+        return action, obs.new_zeros(len(obs), 0), torch.cat([skill, left - 1, seed, count], dim=1)
+
+
+class SkillPolicyNetworks(nn.Module):
+    """The policy of skills for ``FrozenPolicy``: its observations end with the skill."""
+
+    def __init__(self, model: SkillModel):
+        super().__init__()
+        self.config: Any = _NoContext()
+        self.skill_dim, self.action_dim = model.config.skill_dim, model.action_dim
+        self.obs_dim = model.obs_dim + self.skill_dim
+        self.skill_policy, self.encoder = copy.deepcopy(model.skill_policy), SkillState(0)
+
+    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Returns empty states."""
+        return np.zeros((count, 0), np.float32)
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Tensor,
+        previous_action: Tensor,
+        previous_reward: Tensor,
+        state: Tensor,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Acts one step; arguments and results as of ``ActorNetworks.act``."""
+        own, skill = obs.split([obs.shape[1] - self.skill_dim, self.skill_dim], dim=1)
+        return self.skill_policy(self.skill_policy.encoder(own), skill), obs.new_zeros(len(obs), 0), state
+
+
+@dataclass(frozen=True)
+class _NoContext:
+    context_dim: int = 0
+    encoder_reward: bool = False
+
+
+# --- Random numbers of acting ---------------------------------------------------------------------------------------
+
+_MOST_SEEDS = 2**24  # as many integers as float32 has without gaps
+
+
+def new_seeds(count: int, rng: np.random.Generator | None) -> np.ndarray:
+    """Returns a seed for each episode, ``[count]``; without ``rng``, always the same."""
+    return np.zeros(count, np.float32) if rng is None else rng.integers(_MOST_SEEDS, size=count).astype(np.float32)
+
+
+def seeded_noise(seed: Tensor, count: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Draws standard normal numbers ``[B, *shape]``, for each episode from a stream of its own.
+
+    Args:
+        seed: Of the episodes, ``[B]``.
+        count: How often each has drawn before, ``[B]``.
+        shape: Of the numbers of one episode.
+    """
+    size = math.prod(shape)
+    rows = [
+        np.random.default_rng([int(one), int(number)]).standard_normal(size, np.float32)
+        for one, number in zip(seed.tolist(), count.tolist(), strict=True)
+    ]
+    return torch.from_numpy(np.stack(rows)).to(seed.device).reshape(len(rows), *shape)

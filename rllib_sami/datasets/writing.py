@@ -1,0 +1,111 @@
+"""Writes data sets."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from rllib_sami.datasets.dataset import Dataset, Trajectory
+from rllib_sami.datasets.files import ARRAYS, FORMAT, INDEX, array_path
+
+STEPS_PER_SHARD = 500_000
+
+
+class DatasetWriter:
+    """Writes trajectories into a new folder, which appears there when all are written.
+
+    .. code-block:: python
+
+        with DatasetWriter("data/maze", env="Maze/Large-v0") as writer:
+            writer.add(Trajectory(observations, actions))
+
+    Args:
+        folder: The folder; it must not exist, or be empty.
+        about: What is known of the source, for ``dataset.json``.
+        steps_per_shard: Steps after which another shard begins; trajectories are not split.
+
+    Raises:
+        ValueError: The folder has files.
+    """
+
+    def __init__(self, folder: str | Path, steps_per_shard: int = STEPS_PER_SHARD, **about: Any):
+        self.folder = Path(folder).expanduser().absolute()
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise ValueError(f"{folder} exists already. Give another folder, or remove it.")
+        self._aside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.incomplete")
+        shutil.rmtree(self._aside, ignore_errors=True)
+        self._aside.mkdir(parents=True)
+        self._about, self._steps_per_shard = about, steps_per_shard
+        self._shards: list[Mapping[str, Any]] = []
+        self._open: list[Trajectory] = []
+        self._steps = 0
+        self._widths: tuple[int, int] | None = None
+
+    def __enter__(self) -> "DatasetWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            shutil.rmtree(self._aside, ignore_errors=True)
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Adds a trajectory.
+
+        Raises:
+            ValueError: It is empty, has other widths than those before, or numbers that are not finite.
+        """
+        number = sum(shard["trajectories"] for shard in self._shards) + len(self._open)
+        trajectory.check(f"trajectory {number}", self._widths)
+        self._widths = trajectory.observations.shape[1], trajectory.actions.shape[1]
+        self._open.append(trajectory)
+        self._steps += len(trajectory)
+        if self._steps >= self._steps_per_shard:
+            self._write_shard()
+
+    def _write_shard(self) -> None:
+        name, parts = f"{len(self._shards):05d}", self._open
+        arrays = {
+            "observations": np.concatenate([one.observations for one in parts]),
+            "actions": np.concatenate([one.actions for one in parts]),
+            "rewards": np.concatenate([one.rewards for one in parts]),
+            "lengths": np.array([len(one) for one in parts]),
+            "terminated": np.array([one.terminated for one in parts]),
+        }
+        for key, array in arrays.items():
+            np.save(array_path(self._aside, name, key), array.astype(ARRAYS[key]), allow_pickle=False)
+        self._shards.append({"name": name, "steps": self._steps, "trajectories": len(parts)})
+        self._open, self._steps = [], 0
+
+    def close(self) -> Dataset:
+        """Writes what is left, and moves the data set to its folder.
+
+        Raises:
+            ValueError: No trajectory was added.
+        """
+        if self._open:
+            self._write_shard()
+        if not self._shards or self._widths is None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            raise ValueError(f"{self.folder}: there is no trajectory to write.")
+        observation_dim, action_dim = self._widths
+        index = {
+            "format": FORMAT,
+            "observation_dim": observation_dim,
+            "action_dim": action_dim,
+            "shards": self._shards,
+            **self._about,
+        }
+        (self._aside / INDEX).write_text(json.dumps(index, indent=1) + "\n", "utf-8")
+        if self.folder.exists():
+            self.folder.rmdir()  # an empty one
+        self._aside.rename(self.folder)
+        return Dataset(self.folder)
