@@ -27,8 +27,9 @@ PLACE = re.compile(
 PAUSE = r"(?<=[.;]) "  # in a text
 SKILLS = ("CSF", "METRA", "DIAYN", "VISR", "CIC", "DADS")
 INFERENCE = ("TaskInference", "NeuralProcess")
+SKIMO = ("SkiMoPretrain", "SkiMo")
 GROUPS = {"skill discovery": SKILLS, "task inference": INFERENCE}  # of algorithms, by the name that they have together
-ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS, *INFERENCE)
+ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS, *INFERENCE, *SKIMO)
 # What RLlib keeps under a private name.
 PUBLIC = ("env_to_module_connector", "module_to_env_connector", "learner_connector", "train_batch_size_per_learner",
           "model_config", "rl_module_spec", "learner_class")  # fmt: skip

@@ -41,7 +41,7 @@ def test_a_stale_page_is_told_from_a_fresh_one(settings):
 
 def test_algorithms_that_are_said_to_share_defaults_do(settings):
     of_plain_sac = "| `train_batch_size_per_learner` | `256` | `None` |\n"  # which the text names
-    for name in {*settings.ALGORITHMS} - {"SaPPO", *settings.SKILLS}:
+    for name in {*settings.ALGORITHMS} - {"SaPPO", *settings.SKILLS, *settings.SKIMO}:
         assert settings.changed(name).replace(of_plain_sac, "") == settings.changed("SaCCM")
     for name in settings.SKILLS:
         assert settings.changed(name) == settings.changed("CSF")

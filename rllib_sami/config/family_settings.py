@@ -20,6 +20,7 @@ from rllib_sami.config.rllib_settings import (
     SAMI,
     SAPPO,
     SKILL_DISCOVERY,
+    SKIMO,
     TASK_INFERENCE,
     TUNED_ENTROPY,
     Row,
@@ -103,6 +104,18 @@ FAMILY = (
         "averaged_context", "Its encoder reads transitions as they are", accepted=(False,)),
     Row(IDLE, TASK_INFERENCE, f"normalize_context train_episodes loss_timesteps num_negatives {_CONTRAST}",
         "Its encoder reads windows of transitions and learns to predict, without a contrast"),
+    Row(REFUSED, SKIMO, "pairing encoder_loss", _NO_INFERENCE, accepted=(None,)),
+    Row(REFUSED, SKIMO, "acting_encoder", _NO_INFERENCE, accepted=(None, "online")),
+    Row(REFUSED, SKIMO, "context_dim", _NO_INFERENCE, accepted=(0,)),
+    Row(REFUSED, SKIMO, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
+        "averaged_context", _NO_INFERENCE, accepted=(False,)),
+    Row(REFUSED, SKIMO, "mixed_precision", "SkiMo computes in float32", accepted=(False,)),
+    Row(REFUSED, SKIMO, "actor_hidden critic_hidden", "The sizes of its networks are `num_units` and "
+        "`latent_state_dim` of SkiMoPretrain", accepted=(None,)),
+    Row(IDLE, SKIMO, "critic_lr", "Set `model_lr`, the rate of values, too"),
+    Row(IDLE, SKIMO, "target_entropy", "Its policy is kept near the prior: set `target_divergence`"),
+    Row(IDLE, SKIMO, "encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes loss_timesteps "
+        f"num_negatives {_CONTRAST}", "It has no context encoder, and its batches are windows of skills"),
     Row(IDLE, FIXED_ENTROPY, "initial_alpha alpha_lr", "Its entropy coefficient is fixed: set `fixed_alpha`"),
     Row(IDLE, TUNED_ENTROPY, "fixed_alpha", "Its entropy coefficient is tuned: set `initial_alpha` and `alpha_lr`"),
     *(row for method in SKILL_METHODS for row in _settings_of_other_methods(method)),

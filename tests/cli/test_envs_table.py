@@ -42,7 +42,9 @@ def test_every_environment_is_listed_without_building_any(rllib, unbuildable, mo
     result = rllib("envs")
     assert result.exit_code == 0, result.output
     listed = {
-        line.split()[0]: line for line in result.output.splitlines() if line.startswith(("SaMI/", "Skills/", "Reuse/"))
+        line.split()[0]: line
+        for line in result.output.splitlines()
+        if line.startswith(("SaMI/", "Skills/", "Reuse/", "Maze/"))
     }
     assert set(listed) == set(envs.ENVIRONMENTS)
     assert re.split(r"\s{2,}", listed["SaMI/Unbuildable-v0"].strip()) == [

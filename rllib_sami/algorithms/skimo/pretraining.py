@@ -164,6 +164,13 @@ class SkiMoPretrainConfig(OfflineConfig):
             _, metrics = pretraining_loss(acting, acting.state_encoder, *arguments)
         return {name: float(value) for name, value in metrics.items()}
 
+    @override(BaseConfig)
+    def without_effect(self) -> dict[str, str]:
+        reasons = super().without_effect()
+        if self.skill_encoder != "lstm":
+            reasons["lstm_units"] = f"`skill_encoder` is {self.skill_encoder!r}"
+        return reasons
+
     @property
     @override(BaseConfig)
     def learner_metrics(self) -> list[str]:

@@ -1,6 +1,5 @@
 """``SkiMo``: learns a task with skills that were learned from data, and plans with their dynamics."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -47,6 +46,7 @@ from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, SWITCH, integer, se
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
 SKILL_ENV = "Skills/Control-v0"
+PLAN_SETTINGS = tuple(field.name for field in fields(PlannerConfig) if field.name != "planner")
 # Sizes that are those of the pre-trained networks.
 INHERITED = tuple(field.name for field in fields(SkillModelConfig) if field.name != "num_skills")
 
@@ -251,6 +251,16 @@ class SkiMoConfig(OffPolicyConfig):
     def get_default_learner_class(self) -> type[SkiMoTorchLearner]:
         return SkiMoTorchLearner
 
+    @override(BaseConfig)
+    def without_effect(self) -> dict[str, str]:
+        reasons = super().without_effect()
+        if self.planner == "none":
+            of_plans = {*PLAN_SETTINGS, "plan_horizon_steps", "plan_std_steps", "initial_plan_std", "final_plan_std"}
+            reasons |= dict.fromkeys(of_plans, "`planner` is 'none': the policy chooses skills")
+        if not self.tune_alpha:
+            reasons |= dict.fromkeys(("target_divergence", "alpha_lr"), "`tune_alpha` is False")
+        return reasons
+
     @property
     @override(BaseConfig)
     def learner_metrics(self) -> list[str]:
@@ -278,8 +288,3 @@ class SkiMo(OffPolicyAlgorithm):
     def _is_refilling(self) -> bool:
         return False  # the sampler draws nothing until an episode has ended
 
-    @override(OffPolicyAlgorithm)
-    def _empty_results(self) -> dict[str, Any]:
-        results = super()._empty_results()
-        results[compat.LEARNER_RESULTS][compat.DEFAULT_MODULE_ID] |= dict.fromkeys(METRICS, math.nan)
-        return results

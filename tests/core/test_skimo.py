@@ -1,0 +1,433 @@
+"""The mathematics of SkiMo: divergences, losses, windows, and the planner."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_sami.algorithms.skimo import downstream_update, pretraining_update
+from rllib_sami.algorithms.skimo.downstream_networks import (
+    DownstreamNetworkConfig,
+    SkillTaskNetworks,
+    SkillTaskTrainingNetworks,
+)
+from rllib_sami.algorithms.skimo.downstream_update import DownstreamUpdateConfig
+from rllib_sami.algorithms.skimo.networks import SkillModel, SkillModelConfig, SkillPolicyNetworks
+from rllib_sami.algorithms.skimo.pretraining_update import PretrainingNetworks, PretrainingUpdateConfig
+from rllib_sami.algorithms.skimo.sampling import sample_skill_windows
+from rllib_sami.core.optimization import Optimization
+from rllib_sami.core.planning import LIMIT, CEMConfig, cem
+from rllib_sami.core.tanh_normal import TanhNormal, divergence, divergence_from_standard
+from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
+import itertools
+
+SMALL = {"skill_dim": 3, "skill_length": 4, "num_skills": 3, "num_units": 16, "latent_state_dim": 6, "lstm_units": 5}
+OBS, ACTION, BATCH = 4, 2, 8
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def optimization(groups):
+    optimizers = {name: torch.optim.Adam(parameters, lr=1e-3) for name, parameters in groups.items()}
+    return Optimization(groups, optimizers, 100.0)
+
+
+class TestDistribution:
+    def test_divergences_are_those_of_samples(self):
+        p = TanhNormal(torch.tensor([0.3, -0.5]), torch.tensor([0.4, 0.7]))
+        q = TanhNormal(torch.tensor([0.1, 0.2]), torch.tensor([0.9, 0.5]))
+        x = p.mean + p.std * torch.randn(400_000, 2)
+        # The tanh's Jacobian is the same in both densities.
+        log = [torch.distributions.Normal(one.mean, one.std).log_prob(x).sum(-1) for one in (p, q)]
+        torch.testing.assert_close(divergence(p, q), (log[0] - log[1]).mean(), atol=0.01, rtol=0.0)
+        of_standard = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)
+        torch.testing.assert_close(divergence_from_standard(p), (log[0] - of_standard).mean(), atol=0.01, rtol=0.0)
+
+    def test_the_head_is_bounded(self):
+        wild = TanhNormal.of(torch.tensor([[1e6, -1e6, 1e6, -1e6]]))
+        torch.testing.assert_close(wild.mean, torch.tensor([[5.0, -5.0]]))
+        torch.testing.assert_close(wild.std, torch.tensor([[math.exp(2.0) + 1e-4, math.exp(-10.0) + 1e-4]]))
+
+
+class TestPlanner:
+    def plan(self, score, **settings):
+        noise = torch.Generator().manual_seed(0)
+        config = CEMConfig(**settings)
+        return cem(
+            score,
+            torch.zeros(2, 4, 3, 2),
+            torch.zeros(2, 3, 2),
+            torch.full((2, 3, 2), 2.0),
+            0.01,
+            config,
+            lambda shape: torch.randn((2, *shape), generator=noise),
+            torch.tensor([0.2, 0.7]),
+        )
+
+    def test_it_finds_the_best_sequence(self):
+        wanted = torch.tensor([[[0.3, -0.8], [0.9, 0.1], [-0.5, 0.5]], [[0.0, 0.2], [-0.9, -0.9], [0.7, 0.0]]])
+        score = lambda x: -10.0 * (x - wanted[:, None]).square().sum((-2, -1))  # noqa: E731
+        plan = self.plan(score, num_plan_iterations=12, num_plan_samples=1024)
+        torch.testing.assert_close(plan.mean, wanted, atol=0.05, rtol=0.0)
+        torch.testing.assert_close(plan.action, wanted[:, 0], atol=0.1, rtol=0.0)
+        assert (plan.std >= 0.01).all()
+
+    def test_actions_stay_within_their_bounds(self):
+        plan = self.plan(lambda x: x.sum((-2, -1)))
+        assert (plan.mean > 0.9).all()
+        assert plan.action.abs().max() <= LIMIT
+
+    def test_what_the_policy_suggests_is_considered(self):
+        best = torch.full((2, 3, 2), 0.123)
+
+        def score(x):
+            return 1e6 * (x - best[:, None]).abs().amax((-2, -1)).lt(1e-4).float()
+
+        noise = torch.Generator().manual_seed(0)
+        arguments = (torch.zeros(2, 3, 2), torch.ones(2, 3, 2), 0.01, CEMConfig(num_plan_iterations=1))
+        plan = cem(
+            score,
+            best[:, None].clone(),
+            *arguments,
+            lambda shape: torch.randn((2, *shape), generator=noise),
+            torch.zeros(2),
+        )
+        torch.testing.assert_close(plan.action, best[:, 0])
+
+
+class TestPretraining:
+    def batch(self, num_skills=3):
+        steps = num_skills * SMALL["skill_length"]
+        return {
+            "obs": torch.randn(BATCH, steps + 1, OBS),
+            "actions": torch.rand(BATCH, steps, ACTION) * 2 - 1,
+            "noise": torch.randn(BATCH, num_skills, SMALL["skill_dim"]),
+        }
+
+    def loss(self, model, batch, **settings):
+        config = PretrainingUpdateConfig(**settings)
+        target = PretrainingNetworks(model).target_encoder
+        return pretraining_update.pretraining_loss(model, target, *batch.values(), config)
+
+    @pytest.mark.parametrize("kind", ["mlp", "lstm"])
+    def test_the_loss_is_that_of_its_definition(self, kind):
+        model, batch = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL, skill_encoder=kind)), self.batch()
+        target = copy.deepcopy(model.state_encoder)
+        for parameter in target.parameters():
+            parameter.data.add_(0.1)
+        config = PretrainingUpdateConfig()
+        loss, metrics = pretraining_update.pretraining_loss(model, target, *batch.values(), config)
+        obs, actions, noise = batch.values()
+        cloning = prior = normal = reconstruction = 0.0
+        latent = model.state_encoder(obs[:, 0])
+        errors = torch.zeros(BATCH)
+        for skill in range(3):
+            at = slice(4 * skill, 4 * skill + 4)
+            encoded = model.skill_policy.encoder(obs[:, at])
+            q = model.encode_skills(actions[:, None, at], encoded[:, None])
+            z = q.sample(noise[:, skill, None])[:, 0]
+            for step in range(4):
+                chosen = model.skill_policy(encoded[:, step], z)
+                cloning += (chosen - actions[:, 4 * skill + step]).square().mean() / 12
+            here = model.state_encoder(obs[:, 4 * skill])
+            p = TanhNormal.of(model.prior(here))
+            prior += divergence(TanhNormal(q.mean[:, 0], q.std[:, 0]), p).mean() / 3
+            normal += divergence_from_standard(q).mean() / 3
+            latent = model.dynamics(torch.cat([latent, z], dim=-1))
+            errors += 0.5**skill * (latent - target(obs[:, 4 * skill + 4])).square().mean(-1)
+        for boundary in range(4):
+            mean, std = model.decode(model.state_encoder(obs[:, 4 * boundary]))
+            reconstruction -= torch.distributions.Normal(mean, std).log_prob(obs[:, 4 * boundary]).sum(-1).mean() / 4
+        expected = 2 * cloning + 1e-4 * normal + prior + (reconstruction + 2 * errors.mean()) / 3
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(metrics["behaviour_cloning_error"], cloning.detach())
+
+    @pytest.mark.parametrize("joint", [True, False])
+    def test_only_joint_training_shapes_skills_by_what_they_lead_to(self, joint):
+        model, batch = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL)), self.batch()
+        off = dict.fromkeys(("cloning_coeff", "skill_kl_coeff", "reconstruction_coeff"), 0.0)
+        loss, _ = self.loss(model, batch, joint_training=joint, **off, prior_coeff=0.0)
+        gradients = torch.autograd.grad(loss, [*model.skill_encoder.parameters()], allow_unused=True, retain_graph=True)
+        assert any(one is not None and one.abs().sum() > 0 for one in gradients) == joint
+        loss, _ = self.loss(model, batch, joint_training=joint, **off, consistency_coeff=0.0)
+        encoder = torch.autograd.grad(loss, [*model.state_encoder.parameters()], allow_unused=True, retain_graph=True)
+        assert any(one is not None and one.abs().sum() > 0 for one in encoder) == joint
+        skills = torch.autograd.grad(loss, [*model.skill_encoder.parameters()], allow_unused=True)
+        assert all(one is None or one.abs().sum() == 0 for one in skills)  # the prior follows the skills
+
+    @pytest.mark.parametrize("joint", [True, False])
+    def test_every_parameter_has_one_optimiser_and_learns(self, joint):
+        model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
+        groups = pretraining_update.parameter_groups(model, joint)
+        assert sorted(id(p) for group in groups.values() for p in group) == sorted(id(p) for p in model.parameters())
+        before = copy.deepcopy(model.state_dict())
+        config, training = PretrainingUpdateConfig(joint_training=joint), PretrainingNetworks(model)
+        target = copy.deepcopy(training.target_encoder.state_dict())
+        pretraining_update.pretraining_update(model, training, optimization(groups), self.batch(), config)
+        changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed == {*dict(model.named_parameters())}
+        for name, value in training.target_encoder.state_dict().items():
+            torch.testing.assert_close(value, target[name].lerp(model.state_encoder.state_dict()[name], 0.005))
+
+    def test_it_learns_the_actions_of_skills(self):
+        model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
+        training = PretrainingNetworks(model)
+        optimizer, batch = optimization(pretraining_update.parameter_groups(model, True)), self.batch()
+        errors = [
+            float(
+                pretraining_update.pretraining_update(model, training, optimizer, batch, PretrainingUpdateConfig())[
+                    "behaviour_cloning_error"
+                ]
+            )
+            for _ in range(300)
+        ]
+        assert errors[-1] < 0.5 * errors[0]
+
+
+class TestSkillModelActs:
+    def test_a_skill_lasts_as_long_as_it_should(self):
+        model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
+        state = torch.from_numpy(model.initial_state(2, np.random.default_rng(0)))
+        skills = []
+        for _ in range(9):
+            _, _, state = model.act(torch.randn(2, OBS), torch.zeros(2, ACTION), torch.zeros(2, 1), state)
+            skills.append(state[:, :3])
+        same = [bool(torch.equal(a, b)) for a, b in itertools.pairwise(skills)]
+        assert same == [True, True, True, False] * 2
+        assert not torch.equal(skills[0][0], skills[0][1])  # two episodes
+
+    def test_episodes_repeat_with_their_seed_alone(self):
+        model, obs = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL)), torch.randn(1, OBS)
+        other = torch.randn(1, OBS)
+        state = torch.from_numpy(model.initial_state(2, np.random.default_rng(3)))
+        rest = torch.zeros(2, ACTION), torch.zeros(2, 1)
+        both, _, _ = model.act(torch.cat([obs, other]), *rest, state)
+        alone, _, _ = model.act(obs, *(part[:1] for part in rest), state[:1])
+        torch.testing.assert_close(both[:1], alone)
+
+    def test_the_policy_of_skills_is_a_copy_that_reads_them_after_the_observation(self):
+        model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
+        networks = SkillPolicyNetworks(model)
+        obs, skill = torch.randn(5, OBS), torch.rand(5, 3)
+        rest = torch.zeros(5, ACTION), torch.zeros(5, 1), torch.zeros(5, 0)
+        action, _, _ = networks.act(torch.cat([obs, skill], dim=1), *rest)
+        expected = model.skill_policy(model.skill_policy.encoder(obs), skill)
+        torch.testing.assert_close(action, expected)
+        model.skill_policy.net[0].weight.data.zero_()
+        torch.testing.assert_close(networks.act(torch.cat([obs, skill], dim=1), *rest)[0], action)
+
+
+def task_networks(**settings):
+    sizes = {key: value for key, value in SMALL.items() if key != "lstm_units"}
+    config = DownstreamNetworkConfig(**sizes, **({"num_plan_samples": 32, "num_plan_elites": 8} | settings))
+    acting = SkillTaskNetworks(OBS, 3, config, 0.9)
+    model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
+    acting.load_model(model.state_dict())
+    training = SkillTaskTrainingNetworks(acting, 1.0)
+    return acting, training, model
+
+
+class TestDownstream:
+    def batch(self):
+        torch.manual_seed(1)
+        noise = torch.randn(2, BATCH, 3, 3)
+        return {
+            "obs": torch.randn(BATCH, 4, OBS),
+            "skills": torch.rand(BATCH, 3, 3) * 2 - 1,
+            "rewards": torch.randn(BATCH, 3),
+            "terminated": torch.tensor([[0.0, 0.0, 1.0]]).repeat(BATCH, 1),
+            "weights": torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]).repeat(BATCH // 2, 1),
+            "noise": noise[0],
+            "next_noise": noise[1],
+        }
+
+    def test_it_begins_with_what_was_learned_from_data(self):
+        acting, training, model = task_networks()
+        obs = torch.randn(5, OBS)
+        expected = TanhNormal.of(model.prior(model.state_encoder(obs)))
+        for one in (acting.distribution(acting.state_encoder(obs)), training.prior_of(obs)):
+            torch.testing.assert_close(one.mean, expected.mean)
+            torch.testing.assert_close(one.std, expected.std)
+        assert acting.predicted_values(acting.state_encoder(obs), torch.zeros(5, 3)).abs().max() < 0.2
+
+    @pytest.mark.parametrize("regularized", [False, True])
+    def test_the_model_s_loss_is_that_of_its_definition(self, regularized):
+        acting, training, _ = task_networks()
+        for parameters in (training.target_values.parameters(), training.prior.parameters()):
+            for parameter in parameters:
+                parameter.data.add_(0.05)
+        batch, config = self.batch(), DownstreamUpdateConfig(gamma=0.9, prior_reg_critic=regularized)
+        loss, _ = downstream_update.model_loss(acting, training, batch, config)
+        obs, z, r, d, w = (batch[name] for name in ("obs", "skills", "rewards", "terminated", "weights"))
+        imagined, expected = acting.state_encoder(obs[:, 0]), torch.zeros(3, BATCH)
+        for t in range(3):
+            here, after = acting.state_encoder(obs[:, t]), acting.state_encoder(obs[:, t + 1])
+            policy = acting.distribution(after)
+            value = training.target_of(after, policy.sample(batch["next_noise"][:, t]))
+            value = value - (divergence(policy, training.prior_of(obs[:, t + 1])) if regularized else 0.0)
+            y = (r[:, t] + (1 - d[:, t]) * 0.9 * value).detach()
+            both = ((0.5**t, imagined), (1.0, here))
+            expected[1] += w[:, t] * sum(c * (acting.predicted_reward(s, z[:, t]) - r[:, t]).square() for c, s in both)
+            for number in range(2):
+                q = [(c, acting.predicted_values(s, z[:, t])[number]) for c, s in both]
+                expected[2] += w[:, t] * sum(c * (one - y).square() for c, one in q)
+            imagined = acting.step_latent(imagined, z[:, t])
+            target = training.target_encoder(obs[:, t + 1])
+            expected[0] += w[:, t] * 0.5**t * (imagined - target).square().mean(-1)
+        consistency, reward, value = expected.mean(dim=1)
+        torch.testing.assert_close(loss, (2 * consistency + 0.25 * reward + 0.1 * value) / 3)
+
+    @pytest.mark.parametrize("states", ["first", "encoded", "imagined"])
+    def test_the_policy_s_loss_is_that_of_its_definition(self, states):
+        acting, training, _ = task_networks()
+        for parameter in training.prior.parameters():
+            parameter.data.add_(0.05)
+        training.log_alpha.data.fill_(math.log(0.3))
+        batch, config = self.batch(), DownstreamUpdateConfig(gamma=0.9, actor_states=states)
+        loss, cost = downstream_update.actor_loss(acting, training, batch, config)
+        obs, z, w = batch["obs"], batch["skills"], batch["weights"]
+        imagined, expected, costs = acting.state_encoder(obs[:, 0]), 0.0, []
+        for t in range(3):
+            here = acting.state_encoder(obs[:, t])
+            at = {"first": acting.state_encoder(obs[:, 0]), "encoded": here, "imagined": imagined}[states]
+            skill = acting.distribution(at).sample(batch["noise"][:, t])
+            q = acting.predicted_values(at, skill).amin(0)
+            costs.append(divergence(acting.distribution(here), training.prior_of(obs[:, t])))
+            expected = expected + (w[:, t] * 0.5**t * (0.3 * costs[-1] - q)).mean() / 3
+            imagined = acting.step_latent(imagined, z[:, t])
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(cost, (w * torch.stack(costs, dim=1)).sum() / w.sum())
+
+    @pytest.mark.parametrize("tuned", [True, False])
+    def test_an_update_leaves_the_prior_as_it_is(self, tuned):
+        acting, training, _ = task_networks()
+        before = copy.deepcopy({**acting.state_dict(), **training.state_dict()})
+        groups = downstream_update.parameter_groups(acting, training)
+        config = DownstreamUpdateConfig(gamma=0.9, tune_alpha=tuned)
+        downstream_update.downstream_update(acting, training, optimization(groups), self.batch(), config)
+        now = {**acting.state_dict(), **training.state_dict()}
+        same = {name for name, value in now.items() if torch.equal(value, before[name])}
+        fixed = {name for name in now if name.startswith(("prior.", "prior_encoder.", "horizon", "plan_std"))}
+        assert same == fixed | (set() if tuned else {"log_alpha"})
+        first = "target_encoder.0.weight"
+        moved = before[first].lerp(acting.state_encoder[0].weight, 0.005)
+        torch.testing.assert_close(now[first], moved)
+
+    @pytest.mark.parametrize(("target", "sign"), [(1e-3, 1), (1e3, -1)])
+    def test_the_coefficient_grows_where_the_policy_is_too_far_from_the_prior(self, target, sign):
+        acting, training, _ = task_networks()
+        for parameter in acting.policy.parameters():
+            parameter.data.add_(0.1)
+        config = DownstreamUpdateConfig(gamma=0.9, target_divergence=target)
+        groups = downstream_update.parameter_groups(acting, training)
+        downstream_update.downstream_update(acting, training, optimization(groups), self.batch(), config)
+        assert sign * training.log_alpha.item() > 0
+
+
+class TestPlanningAgent:
+    def act(self, acting, obs, state, noise=None):
+        size = len(obs)
+        return acting.act(obs, torch.zeros(size, 3), torch.zeros(size, 1), state, noise)
+
+    def test_before_learning_the_policy_chooses(self):
+        acting, _, _ = task_networks()
+        obs, noise = torch.randn(2, OBS), torch.randn(2, 3)
+        state = torch.from_numpy(acting.initial_state(2))
+        skill, _, after = self.act(acting, obs, state, noise)
+        torch.testing.assert_close(skill, acting.distribution(acting.state_encoder(obs)).sample(noise))
+        torch.testing.assert_close(after, state)
+
+    @pytest.mark.parametrize("initial", ["gaussian", "policy"])
+    def test_it_plans_for_reward(self, initial):
+        acting, _, _ = task_networks(
+            num_plan_iterations=15, num_plan_samples=1024, num_plan_elites=64, initial_plan=initial
+        )
+        acting.horizon.fill_(2)
+        acting.plan_std.fill_(0.05)
+        wanted = torch.tensor([0.6, -0.4, 0.2])
+        acting.predicted_reward = lambda latent, skill: -10 * (skill - wanted).square().sum(-1)
+        acting.predicted_values = lambda latent, skill: latent.new_zeros(2, *latent.shape[:-1])
+        state = torch.from_numpy(acting.initial_state(2, np.random.default_rng(0)))
+        skill, _, state = self.act(acting, torch.randn(2, OBS), state)
+        torch.testing.assert_close(skill, wanted.expand(2, 3), atol=0.2, rtol=0.0)
+        plan = state[:, :-3].unflatten(1, (3, 3))
+        torch.testing.assert_close(plan[:, :2], wanted.expand(2, 2, 3), atol=0.2, rtol=0.0)
+        assert (plan[:, 2] == 0).all()
+        assert state[:, -3].tolist() == [2, 2]
+        assert state[:, -1].tolist() == [1, 1]
+
+    def test_a_plan_goes_on_where_the_last_one_ended(self):
+        # With one iteration and samples that are not spread, the mean stays where it began.
+        acting, _, _ = task_networks(num_plan_iterations=1, plan_momentum=0.999999)
+        acting.horizon.fill_(3)
+        state = torch.from_numpy(acting.initial_state(1, np.random.default_rng(0)))
+        before = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]])
+        state[:, :9] = before.flatten()
+        state[:, -3] = 3
+        _, _, after = self.act(acting, torch.randn(1, OBS), state)
+        expected = torch.cat([before[1:], torch.zeros(1, 3)])
+        torch.testing.assert_close(after[0, :9].unflatten(0, (3, 3)), expected, atol=1e-4, rtol=0.0)
+        state[:, -3] = 2  # of another horizon
+        _, _, after = self.act(acting, torch.randn(1, OBS), state)
+        torch.testing.assert_close(after[0, :9], torch.zeros(9), atol=1e-4, rtol=0.0)
+
+    def test_an_episode_s_plans_do_not_depend_on_others(self):
+        acting, _, _ = task_networks()
+        acting.horizon.fill_(3)
+        state = torch.from_numpy(acting.initial_state(4, np.random.default_rng(1)))
+        obs, noise = torch.randn(4, OBS), torch.randn(4, 3)
+        together, _, after = self.act(acting, obs, state, noise)
+        alone, _, of_one = self.act(acting, obs[2:3], state[2:3], noise[2:3])
+        torch.testing.assert_close(together[2:3], alone, atol=1e-5, rtol=0.0)
+        torch.testing.assert_close(after[2:3], of_one, atol=1e-5, rtol=0.0)
+
+
+def finished_store(lengths, terminated):
+    store = EpisodeStore(1, 1, 200)
+    for slot, (length, ended) in enumerate(zip(lengths, terminated, strict=True)):
+        obs = 100.0 * slot + np.arange(length + 1, dtype=np.float32)[:, None]
+        actions = (obs[:-1] / 1000).astype(np.float32)
+        store.add(EpisodePiece(slot, 0, 0, obs, actions, obs[1:, 0], done=True, terminated=ended))
+    return store
+
+
+class TestSkillWindows:
+    def draw(self, store, timeout_is_terminal=True, scale=1.0):
+        return sample_skill_windows(store, 500, 4, timeout_is_terminal, scale, 2, np.random.default_rng(0))
+
+    def test_windows_are_neighbouring_steps_and_end_with_the_episode_most_often(self):
+        batch = self.draw(finished_store([10, 6], [True, False]), scale=0.5)
+        obs, rewards = batch["obs"][..., 0], batch["rewards"]
+        assert {name: values.shape for name, values in batch.items()} == {
+            **{"obs": (2, 500, 5, 1), "skills": (2, 500, 4, 1), "rewards": (2, 500, 4), "terminated": (2, 500, 4)},
+            **{"weights": (2, 500, 4), "noise": (2, 500, 4, 1), "next_noise": (2, 500, 4, 1)},
+        }
+        np.testing.assert_array_equal(np.diff(obs), 1.0)
+        np.testing.assert_array_equal(rewards, 0.5 * obs[..., 1:])
+        np.testing.assert_allclose(batch["skills"][..., 0], obs[..., :-1] / 1000, rtol=1e-6)
+        assert (batch["weights"] == 1).all()
+        starts, counts = np.unique(obs[..., 0] % 100 + (obs[..., 0] // 100) * 100, return_counts=True)
+        assert set(starts) == {*range(7), *(100 + start for start in range(3))}
+        of_first = dict(zip(starts.tolist(), (counts / counts.sum()).tolist(), strict=True))
+        assert of_first[6.0] == pytest.approx(0.5 * 4 / 10, abs=0.04)  # steps 6, 7, 8 and 9
+        assert of_first[102.0] == pytest.approx(0.5 * 4 / 6, abs=0.04)
+
+    @pytest.mark.parametrize("counts", [True, False])
+    def test_a_timeout_ends_the_value_if_it_should(self, counts):
+        batch = self.draw(finished_store([10, 6], [True, False]), timeout_is_terminal=counts)
+        last = batch["obs"][..., 1:, 0]
+        ended = (last == 10) | ((last == 106) & counts)
+        np.testing.assert_array_equal(batch["terminated"], ended)
+
+    def test_what_follows_a_short_episode_weighs_nothing(self):
+        batch = self.draw(finished_store([2], [True]))
+        np.testing.assert_array_equal(batch["weights"], np.broadcast_to([1.0, 1.0, 0.0, 0.0], (2, 500, 4)))
+        np.testing.assert_array_equal(batch["terminated"], np.broadcast_to([0.0, 1.0, 0.0, 0.0], (2, 500, 4)))
+
+    def test_nothing_is_drawn_before_an_episode_has_ended(self):
+        assert self.draw(EpisodeStore(1, 1, 10)) is None
