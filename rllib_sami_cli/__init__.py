@@ -1,4 +1,4 @@
-"""The `rllib` command: train, evaluate, export, report, look at environments."""
+"""The `rllib` command: train, evaluate, export, report, look at environments, make data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from rllib_sami_cli.errors import UserError
 
 # Each is in a module of its name, which is imported only when it is used, so that `rllib --help` answers at once.
-_COMMANDS = ("train", "evaluate", "export", "report", "envs")
+_COMMANDS = ("train", "evaluate", "export", "report", "envs", "data")
 
 
 class _LazyGroup(click.Group):
@@ -54,4 +54,5 @@ def main() -> None:
     rllib export CHECKPOINT --out DIR
     rllib report RESULTS
     rllib envs
+    rllib data make maze --out DIR
     """  # noqa: D301 - click's mark for "do not rewrap", not a backslash

@@ -86,13 +86,22 @@ class Maze(MujocoTaskEnv):
         self.reward_scale = check_weight("reward_scale", reward_scale)
         self.is_success = False
         super().__init__(*args, **kwargs)
-        self._centre = (np.array(self.layout().shape)[::-1] - 1) / 2.0
+        self._centre = self._middle()
 
     @classmethod
     @functools.cache
     def layout(cls) -> np.ndarray:
         """Where walls are, ``[rows, columns]``."""
         return layouts.parse(cls.drawing)
+
+    @classmethod
+    def _middle(cls) -> np.ndarray:
+        return (np.array(cls.layout().shape)[::-1] - 1) / 2.0
+
+    @classmethod
+    def places(cls, observations: np.ndarray) -> np.ndarray:
+        """Returns x and y in cells, ``[..., 2]``, of observations ``[..., 2 or more]``."""
+        return observations[..., :2] * cls.scale + cls._middle()
 
     @classmethod
     @functools.cache

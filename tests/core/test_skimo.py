@@ -1,6 +1,7 @@
 """The mathematics of SkiMo: divergences, losses, windows, and the planner."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -21,7 +22,6 @@ from rllib_sami.core.optimization import Optimization
 from rllib_sami.core.planning import LIMIT, CEMConfig, cem
 from rllib_sami.core.tanh_normal import TanhNormal, divergence, divergence_from_standard
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
-import itertools
 
 SMALL = {"skill_dim": 3, "skill_length": 4, "num_skills": 3, "num_units": 16, "latent_state_dim": 6, "lstm_units": 5}
 OBS, ACTION, BATCH = 4, 2, 8

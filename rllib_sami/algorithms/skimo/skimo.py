@@ -287,4 +287,3 @@ class SkiMo(OffPolicyAlgorithm):
     @override(OffPolicyAlgorithm)
     def _is_refilling(self) -> bool:
         return False  # the sampler draws nothing until an episode has ended
-

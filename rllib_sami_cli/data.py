@@ -1,0 +1,129 @@
+"""`rllib data`: data sets of trajectories, from which skills are learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rllib_sami_cli.errors import UserError, one_line, stoppable
+from rllib_sami_cli.steps import loading, quiet_option
+
+_OUT = click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+                    help="Folder to write; it must be new.")  # fmt: skip
+_NOTHING = "nothing was written."
+
+
+@click.group()
+def data() -> None:
+    """Make, convert or look at data sets of trajectories."""
+
+
+@data.group()
+def make() -> None:
+    """Make a data set."""
+
+
+@make.command()
+@click.option("--env", default="Maze/Large-v0", show_default=True, metavar="ID", help="The maze.")
+@click.option("--trajectories", type=click.IntRange(1), default=600, show_default=True, help="How many to make.")
+@click.option("--min-steps", type=click.IntRange(1), default=1, show_default=True, help="Leave out shorter ones.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
+@_OUT
+@quiet_option
+@stoppable(_NOTHING)
+def maze(env: str, trajectories: int, min_steps: int, seed: int, out: Path) -> None:
+    """Walks of a planner through a maze, from random places to others."""
+    loading()
+    from rllib_sami.datasets import recipes
+
+    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
+        dataset = _reported(
+            recipes.make_maze, out, env, trajectories, min_steps, seed, progress=lambda *_: bar.update(1)
+        )
+    _say_written(dataset)
+
+
+@data.command()
+@click.argument("source", metavar="SOURCE")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.option("--format", "kind", required=True, metavar="FORMAT",
+              type=click.Choice(["spirl", "d4rl", "calvin", "minari", "rllib", "pickle"]),
+              help="spirl (HDF5), d4rl (HDF5 or npz), calvin, minari (a local data set), rllib (Parquet), "
+              "pickle (of SkiMo).")  # fmt: skip
+@click.option("--observed", type=click.IntRange(1), metavar="N", help="Keep only the first N numbers of observations.")
+@click.option("--env", metavar="ID", help="The environment that the data are of.")
+@click.option("--allow-pickle", is_flag=True, help="Allow to read pickles, which can run any code of whoever made "
+              "them.")  # fmt: skip
+@quiet_option
+@stoppable(_NOTHING)
+def convert(source: str, folder: Path, kind: str, observed: int | None, env: str | None, allow_pickle: bool) -> None:
+    """Write the trajectories of SOURCE, which are of another format, to the data set DIR."""
+    loading()
+    from rllib_sami.datasets.convert import convert as convert_data
+
+    more: Any = {"observed": observed, "env": env, "allow_pickle": allow_pickle}
+    _say_written(_reported(convert_data, source, folder, kind, **more))
+
+
+@data.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Picture to draw.  "
+              "[default: DIR/paths.png]")  # fmt: skip
+@click.option("--dims", default="0,1", show_default=True, metavar="I,J", help="Numbers of the observation to draw.")
+@quiet_option
+@stoppable(_NOTHING)
+def show(folder: str, out: Path | None, dims: str) -> None:
+    """Show what the data set DIR has: trajectories, lengths, returns, and a picture of the paths."""
+    loading()
+    import numpy as np
+
+    from rllib_sami.datasets import Dataset
+
+    dataset: Any = _reported(Dataset, folder)
+    returns = np.array([one.rewards.sum() for one in dataset])
+    rows = {
+        "environment": dataset.about.get("env", "unknown"),
+        "made by": dataset.about.get("made_by", "unknown"),
+        "trajectories": f"{len(dataset):,}",
+        "steps": f"{dataset.num_steps:,}",
+        "observation, action": f"{dataset.observation_dim}, {dataset.action_dim}",
+        "steps of a trajectory": _spread(dataset.lengths),
+        "returns": _spread(returns),
+        "ended in a terminal state": f"{dataset.terminated.mean():.0%}",
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        click.echo(f"{name:<{width}}  {value}")
+    try:
+        first, second = (int(part) for part in dims.split(","))
+    except ValueError as error:
+        raise UserError(f"--dims {dims}: expected two numbers such as 0,1.") from error
+    if not all(0 <= one < dataset.observation_dim for one in (first, second)):
+        raise UserError(f"--dims {dims}: observations have the numbers 0 to {dataset.observation_dim - 1}.")
+    try:
+        from rllib_sami.evaluation.data_figures import draw_paths
+    except ImportError:
+        click.echo("A picture of the paths needs matplotlib: pip install 'rllib-sami[report]'")
+        return
+    picture = out or Path(folder) / "paths.png"
+    draw_paths(dataset, picture, (first, second))
+    click.echo(f"Drawn: {picture}")
+
+
+def _reported(function: Any, *arguments: Any, **more: Any) -> Any:
+    """Calls a function, whose mistakes are told in one line."""
+    try:
+        return function(*arguments, **more)
+    except (ValueError, OSError) as error:
+        raise UserError(f"data: {one_line(error)}") from error
+
+
+def _spread(values: Any) -> str:
+    return f"{values.min():,.4g} to {values.max():,.4g}, mean {values.mean():,.4g}"
+
+
+def _say_written(dataset: Any) -> None:
+    number = f"{len(dataset):,} {'trajectory' if len(dataset) == 1 else 'trajectories'}"
+    click.echo(f"Written: {dataset.folder} ({number}, {dataset.num_steps:,} steps)")

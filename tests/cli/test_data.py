@@ -1,0 +1,55 @@
+"""`rllib data`: making, looking at and converting data sets."""
+
+import numpy as np
+import pytest
+
+from rllib_sami.datasets import Dataset
+
+
+@pytest.fixture
+def made(rllib, tmp_path):
+    result = rllib("data", "make", "maze", "--env", "Maze/UMaze-v0", "--trajectories", "3", "--out", "data/maze")
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_what_was_made_is_shown(made, rllib, tmp_path):
+    dataset = Dataset("data/maze")
+    assert f"(3 trajectories, {dataset.num_steps:,} steps)" in made.output
+    result = rllib("data", "show", "data/maze")
+    assert result.exit_code == 0, result.output
+    lines = dict(line.split("  ", 1) for line in result.output.splitlines() if "  " in line)
+    assert lines["environment"].strip() == "Maze/UMaze-v0"
+    assert lines["steps"].strip() == f"{dataset.num_steps:,}"
+    assert "Drawn: data/maze/paths.png" in result.output
+    assert (tmp_path / "data/maze/paths.png").stat().st_size > 5_000
+
+
+def test_conversion_and_other_numbers_of_the_observation(rllib, tmp_path):
+    obs, steps = np.arange(30.0).reshape(10, 3), np.zeros((10, 1))
+    np.savez(tmp_path / "flat.npz", observations=obs, actions=steps, terminals=np.zeros(10))
+    result = rllib("data", "convert", "flat.npz", "out", "--format", "d4rl")
+    assert result.exit_code == 0, result.output
+    assert "(1 trajectory, 9 steps)" in result.output
+    result = rllib("data", "show", "out", "--dims", "1,2", "--out", "picture.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "picture.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("show", "nothing"), "nothing is no data set: no such folder."),
+        (("show", "data/maze", "--dims", "1"), "--dims 1: expected two numbers such as 0,1."),
+        (("show", "data/maze", "--dims", "0,4"), "--dims 0,4: observations have the numbers 0 to 3."),
+        (("make", "maze", "--env", "SaMI/Ant-v0", "--out", "new"), "env='SaMI/Ant-v0' is no maze."),
+        (("make", "maze", "--out", "data/maze"), "data/maze exists already."),
+        (("convert", "nothing", "new", "--format", "d4rl"), "nothing: no such file or folder."),
+        (("convert", "data/maze", "new", "--format", "d4lr"), "'d4lr' is not one of"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(made, rllib, tmp_path, words, message):
+    result = rllib("data", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "new").exists()

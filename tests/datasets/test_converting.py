@@ -1,0 +1,167 @@
+"""Formats of other packages, on small files made here."""
+
+import gzip
+import pickle
+
+import numpy as np
+import pytest
+
+from rllib_sami.datasets.convert import convert
+
+LENGTHS = (5, 8)
+
+
+def arrays(length, width=4, actions=2, offset=0.0):
+    steps = np.arange(length, dtype=np.float32)[:, None]
+    return offset + steps + np.arange(width, dtype=np.float32), np.tanh(steps + np.arange(actions)).astype(np.float32)
+
+
+def check(dataset, lengths, width=4, offsets=(0.0, 100.0)):
+    """The trajectories have the numbers of :func:`arrays`."""
+    assert dataset.lengths.tolist() == [*lengths]
+    for one, length, offset in zip(dataset, lengths, offsets, strict=True):
+        obs, actions = arrays(length + 1, offset=offset)
+        np.testing.assert_array_equal(one.observations, obs[:, :width])
+        np.testing.assert_array_equal(one.actions, actions[:length])
+
+
+def test_spirl(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    for number, length in enumerate(LENGTHS):
+        obs, actions = arrays(length + 1, offset=100.0 * number)
+        (tmp_path / "source" / "a").mkdir(parents=True, exist_ok=True)
+        with h5py.File(tmp_path / "source" / "a" / f"{number}.h5", "w") as file:
+            group = file.create_group("traj0")
+            group["states"] = np.concatenate([obs, np.zeros((3, 4))])  # padding
+            group["actions"] = np.concatenate([actions, np.zeros((3, 2))])
+            group["pad_mask"] = np.arange(length + 4) <= length
+    check(convert(tmp_path / "source", tmp_path / "out", "spirl"), LENGTHS)
+
+
+@pytest.mark.parametrize("kind", ["npz", "hdf5"])
+def test_d4rl(tmp_path, kind):
+    parts = [arrays(length + 1, offset=100.0 * number) for number, length in enumerate(LENGTHS)]
+    obs, actions = (np.concatenate([part[index] for part in parts]) for index in range(2))
+    timeouts = np.zeros(len(obs), bool)
+    timeouts[LENGTHS[0]] = True
+    content = {"observations": obs, "actions": actions, "terminals": np.zeros(len(obs), bool), "timeouts": timeouts}
+    path = tmp_path / f"source.{kind}"
+    if kind == "npz":
+        np.savez(path, **content)
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            for name, values in content.items():
+                file[name] = values
+    dataset = convert(path, tmp_path / "out", "d4rl", observed=3, env="My-v0")
+    check(dataset, LENGTHS, width=3)
+    assert (dataset.observation_dim, dataset.about["env"]) == (3, "My-v0")
+
+
+def test_d4rl_with_the_observations_that_follow(tmp_path):
+    obs, actions = arrays(9)
+    ended = np.arange(8) == 3
+    content = {"observations": obs[:-1], "actions": actions[:-1], "terminals": ended, "next_observations": obs[1:]}
+    np.savez(tmp_path / "source.npz", **content, rewards=np.arange(8.0))
+    dataset = convert(tmp_path / "source.npz", tmp_path / "out", "d4rl")
+    assert dataset.lengths.tolist() == [4, 4]
+    assert dataset.terminated.tolist() == [True, False]
+    np.testing.assert_array_equal(dataset[0].observations, obs[:5])
+    np.testing.assert_array_equal(dataset[1].observations, obs[4:])
+    np.testing.assert_array_equal(dataset[1].rewards, [4, 5, 6, 7])
+
+
+def test_calvin(tmp_path):
+    source = tmp_path / "training"
+    source.mkdir()
+    np.save(source / "ep_start_end_ids.npy", np.array([[10, 13], [20, 22]]))
+    for step in (*range(10, 14), *range(20, 23)):
+        action = np.full(7, 0.1)
+        action[-1] = 0.3 if step % 2 else -0.3
+        state = {"robot_obs": np.full(15, float(step)), "scene_obs": np.full(24, float(-step))}
+        np.savez(source / f"episode_{step:07d}.npz", **state, rel_actions=action)
+    dataset = convert(source, tmp_path / "out", "calvin")
+    assert (dataset.lengths.tolist(), dataset.observation_dim) == ([3, 2], 21)
+    np.testing.assert_array_equal(dataset[0].observations[:, 0], [10, 11, 12, 13])
+    np.testing.assert_array_equal(dataset[0].observations[:, -1], [-10, -11, -12, -13])
+    np.testing.assert_array_equal(dataset[0].actions[:, -1], [-1, 1, -1])
+
+
+def test_minari(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    pytest.importorskip("h5py")
+    import gymnasium
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    from minari.data_collector import EpisodeBuffer
+
+    env, buffers = gymnasium.make("Pendulum-v1", max_episode_steps=5), []
+    for number in range(2):
+        obs, _ = arrays(6, width=3, offset=10.0 * number)
+        more = {"rewards": [1.0] * 5, "terminations": [False] * 5, "truncations": [False] * 4 + [True], "infos": {}}
+        buffers.append(EpisodeBuffer(number, 0, None, obs, np.full((5, 1), 0.5, np.float32), **more))
+    minari.create_dataset_from_buffers("test/pendulum-v0", buffers, env=env)
+    dataset = convert("test/pendulum-v0", tmp_path / "out", "minari")
+    assert dataset.lengths.tolist() == [5, 5]
+    for number, one in enumerate(dataset):
+        np.testing.assert_array_equal(one.observations, arrays(6, width=3, offset=10.0 * number)[0])
+        assert (one.actions == 0.5).all()
+        assert (one.rewards == 1.0).all()
+
+
+def test_rllib(tmp_path):
+    import pandas as pd
+
+    rows = []
+    for number, length in enumerate(LENGTHS):
+        obs, actions = arrays(length + 1, offset=100.0 * number)
+        rows += [
+            {
+                **{"eps_id": f"e{number}", "obs": obs[step], "actions": actions[step], "new_obs": obs[step + 1]},
+                **{"rewards": 1.5, "terminateds": number == 0 and step == length - 1},
+            }
+            for step in range(length)
+        ]
+    (tmp_path / "source").mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / "source" / "a.parquet")
+    dataset = convert(tmp_path / "source", tmp_path / "out", "rllib")
+    check(dataset, LENGTHS)
+    assert dataset.terminated.tolist() == [True, False]
+    assert (dataset[0].rewards == 1.5).all()
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    content = [
+        dict(zip(("obs", "actions"), arrays(length + 1, offset=100.0 * number), strict=True))
+        for number, length in enumerate(LENGTHS)
+    ]
+    with gzip.open(tmp_path / "source.gz", "wb") as file:
+        pickle.dump(content, file)
+    return tmp_path / "source.gz"
+
+
+def test_a_pickle_is_read_only_if_that_is_allowed(tmp_path, pickled):
+    with pytest.raises(ValueError, match=r"can run any code.*--allow-pickle"):
+        convert(pickled, tmp_path / "out", "pickle")
+    assert not (tmp_path / "out").exists()
+    check(convert(pickled, tmp_path / "out", "pickle", allow_pickle=True), LENGTHS)
+
+
+@pytest.mark.parametrize("kind", ["spirl", "calvin", "rllib"])
+def test_an_empty_folder_is_named(tmp_path, kind):
+    (tmp_path / "source").mkdir()
+    with pytest.raises(ValueError, match=f"{tmp_path}/source: "):
+        convert(tmp_path / "source", tmp_path / "out", kind)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_another_kind_are_named(tmp_path):
+    np.savez(tmp_path / "source.npz", x=np.zeros(3))
+    with pytest.raises(ValueError, match="no array 'observations'"):
+        convert(tmp_path / "source.npz", tmp_path / "out", "d4rl")
+    with pytest.raises(ValueError, match="no such file"):
+        convert(tmp_path / "nothing", tmp_path / "out", "d4rl")
+    (tmp_path / "source.gz").write_bytes(b"no pickle")
+    with pytest.raises(ValueError, match="cannot be read as pickle"):
+        convert(tmp_path / "source.gz", tmp_path / "out", "pickle", allow_pickle=True)
