@@ -87,6 +87,12 @@ class ContextAgent:
         """Starts new episodes."""
         self._obs = obs
         self._policy.begin()
+        # Latents and random numbers that an episode keeps in its state are its own.
+        states = [
+            self._module.acting.initial_state(1, np.random.default_rng([episode.spec.noise_seed, 2]))
+            for episode in episodes
+        ]
+        self._policy.set_state(np.concatenate(states), slice(0, len(states)))
         # One generator per episode; the environment's own generator has the seed itself.
         self._rngs = [np.random.default_rng([episode.spec.noise_seed, 1]) for episode in episodes]
         if self._changed_actor is not None:
@@ -134,9 +140,8 @@ class SkillAgent(ContextAgent):
             if spec.goal is not None:
                 self._with_goals.append(index)
                 self._goals[index] = spec.goal.obs
-            rng = np.random.default_rng([spec.noise_seed, 2])
-            skill = self._module.acting.initial_state(1, rng) if spec.skill is None else spec.skill[None]
-            self._policy.set_state(skill, [index])
+            if spec.skill is not None:
+                self._policy.set_state(spec.skill[None], [index])
 
     def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[NUM_SLOTS, *A]``."""

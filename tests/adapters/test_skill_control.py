@@ -119,7 +119,7 @@ def test_a_robots_task_has_eight_actions_of_its_skills(checked, folder):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("SaCCM", {}, "SaCCM'.*it has no skills. Give a checkpoint of CSF, METRA or another"),
+        ("SaCCM", {}, "SaCCM'.*it has no skills. Give a checkpoint of SkiMoPretrain, or of CSF, METRA or another"),
         ("PlainSAC", {}, "PlainSAC'.*it has no skills"),
         ("ant", {"env": "Skills/HalfCheetahGoal-v0"}, "ant'.* observations of 29 numbers, .* gives 18"),
         ("sphere", {"env": "Pendulum-v1"}, "observations of 8 numbers, but 'Pendulum-v1' gives 3"),

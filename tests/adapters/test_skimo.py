@@ -1,0 +1,210 @@
+"""SkiMo as RLlib algorithms: from a data set to skills, from skills to a task."""
+
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import rllib_sami
+from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig
+from rllib_sami.algorithms.skimo.networks import SkillModel
+from rllib_sami.datasets import recipes
+
+MAZE = "Maze/UMaze-v0"
+SIZES = {"skill_dim": 3, "skill_length": 5, "num_skills": 3, "num_units": 16, "latent_state_dim": 8}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "maze"
+    recipes.make_maze(folder, env=MAZE, trajectories=20, min_steps=20)
+    return str(folder)
+
+
+def pretraining(data, **settings):
+    given = SIZES | {"num_updates_per_iteration": 5, "train_batch_size_per_learner": 8, "validation_fraction": 0.1}
+    return SkiMoPretrainConfig().environment(MAZE).training(data=data, **given | settings).debugging(seed=0)
+
+
+@pytest.fixture(scope="module")
+def skills(data, ray_cluster, tmp_path_factory):
+    """A checkpoint of skills, the last result, and the networks."""
+    algo = pretraining(data).build_algo()
+    first, last = algo.train(), algo.train()
+    path = algo.save_to_path(tmp_path_factory.mktemp("skills") / "checkpoint_000001")
+    model = copy.deepcopy(algo.learner_group._learner.module["default_policy"].acting)
+    algo.stop()
+    return path, (first, last), model
+
+
+def task(path, **settings):
+    given = {
+        "num_skills": 3,
+        "train_batch_size_per_learner": 8,
+        "num_steps_sampled_before_learning_starts": 600,
+        "num_plan_samples": 16,
+        "num_plan_policy_samples": 4,
+        "num_plan_elites": 4,
+        "num_plan_iterations": 2,
+        "plan_horizon_steps": 1_000,
+    }
+    config = SkiMoConfig().environment("Skills/Control-v0", env_config={"env": MAZE, "skills": path, "max_steps": 60})
+    config.training(**given | settings).debugging(seed=0)
+    return config.env_runners(num_envs_per_env_runner=4).reporting(min_sample_timesteps_per_iteration=400)
+
+
+@pytest.fixture(scope="module")
+def trained(skills, tmp_path_factory):
+    """A run on the task, after four iterations: its results, its checkpoint."""
+    algo = task(skills[0]).build_algo()
+    results = [algo.train() for _ in range(4)]
+    path = algo.save_to_path(tmp_path_factory.mktemp("task") / "checkpoint_000004")
+    yield algo, results, path
+    algo.stop()
+
+
+class TestPretraining:
+    def test_it_counts_updates_and_validates(self, skills):
+        _, (first, last), _ = skills
+        learned = [result["learners"]["default_policy"] for result in (first, last)]
+        assert [one["num_updates_lifetime"] for one in learned] == [5, 10]
+        assert learned[1]["behaviour_cloning_error"] < learned[0]["behaviour_cloning_error"]
+        assert last["validation"]["behaviour_cloning_error"] < first["validation"]["behaviour_cloning_error"]
+
+    def test_it_acts_with_skills_of_the_prior(self, skills):
+        agent, env = rllib_sami.load(skills[0]), gym.make(MAZE)
+        obs, _ = env.reset(seed=0)
+        agent.reset(seed=3)
+        actions = []
+        for _ in range(12):
+            actions.append(agent.act(obs))
+            obs, *_ = env.step(actions[-1])
+        assert np.std(actions, axis=0).max() > 1e-3
+        obs, _ = env.reset(seed=0)
+        agent.reset(seed=3)
+        np.testing.assert_array_equal(agent.act(obs), actions[0])
+        agent.reset(seed=4)
+        assert not np.array_equal(agent.act(obs), actions[0])
+
+    @pytest.mark.parametrize("joint", [True, False])
+    def test_two_restores_go_on_alike(self, data, ray_cluster, tmp_path, joint):
+        algo = pretraining(data, joint_training=joint).build_algo()
+        algo.train()
+        path = algo.save_to_path(tmp_path / "checkpoint")
+        algo.stop()
+        weights = []
+        for _ in range(2):
+            again = pretraining(data, joint_training=joint).build_algo()
+            again.restore_from_path(path)
+            assert again.train()["learners"]["default_policy"]["num_updates_lifetime"] == 10
+            weights.append(again.get_module().state_dict())
+            again.stop()
+        assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+    def test_what_is_wrong_with_the_data_is_told_first(self, data, tmp_path):
+        for config, message in (
+            (pretraining(str(tmp_path)), "`data`: .* no data set: it has no dataset.json"),
+            (pretraining(None), "`data`: None is no folder"),
+            (pretraining({"make": "maize"}), "`data`: make='maize': no such recipe"),
+            (pretraining(data, num_skills=100), "no trajectory has 500 steps"),
+            (pretraining(data).environment("SaMI/Pendulum-v0"), "observations of 4 numbers and actions of 2, but the"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                config.build_algo()
+
+
+class TestTask:
+    def test_steps_are_those_of_the_task(self, trained):
+        _, results, _ = trained
+        steps = [result["num_env_steps_sampled_lifetime"] for result in results]
+        # 4 environments, fragments of 6 skills of 5 steps, of which episodes of 60 have 12.
+        assert steps == [480, 960, 1440, 1920]
+        updates = [result["learners"]["default_policy"]["num_updates_lifetime"] for result in results]
+        # Learning starts after 600 steps, and then makes up for those before: 0.02 updates for each.
+        assert updates == [0, int(0.02 * 960), int(0.02 * 1440), int(0.02 * 1920)]
+        assert results[-1]["replay_buffer"]["num_env_steps_stored"] == 1920 / 5
+
+    def test_it_begins_with_the_skills_and_leaves_the_prior_alone(self, skills, trained):
+        algo, _, _ = trained
+        model: SkillModel = skills[2]
+        module = algo.get_module()
+        learning = algo.learner_group._learner.module["default_policy"].learning
+        prior = {**dict(model.prior.state_dict(prefix="prior."))}
+        prior |= model.state_encoder.state_dict(prefix="prior_encoder.")
+        for name, value in prior.items():
+            assert torch.equal(learning.state_dict()[name], value)
+        assert not torch.equal(module.acting.state_encoder[0].weight, model.state_encoder[0].weight)
+        frozen = algo.env_runner.env.envs[0].get_wrapper_attr("policy")._policy._networks.skill_policy
+        for name, value in frozen.state_dict().items():
+            assert torch.equal(value, model.skill_policy.state_dict()[name])
+
+    def test_plans_reach_farther_as_training_goes_on(self, trained):
+        algo, _, _ = trained
+        assert int(algo.get_module().acting.horizon) == 3
+        std = 0.5 + 1920 / 1_000_000 * (0.01 - 0.5)
+        assert float(algo.get_module().acting.plan_std) == pytest.approx(std)
+
+    def test_two_restores_go_on_alike(self, skills, trained):
+        path = trained[2]
+        ends = []
+        for _ in range(2):
+            algo = task(skills[0]).build_algo()
+            algo.restore_from_path(path)
+            result = algo.train()
+            assert result["num_env_steps_sampled_lifetime"] == 2400
+            ends.append((result["env_runners"]["episode_return_mean"], algo.get_module().state_dict()))
+            algo.stop()
+        assert ends[0][0] == ends[1][0]
+        assert all(torch.equal(value, ends[1][1][name]) for name, value in ends[0][1].items())
+
+    @pytest.mark.parametrize("planner", ["cem", "none"])
+    def test_with_remote_runners(self, skills, planner):
+        algo = task(skills[0], planner=planner).env_runners(num_env_runners=1).build_algo()
+        for _ in range(3):
+            result = algo.train()
+        assert result["learners"]["default_policy"]["num_updates_lifetime"] > 0
+        assert result["num_env_steps_sampled_lifetime"] == 1440
+        algo.stop()
+
+    def test_an_exported_agent_acts_like_its_checkpoint(self, trained, tmp_path):
+        from rllib_sami.exports.agents import export_agent
+        from rllib_sami.exports.checkpoints import load
+
+        checkpoint = load(trained[2])
+        export_agent(checkpoint.module(), checkpoint.config, tmp_path / "agent", algorithm="SkiMo", progress={})
+        obs = np.array([0.1, -0.3, 0.0, 0.2], np.float32)
+        agents = [rllib_sami.load(path) for path in (trained[2], tmp_path / "agent")]
+        for agent in agents:
+            agent.reset(seed=1)
+        for _ in range(3):  # the second plan goes on from the first
+            np.testing.assert_array_equal(agents[0].act(obs), agents[1].act(obs))
+
+    def test_an_environment_without_skills_is_refused(self):
+        with pytest.raises(ValueError, match="set `env` to 'Skills/Control-v0'"):
+            SkiMoConfig().environment(MAZE).build_algo()
+
+    def test_skills_of_another_body_are_refused(self, skills):
+        config = task(skills[0])
+        config.environment(env_config={"env": "SaMI/Pendulum-v0", "skills": skills[0], "max_steps": 60})
+        with pytest.raises(ValueError, match="they read observations of 4 numbers"):
+            config.build_algo()
+
+    def test_other_algorithms_learn_with_the_skills_too(self, skills):
+        env_config = {"env": MAZE, "skills": skills[0], "max_steps": 60}
+        config = PlainSACConfig().environment("Skills/Control-v0", env_config=env_config)
+        config.training(num_steps_sampled_before_learning_starts=20, actor_hidden=[8], critic_hidden=[8])
+        algo = config.env_runners(num_envs_per_env_runner=2).reporting(min_sample_timesteps_per_iteration=100)
+        built = algo.build_algo()
+        assert built.train()["learners"]["default_policy"]["num_updates_lifetime"] > 0
+        built.stop()
+
+
+def test_a_skill_is_played_for_its_length(skills):
+    env = gym.make("Skills/Control-v0", env=MAZE, skills=skills[0], max_steps=12)
+    env.reset(seed=0)
+    infos = [env.step(np.zeros(3, np.float32)) for _ in range(3)]
+    assert [info["env_steps"] for *_, info in infos] == [5, 5, 2]
+    assert [truncated for *_, truncated, _ in infos] == [False, False, True]
+    assert env.action_space.shape == (3,)
