@@ -226,7 +226,7 @@ def control_alone(skills, **changes) -> str:
 @pytest.mark.parametrize(
     ("name", "changes", "parts"),
     [
-        ("PlainSAC", {}, ["config.env_config", "it has no skills. Give a checkpoint of CSF, METRA"]),
+        ("PlainSAC", {}, ["config.env_config", "it has no skills. Give a checkpoint of SkiMoPretrain"]),
         ("SaCCM", {}, ["it has no skills"]),
         ("nowhere", {}, ["nowhere: no such folder"]),
         ("skills", {"env": "Pendulum-v1"}, ["observations of 8 numbers, but 'Pendulum-v1' gives 3"]),

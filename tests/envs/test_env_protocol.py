@@ -13,11 +13,13 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from rllib_sami import envs
 from rllib_sami.envs.factors import DirectionFactor
+from rllib_sami.envs.maze import Maze
 from rllib_sami.envs.reuse.bodies import BodyEnv
 
 IDS = envs.list_environments()
 VARIED = [env_id for env_id in IDS if envs.ENVIRONMENTS[env_id].factors]  # those with more than one task
 CAPS = {  # the others' episodes have 1000 steps, those of Skills/ 200, of the bodies of Reuse/ 500
+    **{"UMaze": 300, "Medium": 500, "Large": 600, "Paper": 2000},
     **dict.fromkeys(("CrippledAnt", "Walker", "CrippledWalker", "HumanoidStandup"), 2000),
     "Hopper": 500,
     **dict.fromkeys(("CartPole", "Pendulum"), 200),
@@ -171,8 +173,10 @@ def test_no_early_end_under_extreme_actions(env):
     env = type(env)(split=[*env.splits][-1] if "extreme" not in env.splits else "extreme")
     assert env.max_steps == usual
     env.reset(seed=0)
+    # Down and to the right is the goal of some mazes.
+    action = env.action_space.low if isinstance(env, Maze) else env.action_space.high
     for step in range(1, env.max_steps + 1):
-        observation, reward, terminated, truncated, _ = env.step(env.action_space.high)
+        observation, reward, terminated, truncated, _ = env.step(action)
         assert not terminated
         assert truncated == (step == env.max_steps)
         assert np.isfinite(observation).all()
