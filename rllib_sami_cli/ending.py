@@ -17,7 +17,7 @@ from ray.tune.stopper import Stopper
 from rllib_sami import compat
 from rllib_sami.checkpoints.files import is_intact
 from rllib_sami_cli.folders import Run
-from rllib_sami_cli.stop import EPISODES, has, is_due, lookup, reached, similar
+from rllib_sami_cli.stop import EPISODES, STEPS, has, is_due, lookup, reached, similar
 
 ONE_REQUEST_S = 1.0  # signals within this time count as one: `timeout` sends SIGTERM to its command and to its group
 
@@ -49,7 +49,9 @@ class MetricStopper(Stopper):
         """Returns whether the trial is done."""
         if self.out_of_time():
             return True
-        waits = result.get("training_iteration", 0) < self._episode_within and not lookup(result, EPISODES)
+        # Without steps in an environment, as with a data set, there will be no episode.
+        awaits = bool(lookup(result, STEPS)) and not lookup(result, EPISODES)
+        waits = result.get("training_iteration", 0) < self._episode_within and awaits
         return not waits and reached(result, self._stop) is not None
 
     def out_of_time(self) -> bool:

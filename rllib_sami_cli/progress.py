@@ -16,6 +16,7 @@ from rllib_sami.evaluation.results import split_order
 from rllib_sami_cli.steps import doing
 from rllib_sami_cli.stop import EVALUATION_RETURN, RETURN, RETURN_MEAN, STEPS, flatten, lookup
 
+CLONING_ERROR = "validation/behaviour_cloning_error"
 EVALUATED_STEPS = f"evaluation/{ENV_STEPS}"
 _LONGEST_TAG = 60  # characters of what tells trials apart
 _MOST_TASKS = 12  # in a line
@@ -107,8 +108,9 @@ class Progress(Callback):
             self.on_trial_complete(0, trials, trial)
 
     def lacks_return(self, trials: list[Trial]) -> bool:
-        """Returns whether no episode of any trial has ended yet."""
-        return not any(RETURN in self._returns.get(trial.trial_id, {}) for trial in trials)
+        """Returns whether no episode of any trial has ended yet; with a data set, there is none to wait for."""
+        sampling = [trial for trial in trials if _steps(trial.last_result) or not trial.last_result]
+        return bool(sampling) and not any(RETURN in self._returns.get(trial.trial_id, {}) for trial in sampling)
 
     def _print(self, now: float, trial: Trial, result: dict[str, Any], trials: int) -> None:
         key = trial.trial_id
@@ -133,6 +135,9 @@ class Progress(Callback):
         if "log_k" in ((result.get("learners") or {}).get("default_policy") or {}):
             header.append("bound/most")
             cells.append(f"{_bound(result):>10}")
+        if (error := lookup(result, CLONING_ERROR)) is not None:
+            header.append("cloning error")
+            cells.append(f"{error:13.3g}")
         if HEALTH in result:
             header.append("health")
             cells.append(f"{', '.join(name.replace('_', ' ') for name in symptoms(result[HEALTH])) or 'ok':6}")

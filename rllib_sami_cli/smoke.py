@@ -17,6 +17,7 @@ _AT_MOST = {
     "min_train_timesteps_per_iteration": 0,
     "num_steps_sampled_before_learning_starts": 100,
     "train_batch_size_per_learner": 400,
+    "num_updates_per_iteration": 2,
     "updates_per_batch": 1,  # there are hardly as many updates as a usual batch serves
     "contrast_interval": 1,
     "num_env_runners": 1,
