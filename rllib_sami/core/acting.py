@@ -92,8 +92,13 @@ class RecurrentPolicy:
         return self._networks.episode_fields(self._state[slot])
 
 
-def make_step(networks: ActorNetworks) -> "ArrayStep | TorchStep":
-    """Returns the fastest implementation for ``networks``: NumPy for this package's, torch for your own."""
+def make_step(networks: Any) -> Any:
+    """Returns the fastest implementation for ``networks``: NumPy for this package's, torch for your own.
+
+    Networks with another way to act may bring their own implementation, ``array_step()``.
+    """
+    if hasattr(networks, "array_step"):
+        return networks.array_step()
     is_ours = type(networks).act is ActorNetworks.act and type(networks.actor) is Actor
     is_ours = is_ours and type(networks.encoder) in (ContextEncoder, NoContext, HeldLatent)
     return ArrayStep(networks) if is_ours else TorchStep(networks)

@@ -218,6 +218,11 @@ class TestSkillModelActs:
         action, _, _ = networks.act(torch.cat([obs, skill], dim=1), *rest)
         expected = model.skill_policy(model.skill_policy.encoder(obs), skill)
         torch.testing.assert_close(action, expected)
+        in_numpy, _, state = networks.array_step().act(
+            torch.cat([obs, skill], dim=1).numpy(), *(part.numpy() for part in rest)
+        )
+        np.testing.assert_allclose(in_numpy, expected.detach(), atol=1e-6)
+        assert state.shape == (5, 0)
         model.skill_policy.net[0].weight.data.zero_()
         torch.testing.assert_close(networks.act(torch.cat([obs, skill], dim=1), *rest)[0], action)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.settings import integer, one_of, setting
-from rllib_sami.core.tanh_normal import TanhNormal
+from rllib_sami.core.tanh_normal import MEAN_LIMIT, TanhNormal
 
 HIDDEN_LAYERS = 4
 DECODER_LAYERS = 2
@@ -241,6 +241,55 @@ class SkillPolicyNetworks(nn.Module):
         """Acts one step; arguments and results as of ``ActorNetworks.act``."""
         own, skill = obs.split([obs.shape[1] - self.skill_dim, self.skill_dim], dim=1)
         return self.skill_policy(self.skill_policy.encoder(own), skill), obs.new_zeros(len(obs), 0), state
+
+    def array_step(self) -> "ArraySkillPolicy":
+        """Returns the same in NumPy: of a single step, torch's overhead would be most of the time."""
+        return ArraySkillPolicy(self)
+
+
+class ArraySkillPolicy:
+    """Acts as :class:`SkillPolicyNetworks` does, with copies of its weights in NumPy."""
+
+    def __init__(self, networks: SkillPolicyNetworks):
+        self._networks = networks
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Copies the networks' present weights."""
+        policy = self._networks.skill_policy
+        encoder, net = (_arrays(part) for part in (policy.encoder, policy.net))
+        # The encoder's last layer is linear, and so is what reads it: one product.
+        (hidden, hidden_bias), (last, last_bias) = encoder
+        (first, first_bias), *self._hidden = net
+        of_state, self._of_skill = first[: last.shape[1]], first[last.shape[1] :]
+        self._encoder = hidden, hidden_bias
+        self._first = last @ of_state, last_bias @ of_state + first_bias
+
+    def act(self, obs: np.ndarray, *memory: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns actions ``[B, A]`` for observations that end with skills; arguments and results as of the networks."""
+        own, skill = np.split(obs, [obs.shape[1] - self._networks.skill_dim], axis=1)
+        weights, bias = self._encoder
+        units = _elu(own @ weights + bias)
+        weights, bias = self._first
+        units = _elu(units @ weights + (skill @ self._of_skill + bias))
+        for weights, bias in self._hidden[:-1]:
+            units = _elu(units @ weights + bias)
+        weights, bias = self._hidden[-1]
+        mean = (units @ weights + bias)[:, : self._networks.action_dim]
+        return np.tanh(MEAN_LIMIT * np.tanh(mean / MEAN_LIMIT)), np.zeros((len(obs), 0), np.float32), memory[2]  # type: ignore[return-value]
+
+
+def _arrays(net: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the weights ``[I, O]`` and biases of a network's linear layers."""
+    layers = [layer for layer in net if isinstance(layer, nn.Linear)]
+    return [
+        (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy().copy()) for layer in layers
+    ]
+
+
+def _elu(units: np.ndarray) -> np.ndarray:
+    negative = np.expm1(np.minimum(units, 0.0))
+    return np.add(np.maximum(units, 0.0), negative, out=negative)
 
 
 @dataclass(frozen=True)
