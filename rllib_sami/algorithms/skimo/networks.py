@@ -266,7 +266,7 @@ class ArraySkillPolicy:
         self._first = last @ of_state, last_bias @ of_state + first_bias
 
     def act(self, obs: np.ndarray, *memory: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns actions ``[B, A]`` for observations that end with skills; arguments and results as of the networks."""
+        """Returns actions ``[B, A]`` for observations that end with skills; all else is as of the networks."""
         own, skill = np.split(obs, [obs.shape[1] - self._networks.skill_dim], axis=1)
         weights, bias = self._encoder
         units = _elu(own @ weights + bias)
