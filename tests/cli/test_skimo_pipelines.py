@@ -1,0 +1,84 @@
+"""Skills from data, then a task: files of two stages, from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from processes import Command
+
+from rllib_sami_cli.experiment import load, merge
+from rllib_sami_cli.resources import Limits
+from rllib_sami_cli.schema import check_all
+
+EXAMPLES = Path(__file__).parents[2] / "tuned_examples" / "skimo"
+SKILLS = {"num_updates_per_iteration": 3, "train_batch_size_per_learner": 8, "num_units": 8, "latent_state_dim": 4}
+TASK = {
+    "num_steps_sampled_before_learning_starts": 300,
+    "min_sample_timesteps_per_iteration": 300,
+    "train_batch_size_per_learner": 8,
+    "evaluation_interval": 0,
+    "planner": "cem",
+    "num_plan_samples": 8,
+    "num_plan_elites": 4,
+}
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    """The chain of the U maze, both stages as short as can be; its data are made in the test's own folder."""
+    monkeypatch.setenv("RLLIB_SAMI_DATA", str(tmp_path / "made"))
+    experiments = yaml.safe_load((EXAMPLES / "u_maze.yaml").read_text())
+    for name, body in experiments.items():
+        body["extends"] = str(EXAMPLES / body["extends"])
+        more = {"u_maze_skills": SKILLS, "u_maze_skimo": TASK}[name]
+        experiments[name] = merge(body, {"stop": {"training_iteration": 2}, "config": more})
+        experiments[name]["stop"].pop("num_env_steps_sampled_lifetime", None)
+    experiments["u_maze_skills"]["config"]["data"]["trajectories"] = 5
+    experiments["u_maze_skimo"]["config"]["env_config"]["max_steps"] = 60
+    return experiments
+
+
+def test_one_file_makes_the_data_and_trains_both_stages(start, write, tmp_path, chain):
+    results = tmp_path / "results"
+    command: Command = start(
+        "train", "file", write("chain.yaml", yaml.safe_dump(chain, sort_keys=False)), "--storage-path", results
+    )
+    assert command.finish() == 0, command.output
+    assert {entry.name for entry in results.iterdir()} == {"u_maze_skills", "u_maze_skimo"}
+    [made] = (tmp_path / "made").iterdir()
+    assert json.loads((made / "dataset.json").read_text())["shards"][0]["trajectories"] == 5
+    assert "cloning error" in command.output
+    for agent, name in (("u_maze_skimo", "Skills/Control-v0 (Maze/UMaze)"), ("u_maze_skills", "Maze/UMaze-v0")):
+        out = f"ev_{agent}"
+        played: Command = start("evaluate", results / agent, "--episodes", "1", "--out", out)
+        assert played.finish() == 0, played.output
+        assert name in json.loads((tmp_path / out / "provenance.json").read_text())["max_steps"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"u_maze_skills": {"config": {"data": "/nowhere"}}}, "`data`: /nowhere is no data set: no such folder."),
+        ({"u_maze_skills": {"config": {"data": {"make": "mace"}}}}, "make='mace': no such recipe. Did you mean 'maze'"),
+        ({"u_maze_skills": {"config": {"skill_encoder": "gru"}}}, "'gru'"),
+        ({"u_maze_skimo": {"config": {"planner": "mppi"}}}, "`planner` is 'mppi', but must be one of ['cem', 'none']"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(refused, write, chain, change, message):
+    text = yaml.safe_dump({name: merge(body, change.get(name, {})) for name, body in chain.items()}, sort_keys=False)
+    assert message in refused("train", "file", write("chain.yaml", text))
+
+
+def test_an_environment_without_skills_is_told(refused, write, chain):
+    body = {**chain["u_maze_skimo"], "env": "Maze/UMaze-v0"}
+    del body["config"]["env_config"]
+    assert "set `env` to 'Skills/Control-v0'" in refused(
+        "train", "file", write("task.yaml", yaml.safe_dump({"a": body}))
+    )
+
+
+def test_the_large_maze_has_the_settings_of_its_parts():
+    skills, task = check_all(load(EXAMPLES / "maze_large.yaml"), Limits(None, None))
+    assert (skills.config["num_skills"], task.config["num_skills"]) == (5, 5)
+    assert task.config["env_config"]["env"] == skills.config["env"] == skills.config["data"]["env"]
