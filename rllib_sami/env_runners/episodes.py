@@ -27,6 +27,7 @@ from rllib_sami.core.env_values import (
 )
 from rllib_sami.env_runners.tracks import Track, Tracker
 from rllib_sami.envs import MetaTaskEnv  # installed from envs/
+from rllib_sami.envs.maze import Maze
 
 NUM_SLOTS = 16  # episodes played at once, and the batch size of the networks whether or not there are as many
 DEFAULT_MAX_STEPS = 1000  # of environments without a known limit, only to choose the steps at which contexts are kept
@@ -65,7 +66,8 @@ class Episode:
     success: bool | None  # None if unknown
     skills: dict[str, str]  # `skill` and `reference_skill`, if the infos name them
     contexts: np.ndarray | None  # [M, D] at `context_steps`, NaN after the end; None if the agent has no context
-    path: np.ndarray | None = None  # coordinates from the start on, [length + 1, k], of episodes with a skill or goal
+    # Coordinates from the start on, [length + 1, k], of episodes with a skill or goal, and in mazes.
+    path: np.ndarray | None = None
     track: Track | None = None  # of environments with families of tasks
 
 
@@ -156,6 +158,7 @@ class Slot:
         self._bare = env if isinstance(env, MetaTaskEnv) and env.writes_rows() else None
         if self._bare is not None:
             self._bare.bind_observation(flat_obs)
+        self._is_maze = isinstance(env.unwrapped, Maze)
         self.tracker = Tracker(env)
 
     def reset(self, spec: EpisodeSpec) -> None:
@@ -168,7 +171,8 @@ class Slot:
         self._obs, self.info = reset_of(self.env.reset(seed=spec.seed))
         self._read_info()
         self._task = self._reported.get(TASK_ID)
-        self._path: list[np.ndarray] | None = None if spec.skill is None and spec.goal is None else []
+        has_path = self._is_maze or spec.skill is not None or spec.goal is not None
+        self._path: list[np.ndarray] | None = [] if has_path else None
         self._go_on_path()
         self.tracker.begin()
         self.tracker.add(self.info)

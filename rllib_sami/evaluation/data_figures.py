@@ -1,40 +1,90 @@
-"""Pictures of data sets."""
+"""Pictures of paths, of data sets and in mazes."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rllib_sami.datasets import Dataset
 from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.envs.maze import Maze
+from rllib_sami.evaluation import style as styles
+from rllib_sami.evaluation.style import Style, styled
 
 MOST_PATHS = 300
+REACHED, MISSED = "#2a7f62", "#c0603a"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Paths of one agent in a maze.
+
+    Attributes:
+        title: Whose.
+        paths: Each ``[T + 1, 2]``, x and y in cells.
+        reached: Whether each ended at the goal, ``[n]``.
+    """
+
+    title: str
+    paths: Sequence[np.ndarray]
+    reached: np.ndarray
+
+
+@styled
+def maze_paths(maze: type[Maze], found: Sequence[Walk], style: str | Style = "light") -> Figure:
+    """Draws paths in a maze, a panel per agent."""
+    page = styles.of(style)
+    rows, columns = maze.layout().shape
+    figure, axes = styles.panels(len(found), styles.columns_on_page(3.4), 3.4, 0.5 + 3.2 * rows / columns)
+    for axis, walk in zip(axes, found, strict=True):
+        draw_walls(axis, maze, page.faint)
+        for path, reached in zip(walk.paths, walk.reached, strict=True):
+            if len(path):
+                axis.plot(*path.T, color=REACHED if reached else MISSED, lw=0.9, alpha=0.6)
+        axis.plot(*maze.start[::-1], "s", color=page.ink, ms=5)
+        axis.plot(*maze.goal[::-1], "o", color=page.ink, ms=7, mfc="none")
+        axis.set(title=walk.title, xticks=[], yticks=[])
+    return figure
+
+
+def draw_walls(axis: Axes, maze: type[Maze], colour: str) -> None:
+    """Draws the walls of a maze, and nothing beyond them."""
+    rows, columns = maze.layout().shape
+    for row, column in np.argwhere(maze.layout()).tolist():
+        axis.fill(
+            [column - 0.5, column + 0.5, column + 0.5, column - 0.5],
+            [row - 0.5, row - 0.5, row + 0.5, row + 0.5],
+            color=colour,
+            lw=0,
+        )
+    axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
 
 
 def draw_paths(dataset: Dataset, picture: str | Path, dims: tuple[int, int] = (0, 1)) -> None:
-    """Draws the paths of trajectories, of mazes with their walls.
+    """Draws the paths of a data set's trajectories, of mazes with their walls.
 
     Args:
         dataset: The data; of many trajectories, some are drawn.
         picture: The file, whose ending chooses its format.
         dims: Which numbers of the observation are drawn.
     """
-    figure = Figure(figsize=(5.0, 5.0), dpi=150, layout="constrained")
+    figure = Figure(figsize=(5.0, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     maze = ENVIRONMENTS.get(str(dataset.about.get("env")))
-    in_maze = maze is not None and issubclass(maze, Maze) and dims == (0, 1)
+    maze = maze if maze is not None and issubclass(maze, Maze) and dims == (0, 1) else None
     chosen = np.linspace(0, len(dataset) - 1, min(MOST_PATHS, len(dataset))).astype(int)
     for index in chosen.tolist():
         path = np.asarray(dataset[index].observations[:, list(dims)])
-        if in_maze:
-            path = maze.places(path)
-        axes.plot(*path.T, lw=0.6, alpha=0.5)
-    if in_maze:
-        walls = maze.layout()
-        axes.imshow(walls, cmap="Greys", vmax=2.0, zorder=0)
-        axes.set(xlabel="column", ylabel="row")
-    else:
+        axes.plot(*(path if maze is None else maze.places(path)).T, lw=0.6, alpha=0.5)
+    if maze is None:
         axes.set(xlabel=f"observation {dims[0]}", ylabel=f"observation {dims[1]}")
+    else:
+        draw_walls(axes, maze, "0.7")
+        axes.set(xlabel="column", ylabel="row")
     axes.set_title(f"{len(chosen)} of {len(dataset):,} trajectories", fontsize="medium")
     figure.savefig(picture)

@@ -35,9 +35,9 @@ class Paths:
 
     @classmethod
     def of(cls, episodes: Sequence[Episode]) -> Paths | None:
-        """Returns the paths of finished episodes; None if none has a skill or goal."""
+        """Returns the paths of finished episodes; None if none has one, or a skill or goal."""
         specs = [episode.spec for episode in episodes]
-        if all(spec.skill is None and spec.goal is None for spec in specs):
+        if all(one.path is None and one.spec.skill is None and one.spec.goal is None for one in episodes):
             return None
         return cls(
             padded([episode.path for episode in episodes], 2),

@@ -17,7 +17,7 @@ import pandas as pd
 
 from rllib_sami.core.metric_names import SPLITS
 from rllib_sami.core.text import one_line
-from rllib_sami.evaluation.paths import Paths
+from rllib_sami.evaluation.paths import FIELDS, Paths
 from rllib_sami.evaluation.paths import join as join_paths
 from rllib_sami.evaluation.tracks import Tracks
 from rllib_sami.evaluation.tracks import join as join_tracks
@@ -111,7 +111,7 @@ class Results:
             self.contexts = Contexts(self.contexts.steps, self.contexts.values[order])
         if self.paths is not None:
             self.paths = self.paths.take(order)
-            if np.isnan(self.paths.skills).all() and np.isnan(self.paths.goals).all():
+            if all(np.isnan(getattr(self.paths, name)).all() for name in FIELDS):
                 self.paths = None  # of no episode that is left
         if self.tracks is not None:
             tracks = self.tracks.take(order)

@@ -267,7 +267,9 @@ def _groups(table: pd.DataFrame, pooled: bool) -> Iterator[_Group]:
     Raises:
         ValueError: Agents did not play the same tasks, or an agent has not as many runs on all of them.
     """
-    together = pooled and table["environment"].nunique() > 1
+    environments = table.groupby("agent")["environment"].nunique()
+    # Agents that play in different environments, such as with skills as actions and without, are not put together.
+    together = pooled and table["environment"].nunique() > 1 and environments.min() == table["environment"].nunique()
     groups = table.assign(group=ALL_ENVIRONMENTS if together else table["environment"])
     for (environment, split), rows in groups.groupby(["group", "split"], sort=False):
         tasks = pd.MultiIndex.from_frame(rows[TASK].drop_duplicates()).sort_values()
