@@ -52,6 +52,7 @@ if importlib.util.find_spec("ray") is not None:
     )
     from rllib_sami.algorithms.skimo.pretraining import SkiMoPretrain, SkiMoPretrainConfig
     from rllib_sami.algorithms.skimo.skimo import SkiMo, SkiMoConfig
+    from rllib_sami.algorithms.skimo.spirl import SPiRL, SPiRLConfig
     from rllib_sami.algorithms.task_inference.neural_process import NeuralProcess, NeuralProcessConfig
     from rllib_sami.algorithms.task_inference.task_inference import TaskInference, TaskInferenceConfig
     from rllib_sami.exports import skill_control, task_transfer
@@ -83,6 +84,8 @@ if importlib.util.find_spec("ray") is not None:
         "PlainSACConfig",
         "RecurrentSAC",
         "RecurrentSACConfig",
+        "SPiRL",
+        "SPiRLConfig",
         "SaCCM",
         "SaCCMConfig",
         "SaMI",

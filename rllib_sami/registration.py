@@ -14,6 +14,7 @@ from rllib_sami.algorithms.sappo.sappo import SaPPO
 from rllib_sami.algorithms.skill_discovery.presets import CIC, CSF, DADS, DIAYN, METRA, VISR
 from rllib_sami.algorithms.skimo.pretraining import SkiMoPretrain
 from rllib_sami.algorithms.skimo.skimo import SkiMo
+from rllib_sami.algorithms.skimo.spirl import SPiRL
 from rllib_sami.algorithms.task_inference.neural_process import NeuralProcess
 from rllib_sami.algorithms.task_inference.task_inference import TaskInference
 
@@ -23,7 +24,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         *(SaMI, TESAC, CCM, SaTESAC, SaCCM, PlainSAC, RecurrentSAC, SaPPO),
         *(CSF, METRA, DIAYN, VISR, CIC, DADS),
         *(TaskInference, NeuralProcess),
-        *(SkiMoPretrain, SkiMo),
+        *(SkiMoPretrain, SkiMo, SPiRL),
     )
 }
 

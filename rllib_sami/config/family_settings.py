@@ -14,6 +14,7 @@ from rllib_sami.config.rllib_settings import (
     MAPPED,
     NEURAL_PROCESS,
     NO_REWARDS,
+    OF_SKILL_MODEL,
     PLAIN_SAC,
     RECURRENT_SAC,
     REFUSED,
@@ -110,9 +111,11 @@ FAMILY = (
     Row(REFUSED, SKIMO, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
         "averaged_context", _NO_INFERENCE, accepted=(False,)),
     Row(REFUSED, SKIMO, "mixed_precision", "SkiMo computes in float32", accepted=(False,)),
-    Row(REFUSED, SKIMO, "actor_hidden critic_hidden", "The sizes of its networks are `num_units` and "
-        "`latent_state_dim` of SkiMoPretrain", accepted=(None,)),
-    Row(IDLE, SKIMO, "critic_lr", "Set `model_lr`, the rate of values, too"),
+    Row(REFUSED, SKIMO, "actor_hidden", "Its policy has the sizes of SkiMoPretrain, `num_units` and "
+        "`latent_state_dim`", accepted=(None,)),
+    Row(REFUSED, OF_SKILL_MODEL, "critic_hidden", "Its values have the sizes of SkiMoPretrain, `num_units` and "
+        "`latent_state_dim`", accepted=(None,)),
+    Row(IDLE, OF_SKILL_MODEL, "critic_lr", "Set `model_lr`, which is the rate of values, too"),
     Row(IDLE, SKIMO, "target_entropy", "Its policy is kept near the prior: set `target_divergence`"),
     Row(IDLE, SKIMO, "encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes loss_timesteps "
         f"num_negatives {_CONTRAST}", "It has no context encoder, and its batches are windows of skills"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import rllib_sami
-from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig
+from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig, SPiRLConfig
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.datasets import recipes
 
@@ -190,6 +190,30 @@ class TestTask:
         config.environment(env_config={"env": "SaMI/Pendulum-v0", "skills": skills[0], "max_steps": 60})
         with pytest.raises(ValueError, match="they read observations of 4 numbers"):
             config.build_algo()
+
+    def test_spirl_learns_and_two_restores_go_on_alike(self, skills, tmp_path):
+        def made():
+            env_config = {"env": MAZE, "skills": skills[0], "max_steps": 60}
+            config = SPiRLConfig().environment("Skills/Control-v0", env_config=env_config)
+            config.training(num_steps_sampled_before_learning_starts=400, critic_hidden=[8], updates_per_env_step=0.05)
+            config.env_runners(num_envs_per_env_runner=4).reporting(min_sample_timesteps_per_iteration=400)
+            return config.debugging(seed=0).build_algo()
+
+        algo = made()
+        results = [algo.train() for _ in range(2)]
+        learned = results[-1]["learners"]["default_policy"]
+        assert learned["num_updates_lifetime"] == int(0.05 * 960)
+        assert results[-1]["num_env_steps_sampled_lifetime"] == 960
+        path = algo.save_to_path(tmp_path / "checkpoint")
+        algo.stop()
+        ends = []
+        for _ in range(2):
+            again = made()
+            again.restore_from_path(path)
+            again.train()
+            ends.append(again.get_module().state_dict())
+            again.stop()
+        assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
     def test_other_algorithms_learn_with_the_skills_too(self, skills):
         env_config = {"env": MAZE, "skills": skills[0], "max_steps": 60}

@@ -34,7 +34,7 @@ def test_an_environment_by_module_and_name_is_the_dotted_path_that_rllib_imports
     assert plan(env={"grid_search": names[:1]}).config["env"] == {"grid_search": dotted[:1]}
 
 
-OF_DATA = ("SkiMoPretrain", "SkiMo")  # which need data, and skills learned from them
+OF_DATA = ("SkiMoPretrain", "SkiMo", "SPiRL")  # which need data, and skills learned from them
 
 
 @pytest.mark.parametrize("run", [*(name for name in ALGORITHMS if name not in OF_DATA), "rllib_sami.SaCCM"])

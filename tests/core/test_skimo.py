@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_sami.algorithms.skimo import downstream_update, pretraining_update
+from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.downstream_networks import (
     DownstreamNetworkConfig,
     SkillTaskNetworks,
@@ -18,6 +18,12 @@ from rllib_sami.algorithms.skimo.downstream_update import DownstreamUpdateConfig
 from rllib_sami.algorithms.skimo.networks import SkillModel, SkillModelConfig, SkillPolicyNetworks
 from rllib_sami.algorithms.skimo.pretraining_update import PretrainingNetworks, PretrainingUpdateConfig
 from rllib_sami.algorithms.skimo.sampling import sample_skill_windows
+from rllib_sami.algorithms.skimo.spirl_update import (
+    SkillPrior,
+    SPiRLNetworkConfig,
+    SPiRLTrainingNetworks,
+    SPiRLUpdateConfig,
+)
 from rllib_sami.core.optimization import Optimization
 from rllib_sami.core.planning import LIMIT, CEMConfig, cem
 from rllib_sami.core.tanh_normal import TanhNormal, divergence, divergence_from_standard
@@ -332,6 +338,65 @@ class TestDownstream:
         groups = downstream_update.parameter_groups(acting, training)
         downstream_update.downstream_update(acting, training, optimization(groups), self.batch(), config)
         assert sign * training.log_alpha.item() > 0
+
+
+class TestSPiRL:
+    def parts(self):
+        sizes = {key: value for key, value in SMALL.items() if key != "lstm_units"}
+        acting = SkillPrior(OBS, 3, SPiRLNetworkConfig(**sizes, critic_hidden=[64]))
+        model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
+        acting.load_model(model.state_dict())
+        training = SPiRLTrainingNetworks(acting, 0.5)
+        return acting, training, model
+
+    def batch(self):
+        noise = torch.randn(2, BATCH, 1, 3)
+        given = {"obs": torch.randn(BATCH, 2, OBS), "skills": torch.rand(BATCH, 1, 3) * 2 - 1}
+        given |= {"rewards": torch.randn(BATCH, 1), "terminated": torch.tensor([[0.0], [1.0]]).repeat(BATCH // 2, 1)}
+        return given | {"noise": noise[0], "next_noise": noise[1]}
+
+    def test_it_begins_as_the_prior(self):
+        acting, training, model = self.parts()
+        obs = torch.randn(5, OBS)
+        expected = TanhNormal.of(model.prior(model.state_encoder(obs)))
+        for one in (acting, training.prior):
+            torch.testing.assert_close(one.distribution(obs).mean, expected.mean)
+
+    def test_its_losses_are_those_of_its_definition(self):
+        acting, training, _ = self.parts()
+        for parameter in training.prior.parameters():
+            parameter.data.add_(0.05)
+        batch, config = self.batch(), SPiRLUpdateConfig(gamma=0.9)
+        obs, after = batch["obs"][:, 0], batch["obs"][:, 1]
+        nothing = obs.new_zeros(BATCH, 0)
+        policy = acting.distribution(after)
+        value = training.target_critics(after, policy.sample(batch["next_noise"][:, 0]), nothing).amin(0)
+        value = value - 0.5 * divergence(policy, training.prior.distribution(after))
+        y = batch["rewards"][:, 0] + 0.9 * (1 - batch["terminated"][:, 0]) * value
+        q = training.critics(obs, batch["skills"][:, 0], nothing)
+        expected = 0.5 * (q - y).square().mean(1).sum()
+        cost = divergence(acting.distribution(obs), training.prior.distribution(obs))
+        before = copy.deepcopy(training.prior.state_dict())
+        groups = spirl_update.parameter_groups(acting, training)
+        metrics = spirl_update.spirl_update(acting, training, optimization(groups), batch, config)
+        torch.testing.assert_close(metrics["critic_loss"], expected.detach())
+        torch.testing.assert_close(metrics["prior_divergence"], cost.mean().detach())
+        # The policy's loss is taken after the critics' step.
+        assert all(torch.equal(value, before[name]) for name, value in training.prior.state_dict().items())
+        assert (training.log_alpha.exp() > 0.5) == (cost.mean() > 3.0)
+
+    def test_it_learns_what_pays(self):
+        acting, training, _ = self.parts()
+        groups = spirl_update.parameter_groups(acting, training)
+        optimizers = {name: torch.optim.Adam(parameters, lr=1e-2) for name, parameters in groups.items()}
+        config, wanted = SPiRLUpdateConfig(gamma=0.0, tune_alpha=False), torch.tensor([0.7, -0.5, 0.1])
+        training.log_alpha.data.fill_(math.log(1e-3))
+        for _ in range(400):
+            batch = self.batch()
+            batch["rewards"] = -(batch["skills"] - wanted).square().sum(-1)
+            spirl_update.spirl_update(acting, training, Optimization(groups, optimizers, 100.0), batch, config)
+        mode = acting.distribution(torch.randn(16, OBS)).mode.mean(0)
+        torch.testing.assert_close(mode, wanted, atol=0.35, rtol=0.0)
 
 
 class TestPlanningAgent:

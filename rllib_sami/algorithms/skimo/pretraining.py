@@ -25,7 +25,7 @@ from rllib_sami.algorithms.skimo.pretraining_update import (
     pretraining_loss,
     pretraining_update,
 )
-from rllib_sami.config.rllib_settings import SKIMO
+from rllib_sami.config.rllib_settings import OF_SKILL_MODEL, SKIMO
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
@@ -120,7 +120,7 @@ class SkiMoPretrainConfig(OfflineConfig):
     """
 
     parts: ClassVar[tuple[type, ...]] = (SkillModelConfig, PretrainingUpdateConfig, ModelLearningRate)
-    groups: ClassVar[tuple[str, ...]] = (SKIMO,)
+    groups: ClassVar[tuple[str, ...]] = (SKIMO, OF_SKILL_MODEL)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SkiMoPretrain)

@@ -7,16 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
-from rllib_sami import compat
 from rllib_sami.algorithms.base.acting_batch import ENCODER_STATE
 from rllib_sami.algorithms.base.config import BaseConfig
-from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
@@ -36,37 +33,23 @@ from rllib_sami.algorithms.skimo.downstream_update import (
 from rllib_sami.algorithms.skimo.networks import SkillModelConfig
 from rllib_sami.algorithms.skimo.pretraining import ADAM_EPSILON, taken
 from rllib_sami.algorithms.skimo.sampling import sample_skill_windows
-from rllib_sami.config.rllib_settings import SKIMO
+from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig
+from rllib_sami.config.rllib_settings import OF_SKILL_MODEL
 from rllib_sami.core.compilation import compiled
-from rllib_sami.core.env_values import name_of
-from rllib_sami.core.faults import closing
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
-from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, SWITCH, integer, setting
+from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, integer, setting
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
-SKILL_ENV = "Skills/Control-v0"
 PLAN_SETTINGS = tuple(field.name for field in fields(PlannerConfig) if field.name != "planner")
-# Sizes that are those of the pre-trained networks.
-INHERITED = tuple(field.name for field in fields(SkillModelConfig) if field.name != "num_skills")
 
 
 @dataclass(frozen=True)
 class DownstreamSettings:
-    """Settings of learning a task."""
+    """Settings of windows and of the model."""
 
     model_lr: Schedule = setting(1e-3, LEARNING_RATE, "Learning rate (or schedule) of encoder, dynamics and values.")
-    actor_lr: Schedule = setting(1e-3, LEARNING_RATE, "Learning rate (or schedule) of the policy.")
-    alpha_lr: Schedule = setting(3e-4, LEARNING_RATE, "Learning rate (or schedule) of the divergence's coefficient.")
-    initial_alpha: float = setting(
-        1.0, ABOVE_0, "Coefficient of the divergence from the prior at the start; with `tune_alpha: false` throughout."
-    )
     num_skills: int = setting(10, integer(1), "Skills of a window, and the farthest that is planned ahead.")
-    timeout_is_terminal: bool = setting(
-        True, SWITCH, "Whether an episode that ran out of time counts as ended (the authors' code), instead of its "
-        "value being estimated (RLlib's way).",
-    )  # fmt: skip
-    reward_scale: float = setting(1.0, ABOVE_0, "What rewards are multiplied by.")
     plan_horizon_steps: int = setting(
         1_000_000, integer(1), "Environment steps until as many skills as `num_skills` are planned ahead."
     )
@@ -159,7 +142,7 @@ class SkiMoTorchLearner(OffPolicyTorchLearner):
             module.learning.load_acting(module.acting)
 
 
-class SkiMoConfig(OffPolicyConfig):
+class SkiMoConfig(SkillTaskConfig):
     """Configuration of SkiMo (Shi et al., CoRL 2022) on a task.
 
     The environment is ``Skills/Control-v0``, whose action is a skill of a :class:`SkiMoPretrain` checkpoint. Encoder,
@@ -177,56 +160,17 @@ class SkiMoConfig(OffPolicyConfig):
     """
 
     parts: ClassVar[tuple[type, ...]] = (PlannerConfig, DownstreamUpdateConfig, DownstreamSettings)
-    groups: ClassVar[tuple[str, ...]] = (SKIMO,)
+    groups: ClassVar[tuple[str, ...]] = (OF_SKILL_MODEL,)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SkiMo)
         self._train_batch_size_per_learner = 128
         self.grad_clip = 100.0
-        self.updates_per_env_step = 0.02  # 10 every 500 steps
-        self.num_steps_sampled_before_learning_starts = 5_000
-        self.rollout_fragment_length = 6
-        self._skill_model: dict[str, Any] | None = None  # sizes of the pre-trained networks, once it has been read
-
-    @override(BaseConfig)
-    def read_environment(self, env: Any) -> None:
-        super().read_environment(env)
-        model = env.get_wrapper_attr("skill_model") if env.has_wrapper_attr("skill_model") else None
-        if model is None:
-            raise ValueError(
-                f"SkiMo acts with skills that SkiMoPretrain has learned: set `env` to '{SKILL_ENV}' and its "
-                "`env_config` to {env: Maze/Large-v0, skills: CHECKPOINT}, with your task and your checkpoint."
-            )
-        # An algorithm's config is frozen.
-        self.__dict__["_skill_model"] = {name: getattr(model.config, name) for name in INHERITED}
-
-    @override(AlgorithmConfig)
-    def environment(self, *args, **kwargs) -> "SkiMoConfig":
-        self._skill_model = None
-        return super().environment(*args, **kwargs)
-
-    @property
-    def skill_model(self) -> dict[str, Any]:
-        """Sizes of the pre-trained networks."""
-        if self._skill_model is None and self.env is not None:  # no algorithm has checked the environment yet
-            with closing(compat.env_creator(self, worker_index=0, slot=0)(), name_of(self.env)) as env:
-                self.read_environment(env)
-        return self._skill_model or {}
 
     @property
     @override(OffPolicyConfig)
     def network_config(self) -> Any:
         return taken(DownstreamNetworkConfig, vars(self) | self.skill_model)
-
-    @property
-    @override(OffPolicyConfig)
-    def counts_inner_steps(self) -> bool:
-        return True
-
-    @property
-    @override(OffPolicyConfig)
-    def makes_up_for_warm_up(self) -> bool:
-        return True
 
     @override(OffPolicyConfig)
     def make_sampler(self) -> Sampler:
@@ -237,11 +181,6 @@ class SkiMoConfig(OffPolicyConfig):
             timeout_is_terminal=self.timeout_is_terminal,
             reward_scale=self.reward_scale,
         )
-
-    @property
-    @override(AlgorithmConfig)
-    def _model_config_auto_includes(self) -> dict[str, Any]:
-        return super()._model_config_auto_includes | {"gamma": self.gamma, "initial_alpha": self.initial_alpha}
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
@@ -257,8 +196,6 @@ class SkiMoConfig(OffPolicyConfig):
         if self.planner == "none":
             of_plans = {*PLAN_SETTINGS, "plan_horizon_steps", "plan_std_steps", "initial_plan_std", "final_plan_std"}
             reasons |= dict.fromkeys(of_plans, "`planner` is 'none': the policy chooses skills")
-        if not self.tune_alpha:
-            reasons |= dict.fromkeys(("target_divergence", "alpha_lr"), "`tune_alpha` is False")
         return reasons
 
     @property
@@ -267,23 +204,7 @@ class SkiMoConfig(OffPolicyConfig):
         return [*super().learner_metrics, *METRICS]
 
 
-class SkiMo(OffPolicyAlgorithm):
+class SkiMo(SkillTask):
     """See :class:`SkiMoConfig`."""
 
     config_class = SkiMoConfig
-
-    @override(Algorithm)
-    def setup(self, config: SkiMoConfig) -> None:
-        super().setup(config)
-        with closing(compat.env_creator(self.config, 0, 0)(), SKILL_ENV) as env:
-            state = env.get_wrapper_attr("skill_model").state_dict()
-        self.learner_group.foreach_learner(lambda learner: learner.load_model(state))
-        compat.sync_weights(self)
-
-    @override(OffPolicyAlgorithm)
-    def _acts_randomly(self) -> bool:
-        return False  # before it has learned, the policy is the prior
-
-    @override(OffPolicyAlgorithm)
-    def _is_refilling(self) -> bool:
-        return False  # the sampler draws nothing until an episode has ended
