@@ -1,6 +1,7 @@
 """SkiMo as RLlib algorithms: from a data set to skills, from skills to a task."""
 
 import copy
+import shutil
 
 import gymnasium as gym
 import numpy as np
@@ -104,11 +105,16 @@ class TestPretraining:
         assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
     def test_what_is_wrong_with_the_data_is_told_first(self, data, tmp_path):
+        damaged = shutil.copytree(data, tmp_path / "damaged")
+        actions = np.load(damaged / "00000.actions.npy")
+        actions[3] = np.nan
+        np.save(damaged / "00000.actions.npy", actions)
         for config, message in (
             (pretraining(str(tmp_path)), "`data`: .* no data set: it has no dataset.json"),
             (pretraining(None), "`data`: None is no folder"),
             (pretraining({"make": "maize"}), "`data`: make='maize': no such recipe"),
-            (pretraining(data, num_skills=100), "no trajectory has 500 steps"),
+            (pretraining(data, num_skills=100), "`data`: .* no trajectory has 500 steps"),
+            (pretraining(str(damaged)), "`data`: .*trajectory 0: actions has a number that is not finite"),
             (pretraining(data).environment("SaMI/Pendulum-v0"), "observations of 4 numbers and actions of 2, but the"),
         ):
             with pytest.raises(ValueError, match=message):

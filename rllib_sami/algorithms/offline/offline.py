@@ -1,5 +1,6 @@
 """The offline loop: draw windows of a data set, learn."""
 
+import functools
 import logging
 import math
 import time
@@ -21,12 +22,14 @@ from rllib_sami.algorithms.base.split_evaluation import EvaluatesSplits
 from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
 from rllib_sami.core.settings import Allowed, integer, number, setting
 from rllib_sami.datasets import Dataset, recipes
+from rllib_sami.datasets.files import INDEX
 from rllib_sami.datasets.window_sampler import WindowSampler, split_trajectories
 
 logger = logging.getLogger(__name__)
 CPU_TIME = "cpu_time_total_s"
 VALIDATION = "validation"
 VALIDATION_WINDOWS = 256
+SPLIT_SEED = 0  # which trajectories are held out must not change with the seed of a run that is continued
 SAMPLER_STATE = "sampler_state"
 
 
@@ -48,6 +51,16 @@ class OfflineSettings:
     )
 
 
+@functools.lru_cache
+def check_once(folder: Path, changed: int) -> None:
+    """Reads a data set once per process, and again when it has changed.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    Dataset(folder).check_finite()
+
+
 class OfflineConfig(ArrayConfig):
     """Base of configs of algorithms that learn from a data set."""
 
@@ -57,10 +70,11 @@ class OfflineConfig(ArrayConfig):
     def conflicts(self) -> Iterator[str]:
         yield from super().conflicts()
         try:
-            if isinstance(self.data, Mapping):
-                recipes.cached(self.data)
-            else:
-                self.open_data()
+            if isinstance(self.data, Mapping) and not recipes.cached(self.data).exists():
+                return
+            dataset = self.open_data()
+            check_once(dataset.folder, (dataset.folder / INDEX).stat().st_mtime_ns)
+            split_trajectories(dataset, self.window_length, self.validation_fraction, SPLIT_SEED)
         except ValueError as error:
             yield f"`data`: {error}"
 
@@ -124,10 +138,8 @@ class OfflineAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         config.check_machine()
         super().setup(config)
         dataset, seed = self.config.open_data(), self.config.seed
-        dataset.check_finite()
-        # Which trajectories are held out must not change with the seed of a run that is continued.
         self._sampler, self._held_out = split_trajectories(
-            dataset, self.config.window_length, self.config.validation_fraction, seed=0
+            dataset, self.config.window_length, self.config.validation_fraction, SPLIT_SEED
         )
         self._most_updates = self.config.most_updates_per_draw(dataset.observation_dim, dataset.action_dim)
         self._validation: dict[str, torch.Tensor] = {}
