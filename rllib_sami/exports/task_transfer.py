@@ -182,7 +182,7 @@ def make_high_level(
     action_cost: float = 0.05,
     task_reward: bool = False,
     masked: bool = False,
-    latent_noise: float = LATENT_NOISE,
+    latent_noise: float = 0.0,
     **body_config: Any,
 ) -> HighLevelEnv:
     """Makes the environment in which a high level learns to command a body, with the latents of a toy's agent.
@@ -196,7 +196,7 @@ def make_high_level(
         action_cost: As for :class:`rllib_sami.hierarchy.transfer.HighLevelEnv`.
         task_reward: Likewise.
         masked: Whether observations have, instead of the latent, one that tells nothing.
-        latent_noise: As for :func:`make_striding`.
+        latent_noise: As for :func:`make_striding`; a high level learns more slowly from latents that are drawn.
         **body_config: Settings of the body, such as ``split``.
 
     Raises:

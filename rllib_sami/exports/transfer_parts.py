@@ -98,7 +98,7 @@ def commands_of(low_level: Any) -> tuple[tuple[str, ...], Ranges]:
 
 
 def toy_of(
-    env_id: str, path: str | None, masked: bool = False, latent_noise: float = LATENT_NOISE
+    env_id: str, path: str | None, masked: bool = False, latent_noise: float = 0.0
 ) -> tuple[Any, FrozenInference]:
     """Returns a toy's environment and its agent."""
     checkpoint = checkpoint_of(env_id, "toy", path, None)
