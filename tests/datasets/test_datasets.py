@@ -2,6 +2,7 @@
 
 import json
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -236,6 +237,27 @@ class TestMazes:
             assert not truncated
         assert (total, info["is_success"]) == (100.0, True)
         assert np.linalg.norm(maze.position - maze.goal_position) <= maze.goal_radius
+
+    def test_physics_and_layout_are_those_of_point_maze(self):
+        robotics = pytest.importorskip("gymnasium_robotics")
+        gym.register_envs(robotics)
+        theirs, ours = gym.make("PointMaze_Large-v3").unwrapped, envs.make("Maze/Large-v0", max_steps=600)
+        assert (np.array(theirs.maze.maze_map) == 1).tolist() == ours.layout().tolist()
+        theirs.reset(seed=0)
+        ours.reset(seed=0)
+        theirs.point_env.set_state(theirs.maze.cell_rowcol_to_xy(np.array([1, 1])), np.zeros(2))
+        ours.place(np.array([1.0, 1.0]))
+        rng, farthest = np.random.default_rng(0), 0.0
+        for step in range(600):
+            if step % 20 == 0:
+                action = rng.uniform(-1, 1, 2)
+            obs = theirs.step(action * [1, -1])[0]["observation"]  # their y points upwards
+            ours.walk(action)
+            here = (ours.position - ours._middle()) * [1, -1]
+            farthest = max(farthest, np.abs(here - ours._middle() * [-1, 1]).max())
+            np.testing.assert_allclose(obs[:2], here, atol=1e-6)
+            np.testing.assert_allclose(obs[2:], ours.qvel * [1, -1], atol=1e-5)
+        assert farthest > 2.0
 
     def test_walls_stop_the_point(self):
         maze = envs.make("Maze/Large-v0")
