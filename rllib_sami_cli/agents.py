@@ -1,4 +1,4 @@
-"""Paths of the agents of which an environment is made, such as the ``toy`` of ``Reuse/Striding-v0``."""
+"""Paths in settings: agents of which an environment is made, such as a ``toy``, and data sets."""
 
 from __future__ import annotations
 
@@ -45,6 +45,15 @@ def find_agents(config: dict[str, Any], place: str) -> tuple[dict[str, Any], dic
 def replace_agents(config: dict[str, Any], others: Mapping[str, str]) -> dict[str, Any]:
     """Returns settings with other paths of agents."""
     return _map_agents(config, lambda name, path: others.get(path, path))
+
+
+def with_absolute_data(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings in which the folder of a data set is absolute, also in search spaces: trials run elsewhere."""
+
+    def of_data(text: str, name: str) -> str:
+        return str(Path(text).expanduser().absolute()) if name == "data" and text else text
+
+    return config | {"data": stages.map_texts(config["data"], of_data, "data")}
 
 
 def _map_agents(config: dict[str, Any], function: Callable[[str, str], str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ray.tune.search.sample import Function
 
 from rllib_sami.exports import checkpoints
 from rllib_sami_cli import catalog, spaces, stages
-from rllib_sami_cli.agents import find_agents
+from rllib_sami_cli.agents import find_agents, with_absolute_data
 from rllib_sami_cli.config_schema import ConfigSchema, check_mapping
 from rllib_sami_cli.errors import Mistakes, UserError, one_line
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS, Experiment
@@ -119,6 +119,8 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
         of_base = {k: value for k, value in base.to_dict().items() if plain(value) != plain(schema.defaults.get(k))}
         checked = {**of_base, **checked}
         settings = settings | checked
+    if "data" in checked and "data" in getattr(algorithm.get_default_config(), "settings", {}):
+        checked = with_absolute_data(checked)
     agents: dict[str, str] = {}
     with mistakes.noted():
         checked, agents = find_agents(checked, f"{place}, config.env_config")

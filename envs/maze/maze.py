@@ -72,18 +72,18 @@ class Maze(MujocoTaskEnv):
     drawing: ClassVar[str] = ""
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 100}  # type: ignore[misc]
 
-    def __init__(self, *args: Any, goal_radius: float | None = None, reward_scale: float = 100.0, **kwargs: Any):
+    def __init__(self, *args: Any, goal_radius: float | None = None, goal_reward: float = 100.0, **kwargs: Any):
         """Builds the environment.
 
         Args:
             *args: As for ``MetaTaskEnv``.
             goal_radius: Distance at which the goal counts as reached, in cells; None: that of the maze.
-            reward_scale: The reward at the goal.
+            goal_reward: The reward at the goal.
             **kwargs: As for ``MujocoTaskEnv``.
         """
         given = self.default_goal_radius if goal_radius is None else goal_radius
         self.goal_radius = check_weight("goal_radius", given)
-        self.reward_scale = check_weight("reward_scale", reward_scale)
+        self.goal_reward = check_weight("goal_reward", goal_reward)
         self.is_success = False
         super().__init__(*args, **kwargs)
         self._centre = self._middle()
@@ -125,23 +125,18 @@ class Maze(MujocoTaskEnv):
         return {"distance": 1.3 * max(self.layout().shape), "azimuth": 90.0, "elevation": -89.9}
 
     @property
-    def position(self) -> np.ndarray:
-        """X and y of the point, in cells."""
-        return self.qpos[:2]
-
-    @property
-    def goal_position(self) -> np.ndarray:
+    def goal_coordinates(self) -> np.ndarray:
         """X and y of the goal, in cells."""
         return np.array(self.goal[::-1], float)
 
     @property
     def coordinates(self) -> np.ndarray:
-        """Where the point is now, ``[2]``."""
-        return self.position
+        """Where the point is now: x and y in cells, ``[2]``."""
+        return self.qpos
 
-    def place(self, position: np.ndarray) -> np.ndarray:
-        """Puts the point to a position, at rest; returns the observation."""
-        self.qpos[:], self.qvel[:] = position, 0.0
+    def place(self, coordinates: np.ndarray) -> np.ndarray:
+        """Puts the point to other coordinates, at rest; returns the observation."""
+        self.qpos[:], self.qvel[:] = coordinates, 0.0
         mujoco.mj_forward(self.model, self.data)
         return self._observation()
 
@@ -173,7 +168,7 @@ class Maze(MujocoTaskEnv):
         x, y = self.qpos.tolist()
         row, column = self.goal
         self.is_success = (x - column) ** 2 + (y - row) ** 2 <= self.goal_radius**2
-        return self.reward_scale * self.is_success, self.is_success
+        return self.goal_reward * self.is_success, self.is_success
 
     def _observed(self) -> tuple[np.ndarray, ...]:
         return self.qpos, self.qvel
@@ -184,7 +179,7 @@ class Maze(MujocoTaskEnv):
 
     def episode_info(self) -> dict[str, Any]:
         """Returns the ``info`` of reset and of the last step, which also has ``is_success``."""
-        info = super().episode_info() | {"coordinates": self.position.copy()}
+        info = super().episode_info() | {"coordinates": self.coordinates.copy()}
         return info if self._steps_left > 0 else info | {"is_success": self.is_success}
 
 

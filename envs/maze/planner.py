@@ -32,10 +32,10 @@ def plan(
     observations, actions = [env.place(waypoints[0])], list[np.ndarray]()
     target = 1
     while target < len(waypoints) and len(actions) < max_steps:
-        force = GAIN * (waypoints[target] - env.position) - env.qvel + NOISE * rng.standard_normal(2)
+        force = GAIN * (waypoints[target] - env.coordinates) - env.qvel + NOISE * rng.standard_normal(2)
         action = np.clip(force, -1.0, 1.0).astype(np.float32)
         observations.append(env.walk(action))
         actions.append(action)
-        if np.linalg.norm(waypoints[target] - env.position) < REACHED:
+        if np.linalg.norm(waypoints[target] - env.coordinates) < REACHED:
             target += 1
     return np.array(observations, np.float32), np.array(actions, np.float32)

@@ -22,6 +22,7 @@ from rllib_sami.config.rllib_settings import (
     SAPPO,
     SKILL_DISCOVERY,
     SKIMO,
+    SPIRL,
     TASK_INFERENCE,
     TUNED_ENTROPY,
     Row,
@@ -116,6 +117,10 @@ FAMILY = (
     Row(REFUSED, OF_SKILL_MODEL, "critic_hidden", "Its values have the sizes of SkiMoPretrain, `num_units` and "
         "`latent_state_dim`", accepted=(None,)),
     Row(IDLE, OF_SKILL_MODEL, "critic_lr", "Set `model_lr`, which is the rate of values, too"),
+    Row(IDLE, SPIRL, "planner initial_plan num_plan_iterations num_plan_samples num_plan_policy_samples "
+        "num_plan_elites plan_momentum plan_temperature plan_horizon_steps plan_std_steps initial_plan_std "
+        "final_plan_std num_skills model_lr consistency_coeff consistency_decay reward_coeff value_coeff "
+        "actor_states prior_reg_critic", "SPiRL learns no model of what skills lead to, and makes no plans"),
     Row(IDLE, SKIMO, "target_entropy", "Its policy is kept near the prior: set `target_divergence`"),
     Row(IDLE, SKIMO, "encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes loss_timesteps "
         f"num_negatives {_CONTRAST}", "It has no context encoder, and its batches are windows of skills"),

@@ -23,7 +23,7 @@ SAPPO = "SaPPO"
 SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"
 SKILL_DISCOVERY = "skill discovery"
 TASK_INFERENCE, NEURAL_PROCESS = "task inference", "NeuralProcess"
-SKIMO, OF_SKILL_MODEL = "SkiMo, SkiMoPretrain, SPiRL", "SkiMo, SkiMoPretrain"
+SKIMO, OF_SKILL_MODEL, SPIRL = "SkiMo, SkiMoPretrain, SPiRL", "SkiMo, SkiMoPretrain", "SPiRL"
 FIXED_ENTROPY, TUNED_ENTROPY = "skill discovery, fixed entropy coefficient", "skill discovery, tuned coefficient"
 
 _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timesteps` and `updates_per_env_step`"

@@ -105,7 +105,10 @@ class DatasetWriter:
             **self._about,
         }
         (self._aside / INDEX).write_text(json.dumps(index, indent=1) + "\n", "utf-8")
-        if self.folder.exists():
-            self.folder.rmdir()  # an empty one
-        self._aside.rename(self.folder)
+        try:
+            if self.folder.exists():
+                self.folder.rmdir()  # an empty one
+            self._aside.rename(self.folder)
+        finally:  # another process may have been faster
+            shutil.rmtree(self._aside, ignore_errors=True)
         return Dataset(self.folder)

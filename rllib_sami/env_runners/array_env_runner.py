@@ -86,7 +86,11 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
         slots = range(self.config.num_envs_per_env_runner)
         env_fns = [compat.env_creator(self.config, self.worker_index, slot) for slot in slots]
         self.env = TaskVectorEnv(
-            env_fns, self.config.restart_failed_sub_environments, self.config.task_id_rule, self.worker_index or 0
+            env_fns,
+            self.config.restart_failed_sub_environments,
+            self.config.task_id_rule,
+            self.worker_index or 0,
+            self.config.counts_inner_steps,
         )
         self.num_envs = self.env.num_envs
         self._needs_initial_reset = True
@@ -192,7 +196,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             step = self._on_env(self.env.step_arrays, for_env(action), hook=listeners)
             fragment.append(action, step)
             num_steps += self.num_envs
-            num_counted += step.inner_steps if self.config.counts_inner_steps else self.num_envs
+            num_counted += step.inner_steps
             if self._watch is not None:
                 wanted = self._running.lengths if self._quota is None else self._running.lengths[self._quota > 0]
                 self._watch.step(int(wanted.max(initial=0)))

@@ -42,7 +42,7 @@ class VectorStep:
         restarted: Whether the environment failed and was made again, so that its episode is lost, ``[n]``.
         task_ids: Tasks of the episodes that ``obs`` belongs to, ``[n]``.
         final_infos: Copies of the infos of the last steps of episodes, by environment, where ``done``.
-        inner_steps: Steps of all environments together, of which one may take several inside (``info["env_steps"]``).
+        inner_steps: Steps of all environments together, those inside a step included.
     """
 
     obs: np.ndarray
@@ -70,6 +70,7 @@ class TaskVectorEnv(SyncVectorEnv):
             of another width, a wrong task id.
         task_ids: Whether infos must have task ids.
         runner_index: Index of the env runner, for messages; 0 is the local one.
+        counts_inner_steps: Whether a step may take several inside, as ``info["env_steps"]`` says.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class TaskVectorEnv(SyncVectorEnv):
         restart_failed: bool = False,
         task_ids: TaskIdRule = "ignored",
         runner_index: int = 0,
+        counts_inner_steps: bool = False,
     ):
         self._env_fns = list(env_fns)
         self._task_reader, self._runner_index = TaskIds(task_ids), runner_index
+        self._counts_inner_steps = counts_inner_steps
         super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
         self._restart_failed = restart_failed
         self._original_space = self.single_observation_space
@@ -163,7 +166,9 @@ class TaskVectorEnv(SyncVectorEnv):
         over = np.flatnonzero(done).tolist()
         final_infos = {index: self._final_info(index) for index in over}
         final_obs = obs.copy() if failed or over else obs
-        inner_steps = self.num_envs if self._batch else sum(info.get("env_steps", 1) for info in self._infos)
+        inner_steps = self.num_envs
+        if self._counts_inner_steps:  # otherwise infos may mean something else
+            inner_steps = sum(info.get("env_steps", 1) for info in self.infos)
         rewards = rewards.astype(np.float32)
         step = VectorStep(obs, final_obs, rewards, terminated, done, restarted, self.task_ids, final_infos, inner_steps)
         if before_resets is not None:

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 import rllib_sami
 from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig, SPiRLConfig
+from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.datasets import recipes
 
@@ -229,6 +231,12 @@ class TestTask:
         built = algo.build_algo()
         assert built.train()["learners"]["default_policy"]["num_updates_lifetime"] > 0
         built.stop()
+
+
+@pytest.mark.parametrize("metrics", [pretraining_update.METRICS, downstream_update.METRICS, spirl_update.METRICS])
+def test_metrics_are_explained(metrics):
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+    assert [name for name in metrics if f"`learners/default_policy/{name}`" not in page] == []
 
 
 def test_a_skill_is_played_for_its_length(skills):

@@ -1,5 +1,6 @@
 """Skills from data, then a task: files of two stages, from the command line."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 from processes import Command
 
+from rllib_sami.datasets import recipes
 from rllib_sami_cli.experiment import load, merge
 from rllib_sami_cli.resources import Limits
 from rllib_sami_cli.schema import check_all
@@ -54,6 +56,24 @@ def test_one_file_makes_the_data_and_trains_both_stages(start, write, tmp_path, 
         played: Command = start("evaluate", results / agent, "--episodes", "1", "--out", out)
         assert played.finish() == 0, played.output
         assert name in json.loads((tmp_path / out / "provenance.json").read_text())["max_steps"]
+
+
+def test_a_data_set_may_be_given_by_a_relative_path(start, write, tmp_path, chain):
+    recipes.make_maze(tmp_path / "walks", env="Maze/UMaze-v0", trajectories=5, min_steps=30)
+    body = chain["u_maze_skills"] | {"stop": {"training_iteration": 1}}
+    body["config"]["data"] = "walks"
+    file = write("skills.yaml", yaml.safe_dump({"skills": body}))
+    command: Command = start("train", "file", file, "--storage-path", tmp_path / "results")
+    assert command.finish() == 0, command.output
+    record = yaml.safe_load((tmp_path / "results" / "skills" / "experiment.yaml").read_text())
+    assert record["config"]["data"] == str(tmp_path / "walks")
+
+
+def test_spirl_learns_with_the_same_file(write, chain):
+    text = yaml.safe_dump(chain, sort_keys=False)
+    skills, task = load(write("chain.yaml", text))
+    plans = check_all([skills, dataclasses.replace(task, body=task.body | {"run": "SPiRL"})], Limits(None, None))
+    assert [plan.algorithm.__name__ for plan in plans] == ["SkiMoPretrain", "SPiRL"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,19 @@ def test_a_data_set_appears_only_when_it_is_whole(tmp_path):
         pass
 
 
+def test_of_two_writers_the_first_wins(tmp_path):
+    writers = [DatasetWriter(tmp_path / "data"), DatasetWriter(tmp_path / "data")]
+    writers[1]._aside = tmp_path / ".another.incomplete"
+    writers[1]._aside.mkdir()
+    for number, writer in enumerate(writers):
+        writer.add(trajectory(number, 5))
+    first = writers[0].close()
+    with pytest.raises(OSError, match="not empty"):
+        writers[1].close()
+    assert [*tmp_path.iterdir()] == [first.folder]
+    np.testing.assert_array_equal(Dataset(first.folder)[0].observations, trajectory(0, 5).observations)
+
+
 def test_nothing_is_overwritten(folder):
     with pytest.raises(ValueError, match="exists already"):
         DatasetWriter(folder)
@@ -230,13 +243,13 @@ class TestMazes:
         total, ended, target = 0.0, False, 0
         while not ended:
             waypoint = np.array(path[target][::-1])
-            force = 10 * (waypoint - maze.position) - maze.qvel
+            force = 10 * (waypoint - maze.coordinates) - maze.qvel
             _, reward, ended, truncated, info = maze.step(np.clip(force, -1, 1).astype(np.float32))
             total += reward
-            target += target + 1 < len(path) and np.linalg.norm(waypoint - maze.position) < 0.25
+            target += target + 1 < len(path) and np.linalg.norm(waypoint - maze.coordinates) < 0.25
             assert not truncated
         assert (total, info["is_success"]) == (100.0, True)
-        assert np.linalg.norm(maze.position - maze.goal_position) <= maze.goal_radius
+        assert np.linalg.norm(maze.coordinates - maze.goal_coordinates) <= maze.goal_radius
 
     def test_physics_and_layout_are_those_of_point_maze(self):
         robotics = pytest.importorskip("gymnasium_robotics")
@@ -253,7 +266,7 @@ class TestMazes:
                 action = rng.uniform(-1, 1, 2)
             obs = theirs.step(action * [1, -1])[0]["observation"]  # their y points upwards
             ours.walk(action)
-            here = (ours.position - ours._middle()) * [1, -1]
+            here = (ours.coordinates - ours._middle()) * [1, -1]
             farthest = max(farthest, np.abs(here - ours._middle() * [-1, 1]).max())
             np.testing.assert_allclose(obs[:2], here, atol=1e-6)
             np.testing.assert_allclose(obs[2:], ours.qvel * [1, -1], atol=1e-5)
@@ -264,14 +277,14 @@ class TestMazes:
         maze.reset(seed=0)
         for _ in range(200):
             maze.step(np.array([-1.0, -1.0], np.float32))
-        np.testing.assert_allclose(maze.position, [0.6, 0.6], atol=0.01)
+        np.testing.assert_allclose(maze.coordinates, [0.6, 0.6], atol=0.01)
 
     def test_wide_starts_avoid_walls(self):
         maze = envs.make("Maze/Paper-v0")
         starts = []
         for seed in range(60):
             maze.reset(seed=seed)
-            starts.append(maze.position.copy())
+            starts.append(maze.coordinates.copy())
             assert not maze.layout()[tuple(np.rint(starts[-1][::-1]).astype(int))]
         spread = np.abs(np.array(starts) - maze.start[::-1])
         assert 1.0 < spread.max() <= 2.0

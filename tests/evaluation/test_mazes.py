@@ -51,10 +51,10 @@ def test_the_path_of_an_episode_in_a_maze_is_kept():
     env = gym.make("Maze/UMaze-v0", max_steps=5)
     slot = Slot(env, np.zeros(4, np.float32))
     slot.reset(EpisodeSpec("train", 0, 0, 3, 3))
-    places = [env.unwrapped.position.copy()]
+    places = [env.unwrapped.coordinates.copy()]
     while not slot.done:
         slot.step(np.array([1.0, 0.0], np.float32))
-        places.append(env.unwrapped.position.copy())
+        places.append(env.unwrapped.coordinates.copy())
     episode = slot.result(None)
     np.testing.assert_array_equal(episode.path, places)
     assert Paths.of([episode]).coordinates.shape == (1, 6, 2)

@@ -1,8 +1,6 @@
 """The off-policy loop as an RLlib algorithm."""
 
 import logging
-import math
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,10 +9,9 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm, with_defaults
-from rllib_sami.algorithms.base.split_evaluation import EvaluatesSplits
+from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
-from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
+from rllib_sami.algorithms.off_policy.updating import UpdatingAlgorithm
 from rllib_sami.checkpoints import arrays as array_files
 from rllib_sami.checkpoints import files as checkpoint_files
 from rllib_sami.core.env_values import TASK_ID, TaskIds
@@ -28,22 +25,15 @@ logger = logging.getLogger(__name__)
 REPLAY_BUFFER = "replay_buffer"
 RECENT_EPISODES = "recent_episodes"
 UPDATE_CREDIT = "update_credit"
-CPU_TIME = "cpu_time_total_s"
 
 
-class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
+class OffPolicyAlgorithm(UpdatingAlgorithm):
     """Sample, store, learn, synchronise. The learner says what an update is."""
 
     config_class: ClassVar[type[OffPolicyConfig]]
 
-    @classmethod
-    @override(Algorithm)
-    def get_default_config(cls) -> OffPolicyConfig:
-        return cls.config_class()
-
     @override(Algorithm)
     def setup(self, config: OffPolicyConfig) -> None:
-        config.check_machine()
         super().setup(config)
         obs_space, action_space = self.spaces[compat.DEFAULT_MODULE_ID]
         options = dict(self.config.replay_buffer_config)
@@ -61,7 +51,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
         )
         self._updates_per_draw = self.config.updates_per_draw(obs_space)
         self.replay_buffer.task_ids = TaskIds(self.config.task_id_rule)
-        self._update_credit = self._cpu_time = 0.0
+        self._update_credit = 0.0
         self._recent_episodes = RecentEpisodes(self.config.metrics_num_episodes_for_smoothing)
         self._patience = Patience(self.config.sample_timeout_s)
 
@@ -73,7 +63,6 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def step(self) -> dict[str, Any]:
         results = super().step()
         results[REPLAY_BUFFER] = self.replay_buffer.get_metrics()
-        results[CPU_TIME] = self._cpu_time
         sampled = results[compat.ENV_RUNNER_RESULTS]
         finished = sampled.pop(FINISHED_EPISODES, [])
         if self.config.has_array_runner:  # otherwise RLlib's own numbers are kept
@@ -81,22 +70,8 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
             sampled.update(self._recent_episodes.report(finished))
         return results
 
-    @override(CheckedAlgorithm)
-    def _empty_results(self) -> dict[str, Any]:
-        rates = [f"{group}_learning_rate" for group in self.config.learner_class.LEARNING_RATE_OF]
-        learned = {compat.DEFAULT_MODULE_ID: {**dict.fromkeys(rates, math.nan), NUM_UPDATES_LIFETIME: 0}}
-        learned = with_defaults(learned, compat.no_steps_trained(compat.DEFAULT_MODULE_ID))
-        return with_defaults({compat.LEARNER_RESULTS: learned}, super()._empty_results())
-
-    @override(Algorithm)
-    def training_step(self) -> None:
-        begun = time.process_time()
-        try:
-            self._sample_and_learn()
-        finally:
-            self._cpu_time += time.process_time() - begun
-
-    def _sample_and_learn(self) -> None:
+    @override(UpdatingAlgorithm)
+    def learn_once(self) -> None:
         config = self.config
         warming_up, steps_before = self._is_warming_up(), compat.env_steps_sampled(self)
         remote = config.num_env_runners > 0
@@ -170,7 +145,7 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
-        state |= {UPDATE_CREDIT: self._update_credit, CPU_TIME: self._cpu_time}
+        state[UPDATE_CREDIT] = self._update_credit
         state[RECENT_EPISODES] = self._recent_episodes.get_state()
         if self.config.store_buffer_in_checkpoints and self._check_component(REPLAY_BUFFER, components, not_components):
             state[REPLAY_BUFFER] = self.replay_buffer.get_state()
@@ -202,7 +177,6 @@ class OffPolicyAlgorithm(CheckedAlgorithm, EvaluatesSplits):
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self._update_credit = state.get(UPDATE_CREDIT, self._update_credit)
-        self._cpu_time = state.get(CPU_TIME, self._cpu_time)
         if RECENT_EPISODES in state:
             self._recent_episodes.set_state(state[RECENT_EPISODES])
         if REPLAY_BUFFER in state:  # also in old checkpoints, which have no separate files for the buffer

@@ -1,9 +1,6 @@
 """The offline loop: draw windows of a data set, learn."""
 
 import functools
-import logging
-import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +12,14 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
-from rllib_sami.algorithms.base.algorithm import CheckedAlgorithm, with_defaults
 from rllib_sami.algorithms.base.array_config import ArrayConfig
 from rllib_sami.algorithms.base.config import BaseConfig
-from rllib_sami.algorithms.base.split_evaluation import EvaluatesSplits
-from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
+from rllib_sami.algorithms.off_policy.updating import UpdatingAlgorithm
 from rllib_sami.core.settings import Allowed, integer, number, setting
 from rllib_sami.datasets import Dataset, recipes
 from rllib_sami.datasets.files import INDEX
 from rllib_sami.datasets.window_sampler import WindowSampler, split_trajectories
 
-logger = logging.getLogger(__name__)
-CPU_TIME = "cpu_time_total_s"
 VALIDATION = "validation"
 VALIDATION_WINDOWS = 256
 SPLIT_SEED = 0  # which trajectories are held out must not change with the seed of a run that is continued
@@ -65,6 +58,12 @@ class OfflineConfig(ArrayConfig):
     """Base of configs of algorithms that learn from a data set."""
 
     parts: ClassVar[tuple[type, ...]] = (OfflineSettings,)
+
+    @override(BaseConfig)
+    def training(self, **kwargs):
+        if isinstance(given := kwargs.get("data"), str | Path) and str(given):
+            kwargs["data"] = str(Path(given).expanduser().absolute())  # trials of Tune run in other folders
+        return super().training(**kwargs)
 
     @override(BaseConfig)
     def conflicts(self) -> Iterator[str]:
@@ -123,19 +122,13 @@ class OfflineConfig(ArrayConfig):
         raise NotImplementedError
 
 
-class OfflineAlgorithm(CheckedAlgorithm, EvaluatesSplits):
+class OfflineAlgorithm(UpdatingAlgorithm):
     """Draws windows of a data set and learns from them. The learner says what an update is."""
 
     config_class: ClassVar[type[OfflineConfig]]
 
-    @classmethod
-    @override(Algorithm)
-    def get_default_config(cls) -> OfflineConfig:
-        return cls.config_class()
-
     @override(Algorithm)
     def setup(self, config: OfflineConfig) -> None:
-        config.check_machine()
         super().setup(config)
         dataset, seed = self.config.open_data(), self.config.seed
         self._sampler, self._held_out = split_trajectories(
@@ -147,11 +140,11 @@ class OfflineAlgorithm(CheckedAlgorithm, EvaluatesSplits):
             drawn = self.config.draw(self._held_out, (VALIDATION_WINDOWS,), np.random.default_rng(0))
             self._validation = {name: torch.from_numpy(values) for name, values in drawn.items()}
         self._rng = np.random.default_rng(seed)
-        self._cpu_time, self._num_updates = 0.0, 0
+        self._num_updates = 0
 
-    @override(Algorithm)
-    def training_step(self) -> None:
-        begun, config = time.process_time(), self.config
+    @override(UpdatingAlgorithm)
+    def learn_once(self) -> None:
+        config = self.config
         for begun_with in range(0, config.num_updates_per_iteration, self._most_updates):
             size = min(self._most_updates, config.num_updates_per_iteration - begun_with)
             shape = (size, config.train_batch_size_per_learner)
@@ -162,33 +155,24 @@ class OfflineAlgorithm(CheckedAlgorithm, EvaluatesSplits):
             self._num_updates += size
         with self.metrics.log_time((compat.TIMERS, "sync_weights")):
             compat.sync_weights(self)
-        self._cpu_time += time.process_time() - begun
 
-    @override(CheckedAlgorithm)
+    @override(UpdatingAlgorithm)
     def step(self) -> dict[str, Any]:
-        results = super().step() | {CPU_TIME: self._cpu_time}
+        results = super().step()
         if self._validation:
             module = self.env_runner.module
             results[VALIDATION] = self.config.validation_metrics(module.acting, self._validation)
         return results
 
-    @override(CheckedAlgorithm)
-    def _empty_results(self) -> dict[str, Any]:
-        rates = [f"{group}_learning_rate" for group in self.config.learner_class.LEARNING_RATE_OF]
-        learned = {compat.DEFAULT_MODULE_ID: {**dict.fromkeys(rates, math.nan), NUM_UPDATES_LIFETIME: 0}}
-        learned = with_defaults(learned, compat.no_steps_trained(compat.DEFAULT_MODULE_ID))
-        return with_defaults({compat.LEARNER_RESULTS: learned}, super()._empty_results())
-
     @override(Algorithm)
     def get_state(self, components=None, *, not_components=None, **kwargs) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         of_sampler = {"rng": self._rng.bit_generator.state, "num_updates": self._num_updates}
-        return state | {CPU_TIME: self._cpu_time, SAMPLER_STATE: of_sampler}
+        return state | {SAMPLER_STATE: of_sampler}
 
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
-        self._cpu_time = state.get(CPU_TIME, self._cpu_time)
         if SAMPLER_STATE in state:
             self._rng.bit_generator.state = state[SAMPLER_STATE]["rng"]
             self._num_updates = state[SAMPLER_STATE]["num_updates"]

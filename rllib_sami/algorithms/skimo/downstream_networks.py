@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from rllib_sami.algorithms.skimo.networks import (
     HIDDEN_LAYERS,
     SkillModelConfig,
-    SkillState,
+    WithoutContext,
     mlp,
-    new_seeds,
     seeded_noise,
     value_net,
 )
-from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.planning import LIMIT, MAX_STD, CEMConfig, cem
 from rllib_sami.core.settings import one_of, setting
 from rllib_sami.core.tanh_normal import TanhNormal
@@ -52,7 +50,7 @@ class DownstreamNetworkConfig(PlannerConfig, SkillModelConfig):
     """Sizes of all networks, and the planner; the sizes are those of the pre-trained networks."""
 
 
-class SkillTaskNetworks(nn.Module):
+class SkillTaskNetworks(WithoutContext):
     """The networks with which SkiMo acts; its action is a skill.
 
     Args:
@@ -76,9 +74,10 @@ class SkillTaskNetworks(nn.Module):
     plan_std: Tensor
 
     def __init__(self, obs_dim: int, action_dim: int, config: DownstreamNetworkConfig, gamma: float):
-        super().__init__()
-        self.obs_dim, self.action_dim, self.config, self.gamma = obs_dim, action_dim, config, gamma
-        self.encoder_input_dim = obs_dim
+        # The mean of the last plan, and its horizon.
+        plans = config.planner == "cem"
+        super().__init__(obs_dim, action_dim, config, plans * (config.num_skills * action_dim + 1), plans)
+        self.gamma = gamma
         units, state = config.num_units, config.latent_state_dim
         hidden = [units] * HIDDEN_LAYERS
         self.state_encoder = mlp(obs_dim, [units], state)
@@ -88,8 +87,6 @@ class SkillTaskNetworks(nn.Module):
         self.values = nn.ModuleList(value_net(state + action_dim, units) for _ in range(2))
         self.register_buffer("horizon", torch.tensor(0))
         self.register_buffer("plan_std", torch.tensor(0.5))
-        # The mean of the last plan, its horizon, the episode's seed, and how many skills it has had.
-        self.encoder = SkillState(config.num_skills * action_dim + 3 if config.planner == "cem" else 0)
 
     def load_model(self, state: Mapping[str, Tensor]) -> None:
         """Takes encoder, dynamics and prior from the state of a :class:`SkillModel`."""
@@ -116,25 +113,6 @@ class SkillTaskNetworks(nn.Module):
         return torch.stack([net(inputs).squeeze(-1) for net in self.values])
 
     # --- Acting -----------------------------------------------------------------------------------------------------
-
-    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Returns the states that episodes begin with, ``[count, S]``: no plan yet, and a seed of its own for each."""
-        state = np.zeros((count, self.encoder.state_dim), np.float32)
-        if self.encoder.state_dim:
-            state[:, -2] = new_seeds(count, rng)
-        return state
-
-    def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns nothing to store with episodes."""
-        return {}
-
-    def masked_context(self) -> Tensor:
-        """Returns an empty context."""
-        return torch.zeros(0)
-
-    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
-        """Returns that nothing is inferred of tasks."""
-        return [InferredTask()] * len(obs)
 
     @torch.no_grad()
     def act(

@@ -113,7 +113,46 @@ class SkillState(nn.Module):
         self.reads_actions = False
 
 
-class SkillModel(nn.Module):
+class WithoutContext(nn.Module):
+    """What networks that act without a context have in common, besides ``act`` as of ``ActorNetworks``.
+
+    The state of an episode may end with a seed of its own, and with how often numbers were drawn from it.
+
+    Args:
+        obs_dim: Width ``O`` of observations.
+        action_dim: Width of actions.
+        config: Has ``context_dim`` and ``encoder_reward``.
+        memory: Numbers that are remembered besides the seed.
+        draws: Whether there is a seed.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Any, memory: int = 0, draws: bool = False):
+        super().__init__()
+        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
+        self.encoder_input_dim = obs_dim
+        self.encoder, self._draws = SkillState(memory + 2 * draws), draws
+
+    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Returns the states that episodes begin with, ``[count, S]``: zeros, with a seed for each if there is one."""
+        state = np.zeros((count, self.encoder.state_dim), np.float32)
+        if self._draws:
+            state[:, -2] = new_seeds(count, rng)
+        return state
+
+    def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns nothing to store with episodes."""
+        return {}
+
+    def masked_context(self) -> Tensor:
+        """Returns an empty context."""
+        return torch.zeros(0)
+
+    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
+        """Returns that nothing is inferred of tasks."""
+        return [InferredTask()] * len(obs)
+
+
+class SkillModel(WithoutContext):
     """What is learned from data: skills, their policy, their prior, and what they lead to.
 
     It acts with skills of the prior, each for ``H`` steps.
@@ -133,9 +172,8 @@ class SkillModel(nn.Module):
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: SkillModelConfig):
-        super().__init__()
-        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
-        self.encoder_input_dim = obs_dim
+        # The present skill, and its steps that are left.
+        super().__init__(obs_dim, action_dim, config, memory=config.skill_dim + 1, draws=True)
         units, state, skill = config.num_units, config.latent_state_dim, config.skill_dim
         hidden = [units] * HIDDEN_LAYERS
         self.state_encoder = mlp(obs_dim, [units], state)
@@ -147,8 +185,6 @@ class SkillModel(nn.Module):
             self.skill_encoder: nn.Module = LSTMSkillEncoder(action_dim + state, config.lstm_units, 2 * skill)
         else:
             self.skill_encoder = mlp(action_dim * config.skill_length + state, hidden, 2 * skill)
-        # The present skill, its steps that are left, the episode's seed, and how many skills it has had.
-        self.encoder = SkillState(skill + 3)
 
     def encode_skills(self, actions: Tensor, encoded: Tensor) -> TanhNormal:
         """Returns the distributions of skills, ``[B, N, Z]``.
@@ -175,24 +211,6 @@ class SkillModel(nn.Module):
 
     # --- Acting -----------------------------------------------------------------------------------------------------
 
-    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Returns the states that episodes begin with, ``[count, S]``: no skill yet, and a seed of its own for each."""
-        state = np.zeros((count, self.encoder.state_dim), np.float32)
-        state[:, -2] = new_seeds(count, rng)
-        return state
-
-    def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns nothing to store with episodes."""
-        return {}
-
-    def masked_context(self) -> Tensor:
-        """Returns an empty context."""
-        return torch.zeros(0)
-
-    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
-        """Returns that nothing is inferred of tasks."""
-        return [InferredTask()] * len(obs)
-
     @torch.no_grad()
     def act(
         self,
@@ -215,19 +233,12 @@ class SkillModel(nn.Module):
         return action, obs.new_zeros(len(obs), 0), torch.cat([skill, left - 1, seed, count], dim=1)
 
 
-class SkillPolicyNetworks(nn.Module):
+class SkillPolicyNetworks(WithoutContext):
     """The policy of skills for ``FrozenPolicy``: its observations end with the skill."""
 
     def __init__(self, model: SkillModel):
-        super().__init__()
-        self.config: Any = _NoContext()
-        self.skill_dim, self.action_dim = model.config.skill_dim, model.action_dim
-        self.obs_dim = model.obs_dim + self.skill_dim
-        self.skill_policy, self.encoder = copy.deepcopy(model.skill_policy), SkillState(0)
-
-    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Returns empty states."""
-        return np.zeros((count, 0), np.float32)
+        super().__init__(model.obs_dim + model.config.skill_dim, model.action_dim, model.config)
+        self.skill_dim, self.skill_policy = model.config.skill_dim, copy.deepcopy(model.skill_policy)
 
     @torch.no_grad()
     def act(
@@ -290,12 +301,6 @@ def _arrays(net: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
 def _elu(units: np.ndarray) -> np.ndarray:
     negative = np.expm1(np.minimum(units, 0.0))
     return np.add(np.maximum(units, 0.0), negative, out=negative)
-
-
-@dataclass(frozen=True)
-class _NoContext:
-    context_dim: int = 0
-    encoder_reward: bool = False
 
 
 # --- Random numbers of acting ---------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from rllib_sami.algorithms.skimo.spirl_update import (
     parameter_groups,
     spirl_update,
 )
+from rllib_sami.config.rllib_settings import SPIRL
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import LAYER_SIZES, LEARNING_RATE, setting
@@ -111,6 +112,7 @@ class SPiRLConfig(SkillTaskConfig):
     """
 
     parts: ClassVar[tuple[type, ...]] = (SPiRLUpdateConfig, CriticSettings)
+    groups: ClassVar[tuple[str, ...]] = (SPIRL,)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SPiRL)

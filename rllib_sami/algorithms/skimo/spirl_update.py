@@ -5,17 +5,15 @@ Shapes: ``B`` transitions of a skill; ``O`` observation, ``Z`` skill and ``S`` l
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
-from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModelConfig, SkillState, mlp
+from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModelConfig, WithoutContext, mlp
 from rllib_sami.core import losses
-from rllib_sami.core.inferred_tasks import InferredTask
 from rllib_sami.core.networks import TwinCritics, polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.settings import ABOVE_0, LAYER_SIZES, RATE, SWITCH, setting
@@ -44,7 +42,7 @@ class SPiRLNetworkConfig(SkillModelConfig):
     critic_hidden: list[int] = setting([256, 256], LAYER_SIZES, "Hidden layer sizes of each critic.")
 
 
-class SkillPrior(nn.Module):
+class SkillPrior(WithoutContext):
     """A policy of skills, which begins as the prior.
 
     Args:
@@ -54,13 +52,10 @@ class SkillPrior(nn.Module):
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: SPiRLNetworkConfig):
-        super().__init__()
-        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
-        self.encoder_input_dim = obs_dim
+        super().__init__(obs_dim, action_dim, config)
         units, state = config.num_units, config.latent_state_dim
         self.state_encoder = mlp(obs_dim, [units], state)
         self.policy = mlp(state, [units] * HIDDEN_LAYERS, 2 * action_dim)
-        self.encoder = SkillState(0)
 
     def load_model(self, state: Mapping[str, Tensor]) -> None:
         """Takes encoder and prior from the state of a ``SkillModel``."""
@@ -70,22 +65,6 @@ class SkillPrior(nn.Module):
     def distribution(self, obs: Tensor) -> TanhNormal:
         """Returns the distribution of skills for observations ``[..., O]``."""
         return TanhNormal.of(self.policy(self.state_encoder(obs)))
-
-    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Returns empty states."""
-        return np.zeros((count, 0), np.float32)
-
-    def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns nothing to store with episodes."""
-        return {}
-
-    def masked_context(self) -> Tensor:
-        """Returns an empty context."""
-        return torch.zeros(0)
-
-    def infer_tasks(self, obs: Tensor, context: Tensor) -> Sequence[InferredTask]:
-        """Returns that nothing is inferred of tasks."""
-        return [InferredTask()] * len(obs)
 
     @torch.no_grad()
     def act(
