@@ -21,7 +21,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
+from rllib_sami.algorithms.base.array_config import ArrayConfig
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
 from rllib_sami.algorithms.sac.sac import SACTorchRLModule
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
@@ -63,7 +63,7 @@ class ExportedAgent:
 
     path: Path
     algorithm: type[Algorithm]
-    config: OffPolicyConfig
+    config: ArrayConfig
     trained_on: str
     refused: str | None
     progress: dict[str, Any]
@@ -230,7 +230,7 @@ def load_exported(folder: str | Path) -> ExportedAgent:
 def _module_classes() -> dict[str, type[OffPolicyTorchRLModule]]:
     """Returns the RLModules that can be exported, those of this package's off-policy algorithms, by name."""
     configs = [algorithm.get_default_config() for algorithm in ALGORITHMS.values()]
-    classes = [one.get_default_rl_module_spec().module_class for one in configs if isinstance(one, OffPolicyConfig)]
+    classes = [one.get_default_rl_module_spec().module_class for one in configs if isinstance(one, ArrayConfig)]
     return {module_class.__name__: module_class for module_class in sorted(classes, key=lambda one: one.__name__)}
 
 

@@ -14,6 +14,8 @@ from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig, SPiRLCo
 from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.datasets import recipes
+from rllib_sami.exports.agents import export_agent
+from rllib_sami.exports.checkpoints import load
 
 MAZE = "Maze/UMaze-v0"
 SIZES = {"skill_dim": 3, "skill_length": 5, "num_skills": 3, "num_units": 16, "latent_state_dim": 8}
@@ -177,9 +179,6 @@ class TestTask:
         algo.stop()
 
     def test_an_exported_agent_acts_like_its_checkpoint(self, trained, tmp_path):
-        from rllib_sami.exports.agents import export_agent
-        from rllib_sami.exports.checkpoints import load
-
         checkpoint = load(trained[2])
         export_agent(checkpoint.module(), checkpoint.config, tmp_path / "agent", algorithm="SkiMo", progress={})
         obs = np.array([0.1, -0.3, 0.0, 0.2], np.float32)
@@ -188,6 +187,20 @@ class TestTask:
             agent.reset(seed=1)
         for _ in range(3):  # the second plan goes on from the first
             np.testing.assert_array_equal(agents[0].act(obs), agents[1].act(obs))
+
+    def test_exported_skills_are_those_of_their_checkpoint(self, skills, tmp_path):
+        checkpoint = load(skills[0])
+        given = {"algorithm": "SkiMoPretrain", "progress": {}}
+        export_agent(checkpoint.module(), checkpoint.config, tmp_path / "skills", **given)
+        ends = []
+        for path in (skills[0], str(tmp_path / "skills")):
+            env = gym.make("Skills/Control-v0", env=MAZE, skills=path)
+            env.reset(seed=0)
+            ends.append(env.step(np.full(3, 0.5, np.float32))[0])
+        np.testing.assert_array_equal(*ends)
+        algo = task(str(tmp_path / "skills")).build_algo()
+        assert torch.equal(algo.get_module().acting.dynamics[0].weight, skills[2].dynamics[0].weight)
+        algo.stop()
 
     def test_an_environment_without_skills_is_refused(self):
         with pytest.raises(ValueError, match="set `env` to 'Skills/Control-v0'"):
