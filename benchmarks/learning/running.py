@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -79,6 +80,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     processes: list[subprocess.Popen] = []
+    interrupted = threading.Event()
 
     def run(job: Job) -> str | None:
         folder = folder_of(out, job).absolute()
@@ -88,6 +90,8 @@ def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float
             streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": subprocess.STDOUT}
             with subprocess.Popen(words, **streams, env=environment, pass_fds=[lock]) as process:
                 processes.append(process)
+                if interrupted.is_set():  # it may have started too late to be in the list that was gone through
+                    process.stdin.close()
                 code = process.wait()
         return _message(code, folder / LOG) if code else None
 
@@ -108,6 +112,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, cpus: int | None, interval_s: float
                 sys.stdout.flush()
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
+            interrupted.set()
             for process in processes:
                 process.stdin.close()
             raise

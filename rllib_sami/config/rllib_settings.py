@@ -91,7 +91,7 @@ TABLE = (
     Row(REFUSED, SKIMO, "observation_filter",
         "The networks that were learned from data need their scale: wrap the environment, for example in "
         "gymnasium.wrappers.TransformObservation"),
-    Row(REFUSED, SKIMO, "policy_model_config policy_model q_model_config Q_model optimization fusionnet_hiddens",
+    Row(REFUSED, SKIMO, "policy_model_config policy_model q_model_config Q_model optimization",
         "Set `num_units`, `latent_state_dim`, `model_lr` and `actor_lr`"),
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner",
         "`loss_timesteps`; a setting of its own in PlainSAC, skill discovery and task inference"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rllib_sami import SaCCM
-from rllib_sami.algorithms.off_policy import config as off_policy_config
+from rllib_sami.algorithms.base import array_config
 
 from .tiny import refusal, tiny, weights_of
 
@@ -28,7 +28,7 @@ def test_without_a_compiler_the_setting_is_refused(monkeypatch):
         tried.append(device)
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
 
-    monkeypatch.setattr(off_policy_config, "check_compilation", fails)
+    monkeypatch.setattr(array_config, "check_compilation", fails)
     message = refusal(tiny(compile_update=True))
     assert message.startswith("`compile_update` is True, but torch.compile does not work here (InvalidCxxCompiler: No")
     assert message.endswith("or set `compile_update` to False.")

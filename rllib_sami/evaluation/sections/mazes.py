@@ -16,6 +16,10 @@ from rllib_sami.evaluation.layout import Plot, Section
 from rllib_sami.evaluation.results import Results
 from rllib_sami.evaluation.sections.common import counted, short
 
+_TEXT = (
+    "The path of each episode from the start (square) to where it ended; the circle is the goal, which agents are "
+    "not told. Where an agent's actions are skills, a path has a point for each skill."
+)
 MAX_AGENTS = 9  # that are drawn on a maze
 
 
@@ -32,10 +36,7 @@ def maze_of(environment: str) -> type[Maze] | None:
 
 def walks(results: Results) -> Section:
     """The paths of all episodes, one figure per maze."""
-    section = Section("mazes", "Paths in mazes", [
-        "The path of each episode from the start (square) to where it ended; the circle is the goal, which agents are "
-        "not told. Where an agent's actions are skills, a path has a point for each skill."
-    ])  # fmt: skip
+    section = Section("mazes", "Paths in mazes")
     if results.paths is None:
         return section
     episodes = results.episodes.reset_index(drop=True)
@@ -48,6 +49,7 @@ def walks(results: Results) -> Section:
         more = f" The first {MAX_AGENTS} of {len(found)} agents." if len(found) > MAX_AGENTS else ""
         caption = f"{short(name)}: {counted(len(mine), 'episode')}.{more}"
         draw = partial(maze_paths, maze, found[:MAX_AGENTS])
+        section.text = [_TEXT]
         section.plots.append(Plot(f"paths_{short(name)}".lower(), caption, draw))
     return section
 
