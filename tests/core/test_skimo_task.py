@@ -22,6 +22,7 @@ from rllib_sami.algorithms.skimo.spirl_update import (
     SPiRLTrainingNetworks,
     SPiRLUpdateConfig,
 )
+from rllib_sami.algorithms.tdmpc.networks import ImaginedReturns
 from rllib_sami.algorithms.tdmpc.sampling import sample_windows
 from rllib_sami.core.tanh_normal import TanhNormal, divergence
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
@@ -213,15 +214,18 @@ class TestPlanningAgent:
         torch.testing.assert_close(after, state)
 
     @pytest.mark.parametrize("initial", ["gaussian", "policy"])
-    def test_it_plans_for_reward(self, initial):
+    def test_it_plans_for_reward(self, initial, monkeypatch):
         acting, _, _ = task_networks(
             num_plan_iterations=15, num_plan_samples=1024, num_plan_elites=64, initial_plan=initial
         )
         acting.horizon.fill_(2)
         acting.plan_std.fill_(0.05)
         wanted = torch.tensor([0.6, -0.4, 0.2])
-        acting.predicted_reward = lambda latent, skill: -10 * (skill - wanted).square().sum(-1)
-        acting.predicted_values = lambda latent, skill: latent.new_zeros(2, *latent.shape[:-1])
+
+        def returns(self, skills, noise):
+            return -10 * (skills - wanted).square().sum((-2, -1))
+
+        monkeypatch.setattr(ImaginedReturns, "__call__", returns)
         state = torch.from_numpy(acting.initial_state(2, np.random.default_rng(0)))
         skill, _, state = self.act(acting, torch.randn(2, OBS), state)
         torch.testing.assert_close(skill, wanted.expand(2, 3), atol=0.2, rtol=0.0)

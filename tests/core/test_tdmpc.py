@@ -7,7 +7,13 @@ import torch
 from skimo_helpers import optimization
 
 from rllib_sami.algorithms.tdmpc import update
-from rllib_sami.algorithms.tdmpc.networks import NoisyAction, TargetNetworks, TDMPCNetworkConfig, TDMPCNetworks
+from rllib_sami.algorithms.tdmpc.networks import (
+    ImaginedReturns,
+    NoisyAction,
+    TargetNetworks,
+    TDMPCNetworkConfig,
+    TDMPCNetworks,
+)
 from rllib_sami.algorithms.tdmpc.update import ModelUpdateConfig
 
 BATCH, OBS, ACTION, STEPS = 6, 4, 2, 3
@@ -81,10 +87,29 @@ def test_noise_is_bounded_and_lets_gradients_through():
     assert mode.grad.tolist() == [1.0, 1.0, 1.0]
 
 
+def test_returns_of_sequences_are_those_of_the_networks_one_after_the_other(networks):
+    acting, _ = networks
+    for parameter in acting.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    latent, actions, noise = torch.randn(2, 8), torch.rand(2, 7, STEPS, ACTION) * 2 - 1, torch.randn(2, 7, ACTION)
+    states, expected = latent[:, None].expand(-1, 7, -1), 0.0
+    for t in range(STEPS):
+        expected = expected + 0.9**t * acting.predicted_reward(states, actions[:, :, t])
+        states = acting.step_latent(states, actions[:, :, t])
+    last = acting.distribution(states).sample(noise)
+    expected = expected + 0.9**STEPS * acting.predicted_values(states, last).amin(0)
+    with torch.no_grad():
+        torch.testing.assert_close(ImaginedReturns(acting, latent)(actions, noise), expected)
+
+
 def test_a_plan_finds_the_action_that_pays(networks, monkeypatch):
     acting, _ = networks
     best = torch.tensor([0.6, -0.3])
-    monkeypatch.setattr(acting, "predicted_reward", lambda latent, action: -40 * (action - best).square().sum(-1))
+
+    def returns(self, actions, noise):
+        return -40 * (actions - best).square().sum((-2, -1))
+
+    monkeypatch.setattr(ImaginedReturns, "__call__", returns)
     acting.horizon.fill_(STEPS)
     acting.plan_std.fill_(0.05)
     state = torch.from_numpy(acting.initial_state(5))

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rllib_sami.core.elu_networks import elu_mlp, value_net
+from rllib_sami.core.elu_networks import elu_mlp, fast_elu, value_net
 from rllib_sami.core.planning import LIMIT, MAX_STD, CEMConfig, cem
 from rllib_sami.core.settings import integer, one_of, setting
 from rllib_sami.core.without_context import WithoutContext, seeded_noise
@@ -150,7 +151,8 @@ class WorldModel(WithoutContext):
         # All random numbers of a plan at once, from the stream of each episode.
         shape = (num_policy, horizon, self.action_dim)
         shapes = {"policy": shape, "samples": (config.num_plan_iterations, config.num_plan_samples, *shape[1:]),
-                  "last": (config.num_plan_iterations, num_policy + config.num_plan_samples, self.action_dim),
+                  "policy_last": (num_policy, self.action_dim),
+                  "last": (config.num_plan_iterations, config.num_plan_samples, self.action_dim),
                   "choice": (1,)}  # fmt: skip
         sizes = {name: int(np.prod(of_one)) for name, of_one in shapes.items()}
         parts = seeded_noise(seed[:, 0], count[:, 0], (sum(sizes.values()),)).split([*sizes.values()], dim=1)
@@ -170,11 +172,13 @@ class WorldModel(WithoutContext):
         goes_on = (former == horizon) & torch.full_like(former, horizon > 1, dtype=torch.bool)
         mean = torch.where(goes_on[..., None], shifted, mean)
 
+        returns = ImaginedReturns(self, latent)
         rounds = iter(range(config.num_plan_iterations))
         scored = iter(range(config.num_plan_iterations))
         plan = cem(
-            lambda candidates: self._score(latent, candidates, drawn["last"][:, next(scored)]),
+            lambda candidates: returns(candidates, drawn["last"][:, next(scored)]),
             sequences,
+            returns(sequences, drawn["policy_last"]),
             mean,
             std,
             float(self.plan_std),
@@ -187,20 +191,65 @@ class WorldModel(WithoutContext):
         state = torch.cat([kept.flatten(1), torch.full_like(former, horizon), seed, count + 1], dim=1)
         return plan.action, plan.std[:, 0], state
 
-    def _score(self, latent: Tensor, candidates: Tensor, noise: Tensor) -> Tensor:
-        """Returns the predicted returns ``[B, N]`` of sequences of actions ``[B, N, H, A]``.
 
-        G = Σ_t γ^t R(c_t, a_t) + γ^H min Q(c_H, a),  a ~ π(c_H)
+class ImaginedReturns:
+    """Predicts the returns of sequences of actions.
+
+    Most of a plan's time goes here. A step's latent state is only read by linear layers: the last layer of the dynamics
+    and those become one.
+
+    Args:
+        model: The world model.
+        latent: ``h``, ``[B, S]``, from which sequences begin.
+    """
+
+    def __init__(self, model: WorldModel, latent: Tensor):
+        self._model, self._latent = model, latent
+        of_model: Any = model.dynamics
+        self._dynamics, (last, last_bias) = _layers(of_model)[:-1], _layers(of_model)[-1]
+        of_reward: Any = model.reward
+        self._norm, self._reward = of_reward[1], _layers(of_reward)
+        self._last = last, last_bias
+        self._joined = []  # first layers of dynamics and of rewards, for the last hidden units of the dynamics
+        for weight, bias in (self._dynamics[0], self._reward[0]):
+            of_state, of_action = weight.split([last.shape[0], model.action_dim], dim=1)
+            self._joined.append((torch.cat([of_state @ last, of_action], dim=1), bias + of_state @ last_bias))
+
+    def __call__(self, actions: Tensor, noise: Tensor) -> Tensor:
+        """Returns predicted returns ``[B, N]``.
+
+            G = Σ_t γ^t R(c_t, a_t) + γ^H min Q(c_H, a),  a ~ π(c_H)
+
+        Args:
+            actions: ``[B, N, H, A]``.
+            noise: Standard normal ``[B, N, A]``, for the action after a sequence.
         """
-        rolled = latent[:, None].expand(-1, candidates.shape[1], -1)
-        total, discount = latent.new_zeros(candidates.shape[:2]), 1.0
-        for step in range(candidates.shape[2]):
-            action = candidates[:, :, step]
-            total = total + discount * self.predicted_reward(rolled, action)
-            rolled = self.step_latent(rolled, action)
-            discount *= self.gamma
-        last = self.distribution(rolled).sample(noise)
-        return total + discount * self.predicted_values(rolled, last).amin(dim=0)
+        model, (size, count, horizon) = self._model, actions.shape[:3]
+        flat = actions.flatten(0, 1)
+        units = self._latent.repeat_interleave(count, dim=0)
+        layers = [self._dynamics[0], self._reward[0]]
+        total, discount = units.new_zeros(size * count), 1.0
+        for step in range(horizon):
+            inputs = torch.cat([units, flat[:, step]], dim=1)
+            units, of_reward = (F.linear(inputs, *layer) for layer in layers)
+            of_reward = torch.tanh(self._norm(of_reward))
+            for weight, bias in self._reward[1:-1]:
+                of_reward = fast_elu(F.linear(of_reward, weight, bias))
+            total = total + discount * F.linear(of_reward, *self._reward[-1]).squeeze(1)
+            units = fast_elu(units)
+            for weight, bias in self._dynamics[1:]:
+                units = fast_elu(F.linear(units, weight, bias))
+            layers = self._joined
+            discount *= model.gamma
+        rolled = F.linear(units, *self._last)
+        chosen = model.distribution(rolled).sample(noise.flatten(0, 1))
+        total = total + discount * model.predicted_values(rolled, chosen).amin(dim=0)
+        return total.unflatten(0, (size, count))
+
+
+def _layers(net: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
+    """Returns the weights ``[O, I]`` and biases of a network's linear layers."""
+    return [(layer.weight, layer.bias) for layer in net if isinstance(layer, nn.Linear)]
 
 
 class TargetNetworks(nn.Module):
