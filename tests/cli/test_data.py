@@ -42,6 +42,7 @@ def test_conversion_and_other_numbers_of_the_observation(rllib, tmp_path):
         (("show", "nothing"), "nothing is no data set: no such folder."),
         (("show", "data/maze", "--dims", "1"), "--dims 1: expected two numbers such as 0,1."),
         (("show", "data/maze", "--dims", "0,4"), "--dims 0,4: observations have the numbers 0 to 3."),
+        (("show", "data/maze", "--skills", "nothing"), "data: nothing: no such folder"),
         (("make", "maze", "--env", "SaMI/Ant-v0", "--out", "new"), "env='SaMI/Ant-v0' is no maze."),
         (("make", "maze", "--out", "data/maze"), "data/maze exists already."),
         (("convert", "nothing", "new", "--format", "d4rl"), "nothing: no such file or folder."),

@@ -120,6 +120,12 @@ class WorldModel(WithoutContext):
         inputs = torch.cat([latent, action], dim=-1)
         return torch.stack([net(inputs).squeeze(-1) for net in self.values])
 
+    @torch.no_grad()
+    def state_values(self, obs: Tensor) -> Tensor:
+        """Returns ``min Q(h, a)`` of the policy's most likely actions for observations ``[B, O]``, ``[B]``."""
+        latent = self.state_encoder(obs)
+        return self.predicted_values(latent, self.distribution(latent).mode).amin(dim=0)
+
     # --- Acting -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
