@@ -122,14 +122,15 @@ FAMILY = (
     Row(IDLE, OF_SKILL_MODEL, "critic_lr", "Set `model_lr`, which is the rate of values, too"),
     Row(IDLE, SPIRL, "planner initial_plan num_plan_iterations num_plan_samples num_plan_policy_samples "
         "num_plan_elites plan_momentum plan_temperature plan_horizon_steps plan_std_steps initial_plan_std "
-        "final_plan_std num_skills model_lr consistency_coeff consistency_decay reward_coeff value_coeff "
-        "actor_states prior_reg_critic", "SPiRL learns no model of what skills lead to, and makes no plans"),
+        "final_plan_std num_skills model_from_data model_lr consistency_coeff consistency_decay reward_coeff "
+        "value_coeff actor_states prior_reg_critic", "SPiRL learns no model of what skills lead to, and plans nothing"),
     Row(IDLE, SKIMO, "target_entropy", "Its policy is kept near the prior: set `target_divergence`"),
     Row(REFUSED, TDMPC, "actor_hidden critic_hidden", "Its networks have `num_units` units and a "
         "`latent_state_dim`", accepted=(None,)),
     Row(IDLE, TDMPC, "critic_lr", "Set `model_lr`, which is the rate of values, too"),
     Row(IDLE, TDMPC, "target_entropy", "Its policy has a noise of its own: set `final_plan_std`"),
-    Row(IDLE, TDMPC, "alpha_lr initial_alpha tune_alpha target_divergence prior_reg_critic actor_states",
+    Row(IDLE, TDMPC, "alpha_lr initial_alpha tune_alpha target_divergence prior_reg_critic actor_states "
+        "model_from_data",
         "It has no prior"),
     Row(REFUSED, TDMPC, "num_skills", "Its windows have `plan_horizon` steps"),
     Row(REFUSED, SKIMO, "plan_horizon", "Its windows and plans have `num_skills` skills"),

@@ -176,6 +176,21 @@ class TestTask:
         for name, value in frozen.state_dict().items():
             assert torch.equal(value, model.skill_policy.state_dict()[name])
 
+    def test_the_model_may_begin_anew(self, skills):
+        algo = task(skills[0], model_from_data=False).build_algo()
+        module = algo.learner_group._learner.module["default_policy"]
+        model, learning = skills[2], module.learning
+        assert torch.equal(learning.prior[0].weight, model.prior[0].weight)
+        assert torch.equal(learning.prior_encoder[0].weight, model.state_encoder[0].weight)
+        for mine, theirs in (
+            ("state_encoder", model.state_encoder),
+            ("policy", model.prior),
+            ("dynamics", model.dynamics),
+        ):
+            assert not torch.equal(getattr(module.acting, mine)[0].weight, theirs[0].weight)
+        assert torch.equal(learning.target_encoder[0].weight, module.acting.state_encoder[0].weight)
+        algo.stop()
+
     def test_plans_reach_farther_as_training_goes_on(self, trained):
         algo, _, _ = trained
         assert int(algo.get_module().acting.horizon) == 3

@@ -61,15 +61,10 @@ class SkillTaskTrainingNetworks(TargetNetworks):
         self.prior = copy.deepcopy(acting.policy).requires_grad_(False)
         self.log_alpha = nn.Parameter(torch.tensor(float(np.log(initial_alpha))))
 
-    def load_acting(self, acting: SkillTaskNetworks) -> None:
-        """Makes targets and prior equal to the networks that act, as they are before any update."""
-        for mine, theirs in (
-            (self.target_encoder, acting.state_encoder),
-            (self.target_values, acting.values),
-            (self.prior_encoder, acting.state_encoder),
-            (self.prior, acting.policy),
-        ):
-            mine.load_state_dict(theirs.state_dict())
+    def load_prior(self, learned: SkillTaskNetworks) -> None:
+        """Takes the prior from networks that have what was learned from data."""
+        self.prior_encoder.load_state_dict(learned.state_encoder.state_dict())
+        self.prior.load_state_dict(learned.policy.state_dict())
 
     def prior_of(self, obs: Tensor) -> TanhNormal:
         """Returns the prior's distribution of skills for observations ``[..., O]``."""

@@ -1,5 +1,6 @@
 """``SkiMo``: learns a task with skills that were learned from data, and plans with their dynamics."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -39,15 +40,21 @@ from rllib_sami.algorithms.tdmpc.tdmpc import (
 from rllib_sami.config.rllib_settings import OF_SKILL_MODEL
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
-from rllib_sami.core.settings import integer, setting, taken
+from rllib_sami.core.settings import SWITCH, integer, setting, taken
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
 
 @dataclass(frozen=True)
-class WindowSettings:
-    """Length of windows and plans."""
+class SkiMoSettings:
+    """Length of windows and plans, and what learning begins with."""
 
     num_skills: int = setting(10, integer(1), "Skills of a window, and the farthest that is planned ahead.")
+    model_from_data: bool = setting(
+        True,
+        SWITCH,
+        "Whether encoder, dynamics and policy begin as what was learned from data. Otherwise only the skills and their "
+        "prior are those of the data.",
+    )
 
 
 class SkillTaskTorchRLModule(WorldModelTorchRLModule):
@@ -86,8 +93,12 @@ class SkiMoTorchLearner(WorldModelTorchLearner):
         """Takes encoder, dynamics and prior of pre-trained networks."""
         tensors = {name: torch.as_tensor(value) for name, value in state.items()}
         for module in self._module.values():
-            module.acting.load_model(tensors)
-            module.learning.load_acting(module.acting)
+            learned = copy.deepcopy(module.acting)
+            learned.load_model(tensors)
+            module.learning.load_prior(learned)
+            if self.config.model_from_data:
+                module.acting.load_model(tensors)
+            module.learning.load_targets(module.acting)
 
 
 class SkiMoConfig(SkillTaskConfig):
@@ -108,7 +119,7 @@ class SkiMoConfig(SkillTaskConfig):
     """
 
     parts: ClassVar[tuple[type, ...]] = (
-        WindowSettings,
+        SkiMoSettings,
         PlannerConfig,
         DownstreamUpdateConfig,
         WorldModelSettings,

@@ -266,6 +266,11 @@ class TargetNetworks(nn.Module):
         self.target_encoder = copy.deepcopy(acting.state_encoder).requires_grad_(False)
         self.target_values = copy.deepcopy(acting.values).requires_grad_(False)
 
+    def load_targets(self, acting: WorldModel) -> None:
+        """Makes the targets equal to the networks that act, as they are before any update."""
+        self.target_encoder.load_state_dict(acting.state_encoder.state_dict())
+        self.target_values.load_state_dict(acting.values.state_dict())
+
     def target_of(self, latent: Tensor, action: Tensor) -> Tensor:
         """Returns the smaller of the target values, ``[...]``."""
         inputs: Any = torch.cat([latent, action], dim=-1)
