@@ -96,9 +96,10 @@ def actor_loss(
             states = latent
         else:
             states = imagine(acting, latent[:, 0], skills[:, :-1])
-    chosen = acting.distribution(states).sample(batch["noise"])
-    value = acting.predicted_values(states, chosen).amin(dim=0)
-    cost = divergence(acting.distribution(latent), prior).clamp(-MOST_DIVERGENCE, MOST_DIVERGENCE)
+    policy = acting.distribution(latent)
+    acts = policy if states is latent else acting.distribution(states)
+    value = acting.predicted_values(states, acts.sample(batch["noise"])).amin(dim=0)
+    cost = divergence(policy, prior).clamp(-MOST_DIVERGENCE, MOST_DIVERGENCE)
     of_steps = decays(config, skills) * (training.log_alpha.exp().detach() * cost - value)
     loss = (weight * of_steps).sum(dim=1).mean() / skills.shape[1]
     return loss, (weight * cost).sum().detach() / weight.sum()
