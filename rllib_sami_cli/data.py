@@ -38,11 +38,25 @@ def maze(env: str, trajectories: int, min_steps: int, seed: int, out: Path) -> N
     loading()
     from rllib_sami.datasets import recipes
 
-    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
-        dataset = _reported(
-            recipes.make_maze, out, env, trajectories, min_steps, seed, progress=lambda *_: bar.update(1)
-        )
-    _say_written(dataset)
+    _make(recipes.make_maze, out, env=env, trajectories=trajectories, min_steps=min_steps, seed=seed)
+
+
+@make.command()
+@click.option("--trajectories", type=click.IntRange(1), default=500, show_default=True, help="How many to make.")
+@click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Of each of them.")
+@click.option(
+    "--noise", type=click.FloatRange(0.0), default=0.1, show_default=True, help="Scale of the noise of plans."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
+@_OUT
+@quiet_option
+@stoppable(_NOTHING)
+def scene(trajectories: int, steps: int, noise: float, seed: int, out: Path) -> None:
+    """Play of scripted oracles in Manipulation/Scene-v0: one thing after the other, in a random order."""
+    loading()
+    from rllib_sami.datasets import recipes
+
+    _make(recipes.make_scene, out, trajectories=trajectories, steps=steps, noise=noise, seed=seed)
 
 
 @data.command()
@@ -110,6 +124,13 @@ def show(folder: str, out: Path | None, dims: str) -> None:
     picture = out or Path(folder) / "paths.png"
     draw_paths(dataset, picture, (first, second))
     click.echo(f"Drawn: {picture}")
+
+
+def _make(recipe: Any, out: Path, *, trajectories: int, **more: Any) -> None:
+    """Makes a data set with a progress bar."""
+    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
+        dataset = _reported(recipe, out, trajectories=trajectories, progress=lambda *_: bar.update(1), **more)
+    _say_written(dataset)
 
 
 def _reported(function: Any, *arguments: Any, **more: Any) -> Any:

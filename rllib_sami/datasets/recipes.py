@@ -12,6 +12,8 @@ from rllib_sami.core.text import did_you_mean
 from rllib_sami.datasets.dataset import Dataset, Trajectory
 from rllib_sami.datasets.writing import DatasetWriter
 from rllib_sami.envs import ENVIRONMENTS, make
+from rllib_sami.envs.checks import check_weight
+from rllib_sami.envs.manipulation.play import play
 from rllib_sami.envs.maze import Maze
 from rllib_sami.envs.maze.planner import plan
 
@@ -43,9 +45,7 @@ def make_maze(
     if not (env in ENVIRONMENTS and issubclass(ENVIRONMENTS[env], Maze)):
         mazes = [name for name, cls in ENVIRONMENTS.items() if issubclass(cls, Maze)]
         raise ValueError(f"env={env!r} is no maze. {did_you_mean(env, mazes)}")
-    for name, value, least in (("trajectories", trajectories, 1), ("min_steps", min_steps, 1), ("seed", seed, 0)):
-        if not (is_integer(value) and value >= least):
-            raise ValueError(f"{name}={value!r}: expected an integer >= {least}.")
+    _check_integers({"trajectories": (trajectories, 1), "min_steps": (min_steps, 1), "seed": (seed, 0)})
     about: dict[str, Any] = {"env": env, "seed": seed, "made_by": "maze planner", "min_steps": min_steps}
     maze: Any = make(env)
     with DatasetWriter(folder, **about) as writer:
@@ -60,7 +60,48 @@ def make_maze(
     return Dataset(folder)
 
 
-RECIPES: dict[str, Callable[..., Dataset]] = {"maze": make_maze}
+def make_scene(
+    folder: str | Path,
+    trajectories: int = 500,
+    steps: int = 1000,
+    noise: float = 0.1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Makes a data set of scripted oracles that play in ``Manipulation/Scene-v0``.
+
+    Args:
+        folder: Where to write it.
+        trajectories: How many to make.
+        steps: Of each of them.
+        noise: Scale of the noise of the oracles' plans, 0 or more.
+        seed: Of everything.
+        progress: Called with the trajectories so far, and how many there will be.
+
+    Raises:
+        ValueError: An argument is wrong, OGBench is missing, or the folder has files.
+    """
+    _check_integers({"trajectories": (trajectories, 1), "steps": (steps, 1), "seed": (seed, 0)})
+    check_weight("noise", noise)
+    env = "Manipulation/Scene-v0"
+    about: dict[str, Any] = {"env": env, "seed": seed, "made_by": "OGBench's oracles", "noise": noise}
+    scene: Any = make(env)
+    with DatasetWriter(folder, **about) as writer:
+        for index in range(trajectories):
+            writer.add(Trajectory(*play(scene, np.random.default_rng([seed, index]), steps, noise)))
+            if progress is not None:
+                progress(index + 1, trajectories)
+    return Dataset(folder)
+
+
+def _check_integers(given: Mapping[str, tuple[Any, int]]) -> None:
+    """Checks arguments, each of which has a least value."""
+    for name, (value, least) in given.items():
+        if not (is_integer(value) and value >= least):
+            raise ValueError(f"{name}={value!r}: expected an integer >= {least}.")
+
+
+RECIPES: dict[str, Callable[..., Dataset]] = {"maze": make_maze, "scene": make_scene}
 
 
 def cached(recipe: Mapping[str, Any]) -> Path:

@@ -75,14 +75,15 @@ def draw_paths(dataset: Dataset, picture: str | Path, dims: tuple[int, int] = (0
     """
     figure = Figure(figsize=(5.0, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    maze = ENVIRONMENTS.get(str(dataset.about.get("env")))
-    maze = maze if maze is not None and issubclass(maze, Maze) and dims == (0, 1) else None
+    env = ENVIRONMENTS.get(str(dataset.about.get("env")))
+    maze = env if env is not None and issubclass(env, Maze) and dims == (0, 1) else None
     chosen = np.linspace(0, len(dataset) - 1, min(MOST_PATHS, len(dataset))).astype(int)
     for index in chosen.tolist():
         path = np.asarray(dataset[index].observations[:, list(dims)])
         axes.plot(*(path if maze is None else maze.places(path)).T, lw=0.6, alpha=0.5)
     if maze is None:
-        axes.set(xlabel=f"observation {dims[0]}", ylabel=f"observation {dims[1]}")
+        names = getattr(env, "observation_names", [f"observation {index}" for index in range(dataset.observation_dim)])
+        axes.set(xlabel=names[dims[0]], ylabel=names[dims[1]])
     else:
         draw_walls(axes, maze, "0.7")
         axes.set(xlabel="column", ylabel="row")
