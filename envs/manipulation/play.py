@@ -12,7 +12,7 @@ from .scene import ARM_HIGH, ARM_LOW, DRAWER, ON_TABLE, PARTS, WIDE_OPEN, Scene
 TABLE_LOW, TABLE_HIGH = np.array([[0.3, -0.07], [0.45, 0.18]])  # where the cube is put on the table, x and y in m
 BOTTOM = 0.066  # height of the middle of a cube that lies in the drawer, m
 SPREAD = 0.005  # of the cube's places in the drawer along x and y, m
-LOCKED_WEIGHT = 0.25  # of trying to move what is locked; all other weights add up to 1 for each thing
+LOCKED_WEIGHT = 0.25  # of trying to move what is locked, where moving other things has 1
 
 CUBE_TARGETS = ("cube to table", "cube to drawer")
 BUTTON_TARGETS = ("drawer button", "window button")
@@ -124,7 +124,7 @@ def weights_of(scene: Scene) -> Mapping[str, float]:
     is_open, *_, in_drawer = scene.subtasks_done().tolist()
     if in_drawer:  # out of reach
         return weights
-    return weights | ({"cube to table": 0.5, "cube to drawer": 0.5} if is_open else {"cube to table": 1.0})
+    return weights | {"cube to table": 1.0} | ({"cube to drawer": 1.0} if is_open else {})
 
 
 def play(

@@ -1,6 +1,7 @@
 """Data that can be made here, and where it is kept: a recipe names what makes it, and how much."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,13 @@ def cached(recipe: Mapping[str, Any]) -> Path:
     return Path(root).expanduser() / name
 
 
+def _tell(so_far: int, total: int) -> None:
+    if so_far % max(1, total // 10) == 0 or so_far == total:
+        print(f"Making data: {so_far} of {total} trajectories", file=sys.stderr, flush=True)
+
+
 def made(recipe: Mapping[str, Any]) -> Dataset:
-    """Returns the data set of a recipe, which is made if it is missing.
+    """Returns the data set of a recipe, which is made if it is missing: that may take long, and is told on stderr.
 
     Raises:
         ValueError: The recipe is unknown or has wrong arguments.
@@ -132,7 +138,7 @@ def made(recipe: Mapping[str, Any]) -> Dataset:
     if not folder.exists():
         arguments = {key: value for key, value in recipe.items() if key != "make"}
         try:
-            RECIPES[recipe["make"]](folder, **arguments)
+            RECIPES[recipe["make"]](folder, progress=_tell, **arguments)
         except TypeError as error:
             raise ValueError(f"{dict(recipe)}: {error}") from error
         except OSError:

@@ -1,9 +1,12 @@
 """`rllib data`: making, looking at and converting data sets."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from rllib_sami.datasets import Dataset
+from rllib_sami.envs.manipulation import arm
 
 
 @pytest.fixture
@@ -34,6 +37,29 @@ def test_conversion_and_other_numbers_of_the_observation(rllib, tmp_path):
     result = rllib("data", "show", "out", "--dims", "1,2", "--out", "picture.png")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "picture.png").is_file()
+
+
+def test_play_in_the_scene_is_made_and_shown(rllib, tmp_path):
+    pytest.importorskip("ogbench")
+    words = ("--trajectories", "2", "--steps", "15", "--noise", "0.2", "--seed", "3", "--out", "scene")
+    result = rllib("data", "make", "scene", *words)
+    assert result.exit_code == 0, result.output
+    dataset = Dataset("scene")
+    assert dataset.lengths.tolist() == [15, 15]
+    assert (dataset.about["seed"], dataset.about["noise"]) == (3, 0.2)
+    result = rllib("data", "show", "scene")
+    assert result.exit_code == 0, result.output
+    assert "OGBench's oracles" in result.output
+    assert (tmp_path / "scene" / "paths.png").is_file()
+
+
+def test_the_scene_s_missing_package_is_told(rllib, tmp_path, monkeypatch):
+    arm.load.cache_clear()
+    monkeypatch.setitem(sys.modules, "ogbench", None)
+    result = rllib("data", "make", "scene", "--out", "new")
+    assert result.exit_code == 2
+    assert "pip install 'rllib-sami[ogbench]'" in result.stderr
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

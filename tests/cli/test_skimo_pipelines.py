@@ -102,3 +102,16 @@ def test_the_large_maze_has_the_settings_of_its_parts():
     skills, task = check_all(load(EXAMPLES / "maze_large.yaml"), Limits(None, None))
     assert (skills.config["num_skills"], task.config["num_skills"]) == (5, 5)
     assert task.config["env_config"]["env"] == skills.config["env"] == skills.config["data"]["env"]
+
+
+def test_the_scene_has_data_for_its_windows(monkeypatch, tmp_path):
+    pytest.importorskip("ogbench")
+    monkeypatch.setenv("RLLIB_SAMI_DATA", str(tmp_path))
+    experiments = load(EXAMPLES / "scene.yaml")
+    data = experiments[0].body["config"]["data"]
+    assert data["trajectories"] * data["steps"] == 500_000
+    data["trajectories"] = 2
+    skills, task = check_all(experiments, Limits(None, None))
+    assert data["steps"] > 100 >= 10 * skills.config["num_skills"]
+    assert task.config["env_config"]["env"] == skills.config["env"] == "Manipulation/Scene-v0"
+    assert skills.config["num_skills"] == task.config["num_skills"]

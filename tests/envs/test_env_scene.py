@@ -295,7 +295,7 @@ def test_what_may_be_done_depends_on_the_state(scene):
     buttons = {"drawer button": 0.5, "window button": 0.5}
     assert weights_of(scene) == buttons | {"open drawer": 1.0, "open window": 0.25, "cube to table": 1.0}
     put(scene, drawer=-0.16, window=0.2, unlocked=(False, True))
-    cube = {"cube to table": 0.5, "cube to drawer": 0.5}
+    cube = {"cube to table": 1.0, "cube to drawer": 1.0}
     assert weights_of(scene) == buttons | {"close drawer": 0.25, "close window": 1.0} | cube
     put(scene, cube=[0.0, 0.0, -0.024])
     assert weights_of(scene) == buttons | {"close drawer": 0.25, "close window": 1.0}
