@@ -27,7 +27,7 @@ PLACE = re.compile(
 PAUSE = r"(?<=[.;]) "  # in a text
 SKILLS = ("CSF", "METRA", "DIAYN", "VISR", "CIC", "DADS")
 INFERENCE = ("TaskInference", "NeuralProcess")
-SKIMO = ("SkiMoPretrain", "SkiMo", "SPiRL")
+SKIMO = ("SkiMoPretrain", "SkiMo", "SPiRL", "TDMPC")
 GROUPS = {"skill discovery": SKILLS, "task inference": INFERENCE}  # of algorithms, by the name that they have together
 ALGORITHMS = ("SaCCM", "SaTESAC", "CCM", "TESAC", "RecurrentSAC", "PlainSAC", "SaPPO", *SKILLS, *INFERENCE, *SKIMO)
 # What RLlib keeps under a private name.

@@ -55,6 +55,7 @@ if importlib.util.find_spec("ray") is not None:
     from rllib_sami.algorithms.skimo.spirl import SPiRL, SPiRLConfig
     from rllib_sami.algorithms.task_inference.neural_process import NeuralProcess, NeuralProcessConfig
     from rllib_sami.algorithms.task_inference.task_inference import TaskInference, TaskInferenceConfig
+    from rllib_sami.algorithms.tdmpc.tdmpc import TDMPC, TDMPCConfig
     from rllib_sami.exports import skill_control, task_transfer
     from rllib_sami.exports.loading import TrainedAgent, load
     from rllib_sami.registration import register
@@ -66,6 +67,7 @@ if importlib.util.find_spec("ray") is not None:
         "DADS",
         "DIAYN",
         "METRA",
+        "TDMPC",
         "TESAC",
         "VISR",
         "CCMConfig",
@@ -98,6 +100,7 @@ if importlib.util.find_spec("ray") is not None:
         "SkiMoConfig",
         "SkiMoPretrain",
         "SkiMoPretrainConfig",
+        "TDMPCConfig",
         "TESACConfig",
         "TaskInference",
         "TaskInferenceConfig",

@@ -17,6 +17,7 @@ from rllib_sami.algorithms.skimo.skimo import SkiMo
 from rllib_sami.algorithms.skimo.spirl import SPiRL
 from rllib_sami.algorithms.task_inference.neural_process import NeuralProcess
 from rllib_sami.algorithms.task_inference.task_inference import TaskInference
+from rllib_sami.algorithms.tdmpc.tdmpc import TDMPC
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     algorithm.__name__: algorithm
@@ -24,7 +25,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         *(SaMI, TESAC, CCM, SaTESAC, SaCCM, PlainSAC, RecurrentSAC, SaPPO),
         *(CSF, METRA, DIAYN, VISR, CIC, DADS),
         *(TaskInference, NeuralProcess),
-        *(SkiMoPretrain, SkiMo, SPiRL),
+        *(SkiMoPretrain, SkiMo, SPiRL, TDMPC),
     )
 }
 

@@ -86,9 +86,12 @@ def convert(source: str, folder: Path, kind: str, observed: int | None, env: str
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Picture to draw.  "
               "[default: DIR/paths.png]")  # fmt: skip
 @click.option("--dims", default="0,1", show_default=True, metavar="I,J", help="Numbers of the observation to draw.")
+@click.option("--skills", metavar="CHECKPOINT", help="Also tell, and draw, how far what these skills (of "
+              "SkiMoPretrain) are imagined to lead to is from what happened. Take data that they were not learned "
+              "from, such as those of another seed.")  # fmt: skip
 @quiet_option
 @stoppable(_NOTHING)
-def show(folder: str, out: Path | None, dims: str) -> None:
+def show(folder: str, out: Path | None, dims: str, skills: str | None) -> None:
     """Show what the data set DIR has: trajectories, lengths, returns, and a picture of the paths."""
     loading()
     import numpy as np
@@ -116,13 +119,14 @@ def show(folder: str, out: Path | None, dims: str) -> None:
         raise UserError(f"--dims {dims}: expected two numbers such as 0,1.") from error
     if not all(0 <= one < dataset.observation_dim for one in (first, second)):
         raise UserError(f"--dims {dims}: observations have the numbers 0 to {dataset.observation_dim - 1}.")
+    imagined = None if skills is None else _imagined(skills, dataset)
     try:
         from rllib_sami.evaluation.data_figures import draw_paths
     except ImportError:
         click.echo("A picture of the paths needs matplotlib: pip install 'rllib-sami[report]'")
         return
     picture = out or Path(folder) / "paths.png"
-    draw_paths(dataset, picture, (first, second))
+    draw_paths(dataset, picture, (first, second), imagined)
     click.echo(f"Drawn: {picture}")
 
 
@@ -131,6 +135,22 @@ def _make(recipe: Any, out: Path, *, trajectories: int, **more: Any) -> None:
     with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
         dataset = _reported(recipe, out, trajectories=trajectories, progress=lambda *_: bar.update(1), **more)
     _say_written(dataset)
+
+
+def _imagined(skills: str, dataset: Any) -> Any:
+    """Returns real and imagined trajectories, and tells how far these are from those."""
+    from rllib_sami.evaluation.open_loop import maze_of_data, open_loop
+
+    found = _reported(open_loop, skills, dataset)
+    maze = maze_of_data(dataset)
+    errors, staying = found.errors(maze and maze.places)
+    last = len(errors) - 1
+    counts = sorted({min(count, last) for count in (1, 5, 10, 20, 50)})
+    unit = "observation" if maze is None else "cells"
+    click.echo(f"skills of {len(found.real):,} trajectories imagined in a row: distance from what happened ({unit})")
+    for count in counts:
+        click.echo(f"  after {count:>2}: {errors[count]:.3g}, of staying there {staying[count]:.3g}")
+    return found
 
 
 def _reported(function: Any, *arguments: Any, **more: Any) -> Any:

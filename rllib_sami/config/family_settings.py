@@ -24,7 +24,9 @@ from rllib_sami.config.rllib_settings import (
     SKIMO,
     SPIRL,
     TASK_INFERENCE,
+    TDMPC,
     TUNED_ENTROPY,
+    WINDOWS,
     Row,
     rows,
 )
@@ -37,6 +39,7 @@ _CONTRAST = (
     "contrast_timesteps positive_fraction key_encoder_tau contrast_interval updates_per_batch"
 )
 _NO_INFERENCE = "Skills are drawn, not inferred: take SaCCM, SaTESAC, CCM or TESAC for contexts of tasks"
+_NO_TASKS = "It infers nothing of tasks: take SaCCM, SaTESAC, CCM or TESAC for contexts of tasks"
 _PREDICTS = "Its encoder learns to predict: take SaCCM, SaTESAC or CCM for a contrast"
 # Settings that only some methods of skill discovery have.
 SKILL_METHODS = {
@@ -106,12 +109,12 @@ FAMILY = (
         "averaged_context", "Its encoder reads transitions as they are", accepted=(False,)),
     Row(IDLE, TASK_INFERENCE, f"normalize_context train_episodes loss_timesteps num_negatives {_CONTRAST}",
         "Its encoder reads windows of transitions and learns to predict, without a contrast"),
-    Row(REFUSED, SKIMO, "pairing encoder_loss", _NO_INFERENCE, accepted=(None,)),
-    Row(REFUSED, SKIMO, "acting_encoder", _NO_INFERENCE, accepted=(None, "online")),
-    Row(REFUSED, SKIMO, "context_dim", _NO_INFERENCE, accepted=(0,)),
-    Row(REFUSED, SKIMO, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
-        "averaged_context", _NO_INFERENCE, accepted=(False,)),
-    Row(REFUSED, SKIMO, "mixed_precision", "SkiMo computes in float32", accepted=(False,)),
+    Row(REFUSED, WINDOWS, "pairing encoder_loss", _NO_TASKS, accepted=(None,)),
+    Row(REFUSED, WINDOWS, "acting_encoder", _NO_TASKS, accepted=(None, "online")),
+    Row(REFUSED, WINDOWS, "context_dim", _NO_TASKS, accepted=(0,)),
+    Row(REFUSED, WINDOWS, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
+        "averaged_context", _NO_TASKS, accepted=(False,)),
+    Row(REFUSED, WINDOWS, "mixed_precision", "It computes in float32", accepted=(False,)),
     Row(REFUSED, SKIMO, "actor_hidden", "Its policy has the sizes of SkiMoPretrain, `num_units` and "
         "`latent_state_dim`", accepted=(None,)),
     Row(REFUSED, OF_SKILL_MODEL, "critic_hidden", "Its values have the sizes of SkiMoPretrain, `num_units` and "
@@ -119,11 +122,20 @@ FAMILY = (
     Row(IDLE, OF_SKILL_MODEL, "critic_lr", "Set `model_lr`, which is the rate of values, too"),
     Row(IDLE, SPIRL, "planner initial_plan num_plan_iterations num_plan_samples num_plan_policy_samples "
         "num_plan_elites plan_momentum plan_temperature plan_horizon_steps plan_std_steps initial_plan_std "
-        "final_plan_std num_skills model_lr consistency_coeff consistency_decay reward_coeff value_coeff "
-        "actor_states prior_reg_critic", "SPiRL learns no model of what skills lead to, and makes no plans"),
+        "final_plan_std num_skills model_from_data model_lr consistency_coeff consistency_decay reward_coeff "
+        "value_coeff actor_states prior_reg_critic", "SPiRL learns no model of what skills lead to, and plans nothing"),
     Row(IDLE, SKIMO, "target_entropy", "Its policy is kept near the prior: set `target_divergence`"),
-    Row(IDLE, SKIMO, "encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes loss_timesteps "
-        f"num_negatives {_CONTRAST}", "It has no context encoder, and its batches are windows of skills"),
+    Row(REFUSED, TDMPC, "actor_hidden critic_hidden", "Its networks have `num_units` units and a "
+        "`latent_state_dim`", accepted=(None,)),
+    Row(IDLE, TDMPC, "critic_lr", "Set `model_lr`, which is the rate of values, too"),
+    Row(IDLE, TDMPC, "target_entropy", "Its policy has a noise of its own: set `final_plan_std`"),
+    Row(IDLE, TDMPC, "alpha_lr initial_alpha tune_alpha target_divergence prior_reg_critic actor_states "
+        "model_from_data",
+        "It has no prior"),
+    Row(REFUSED, TDMPC, "num_skills", "Its windows have `plan_horizon` steps"),
+    Row(REFUSED, SKIMO, "plan_horizon", "Its windows and plans have `num_skills` skills"),
+    Row(IDLE, WINDOWS, "encoder_hidden_dim encoder_type encoder_lr normalize_context train_episodes loss_timesteps "
+        f"num_negatives {_CONTRAST}", "It has no context encoder, and its batches are windows of steps"),
     Row(IDLE, FIXED_ENTROPY, "initial_alpha alpha_lr", "Its entropy coefficient is fixed: set `fixed_alpha`"),
     Row(IDLE, TUNED_ENTROPY, "fixed_alpha", "Its entropy coefficient is tuned: set `initial_alpha` and `alpha_lr`"),
     *(row for method in SKILL_METHODS for row in _settings_of_other_methods(method)),

@@ -23,6 +23,7 @@ SAPPO = "SaPPO"
 SAMI, RECURRENT_SAC, PLAIN_SAC = "SaMI", "RecurrentSAC", "PlainSAC"
 SKILL_DISCOVERY = "skill discovery"
 TASK_INFERENCE, NEURAL_PROCESS = "task inference", "NeuralProcess"
+WINDOWS, TDMPC = "SkiMo, SkiMoPretrain, SPiRL, TDMPC", "TDMPC"
 SKIMO, OF_SKILL_MODEL, SPIRL = "SkiMo, SkiMoPretrain, SPiRL", "SkiMo, SkiMoPretrain", "SPiRL"
 FIXED_ENTROPY, TUNED_ENTROPY = "skill discovery, fixed entropy coefficient", "skill discovery, tuned coefficient"
 
@@ -30,6 +31,7 @@ _BATCHES = "An update reads whole episodes: set `train_episodes`, `loss_timestep
 _TRANSITIONS = "An update reads single transitions: set `train_batch_size_per_learner` and `updates_per_env_step`"
 _WINDOWS = "An update reads windows of transitions: set `train_batch_size_per_learner` and `updates_per_env_step`"
 _SKILL_WINDOWS = "An update reads windows of skills: set `train_batch_size_per_learner` and `num_skills`"
+_PLAN_WINDOWS = "An update reads windows of steps: set `train_batch_size_per_learner` and `plan_horizon`"
 _OWN_RUNNER = (
     "ArrayEnvRunner calls no connectors. Wrap the environment, or set `env_runner_cls` to SingleAgentEnvRunner"
 )
@@ -84,14 +86,16 @@ TABLE = (
     *(row for of in (PLAIN_SAC, SKILL_DISCOVERY) for row in _of_transitions(of, _TRANSITIONS)),
     *_of_transitions(TASK_INFERENCE, _WINDOWS),
     *_of_transitions(SKIMO, _SKILL_WINDOWS),
+    *_of_transitions(TDMPC, _PLAN_WINDOWS),
+    Row(REFUSED, TDMPC, "lr", "Set `model_lr` and `actor_lr`, leave `lr` at None"),
     Row(REFUSED, SKIMO, "lr", "Set `model_lr`, `actor_lr` and `alpha_lr` (of SkiMoPretrain `model_lr` alone), leave "
         "`lr` at None"),
-    Row(REFUSED, SKIMO, "lr_schedule", "`model_lr`, `actor_lr` and `alpha_lr` take schedules"),
-    Row(REFUSED, SKIMO, "_torch_grad_scaler_class", "SkiMo computes in float32"),
+    Row(REFUSED, WINDOWS, "lr_schedule", "Each of its learning rates, such as `model_lr`, takes a schedule"),
+    Row(REFUSED, WINDOWS, "_torch_grad_scaler_class", "It computes in float32"),
     Row(REFUSED, SKIMO, "observation_filter",
         "The networks that were learned from data need their scale: wrap the environment, for example in "
         "gymnasium.wrappers.TransformObservation"),
-    Row(REFUSED, SKIMO, "policy_model_config policy_model q_model_config Q_model optimization",
+    Row(REFUSED, WINDOWS, "policy_model_config policy_model q_model_config Q_model optimization",
         "Set `num_units`, `latent_state_dim`, `model_lr` and `actor_lr`"),
     Row(MAPPED, OFF_POLICY, "_train_batch_size_per_learner",
         "`loss_timesteps`; a setting of its own in PlainSAC, skill discovery and task inference"),

@@ -42,6 +42,7 @@ class Plan(NamedTuple):
 def cem(
     score: Callable[[Tensor], Tensor],
     of_policy: Tensor,
+    policy_scores: Tensor,
     mean: Tensor,
     std: Tensor,
     min_std: float,
@@ -51,12 +52,13 @@ def cem(
 ) -> Plan:
     """Finds sequences of actions with a high score.
 
-    In each iteration, samples and the policy's sequences are scored. The elites are weighed with
+    In each iteration, samples are scored beside the policy's sequences. The elites are weighed with
     ``exp(τ (score - best))``; mean and standard deviation of the next samples are their weighted moments.
 
     Args:
         score: Returns scores ``[B, N]`` of sequences ``[B, N, H, A]``.
         of_policy: Sequences of the policy, ``[B, P, H, A]``.
+        policy_scores: Their scores, ``[B, P]``.
         mean: Mean of the first samples, ``[B, H, A]``.
         std: Their standard deviation, ``[B, H, A]``.
         min_std: Least standard deviation of later samples.
@@ -71,7 +73,8 @@ def cem(
         drawn = noise((config.num_plan_samples, *mean.shape[1:]))
         samples = (mean[:, None] + std[:, None] * drawn).clamp(-LIMIT, LIMIT)
         candidates = torch.cat([samples, of_policy], dim=1)
-        best, index = score(candidates).topk(min(config.num_plan_elites, candidates.shape[1]), dim=1)  # [B, E]
+        scores = torch.cat([score(samples), policy_scores], dim=1)
+        best, index = scores.topk(min(config.num_plan_elites, candidates.shape[1]), dim=1)  # [B, E]
         elites = candidates.gather(1, index[..., None, None].expand(-1, -1, *mean.shape[1:]))
         weights = torch.softmax(config.plan_temperature * best, dim=1)
         elite_mean = torch.einsum("be,beha->bha", weights, elites)

@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import math
 import numbers
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,3 +169,8 @@ TARGET_ENTROPY = schedule("a number", -1.0, lambda x: True).or_auto()
 LEARNING_RATE = schedule("a number of at least 0", 1e-3, lambda x: x >= 0)
 AT_LEAST_0 = number("a number of at least 0", lambda x: x >= 0)
 ABOVE_0 = number("a number above 0", lambda x: x > 0)
+
+
+def taken(cls: Any, given: Mapping[str, Any]) -> Any:
+    """Makes a dataclass from those of the given values that are its fields."""
+    return cls(**{field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given})

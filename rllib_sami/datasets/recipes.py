@@ -46,7 +46,7 @@ def make_maze(
     if not (env in ENVIRONMENTS and issubclass(ENVIRONMENTS[env], Maze)):
         mazes = [name for name, cls in ENVIRONMENTS.items() if issubclass(cls, Maze)]
         raise ValueError(f"env={env!r} is no maze. {did_you_mean(env, mazes)}")
-    _check_integers({"trajectories": (trajectories, 1), "min_steps": (min_steps, 1), "seed": (seed, 0)})
+    _check_integers(trajectories=trajectories, min_steps=min_steps, seed=seed)
     about: dict[str, Any] = {"env": env, "seed": seed, "made_by": "maze planner", "min_steps": min_steps}
     maze: Any = make(env)
     with DatasetWriter(folder, **about) as writer:
@@ -82,7 +82,7 @@ def make_scene(
     Raises:
         ValueError: An argument is wrong, OGBench is missing, or the folder has files.
     """
-    _check_integers({"trajectories": (trajectories, 1), "steps": (steps, 1), "seed": (seed, 0)})
+    _check_integers(trajectories=trajectories, steps=steps, seed=seed)
     check_weight("noise", noise)
     env = "Manipulation/Scene-v0"
     about: dict[str, Any] = {"env": env, "seed": seed, "made_by": "OGBench's oracles", "noise": noise}
@@ -95,9 +95,9 @@ def make_scene(
     return Dataset(folder)
 
 
-def _check_integers(given: Mapping[str, tuple[Any, int]]) -> None:
-    """Checks arguments, each of which has a least value."""
-    for name, (value, least) in given.items():
+def _check_integers(**values: Any) -> None:
+    for name, value in values.items():
+        least = 0 if name == "seed" else 1
         if not (is_integer(value) and value >= least):
             raise ValueError(f"{name}={value!r}: expected an integer >= {least}.")
 

@@ -75,6 +75,14 @@ class ContextAgent:
         """Contexts at the last :meth:`act`, ``[NUM_SLOTS, D]``; None without an encoder."""
         return self._policy.context if self._has_context else None
 
+    def values(self) -> np.ndarray | None:
+        """Values of the states at the last :meth:`act`, ``[NUM_SLOTS]``; None where the networks have none."""
+        of_states = getattr(self._module.acting, "state_values", None)
+        if of_states is None:
+            return None
+        device = next(self._module.acting.parameters()).device
+        return of_states(torch.from_numpy(self._obs).to(device)).cpu().numpy()
+
     def inferred_tasks(self) -> list[InferredTask] | None:
         """What was inferred of the tasks at the last :meth:`act`, one for each slot."""
         networks = self._module.acting
@@ -239,6 +247,9 @@ class ConnectorAgent:
         # Connectors may change the observations.
         self.spaces = (self._to_module.input_observation_space, module.action_space)
         self._module, self.explore, self._env_steps = module, explore, max(0, env_steps)
+
+    def values(self) -> None:
+        """Returns None: other modules have no values in common."""
 
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes."""

@@ -68,6 +68,7 @@ class Episode:
     contexts: np.ndarray | None  # [M, D] at `context_steps`, NaN after the end; None if the agent has no context
     # Coordinates from the start on, [length + 1, k], of episodes with a skill or goal, and in mazes.
     path: np.ndarray | None = None
+    values: np.ndarray | None = None  # of the states along the path but the last, [length]; None where there are none
     track: Track | None = None  # of environments with families of tasks
 
 
@@ -173,6 +174,7 @@ class Slot:
         self._task = self._reported.get(TASK_ID)
         has_path = self._is_maze or spec.skill is not None or spec.goal is not None
         self._path: list[np.ndarray] | None = [] if has_path else None
+        self._values: list[float] = []
         self._go_on_path()
         self.tracker.begin()
         self.tracker.add(self.info)
@@ -198,6 +200,15 @@ class Slot:
         self.total += self.reward
         self.length += 1
         self.done = bool(self.terminated or truncated)
+
+    @property
+    def has_path(self) -> bool:
+        """Whether the episode's path is kept."""
+        return self._path is not None
+
+    def add_value(self, value: float) -> None:
+        """Keeps the agent's value of the present state."""
+        self._values.append(float(value))
 
     def _go_on_path(self) -> None:
         """Adds the present coordinates to the path; environments without any have none."""
@@ -249,5 +260,6 @@ class Slot:
             skills={key: str(reported[key]) for key in ("skill", "reference_skill") if reported.get(key) is not None},
             contexts=contexts,
             path=np.stack(self._path) if self._path else None,
+            values=np.array(self._values) if self._values else None,
             track=self.tracker.track(),
         )

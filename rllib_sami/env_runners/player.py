@@ -42,6 +42,9 @@ class Agent(Protocol):
     def contexts(self) -> np.ndarray | None:
         """Contexts at the last :meth:`act`, ``[NUM_SLOTS, D]``; None without an encoder."""
 
+    def values(self) -> np.ndarray | None:
+        """Values of the states at the last :meth:`act`, ``[NUM_SLOTS]``; None where the agent has none."""
+
     def inferred_tasks(self) -> Sequence[InferredTask] | None:
         """What was inferred of the tasks at the last :meth:`act`, one for each slot; None if it infers none."""
 
@@ -146,6 +149,9 @@ class Player:
             if slots[0].tracker.asks_agent and (inferred := agent.inferred_tasks()) is not None:
                 for index in live:
                     slots[index].tracker.infer(inferred[index])
+            if slots[0].has_path and (values := agent.values()) is not None:
+                for index in live:
+                    slots[index].add_value(values[index])
             if step in keep_at and (now := _contexts(agent, slots)) is not None:
                 contexts.append(np.where([[not slot.done] for slot in slots], now[: len(slots)], np.nan))
             for index in live:

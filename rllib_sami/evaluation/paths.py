@@ -10,7 +10,7 @@ import numpy as np
 
 from rllib_sami.env_runners.episodes import Episode
 
-FIELDS = ("coordinates", "goals", "skills")
+FIELDS = ("coordinates", "goals", "skills", "values")
 
 
 @dataclass
@@ -20,11 +20,14 @@ class Paths:
     coordinates: np.ndarray  # [num_episodes, T + 1, k] float64; NaN after an episode's end
     goals: np.ndarray  # [num_episodes, k] float64
     skills: np.ndarray  # [num_episodes, d] float32
+    values: np.ndarray | None = None  # [num_episodes, T] float32, the agent's value of each state but the last
 
     def __post_init__(self) -> None:
         # In float32 the edges of cells would be elsewhere.
         self.coordinates, self.goals = np.asarray(self.coordinates, float), np.asarray(self.goals, float)
         self.skills = np.asarray(self.skills, np.float32)
+        values = np.zeros((len(self), 0)) if self.values is None else self.values
+        self.values = np.asarray(values, np.float32)
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -43,6 +46,7 @@ class Paths:
             padded([episode.path for episode in episodes], 2),
             padded([None if spec.goal is None else spec.goal.coordinates for spec in specs], 1),
             padded([spec.skill for spec in specs], 1),
+            padded([episode.values for episode in episodes], 1),
         )
 
 

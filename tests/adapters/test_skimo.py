@@ -13,7 +13,8 @@ import rllib_sami
 from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig, SPiRLConfig
 from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.networks import SkillModel
-from rllib_sami.datasets import recipes
+from rllib_sami.datasets import Dataset, recipes
+from rllib_sami.evaluation.open_loop import open_loop
 from rllib_sami.exports.agents import export_agent
 from rllib_sami.exports.checkpoints import load
 
@@ -93,6 +94,31 @@ class TestPretraining:
         agent.reset(seed=4)
         assert not np.array_equal(agent.act(obs), actions[0])
 
+    def test_what_skills_are_imagined_to_lead_to_is_compared_with_what_happened(self, data, skills):
+        model, dataset = skills[2], Dataset(data)
+        found = open_loop(skills[0], dataset)
+        count = found.real.shape[1] - 1
+        assert count == int(np.quantile(dataset.lengths, 0.9, method="lower")) // 5
+        index = int(np.flatnonzero(dataset.lengths >= 5 * count)[0])
+        obs, actions = (
+            torch.from_numpy(np.array(one)) for one in (dataset[index].observations, dataset[index].actions)
+        )
+        np.testing.assert_array_equal(found.real[0], obs[: 5 * count + 1 : 5])
+        with torch.no_grad():
+            latent = model.state_encoder(obs[:1])
+            for step in range(count + 1):
+                np.testing.assert_allclose(found.imagined[0, step], model.decode(latent)[0][0], atol=1e-5)
+                part = slice(5 * step, 5 * step + 5)
+                if step < count:
+                    encoded = model.skill_policy.encoder(obs[part])
+                    latent = model.step_latent(
+                        latent, model.encode_skills(actions[None, None, part], encoded[None, None]).mode[0]
+                    )
+        errors, staying = found.errors()
+        assert staying[0] == 0.0
+        assert errors[2] == pytest.approx(np.linalg.norm(found.imagined[:, 2] - found.real[:, 2], axis=-1).mean())
+        assert staying[2] == pytest.approx(np.linalg.norm(found.real[:, 0] - found.real[:, 2], axis=-1).mean())
+
     @pytest.mark.parametrize("joint", [True, False])
     def test_two_restores_go_on_alike(self, data, ray_cluster, tmp_path, joint):
         algo = pretraining(data, joint_training=joint).build_algo()
@@ -149,6 +175,21 @@ class TestTask:
         frozen = algo.env_runner.env.envs[0].get_wrapper_attr("policy")._policy._networks.skill_policy
         for name, value in frozen.state_dict().items():
             assert torch.equal(value, model.skill_policy.state_dict()[name])
+
+    def test_the_model_may_begin_anew(self, skills):
+        algo = task(skills[0], model_from_data=False).build_algo()
+        module = algo.learner_group._learner.module["default_policy"]
+        model, learning = skills[2], module.learning
+        assert torch.equal(learning.prior[0].weight, model.prior[0].weight)
+        assert torch.equal(learning.prior_encoder[0].weight, model.state_encoder[0].weight)
+        for mine, theirs in (
+            ("state_encoder", model.state_encoder),
+            ("policy", model.prior),
+            ("dynamics", model.dynamics),
+        ):
+            assert not torch.equal(getattr(module.acting, mine)[0].weight, theirs[0].weight)
+        assert torch.equal(learning.target_encoder[0].weight, module.acting.state_encoder[0].weight)
+        algo.stop()
 
     def test_plans_reach_farther_as_training_goes_on(self, trained):
         algo, _, _ = trained

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from processes import Command
@@ -56,6 +58,11 @@ def test_one_file_makes_the_data_and_trains_both_stages(start, write, tmp_path, 
         played: Command = start("evaluate", results / agent, "--episodes", "1", "--out", out)
         assert played.finish() == 0, played.output
         assert name in json.loads((tmp_path / out / "provenance.json").read_text())["max_steps"]
+    with np.load(tmp_path / "ev_u_maze_skimo" / "paths.npz") as found:  # 60 steps are six skills, each with a value
+        assert np.isfinite(found["values"]).sum(axis=1).tolist() == [6]
+    shown: Command = start("data", "show", made, "--skills", results / "u_maze_skills", "--out", "paths.png")
+    assert shown.finish() == 0, shown.output
+    assert re.search(r"imagined in a row: .*\(cells\)\n  after  1: [\d.]+, of staying there [\d.]+", shown.output)
 
 
 def test_a_data_set_may_be_given_by_a_relative_path(start, write, tmp_path, chain):

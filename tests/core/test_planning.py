@@ -35,9 +35,11 @@ class TestPlanner:
     def plan(self, score, **settings):
         noise = torch.Generator().manual_seed(0)
         config = CEMConfig(**settings)
+        of_policy = torch.zeros(2, 4, 3, 2)
         return cem(
             score,
-            torch.zeros(2, 4, 3, 2),
+            of_policy,
+            score(of_policy),
             torch.zeros(2, 3, 2),
             torch.full((2, 3, 2), 2.0),
             0.01,
@@ -70,6 +72,7 @@ class TestPlanner:
         plan = cem(
             score,
             best[:, None].clone(),
+            score(best[:, None]),
             *arguments,
             lambda shape: torch.randn((2, *shape), generator=noise),
             torch.zeros(2),

@@ -16,13 +16,14 @@ from rllib_sami.algorithms.skimo.downstream_networks import (
 )
 from rllib_sami.algorithms.skimo.downstream_update import DownstreamUpdateConfig
 from rllib_sami.algorithms.skimo.networks import SkillModel, SkillModelConfig
-from rllib_sami.algorithms.skimo.sampling import sample_skill_windows
 from rllib_sami.algorithms.skimo.spirl_update import (
     SkillPrior,
     SPiRLNetworkConfig,
     SPiRLTrainingNetworks,
     SPiRLUpdateConfig,
 )
+from rllib_sami.algorithms.tdmpc.networks import ImaginedReturns
+from rllib_sami.algorithms.tdmpc.sampling import sample_windows
 from rllib_sami.core.tanh_normal import TanhNormal, divergence
 from rllib_sami.replay_buffers.episode_store import EpisodePiece, EpisodeStore
 
@@ -48,7 +49,7 @@ class TestDownstream:
         noise = torch.randn(2, BATCH, 3, 3)
         return {
             "obs": torch.randn(BATCH, 4, OBS),
-            "skills": torch.rand(BATCH, 3, 3) * 2 - 1,
+            "actions": torch.rand(BATCH, 3, 3) * 2 - 1,
             "rewards": torch.randn(BATCH, 3),
             "terminated": torch.tensor([[0.0, 0.0, 1.0]]).repeat(BATCH, 1),
             "weights": torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]).repeat(BATCH // 2, 1),
@@ -73,7 +74,7 @@ class TestDownstream:
                 parameter.data.add_(0.05)
         batch, config = self.batch(), DownstreamUpdateConfig(gamma=0.9, prior_reg_critic=regularized)
         loss, _ = downstream_update.model_loss(acting, training, batch, config)
-        obs, z, r, d, w = (batch[name] for name in ("obs", "skills", "rewards", "terminated", "weights"))
+        obs, z, r, d, w = (batch[name] for name in ("obs", "actions", "rewards", "terminated", "weights"))
         imagined, expected = acting.state_encoder(obs[:, 0]), torch.zeros(3, BATCH)
         for t in range(3):
             here, after = acting.state_encoder(obs[:, t]), acting.state_encoder(obs[:, t + 1])
@@ -100,7 +101,7 @@ class TestDownstream:
         training.log_alpha.data.fill_(math.log(0.3))
         batch, config = self.batch(), DownstreamUpdateConfig(gamma=0.9, actor_states=states)
         loss, cost = downstream_update.actor_loss(acting, training, batch, config)
-        obs, z, w = batch["obs"], batch["skills"], batch["weights"]
+        obs, z, w = batch["obs"], batch["actions"], batch["weights"]
         imagined, expected, costs = acting.state_encoder(obs[:, 0]), 0.0, []
         for t in range(3):
             here = acting.state_encoder(obs[:, t])
@@ -150,7 +151,7 @@ class TestSPiRL:
 
     def batch(self):
         noise = torch.randn(2, BATCH, 1, 3)
-        given = {"obs": torch.randn(BATCH, 2, OBS), "skills": torch.rand(BATCH, 1, 3) * 2 - 1}
+        given = {"obs": torch.randn(BATCH, 2, OBS), "actions": torch.rand(BATCH, 1, 3) * 2 - 1}
         given |= {"rewards": torch.randn(BATCH, 1), "terminated": torch.tensor([[0.0], [1.0]]).repeat(BATCH // 2, 1)}
         return given | {"noise": noise[0], "next_noise": noise[1]}
 
@@ -172,7 +173,7 @@ class TestSPiRL:
         value = training.target_critics(after, policy.sample(batch["next_noise"][:, 0]), nothing).amin(0)
         value = value - 0.5 * divergence(policy, training.prior.distribution(after))
         y = batch["rewards"][:, 0] + 0.9 * (1 - batch["terminated"][:, 0]) * value
-        q = training.critics(obs, batch["skills"][:, 0], nothing)
+        q = training.critics(obs, batch["actions"][:, 0], nothing)
         expected = 0.5 * (q - y).square().mean(1).sum()
         cost = divergence(acting.distribution(obs), training.prior.distribution(obs))
         before = copy.deepcopy(training.prior.state_dict())
@@ -193,7 +194,7 @@ class TestSPiRL:
         training.log_alpha.data.fill_(math.log(1e-3))
         for _ in range(400):
             batch = self.batch()
-            batch["rewards"] = -(batch["skills"] - wanted).square().sum(-1)
+            batch["rewards"] = -(batch["actions"] - wanted).square().sum(-1)
             spirl_update.spirl_update(acting, training, fast, batch, config)
         mode = acting.distribution(torch.randn(16, OBS)).mode.mean(0)
         torch.testing.assert_close(mode, wanted, atol=0.35, rtol=0.0)
@@ -213,15 +214,18 @@ class TestPlanningAgent:
         torch.testing.assert_close(after, state)
 
     @pytest.mark.parametrize("initial", ["gaussian", "policy"])
-    def test_it_plans_for_reward(self, initial):
+    def test_it_plans_for_reward(self, initial, monkeypatch):
         acting, _, _ = task_networks(
             num_plan_iterations=15, num_plan_samples=1024, num_plan_elites=64, initial_plan=initial
         )
         acting.horizon.fill_(2)
         acting.plan_std.fill_(0.05)
         wanted = torch.tensor([0.6, -0.4, 0.2])
-        acting.predicted_reward = lambda latent, skill: -10 * (skill - wanted).square().sum(-1)
-        acting.predicted_values = lambda latent, skill: latent.new_zeros(2, *latent.shape[:-1])
+
+        def returns(self, skills, noise):
+            return -10 * (skills - wanted).square().sum((-2, -1))
+
+        monkeypatch.setattr(ImaginedReturns, "__call__", returns)
         state = torch.from_numpy(acting.initial_state(2, np.random.default_rng(0)))
         skill, _, state = self.act(acting, torch.randn(2, OBS), state)
         torch.testing.assert_close(skill, wanted.expand(2, 3), atol=0.2, rtol=0.0)
@@ -268,18 +272,18 @@ def finished_store(lengths, terminated):
 
 class TestSkillWindows:
     def draw(self, store, timeout_is_terminal=True, scale=1.0):
-        return sample_skill_windows(store, 500, 4, timeout_is_terminal, scale, 2, np.random.default_rng(0))
+        return sample_windows(store, 500, 4, timeout_is_terminal, scale, 2, np.random.default_rng(0))
 
     def test_windows_are_neighbouring_steps_and_end_with_the_episode_most_often(self):
         batch = self.draw(finished_store([10, 6], [True, False]), scale=0.5)
         obs, rewards = batch["obs"][..., 0], batch["rewards"]
         assert {name: values.shape for name, values in batch.items()} == {
-            **{"obs": (2, 500, 5, 1), "skills": (2, 500, 4, 1), "rewards": (2, 500, 4), "terminated": (2, 500, 4)},
+            **{"obs": (2, 500, 5, 1), "actions": (2, 500, 4, 1), "rewards": (2, 500, 4), "terminated": (2, 500, 4)},
             **{"weights": (2, 500, 4), "noise": (2, 500, 4, 1), "next_noise": (2, 500, 4, 1)},
         }
         np.testing.assert_array_equal(np.diff(obs), 1.0)
         np.testing.assert_array_equal(rewards, 0.5 * obs[..., 1:])
-        np.testing.assert_allclose(batch["skills"][..., 0], obs[..., :-1] / 1000, rtol=1e-6)
+        np.testing.assert_allclose(batch["actions"][..., 0], obs[..., :-1] / 1000, rtol=1e-6)
         assert (batch["weights"] == 1).all()
         starts, counts = np.unique(obs[..., 0] % 100 + (obs[..., 0] // 100) * 100, return_counts=True)
         assert set(starts) == {*range(7), *(100 + start for start in range(3))}

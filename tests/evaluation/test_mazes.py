@@ -73,6 +73,17 @@ def test_paths_are_drawn_once_for_each_maze(tmp_path):
     assert "Paths in mazes" in page
 
 
+def test_values_colour_the_points_that_they_are_of(tmp_path):
+    results = results_of({"SkiMo": CONTROL})
+    results.paths.values = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, np.nan]], np.float32)
+    results.save(tmp_path)
+    figure = walks(Results.load(tmp_path)).plots[0].draw()
+    (dots,) = figure.axes[0].collections
+    np.testing.assert_array_equal(dots.get_offsets(), [[1, 1], [2, 1], [3, 1], [1, 1], [2, 1]])
+    np.testing.assert_array_equal(dots.get_array(), [1, 2, 3, 4, 5])
+    assert figure.axes[1].get_ylabel() == "value"
+
+
 def test_agents_in_different_environments_are_not_put_together():
     results = results_of({"SkiMo": CONTROL, "PlainSAC": "Maze/UMaze-v0"})
     assert tables.improvements(results.episodes).empty

@@ -4,24 +4,20 @@ Shapes: ``O`` observation, ``A`` action, ``Z`` skill, ``S`` latent state; a skil
 """
 
 import copy
-import itertools
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rllib_sami.core.inferred_tasks import InferredTask
+from rllib_sami.core.elu_networks import elu_mlp, linear
 from rllib_sami.core.settings import integer, one_of, setting
 from rllib_sami.core.tanh_normal import MEAN_LIMIT, TanhNormal
+from rllib_sami.core.without_context import WithoutContext, seeded_noise
 
 HIDDEN_LAYERS = 4
 DECODER_LAYERS = 2
 DECODER_STD = (0.1, 1.5)  # least and largest standard deviation of a decoded observation
-VALUE_GAIN = 0.01  # of the last layer of reward and values
 
 
 @dataclass(frozen=True)
@@ -53,37 +49,13 @@ class SkillModelConfig:
         return False
 
 
-def mlp(input_dim: int, hidden: Sequence[int], output_dim: int) -> nn.Sequential:
-    """A network of fully connected layers with ELU between them, orthogonal weights and no biases at first."""
-    sizes = [input_dim, *hidden, output_dim]
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        layers += [_linear(fan_in, fan_out), nn.ELU()]
-    return nn.Sequential(*layers[:-1])
-
-
-def _linear(input_dim: int, output_dim: int, gain: float = 1.0) -> nn.Linear:
-    layer = nn.Linear(input_dim, output_dim)
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-def value_net(input_dim: int, units: int) -> nn.Sequential:
-    """A network of a reward or a value, whose first values are almost 0."""
-    layers: list[nn.Module] = [_linear(input_dim, units), nn.LayerNorm(units), nn.Tanh()]
-    for _ in range(HIDDEN_LAYERS - 1):
-        layers += [_linear(units, units), nn.ELU()]
-    return nn.Sequential(*layers, _linear(units, 1, VALUE_GAIN))
-
-
 class LSTMSkillEncoder(nn.Module):
     """Reads the steps of a skill one after the other."""
 
     def __init__(self, input_dim: int, units: int, output_dim: int):
         super().__init__()
         self.lstm = nn.LSTM(input_dim, units, batch_first=True)
-        self.head = _linear(units, output_dim)
+        self.head = linear(units, output_dim)
 
     def forward(self, steps: Tensor) -> Tensor:
         """Returns ``[n, 2 Z]`` for steps ``[n, H, A + S]``."""
@@ -96,60 +68,12 @@ class SkillPolicy(nn.Module):
     def __init__(self, obs_dim: int, action_dim: int, config: SkillModelConfig):
         super().__init__()
         units, state = config.num_units, config.latent_state_dim
-        self.encoder = mlp(obs_dim, [units], state)
-        self.net = mlp(state + config.skill_dim, [units] * HIDDEN_LAYERS, 2 * action_dim)
+        self.encoder = elu_mlp(obs_dim, [units], state)
+        self.net = elu_mlp(state + config.skill_dim, [units] * HIDDEN_LAYERS, 2 * action_dim)
 
     def forward(self, encoded: Tensor, skill: Tensor) -> Tensor:
         """Returns actions ``[..., A]`` for encoded observations ``[..., S]`` and skills ``[..., Z]``."""
         return TanhNormal.of(self.net(torch.cat([encoded, skill], dim=-1))).mode
-
-
-class SkillState(nn.Module):
-    """What is remembered between steps, in the place of a context encoder."""
-
-    def __init__(self, state_dim: int):
-        super().__init__()
-        self.state_dim = state_dim
-        self.reads_actions = False
-
-
-class WithoutContext(nn.Module):
-    """What networks that act without a context have in common, besides ``act`` as of ``ActorNetworks``.
-
-    The state of an episode may end with a seed of its own, and with how often numbers were drawn from it.
-
-    Args:
-        obs_dim: Width ``O`` of observations.
-        action_dim: Width of actions.
-        config: Has ``context_dim`` and ``encoder_reward``.
-        memory: Numbers that are remembered besides the seed.
-        draws: Whether there is a seed.
-    """
-
-    def __init__(self, obs_dim: int, action_dim: int, config: Any, memory: int = 0, draws: bool = False):
-        super().__init__()
-        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
-        self.encoder_input_dim = obs_dim
-        self.encoder, self._draws = SkillState(memory + 2 * draws), draws
-
-    def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Returns the states that episodes begin with, ``[count, S]``: zeros, with a seed for each if there is one."""
-        state = np.zeros((count, self.encoder.state_dim), np.float32)
-        if self._draws:
-            state[:, -2] = new_seeds(count, rng)
-        return state
-
-    def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns nothing to store with episodes."""
-        return {}
-
-    def masked_context(self) -> Tensor:
-        """Returns an empty context."""
-        return torch.zeros(0)
-
-    def infer_tasks(self, obs: Tensor, context: Tensor) -> list[InferredTask]:
-        """Returns that nothing is inferred of tasks."""
-        return [InferredTask()] * len(obs)
 
 
 class SkillModel(WithoutContext):
@@ -176,15 +100,15 @@ class SkillModel(WithoutContext):
         super().__init__(obs_dim, action_dim, config, memory=config.skill_dim + 1, draws=True)
         units, state, skill = config.num_units, config.latent_state_dim, config.skill_dim
         hidden = [units] * HIDDEN_LAYERS
-        self.state_encoder = mlp(obs_dim, [units], state)
-        self.dynamics = mlp(state + skill, hidden, state)
-        self.prior = mlp(state, hidden, 2 * skill)
-        self.decoder = mlp(state, [units] * DECODER_LAYERS, 2 * obs_dim)
+        self.state_encoder = elu_mlp(obs_dim, [units], state)
+        self.dynamics = elu_mlp(state + skill, hidden, state)
+        self.prior = elu_mlp(state, hidden, 2 * skill)
+        self.decoder = elu_mlp(state, [units] * DECODER_LAYERS, 2 * obs_dim)
         self.skill_policy = SkillPolicy(obs_dim, action_dim, config)
         if config.skill_encoder == "lstm":
             self.skill_encoder: nn.Module = LSTMSkillEncoder(action_dim + state, config.lstm_units, 2 * skill)
         else:
-            self.skill_encoder = mlp(action_dim * config.skill_length + state, hidden, 2 * skill)
+            self.skill_encoder = elu_mlp(action_dim * config.skill_length + state, hidden, 2 * skill)
 
     def encode_skills(self, actions: Tensor, encoded: Tensor) -> TanhNormal:
         """Returns the distributions of skills, ``[B, N, Z]``.
@@ -301,29 +225,3 @@ def _arrays(net: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
 def _elu(units: np.ndarray) -> np.ndarray:
     negative = np.expm1(np.minimum(units, 0.0))
     return np.add(np.maximum(units, 0.0), negative, out=negative)
-
-
-# --- Random numbers of acting ---------------------------------------------------------------------------------------
-
-_MOST_SEEDS = 2**24  # as many integers as float32 has without gaps
-
-
-def new_seeds(count: int, rng: np.random.Generator | None) -> np.ndarray:
-    """Returns a seed for each episode, ``[count]``; without ``rng``, always the same."""
-    return np.zeros(count, np.float32) if rng is None else rng.integers(_MOST_SEEDS, size=count).astype(np.float32)
-
-
-def seeded_noise(seed: Tensor, count: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Draws standard normal numbers ``[B, *shape]``, for each episode from a stream of its own.
-
-    Args:
-        seed: Of the episodes, ``[B]``.
-        count: How often each has drawn before, ``[B]``.
-        shape: Of the numbers of one episode.
-    """
-    size = math.prod(shape)
-    rows = [
-        np.random.default_rng([int(one), int(number)]).standard_normal(size, np.float32)
-        for one, number in zip(seed.tolist(), count.tolist(), strict=True)
-    ]
-    return torch.from_numpy(np.stack(rows)).to(seed.device).reshape(len(rows), *shape)

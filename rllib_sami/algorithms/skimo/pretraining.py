@@ -25,11 +25,11 @@ from rllib_sami.algorithms.skimo.pretraining_update import (
     pretraining_loss,
     pretraining_update,
 )
-from rllib_sami.config.rllib_settings import OF_SKILL_MODEL, SKIMO
+from rllib_sami.config.rllib_settings import OF_SKILL_MODEL, SKIMO, WINDOWS
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
-from rllib_sami.core.settings import LEARNING_RATE, setting
+from rllib_sami.core.settings import LEARNING_RATE, setting, taken
 from rllib_sami.datasets.window_sampler import WindowSampler
 
 ADAM_EPSILON = 1e-7
@@ -41,11 +41,6 @@ class ModelLearningRate:
     """Learning rate of the model."""
 
     model_lr: Schedule = setting(1e-3, LEARNING_RATE, "Learning rate (or schedule, in updates) of all networks.")
-
-
-def taken(cls: Any, given: Mapping[str, Any]) -> Any:
-    """Makes a dataclass from those of the given values that are its fields."""
-    return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
 
 class SkillModelTorchRLModule(OffPolicyTorchRLModule):
@@ -120,7 +115,7 @@ class SkiMoPretrainConfig(OfflineConfig):
     """
 
     parts: ClassVar[tuple[type, ...]] = (SkillModelConfig, PretrainingUpdateConfig, ModelLearningRate)
-    groups: ClassVar[tuple[str, ...]] = (SKIMO, OF_SKILL_MODEL)
+    groups: ClassVar[tuple[str, ...]] = (WINDOWS, SKIMO, OF_SKILL_MODEL)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SkiMoPretrain)

@@ -12,11 +12,12 @@ from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.skimo.networks import SkillModelConfig
-from rllib_sami.config.rllib_settings import SKIMO
+from rllib_sami.algorithms.tdmpc.tdmpc import WindowLearningSettings
+from rllib_sami.config.rllib_settings import SKIMO, WINDOWS
 from rllib_sami.core.env_values import name_of
 from rllib_sami.core.faults import closing
 from rllib_sami.core.schedules import Schedule
-from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, SWITCH, setting
+from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, setting
 
 SKILL_ENV = "Skills/Control-v0"
 # Sizes that are those of the pre-trained networks.
@@ -25,28 +26,23 @@ INHERITED = tuple(field.name for field in fields(SkillModelConfig) if field.name
 
 @dataclass(frozen=True)
 class SkillTaskSettings:
-    """Settings of learning a task."""
+    """Settings of staying near the prior."""
 
-    actor_lr: Schedule = setting(1e-3, LEARNING_RATE, "Learning rate (or schedule) of the policy.")
     alpha_lr: Schedule = setting(3e-4, LEARNING_RATE, "Learning rate (or schedule) of the divergence's coefficient.")
     initial_alpha: float = setting(
         1.0, ABOVE_0, "Coefficient of the divergence from the prior at the start; with `tune_alpha: false` throughout."
     )
-    timeout_is_terminal: bool = setting(
-        True, SWITCH, "Whether an episode that ran out of time counts as ended (the authors' code), instead of its "
-        "value being estimated (RLlib's way).",
-    )  # fmt: skip
-    reward_scale: float = setting(1.0, ABOVE_0, "What rewards are multiplied by.")
 
 
 class SkillTaskConfig(OffPolicyConfig):
     """Base of the configs. Steps are those of the task, not skills."""
 
-    parts: ClassVar[tuple[type, ...]] = (SkillTaskSettings,)
-    groups: ClassVar[tuple[str, ...]] = (SKIMO,)
+    parts: ClassVar[tuple[type, ...]] = (WindowLearningSettings, SkillTaskSettings)
+    groups: ClassVar[tuple[str, ...]] = (WINDOWS, SKIMO)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class)
+        self.timeout_is_terminal = True
         self.updates_per_env_step = 0.02  # 10 every 500 steps
         self.num_steps_sampled_before_learning_starts = 5_000
         self.rollout_fragment_length = 6

@@ -16,8 +16,6 @@ from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
 from rllib_sami.algorithms.skimo.networks import SkillModelConfig
-from rllib_sami.algorithms.skimo.pretraining import taken
-from rllib_sami.algorithms.skimo.sampling import sample_skill_windows
 from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig
 from rllib_sami.algorithms.skimo.spirl_update import (
     METRICS,
@@ -28,10 +26,11 @@ from rllib_sami.algorithms.skimo.spirl_update import (
     parameter_groups,
     spirl_update,
 )
+from rllib_sami.algorithms.tdmpc.sampling import sample_windows
 from rllib_sami.config.rllib_settings import SPIRL
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
-from rllib_sami.core.settings import LAYER_SIZES, LEARNING_RATE, setting
+from rllib_sami.core.settings import LAYER_SIZES, LEARNING_RATE, setting, taken
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
 
@@ -128,9 +127,9 @@ class SPiRLConfig(SkillTaskConfig):
     @override(OffPolicyConfig)
     def make_sampler(self) -> Sampler:
         return partial(
-            sample_skill_windows,
+            sample_windows,
             batch_size=self.train_batch_size_per_learner,
-            num_skills=1,
+            length=1,
             timeout_is_terminal=self.timeout_is_terminal,
             reward_scale=self.reward_scale,
         )

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
-from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModelConfig, WithoutContext, mlp
+from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModelConfig
 from rllib_sami.core import losses
+from rllib_sami.core.elu_networks import elu_mlp
 from rllib_sami.core.networks import TwinCritics, polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.settings import ABOVE_0, LAYER_SIZES, RATE, SWITCH, setting
 from rllib_sami.core.tanh_normal import TanhNormal, divergence
+from rllib_sami.core.without_context import WithoutContext
 
 MOST_DIVERGENCE = 100.0
 METRICS = ("critic_loss", "q_mean", "actor_loss", "prior_divergence", "alpha")
@@ -54,8 +56,8 @@ class SkillPrior(WithoutContext):
     def __init__(self, obs_dim: int, action_dim: int, config: SPiRLNetworkConfig):
         super().__init__(obs_dim, action_dim, config)
         units, state = config.num_units, config.latent_state_dim
-        self.state_encoder = mlp(obs_dim, [units], state)
-        self.policy = mlp(state, [units] * HIDDEN_LAYERS, 2 * action_dim)
+        self.state_encoder = elu_mlp(obs_dim, [units], state)
+        self.policy = elu_mlp(state, [units] * HIDDEN_LAYERS, 2 * action_dim)
 
     def load_model(self, state: Mapping[str, Tensor]) -> None:
         """Takes encoder and prior from the state of a ``SkillModel``."""
@@ -121,7 +123,7 @@ def spirl_update(
         acting: The policy.
         training: Critics, prior and coefficient.
         optimization: The optimisers of :func:`parameter_groups`.
-        batch: One update of ``sampling.sample_skill_windows`` with windows of one skill, without the leading ``U``.
+        batch: One update of ``sampling.sample_windows`` with windows of one skill, without the leading ``U``.
         config: Constants.
 
     Returns:
@@ -129,7 +131,7 @@ def spirl_update(
     """
     obs, next_obs = batch["obs"].unbind(dim=1)
     skill, reward, terminated, noise, next_noise = (
-        batch[name][:, 0] for name in ("skills", "rewards", "terminated", "noise", "next_noise")
+        batch[name][:, 0] for name in ("actions", "rewards", "terminated", "noise", "next_noise")
     )
     alpha, nothing = training.log_alpha.exp().detach(), obs.new_zeros(len(obs), 0)
 

@@ -18,7 +18,8 @@ from rllib_sami.evaluation.sections.common import counted, short
 
 _TEXT = (
     "The path of each episode from the start (square) to where it ended; the circle is the goal, which agents are "
-    "not told. Where an agent's actions are skills, a path has a point for each skill."
+    "not told. Where an agent's actions are skills, a path has a point for each skill. Colours of points are "
+    "the agent's values of the states there, if it has any."
 )
 MAX_AGENTS = 9  # that are drawn on a maze
 
@@ -55,7 +56,8 @@ def walks(results: Results) -> Section:
 
 
 def _walk(results: Results, key: tuple[str, str], rows: pd.DataFrame) -> Walk:
-    places = results.paths.take(rows.index.to_numpy()).coordinates  # type: ignore[union-attr]
+    mine = results.paths.take(rows.index.to_numpy())  # type: ignore[union-attr]
     reached = rows["success"].fillna(False).astype(bool).to_numpy()
     title = f"{key[0]}: {np.mean(reached):.0%} of {len(rows)}"
-    return Walk(title, [paths.path_of(one) for one in places], reached)
+    values = [one[~np.isnan(one)] for one in mine.values]  # type: ignore[union-attr]
+    return Walk(title, [paths.path_of(one) for one in mine.coordinates], reached, values)

@@ -1,0 +1,231 @@
+"""``TDMPC``: plans with a model of latent states, and values beyond the plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.annotations import override
+
+from rllib_sami.algorithms.base.acting_batch import ENCODER_STATE
+from rllib_sami.algorithms.base.config import BaseConfig
+from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
+from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
+from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
+from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
+from rllib_sami.algorithms.tdmpc.networks import (
+    PlannerConfig,
+    TargetNetworks,
+    TDMPCNetworkConfig,
+    TDMPCNetworks,
+    WorldModelConfig,
+)
+from rllib_sami.algorithms.tdmpc.sampling import sample_windows
+from rllib_sami.algorithms.tdmpc.update import METRICS, ModelUpdateConfig, TDMPCLosses, parameter_groups, tdmpc_update
+from rllib_sami.config.rllib_settings import TDMPC as GROUP
+from rllib_sami.config.rllib_settings import WINDOWS
+from rllib_sami.core.compilation import compiled
+from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.core.schedules import Schedule
+from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, SWITCH, integer, setting, taken
+from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
+
+OF_PLANS = {field.name for field in fields(PlannerConfig)} - {"planner"}
+
+
+@dataclass(frozen=True)
+class WindowLearningSettings:
+    """Settings of learning from windows."""
+
+    actor_lr: Schedule = setting(1e-3, LEARNING_RATE, "Learning rate (or schedule) of the policy.")
+    timeout_is_terminal: bool = setting(
+        False,
+        SWITCH,
+        "Whether an episode that ran out of time counts as ended (the authors' code of SkiMo), instead of its value "
+        "being estimated (RLlib's way).",
+    )
+    reward_scale: float = setting(1.0, ABOVE_0, "What rewards are multiplied by.")
+
+
+@dataclass(frozen=True)
+class WorldModelSettings:
+    """Settings of learning a model, and of how plans grow."""
+
+    model_lr: Schedule = setting(1e-3, LEARNING_RATE, "Learning rate (or schedule) of encoder, dynamics and values.")
+    plan_horizon_steps: int = setting(
+        25_000, integer(1), "Environment steps until plans look ahead as far as they will."
+    )
+    plan_std_steps: int = setting(
+        25_000, integer(1), "Environment steps until the least standard deviation of plans is `final_plan_std`."
+    )
+    initial_plan_std: float = setting(0.5, ABOVE_0, "Least standard deviation of plans at the start.")
+    final_plan_std: float = setting(0.05, ABOVE_0, "Least standard deviation of plans at the end.")
+
+
+class WorldModelTorchRLModule(OffPolicyTorchRLModule):
+    """Base of modules that act with a :class:`WorldModel`."""
+
+    acting: Any  # WorldModel
+    acting_class: ClassVar[type]
+    network_config_class: ClassVar[type]
+    former_acting_settings: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def network_settings(self) -> list[str]:
+        """Settings that a checkpoint must share with the algorithm that it is restored into."""
+        planning = {field.name for field in fields(PlannerConfig)}
+        return [field.name for field in fields(self.network_config_class) if field.name not in planning]
+
+    @property
+    @override(OffPolicyTorchRLModule)
+    def acting_settings(self) -> dict[str, Any]:
+        return super().acting_settings | {"gamma": self.model_config["gamma"]}
+
+    @classmethod
+    @override(OffPolicyTorchRLModule)
+    def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
+        return {"gamma", *(field.name for field in fields(cls.network_config_class))}
+
+    @override(OffPolicyTorchRLModule)
+    def make_network_config(self) -> Any:
+        return taken(self.network_config_class, self.model_config)
+
+    @override(OffPolicyTorchRLModule)
+    def make_acting_networks(self) -> Any:
+        obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
+        return self.acting_class(obs_dim, action_dim, self.network_config, self.model_config["gamma"])
+
+    @override(OffPolicyTorchRLModule)
+    def get_initial_state(self) -> dict[str, np.ndarray]:
+        if not self.acting.encoder.state_dim:
+            return {}
+        seeds = np.random.default_rng(torch.initial_seed() % 2**63)
+        return {ENCODER_STATE: self.acting.initial_state(1, seeds)[0]}
+
+
+class TDMPCTorchRLModule(WorldModelTorchRLModule):
+    """A model, a policy and their planner."""
+
+    acting_class = TDMPCNetworks
+    network_config_class = TDMPCNetworkConfig
+
+    @override(OffPolicyTorchRLModule)
+    def make_training_networks(self) -> TargetNetworks:
+        return TargetNetworks(self.acting)
+
+
+class WorldModelTorchLearner(OffPolicyTorchLearner):
+    """Base of learners of a :class:`WorldModel`, whose plans grow with environment steps."""
+
+    LEARNING_RATE_OF: ClassVar[dict[str, str]] = {"model": "model_lr", "actor": "actor_lr"}
+
+    @override(TorchLearner)
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        super().before_gradient_based_update(timesteps=timesteps)
+        config = self.config
+        share = min(1.0, self._timestep / config.plan_std_steps)
+        std = config.initial_plan_std + share * (config.final_plan_std - config.initial_plan_std)
+        for module in self._module.values():
+            most = module.acting.config.plan_horizon
+            horizon = 1 + (most - 1) * min(1.0, self._timestep / config.plan_horizon_steps)
+            module.acting.horizon.fill_(int(horizon))
+            module.acting.plan_std.fill_(std)
+
+
+class TDMPCTorchLearner(WorldModelTorchLearner):
+    """Runs :func:`rllib_sami.algorithms.tdmpc.update.tdmpc_update`."""
+
+    @override(OffPolicyTorchLearner)
+    def parameter_groups(self, module: Any) -> ParameterGroups:
+        return parameter_groups(module.acting)
+
+    @override(OffPolicyTorchLearner)
+    def make_update(self, module: Any, optimization: Optimization) -> Update:
+        losses = TDMPCLosses()
+        if self.config.compile_update:
+            losses = compiled(losses, first="model")
+        constants = taken(ModelUpdateConfig, vars(self.config))
+        return lambda batch: tdmpc_update(module.acting, module.learning, optimization, batch, constants, losses)
+
+
+def plans_without_effect(config: Any) -> dict[str, str]:
+    """Returns the settings of plans if nothing is planned, with the reason."""
+    if config.planner == "cem":
+        return {}
+    return dict.fromkeys(OF_PLANS | {"plan_horizon_steps"}, "`planner` is 'none': the policy chooses")
+
+
+class TDMPCConfig(OffPolicyConfig):
+    """Configuration of TD-MPC (Hansen et al., ICML 2022).
+
+    A model of latent states, their rewards and values is learned from ``train_batch_size_per_learner`` windows of
+    ``plan_horizon`` steps, and actions are planned in it. Unlike the authors' code, all windows are as likely, whatever
+    their error.
+
+    .. code-block:: python
+
+        from rllib_sami import TDMPCConfig
+
+        TDMPCConfig().environment("Pendulum-v1").build_algo().train()
+    """
+
+    parts: ClassVar[tuple[type, ...]] = (
+        WorldModelConfig,
+        ModelUpdateConfig,
+        WindowLearningSettings,
+        WorldModelSettings,
+    )
+    groups: ClassVar[tuple[str, ...]] = (WINDOWS, GROUP)
+
+    def __init__(self, algo_class=None):
+        super().__init__(algo_class=algo_class or TDMPC)
+        self._train_batch_size_per_learner = 256
+        self.grad_clip = 10.0
+
+    @property
+    @override(OffPolicyConfig)
+    def network_config(self) -> Any:
+        return taken(TDMPCNetworkConfig, vars(self))
+
+    @property
+    @override(AlgorithmConfig)
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return super()._model_config_auto_includes | {"gamma": self.gamma}
+
+    @override(OffPolicyConfig)
+    def make_sampler(self) -> Sampler:
+        return partial(
+            sample_windows,
+            batch_size=self.train_batch_size_per_learner,
+            length=self.plan_horizon,
+            timeout_is_terminal=self.timeout_is_terminal,
+            reward_scale=self.reward_scale,
+        )
+
+    @override(AlgorithmConfig)
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=TDMPCTorchRLModule)
+
+    @override(AlgorithmConfig)
+    def get_default_learner_class(self) -> type[TDMPCTorchLearner]:
+        return TDMPCTorchLearner
+
+    @override(BaseConfig)
+    def without_effect(self) -> dict[str, str]:
+        return super().without_effect() | plans_without_effect(self)
+
+    @property
+    @override(BaseConfig)
+    def learner_metrics(self) -> list[str]:
+        return [*super().learner_metrics, *METRICS]
+
+
+class TDMPC(OffPolicyAlgorithm):
+    """See :class:`TDMPCConfig`."""
+
+    config_class = TDMPCConfig
