@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from rllib_sami_cli.errors import UserError, one_line, stoppable
-from rllib_sami_cli.steps import loading, quiet_option
+from rllib_sami_cli.steps import doing, loading, quiet_option
 
 _OUT = click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
                     help="Folder to write; it must be new.")  # fmt: skip
@@ -135,6 +136,27 @@ def _make(recipe: Any, out: Path, *, trajectories: int, **more: Any) -> None:
     with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
         dataset = _reported(recipe, out, trajectories=trajectories, progress=lambda *_: bar.update(1), **more)
     _say_written(dataset)
+
+
+def make_missing(recipe: Mapping[str, Any]) -> None:
+    """Makes the data set of a recipe if it is missing, with a progress bar.
+
+    Raises:
+        UserError: The recipe is wrong.
+    """
+    from rllib_sami.datasets import recipes
+
+    if _reported(recipes.cached, recipe).exists():
+        return
+    doing("Making data")
+    stderr = click.get_text_stream("stderr")
+    with click.progressbar(length=1, label="Trajectories", show_eta=True, file=stderr) as bar:
+
+        def move(_: int, total: int) -> None:
+            bar.length = total
+            bar.update(1)
+
+        _reported(recipes.made, recipe, move)
 
 
 def _imagined(skills: str, dataset: Any) -> Any:

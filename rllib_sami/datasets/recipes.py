@@ -124,12 +124,17 @@ def cached(recipe: Mapping[str, Any]) -> Path:
 
 
 def _tell(so_far: int, total: int) -> None:
+    """Prints every tenth of the way."""
     if so_far % max(1, total // 10) == 0 or so_far == total:
         print(f"Making data: {so_far} of {total} trajectories", file=sys.stderr, flush=True)
 
 
-def made(recipe: Mapping[str, Any]) -> Dataset:
-    """Returns the data set of a recipe, which is made if it is missing: that may take long, and is told on stderr.
+def made(recipe: Mapping[str, Any], progress: Progress = _tell) -> Dataset:
+    """Returns the data set of a recipe, which is made if it is missing.
+
+    Args:
+        recipe: As for ``cached``.
+        progress: Called with the trajectories so far, and how many there will be; by default they are printed.
 
     Raises:
         ValueError: The recipe is unknown or has wrong arguments.
@@ -138,7 +143,7 @@ def made(recipe: Mapping[str, Any]) -> Dataset:
     if not folder.exists():
         arguments = {key: value for key, value in recipe.items() if key != "make"}
         try:
-            RECIPES[recipe["make"]](folder, progress=_tell, **arguments)
+            RECIPES[recipe["make"]](folder, progress=progress, **arguments)
         except TypeError as error:
             raise ValueError(f"{dict(recipe)}: {error}") from error
         except OSError:

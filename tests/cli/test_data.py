@@ -1,6 +1,7 @@
 """`rllib data`: making, looking at and converting data sets."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_conversion_and_other_numbers_of_the_observation(rllib, tmp_path):
     assert (tmp_path / "picture.png").is_file()
 
 
-def test_play_in_the_scene_is_made_and_shown(rllib, tmp_path):
+def test_play_in_the_scene_is_made_and_shown(rllib, tmp_path, monkeypatch):
     pytest.importorskip("ogbench")
     words = ("--trajectories", "2", "--steps", "15", "--noise", "0.2", "--seed", "3", "--out", "scene")
     result = rllib("data", "make", "scene", *words)
@@ -47,10 +48,14 @@ def test_play_in_the_scene_is_made_and_shown(rllib, tmp_path):
     dataset = Dataset("scene")
     assert dataset.lengths.tolist() == [15, 15]
     assert (dataset.about["seed"], dataset.about["noise"]) == (3, 0.2)
-    result = rllib("data", "show", "scene")
+    drawn = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path: drawn.append((figure, path)))
+    result = rllib("data", "show", "scene", "--dims", "0,13")
     assert result.exit_code == 0, result.output
     assert "OGBench's oracles" in result.output
-    assert (tmp_path / "scene" / "paths.png").is_file()
+    [(figure, path)] = drawn
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("gripper's x", "cube's z")
+    assert path == Path("scene/paths.png")
 
 
 def test_the_scene_s_missing_package_is_told(rllib, tmp_path, monkeypatch):
