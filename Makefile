@@ -16,7 +16,7 @@ test: install
 # All tests, also those that train for minutes or need a browser or a GPU. A test is skipped, with the reason, where its
 # GPU, browser or library is missing.
 test-all: install
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,dm-control,robotics,metaworld,data,report,search,onnx,browser,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,dm-control,robotics,metaworld,ogbench,data,report,search,onnx,browser,dev]'
 	$(BIN)/python -m pytest -m '' $(ARGS)
 
 # `make benchmark SUITE=quick`: trains, evaluates and reports; again, it goes on where it was interrupted.
@@ -53,7 +53,7 @@ install: $(STAMP)
 
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,dm-control,robotics,metaworld,data,report,search,onnx,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[panda,dm-control,robotics,metaworld,ogbench,data,report,search,onnx,dev]'
 	touch $(STAMP)
 
 clean:

@@ -13,6 +13,8 @@ EXTRAS = {
     "dm-control": ["dm_control>=1.0.43; python_version<'3.13'"],  # its labmaze has no wheel for later versions
     "robotics": ["gymnasium-robotics>=1.4.2"],
     "metaworld": ["metaworld>=3.0.0"],
+    # The model of Manipulation/Scene, and the oracles that play in it. It needs dm_control.
+    "ogbench": ["ogbench>=1.2.2; python_version<'3.13'"],
     # Formats of other packages that `rllib data convert` reads.
     "data": ["h5py>=3.10", "minari>=0.5"],
     # Figures and tables of the zero-shot report.

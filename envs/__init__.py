@@ -1,6 +1,6 @@
 """Meta-task environments: Gymnasium only, no Ray. Importing this package registers them with Gymnasium."""
 
-from . import classic, maze, mujoco, reuse, skills
+from . import classic, manipulation, maze, mujoco, reuse, skills
 from .base import MetaTaskEnv
 from .classic import *  # noqa: F403
 from .factors import Factor, PartsFactor, VectorFactor
@@ -23,6 +23,7 @@ __all__ = [
     "VectorFactor",
     "list_environments",
     "make",
+    "manipulation",
     "maze",
     "register",
     "reuse",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from rllib_sami_cli.errors import UserError, one_line, stoppable
-from rllib_sami_cli.steps import loading, quiet_option
+from rllib_sami_cli.steps import doing, loading, quiet_option
 
 _OUT = click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
                     help="Folder to write; it must be new.")  # fmt: skip
@@ -38,11 +39,25 @@ def maze(env: str, trajectories: int, min_steps: int, seed: int, out: Path) -> N
     loading()
     from rllib_sami.datasets import recipes
 
-    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
-        dataset = _reported(
-            recipes.make_maze, out, env, trajectories, min_steps, seed, progress=lambda *_: bar.update(1)
-        )
-    _say_written(dataset)
+    _make(recipes.make_maze, out, env=env, trajectories=trajectories, min_steps=min_steps, seed=seed)
+
+
+@make.command()
+@click.option("--trajectories", type=click.IntRange(1), default=500, show_default=True, help="How many to make.")
+@click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Of each of them.")
+@click.option(
+    "--noise", type=click.FloatRange(0.0), default=0.1, show_default=True, help="Scale of the noise of plans."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
+@_OUT
+@quiet_option
+@stoppable(_NOTHING)
+def scene(trajectories: int, steps: int, noise: float, seed: int, out: Path) -> None:
+    """Play of scripted oracles in Manipulation/Scene-v0: one thing after the other, in a random order."""
+    loading()
+    from rllib_sami.datasets import recipes
+
+    _make(recipes.make_scene, out, trajectories=trajectories, steps=steps, noise=noise, seed=seed)
 
 
 @data.command()
@@ -114,6 +129,34 @@ def show(folder: str, out: Path | None, dims: str, skills: str | None) -> None:
     picture = out or Path(folder) / "paths.png"
     draw_paths(dataset, picture, (first, second), imagined)
     click.echo(f"Drawn: {picture}")
+
+
+def _make(recipe: Any, out: Path, *, trajectories: int, **more: Any) -> None:
+    """Makes a data set with a progress bar."""
+    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
+        dataset = _reported(recipe, out, trajectories=trajectories, progress=lambda *_: bar.update(1), **more)
+    _say_written(dataset)
+
+
+def make_missing(recipe: Mapping[str, Any]) -> None:
+    """Makes the data set of a recipe if it is missing, with a progress bar.
+
+    Raises:
+        UserError: The recipe is wrong.
+    """
+    from rllib_sami.datasets import recipes
+
+    if _reported(recipes.cached, recipe).exists():
+        return
+    doing("Making data")
+    stderr = click.get_text_stream("stderr")
+    with click.progressbar(length=1, label="Trajectories", show_eta=True, file=stderr) as bar:
+
+        def move(_: int, total: int) -> None:
+            bar.length = total
+            bar.update(1)
+
+        _reported(recipes.made, recipe, move)
 
 
 def _imagined(skills: str, dataset: Any) -> Any:

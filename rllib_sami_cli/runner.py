@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from ray.tune.experiment import Experiment as TuneExperiment
 from rllib_sami import compat
 from rllib_sami_cli import catalog
 from rllib_sami_cli.best import print_table, ranking, searched_settings, takeovers
+from rllib_sami_cli.data import make_missing
 from rllib_sami_cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
 from rllib_sami_cli.errors import INTERRUPTED, NOTHING_TRAINED, UserError, one_line, stoppable
 from rllib_sami_cli.folders import Run, check_writable, new_run, plain
@@ -28,7 +30,7 @@ from rllib_sami_cli.logs import CsvLog, JsonLog
 from rllib_sami_cli.progress import Announcements, Progress
 from rllib_sami_cli.resources import check_resources
 from rllib_sami_cli.resume import as_started, check_resumable, choose_run, is_open, record_of
-from rllib_sami_cli.schema import Plan, with_checkpoints
+from rllib_sami_cli.schema import Plan, with_checkpoints, with_config
 from rllib_sami_cli.search import PBT, create_algorithm, create_scheduler
 from rllib_sami_cli.smoke import MOST_ITERATIONS
 from rllib_sami_cli.stages import last_checkpoint
@@ -87,6 +89,7 @@ def run_all(plans: list[Plan], session: Session) -> int:
         for _, run in jobs:
             check_writable(run.path.parent, "--local-dir")
         _check_given_resources(jobs, session)
+        jobs = [(_with_data(plan) if is_open(plan, run) else plan, run) for plan, run in jobs]
         _start_ray(session)
     code = 0
     checkpoints: dict[str, str] = {}  # of the finished experiments
@@ -112,6 +115,15 @@ def run_all(plans: list[Plan], session: Session) -> int:
         doing("Stopping Ray")
         ray.shutdown()
     return code
+
+
+def _with_data(plan: Plan) -> Plan:
+    """Makes data that are missing and that the plan has a recipe for; returns the plan, checked with them."""
+    recipe = plan.config.get("data")
+    if not isinstance(recipe, Mapping):
+        return plan
+    make_missing(recipe)
+    return with_config(plan, plan.config)
 
 
 def _start_ray(session: Session) -> None:

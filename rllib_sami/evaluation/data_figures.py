@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rllib_sami.datasets import Dataset
+from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.envs.maze import Maze
 from rllib_sami.evaluation import style as styles
 from rllib_sami.evaluation.open_loop import OpenLoop, maze_of_data
@@ -87,6 +88,8 @@ def draw_paths(
     figure = Figure(figsize=(5.0 * panels, 4.4), dpi=150, layout="constrained")
     axes, *more = np.atleast_1d(figure.subplots(1, panels))
     maze = maze_of_data(dataset) if dims == (0, 1) else None
+    env = ENVIRONMENTS.get(str(dataset.about.get("env")))
+    names = getattr(env, "observation_names", [f"observation {index}" for index in range(dataset.observation_dim)])
     chosen = np.linspace(0, len(dataset) - 1, min(MOST_PATHS, len(dataset))).astype(int)
     for index in chosen.tolist():
         path = np.asarray(dataset[index].observations[:, list(dims)])
@@ -99,7 +102,7 @@ def draw_paths(
         more[0].set_title(f"{imagined.real.shape[1] - 1} skills, real and imagined (dashed)", fontsize="medium")
     for one in (axes, *more):
         if maze is None:
-            one.set(xlabel=f"observation {dims[0]}", ylabel=f"observation {dims[1]}")
+            one.set(xlabel=names[dims[0]], ylabel=names[dims[1]])
         else:
             draw_walls(one, maze, "0.7")
             one.set(xlabel="column", ylabel="row")

@@ -1,9 +1,13 @@
 """`rllib data`: making, looking at and converting data sets."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from rllib_sami.datasets import Dataset
+from rllib_sami.envs.manipulation import arm
 
 
 @pytest.fixture
@@ -34,6 +38,33 @@ def test_conversion_and_other_numbers_of_the_observation(rllib, tmp_path):
     result = rllib("data", "show", "out", "--dims", "1,2", "--out", "picture.png")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "picture.png").is_file()
+
+
+def test_play_in_the_scene_is_made_and_shown(rllib, tmp_path, monkeypatch):
+    pytest.importorskip("ogbench")
+    words = ("--trajectories", "2", "--steps", "15", "--noise", "0.2", "--seed", "3", "--out", "scene")
+    result = rllib("data", "make", "scene", *words)
+    assert result.exit_code == 0, result.output
+    dataset = Dataset("scene")
+    assert dataset.lengths.tolist() == [15, 15]
+    assert (dataset.about["seed"], dataset.about["noise"]) == (3, 0.2)
+    drawn = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path: drawn.append((figure, path)))
+    result = rllib("data", "show", "scene", "--dims", "0,13")
+    assert result.exit_code == 0, result.output
+    assert "OGBench's oracles" in result.output
+    [(figure, path)] = drawn
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("gripper's x", "cube's z")
+    assert path == Path("scene/paths.png")
+
+
+def test_the_scene_s_missing_package_is_told(rllib, tmp_path, monkeypatch):
+    arm.load.cache_clear()
+    monkeypatch.setitem(sys.modules, "ogbench", None)
+    result = rllib("data", "make", "scene", "--out", "new")
+    assert result.exit_code == 2
+    assert "pip install 'rllib-sami[ogbench]'" in result.stderr
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

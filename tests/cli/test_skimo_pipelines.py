@@ -88,6 +88,11 @@ def test_spirl_learns_with_the_same_file(write, chain):
     [
         ({"u_maze_skills": {"config": {"data": "/nowhere"}}}, "`data`: /nowhere is no data set: no such folder."),
         ({"u_maze_skills": {"config": {"data": {"make": "mace"}}}}, "make='mace': no such recipe. Did you mean 'maze'"),
+        (
+            {"u_maze_skills": {"config": {"data": {"trajectories": 0}}}},
+            "data: trajectories=0: expected an integer >= 1",
+        ),
+        ({"u_maze_skills": {"config": {"num_skills": 90}}}, "`data`: "),
         ({"u_maze_skills": {"config": {"skill_encoder": "gru"}}}, "'gru'"),
         ({"u_maze_skimo": {"config": {"planner": "mppi"}}}, "`planner` is 'mppi', but must be one of ['cem', 'none']"),
     ],
@@ -109,3 +114,15 @@ def test_the_large_maze_has_the_settings_of_its_parts():
     skills, task = check_all(load(EXAMPLES / "maze_large.yaml"), Limits(None, None))
     assert (skills.config["num_skills"], task.config["num_skills"]) == (5, 5)
     assert task.config["env_config"]["env"] == skills.config["env"] == skills.config["data"]["env"]
+
+
+def test_the_scene_has_data_for_its_windows(monkeypatch, tmp_path):
+    pytest.importorskip("ogbench")
+    monkeypatch.setenv("RLLIB_SAMI_DATA", str(tmp_path))
+    skills, task = check_all(load(EXAMPLES / "scene.yaml"), Limits(None, None))
+    assert [*tmp_path.iterdir()] == []  # checks make nothing
+    data = skills.config["data"]
+    assert data["trajectories"] * data["steps"] == 500_000
+    assert data["steps"] > 100 >= 10 * skills.config["num_skills"]
+    assert task.config["env_config"]["env"] == skills.config["env"] == "Manipulation/Scene-v0"
+    assert skills.config["num_skills"] == task.config["num_skills"]

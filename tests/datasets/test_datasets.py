@@ -9,6 +9,7 @@ import pytest
 from rllib_sami import envs
 from rllib_sami.datasets import Dataset, DatasetWriter, Trajectory, recipes
 from rllib_sami.datasets.window_sampler import split_trajectories
+from rllib_sami.envs.manipulation.play import play
 from rllib_sami.envs.maze import layouts
 from rllib_sami.envs.maze.planner import plan
 
@@ -199,12 +200,33 @@ class TestRecipes:
         other = recipes.make_maze(tmp_path / "other", env="Maze/UMaze-v0", trajectories=5, min_steps=30, seed=2)
         assert not np.array_equal(other[4].observations, dataset[4].observations)
 
-    def test_it_is_made_once(self, tmp_path, monkeypatch):
+    def test_the_scene_s_data_are_play_in_it(self, tmp_path):
+        pytest.importorskip("ogbench")
+        seen = []
+        dataset = recipes.make_scene(
+            tmp_path / "scene", trajectories=3, steps=25, seed=4, progress=lambda *one: seen.append(one)
+        )
+        assert seen == [(1, 3), (2, 3), (3, 3)]
+        assert (dataset.lengths.tolist(), dataset.observation_dim, dataset.action_dim) == ([25] * 3, 22, 5)
+        assert dataset.about.items() >= {"env": "Manipulation/Scene-v0", "seed": 4, "noise": 0.1}.items()
+        dataset.check_finite()
+        scene = envs.make("Manipulation/Scene-v0")
+        observations, actions = play(scene, np.random.default_rng([4, 2]), steps=25)
+        np.testing.assert_array_equal(dataset[2].observations, observations)
+        np.testing.assert_array_equal(dataset[2].actions, actions)
+        assert not dataset[2].rewards.any()
+        assert not dataset.terminated.any()
+        other = recipes.make_scene(tmp_path / "other", trajectories=3, steps=25, seed=4, noise=0.0)
+        np.testing.assert_array_equal(other[2].observations[0], observations[0])
+        assert not np.array_equal(other[2].actions, actions)
+
+    def test_it_is_made_once(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(recipes.CACHE, str(tmp_path))
         recipe = {"make": "maze", "env": "Maze/UMaze-v0", "trajectories": 2}
         first = recipes.made(recipe)
         assert first.folder == recipes.cached(recipe)
         assert tmp_path in first.folder.parents
+        assert capsys.readouterr().err.splitlines()[-1] == "Making data: 2 of 2 trajectories"
         monkeypatch.setitem(recipes.RECIPES, "maze", None)
         assert recipes.made(recipe).num_steps == first.num_steps
 
@@ -215,6 +237,9 @@ class TestRecipes:
             ({"make": "maze", "env": "Maze/Big-v0"}, "env='Maze/Big-v0' is no maze"),
             ({"make": "maze", "trajectories": 0}, "trajectories=0: expected an integer >= 1"),
             ({"make": "maze", "walks": 3}, "walks"),
+            ({"make": "scene", "steps": 0}, "steps=0: expected an integer >= 1"),
+            ({"make": "scene", "trajectories": 1.5}, "trajectories=1.5: expected an integer >= 1"),
+            ({"make": "scene", "noise": -0.1}, "noise=-0.1: expected a finite number >= 0"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path, monkeypatch, recipe, message):

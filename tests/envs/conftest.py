@@ -12,6 +12,7 @@ EXTRAS = {
     r"\b(Quadruped|Humanoid)(Goal)?\b": ("dm_control", "dm-control"),
     r"\bKitchen\b": ("gymnasium_robotics", "robotics"),
     r"\bBinPicking\b": ("metaworld", "metaworld"),
+    r"\bScene\b": ("ogbench", "ogbench"),
 }
 """Packages that tests need, with their extras, by what is in the names of these tests."""
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from rllib_sami import envs
 from rllib_sami.envs import skills
+from rllib_sami.envs.manipulation.arm import load as load_scene
 from rllib_sami.envs.skills.bin_picking import _load as load_bins
 from rllib_sami.envs.skills.dm_control import _compile as load_body
 from rllib_sami.envs.skills.kitchen import _load as load_kitchen
@@ -51,9 +52,18 @@ def test_making_one_says_what_to_install(missing, index):
             make()
 
 
+def test_the_scene_says_what_to_install(monkeypatch):
+    load_scene.cache_clear()
+    monkeypatch.setitem(sys.modules, "ogbench", None)
+    with pytest.raises(
+        ImportError, match=re.escape("needs ogbench, which is not installed: pip install 'rllib-sami[ogbench]'")
+    ):
+        envs.make("Manipulation/Scene-v0")
+
+
 def test_the_extras_are_declared():
     text = (Path(__file__).parents[2] / "setup.py").read_text(encoding="utf-8")
-    for extra in {extra for _, extra in NEEDED.values()}:
+    for extra in {"ogbench", *(extra for _, extra in NEEDED.values())}:
         assert f'"{extra}": [' in text
 
 
@@ -65,7 +75,7 @@ def test_everything_else_works_without(missing):
         assert f"Skills/{name}-v0" in listed
         assert CliRunner().invoke(command, [name]).exit_code == 0
     for name in set(envs.ENVIRONMENTS) - {f"Skills/{one}-v0" for one in NEEDED}:
-        if "Panda" not in name:
+        if not name.startswith(("SaMI/Panda", "Manipulation/")):
             envs.make(name).reset(seed=0)
 
 

@@ -69,13 +69,18 @@ class OfflineConfig(ArrayConfig):
     def conflicts(self) -> Iterator[str]:
         yield from super().conflicts()
         try:
-            if isinstance(self.data, Mapping) and not recipes.cached(self.data).exists():
+            if self.must_make_data:
                 return
             dataset = self.open_data()
             check_once(dataset.folder, (dataset.folder / INDEX).stat().st_mtime_ns)
             split_trajectories(dataset, self.window_length, self.validation_fraction, SPLIT_SEED)
         except ValueError as error:
             yield f"`data`: {error}"
+
+    @property
+    def must_make_data(self) -> bool:
+        """Whether there is a recipe whose data are missing. They are made when training begins, not by checks."""
+        return isinstance(self.data, Mapping) and not recipes.cached(self.data).exists()
 
     def open_data(self) -> Dataset:
         """Opens the data set; makes it if it is missing and there is a recipe.
@@ -95,6 +100,8 @@ class OfflineConfig(ArrayConfig):
     @override(BaseConfig)
     def read_environment(self, env: Any) -> None:
         super().read_environment(env)
+        if self.must_make_data:
+            return
         dataset = self.open_data()
         widths = tuple(int(np.prod(space.shape)) for space in (env.observation_space, env.action_space))
         if widths != (dataset.observation_dim, dataset.action_dim):
