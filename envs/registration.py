@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from . import classic, maze, mujoco, panda, reuse, skills
+from . import classic, kitchen, maze, mujoco, panda, reuse, skills
 from .base import MetaTaskEnv
 from .checks import suggest
 
@@ -31,6 +31,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
         *(reuse.PointMass, reuse.HalfCheetah, reuse.Walker, reuse.Hopper),
     ),
     "Maze": (maze.UMaze, maze.Medium, maze.Large, maze.Paper),
+    "Kitchen": (kitchen.Mixed, kitchen.Misaligned, kitchen.Light),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 

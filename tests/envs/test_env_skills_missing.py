@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from rllib_sami import envs
 from rllib_sami.envs import skills
+from rllib_sami.envs.kitchen.simulation import load as load_kitchen
 from rllib_sami.envs.skills.bin_picking import _load as load_bins
 from rllib_sami.envs.skills.dm_control import _compile as load_body
-from rllib_sami.envs.skills.kitchen import _load as load_kitchen
 from rllib_sami.envs.skills.pixels import _compile as load_pixels
 from rllib_sami.envs.skills.tasks import _compile as load_task
 
