@@ -28,11 +28,12 @@ SKILLS = {
     *("Kitchen", "BinPicking"),
 }
 MAZE = {"UMaze", "Medium", "Large", "Paper"}
+KITCHEN = {"Mixed", "Misaligned", "Light"}
 REUSE = {"Toy", "ToyMulti", "ToyGoal", "PointMass", "HalfCheetah", "Walker", "Hopper"}
 
 
 def test_all_environments_are_there():
-    names = {"SaMI": NAMES, "Skills": SKILLS, "Reuse": REUSE, "Maze": MAZE}
+    names = {"SaMI": NAMES, "Skills": SKILLS, "Reuse": REUSE, "Maze": MAZE, "Kitchen": KITCHEN}
     assert set(IDS) == {f"{namespace}/{name}-v0" for namespace, of in names.items() for name in of}
     assert set(envs.ENVIRONMENTS) == set(IDS)
     assert set(IDS) <= set(gymnasium.registry)
