@@ -1,8 +1,7 @@
 """Scripts that do the sub-tasks of the kitchen, one pose of the hand after the other.
 
 A script reads the simulator and yields a pose for each step until it has done its sub-task or given up; None is that
-of the arm in the beginning. Lengths are in
-m, angles in rad; x is to the right, y ahead, z up.
+of the arm in the beginning. Lengths are in m, angles in rad; x is to the right, y ahead, z up.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -84,7 +83,7 @@ def slide_cabinet(hand: Hand) -> Poses:
     yield from reach(hand, lambda: Pose(handle + vector(-0.1, -0.12, 0.0)), within=0.04)
     yield from reach(hand, lambda: Pose(handle + vector(-0.09, -0.03, 0.0)), within=0.03)
     for _ in range(PATIENCE):
-        if hand.joint("slide_cabinet") > 0.25:
+        if hand.joint("slide_cabinet") > 0.15:
             break
         yield Pose(handle + vector(0.4, -0.03, 0.0))
     yield from retreat(hand, x=-0.05)
@@ -100,7 +99,7 @@ def open_hinge_cabinet(hand: Hand) -> Poses:
     """Pulls the right door of the hinge cabinet open by its handle, then pushes it from the inside."""
     joint, axis = "right_hinge_cabinet", hand.body("hingerightdoor")
     low = vector(0.0, 0.0, -0.05)
-    yield from _pull_door(hand, joint, "hinge_site2", "hingerightdoor", until=0.7, offset=low)
+    yield from _pull_door(hand, joint, "hinge_site2", "hingerightdoor", until=0.8, offset=low)
 
     def beside(x: float, y: float, ahead: float = 0.0) -> np.ndarray:
         """A place that turns with the door; x is along the door, to its hinge, y into the cabinet."""
@@ -110,7 +109,7 @@ def open_hinge_cabinet(hand: Hand) -> Poses:
     yield from reach(hand, lambda: Pose(beside(-0.5, -0.2)), within=0.06)
     yield from reach(hand, lambda: Pose(beside(-0.44, 0.04)), within=0.04)
     for _ in range(PATIENCE):
-        if hand.joint(joint) > 1.3:
+        if hand.joint(joint) > 1.25:
             break
         yield Pose(beside(-0.28, 0.1, ahead=0.5))
     yield from retreat(hand, x=-0.05)

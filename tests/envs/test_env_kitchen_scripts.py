@@ -18,14 +18,15 @@ def kitchen():
 
 
 class TestHand:
-    def test_it_gets_to_a_pose_and_stays_there(self, kitchen):
+    def test_it_gets_to_a_pose_and_stays_there(self):
+        kitchen = Mixed(noise_ratio=0.0)
         kitchen.reset(seed=0)
         hand, pose = Hand(kitchen), Pose(np.array([-0.35, 0.25, 2.2]), yaw=0.3, pitch=-0.2)
         for _ in range(40):
             action = hand.action(pose)
             assert np.abs(action).max() <= 1.0
             kitchen.walk(action)
-        np.testing.assert_allclose(hand.position, pose.position, atol=0.01)
+        np.testing.assert_allclose(hand.position, pose.position, atol=0.002)  # its weight is allowed for
         ahead = kitchen.data.site("end_effector").xmat.reshape(3, 3)[:, 2]
         expected = [-np.sin(0.3) * np.cos(0.2), np.cos(0.3) * np.cos(0.2), -np.sin(0.2)]
         np.testing.assert_allclose(ahead, expected, atol=0.03)
