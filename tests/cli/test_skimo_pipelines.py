@@ -102,3 +102,13 @@ def test_the_large_maze_has_the_settings_of_its_parts():
     skills, task = check_all(load(EXAMPLES / "maze_large.yaml"), Limits(None, None))
     assert (skills.config["num_skills"], task.config["num_skills"]) == (5, 5)
     assert task.config["env_config"]["env"] == skills.config["env"] == skills.config["data"]["env"]
+
+
+def test_the_kitchen_has_the_paper_s_settings(monkeypatch, tmp_path):
+    pytest.importorskip("gymnasium_robotics")
+    monkeypatch.setenv("RLLIB_SAMI_DATA", str(tmp_path))
+    recipes.make_kitchen(recipes.cached({"make": "kitchen", "trajectories": 300}), trajectories=1)  # not all of them
+    skills, task = check_all(load(EXAMPLES / "kitchen.yaml"), Limits(None, None))
+    assert (skills.config["skill_encoder"], skills.config["latent_state_dim"]) == ("lstm", 256)
+    assert (task.config["tune_alpha"], task.config["initial_alpha"]) == (False, 0.5)
+    assert task.config["env_config"]["env"] == skills.config["env"] == "Kitchen/Mixed-v0"
