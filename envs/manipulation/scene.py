@@ -23,9 +23,7 @@ LOCKED, UNLOCKED = 1e6, 2.0  # damping of their joints, N s/m
 RED, WHITE = (0.96, 0.26, 0.33, 1.0), (0.9, 0.9, 0.9, 1.0)  # what is locked, and what is not
 PRESSED, DEEPEST = -0.02, -0.024  # of a button's joint: where it switches, and the end of its way, m
 DRAWER = np.array([0.33, -0.41, 0.09])  # its middle where it is closed; it opens along y, m
-IN_DRAWER = np.array(
-    [0.07, 0.06, 0.03]
-)  # distance of the cube's middle from it: the whole cube is between its walls, m
+IN_DRAWER = np.array([0.07, 0.06, 0.03])  # farthest from it that the middle of a cube between its walls is, m
 
 ARM_LOW, ARM_HIGH = np.array([[0.25, -0.2, 0.2], [0.6, 0.2, 0.35]])  # of the gripper at the start, m
 CUBE, CUBE_NOISE = np.array([0.35, 0.05]), 0.01  # x and y of the cube at the start, m
