@@ -250,8 +250,9 @@ class TestRecipes:
         assert first.folder == recipes.cached(recipe)
         assert tmp_path in first.folder.parents
         assert capsys.readouterr().err.splitlines()[-1] == "Making data: 2 of 2 trajectories"
-        monkeypatch.setitem(recipes.RECIPES, "maze", None)
+        written = first.folder.stat().st_mtime_ns
         assert recipes.made(recipe).num_steps == first.num_steps
+        assert first.folder.stat().st_mtime_ns == written
 
     @pytest.mark.parametrize(
         ("recipe", "message"),
@@ -259,14 +260,14 @@ class TestRecipes:
             ({"make": "maize"}, "make='maize': no such recipe. Did you mean 'maze'"),
             ({"make": "maze", "env": "Maze/Big-v0"}, "env='Maze/Big-v0' is no maze"),
             ({"make": "maze", "trajectories": 0}, "trajectories=0: expected an integer >= 1"),
-            ({"make": "maze", "walks": 3}, "walks"),
+            ({"make": "maze", "trajectory": 3}, "'maze' has no argument 'trajectory'. Did you mean 'trajectories'"),
             ({"make": "scene", "steps": 0}, "steps=0: expected an integer >= 1"),
             ({"make": "scene", "trajectories": 1.5}, "trajectories=1.5: expected an integer >= 1"),
-            ({"make": "scene", "noise": -0.1}, "noise=-0.1: expected a finite number >= 0"),
+            ({"make": "scene", "noise": -0.1}, "noise=-0.1: expected a number from 0 to 1"),
             ({"make": "kitchen", "env": "Kitchen/Lite-v0"}, "env='Kitchen/Lite-v0' is no kitchen with sub-tasks. Did"),
             ({"make": "kitchen", "env": "Skills/Kitchen-v0"}, "env='Skills/Kitchen-v0' is no kitchen"),
             ({"make": "kitchen", "trajectories": 0}, "trajectories=0: expected an integer >= 1"),
-            ({"make": "kitchen", "action_noise": -1}, "action_noise=-1: expected a number in 0 to 1"),
+            ({"make": "kitchen", "action_noise": -1}, "action_noise=-1: expected a number from 0 to 1"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path, monkeypatch, recipe, message):
