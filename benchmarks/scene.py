@@ -30,7 +30,7 @@ def oracles(episodes: int, noise: float) -> None:
             _, _, terminated, truncated, info = env.step(player.act())
             is_over = terminated or truncated
         steps.append(round((env.data.time) / env.dt))
-        completed.append(info["num_tasks_completed"])
+        completed.append(len(info["tasks_completed"]))
     per_step = (time.process_time() - began) / sum(steps)
     print(f"all sub-tasks in {np.mean(np.array(completed) == len(SUBTASKS)):.0%} of {episodes} episodes")
     print(

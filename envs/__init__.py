@@ -1,6 +1,6 @@
 """Meta-task environments: Gymnasium only, no Ray. Importing this package registers them with Gymnasium."""
 
-from . import classic, manipulation, maze, mujoco, reuse, skills
+from . import classic, kitchen, manipulation, maze, mujoco, reuse, skills
 from .base import MetaTaskEnv
 from .classic import *  # noqa: F403
 from .factors import Factor, PartsFactor, VectorFactor
@@ -21,6 +21,7 @@ __all__ = [
     "PartsFactor",
     "Task",
     "VectorFactor",
+    "kitchen",
     "list_environments",
     "make",
     "manipulation",

@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from . import classic, manipulation, maze, mujoco, panda, reuse, skills
+from . import calvin, classic, kitchen, manipulation, maze, mujoco, panda, reuse, skills
 from .base import MetaTaskEnv
 from .checks import suggest
 
@@ -32,6 +32,7 @@ CLASSES: dict[str, tuple[type[MetaTaskEnv], ...]] = {
     ),
     "Maze": (maze.UMaze, maze.Medium, maze.Large, maze.Paper),
     "Manipulation": (manipulation.Scene,),
+    "Kitchen": (kitchen.Mixed, kitchen.Misaligned, kitchen.Light),
 }
 """Environment classes by the namespace of their ids: the entry that makes a new environment known."""
 
@@ -52,6 +53,8 @@ def register() -> None:
                 # It steps environments that write their observation into a row.
                 vector_entry_point=f"{__package__}.vector:{env_id}" if cls.writes_rows() else None,
             )
+    if calvin.ENV_ID not in gymnasium.registry:  # not one of ENVIRONMENTS: nothing of it can be built without its data
+        gymnasium.register(calvin.ENV_ID, entry_point=f"{calvin.__name__}:Calvin")
 
 
 def make(env_id: str, **kwargs: Any) -> MetaTaskEnv:

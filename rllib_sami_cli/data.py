@@ -61,6 +61,28 @@ def scene(trajectories: int, steps: int, noise: float, seed: int, out: Path) -> 
     _make(recipes.make_scene, out, trajectories=trajectories, steps=steps, noise=noise, seed=seed)
 
 
+@make.command()
+@click.option("--env", default="Kitchen/Mixed-v0", show_default=True, metavar="ID", help="The kitchen.")
+@click.option("--trajectories", type=click.IntRange(1), default=300, show_default=True, help="How many to make.")
+@click.option("--action-noise", type=click.FloatRange(0, 1), default=0.1, show_default=True,
+              help="Standard deviation of the noise of the arm's actions.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
+@_OUT
+@quiet_option
+@stoppable(_NOTHING)
+def kitchen(env: str, trajectories: int, action_noise: float, seed: int, out: Path) -> None:
+    """Scripts that do four sub-tasks of a kitchen in a random order."""
+    loading()
+    from rllib_sami.datasets import recipes
+
+    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
+        dataset = _reported(
+            recipes.make_kitchen, out, env, trajectories, action_noise, seed, progress=lambda *_: bar.update(1)
+        )
+    _say_written(dataset)
+    click.echo(f"Sub-tasks done: {_subtasks(dataset.about['subtasks'])}")
+
+
 @data.command()
 @click.argument("source", metavar="SOURCE")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
@@ -112,6 +134,8 @@ def show(folder: str, out: Path | None, dims: str, skills: str | None) -> None:
         "returns": _spread(returns),
         "ended in a terminal state": f"{dataset.terminated.mean():.0%}",
     }
+    if "subtasks" in dataset.about:
+        rows["sub-tasks done"] = _subtasks(dataset.about["subtasks"])
     width = max(map(len, rows))
     for name, value in rows.items():
         click.echo(f"{name:<{width}}  {value}")
@@ -185,6 +209,13 @@ def _reported(function: Any, *arguments: Any, **more: Any) -> Any:
 
 def _spread(values: Any) -> str:
     return f"{values.min():,.4g} to {values.max():,.4g}, mean {values.mean():,.4g}"
+
+
+def _subtasks(counts: dict[str, dict[str, int]]) -> str:
+    """Returns how often sub-tasks were done, all together and each of them."""
+    tried, done = (sum(one[key] for one in counts.values()) for key in ("tried", "done"))
+    each = ", ".join(f"{name} {one['done']} of {one['tried']}" for name, one in counts.items())
+    return f"{done / max(tried, 1):.1%} ({each})"
 
 
 def _say_written(dataset: Any) -> None:

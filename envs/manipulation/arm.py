@@ -7,7 +7,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from ..skills.models import model_folder
+from ..models import model_folder
 
 HOME = np.array([-0.5, -0.5, 0.5, -0.5, -0.5, 0.0]) * np.pi  # rad, of the joints from which a start is looked for
 LOW, HIGH = np.array([[0.25, -0.35, 0.02], [0.6, 0.35, 0.35]])  # where the gripper may be sent, m

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..factors import Factor
 from ..mujoco.base import MujocoTaskEnv
+from ..ordered import OrderedSubtasks
 from ..tasks import Splits, Task
 from .arm import Arm, about_z, load, yaw_of
 
@@ -57,12 +58,11 @@ class Scene(MujocoTaskEnv):
     position (3) and yaw (2) of the cube, locks (2), buttons (2) and openings (2) of drawer and window. Action ``[5]``
     in ±1: displacement of the gripper along x, y and z in units of 5 cm, about z in 0.3 rad, and of its closing.
     Reward: sub-tasks that the step completed; each counts only once those before it do. dt = 0.05 s. The last sub-task
-    ends the episode. The info of its last step has ``tasks_completed``, ``num_tasks_completed`` and ``is_success``.
+    ends the episode. The info of the last step has ``tasks_completed``, those that count, and ``is_success``.
 
     Attributes:
         arm: What moves.
         unlocked: Whether drawer and window are unlocked, ``[2]``.
-        num_completed: Sub-tasks that count in this episode.
         observation_names: What the numbers of an observation are.
     """
 
@@ -88,7 +88,7 @@ class Scene(MujocoTaskEnv):
 
     def __init__(self, *args: Any, **kwargs: Any):
         """Builds the environment; see ``MujocoTaskEnv`` for the arguments."""
-        self.num_completed = 0
+        self._subtasks = OrderedSubtasks(SUBTASKS)
         self.unlocked, self._pressed = np.zeros((2, 2), bool)
         self._seen = np.zeros(len(self.observation_names))
         super().__init__(*args, **kwargs)
@@ -137,9 +137,14 @@ class Scene(MujocoTaskEnv):
         return done(self._seen)
 
     @property
+    def num_completed(self) -> int:
+        """How many sub-tasks count in this episode."""
+        return self._subtasks.num_done
+
+    @property
     def tasks_completed(self) -> tuple[str, ...]:
         """Names of the sub-tasks that count in this episode, in their order."""
-        return SUBTASKS[: self.num_completed]
+        return self._subtasks.done
 
     def arrange(
         self,
@@ -178,7 +183,7 @@ class Scene(MujocoTaskEnv):
 
     def _begin_episode(self, task: Task) -> None:
         rng = self.np_random
-        self.num_completed = 0
+        self._subtasks.reset()
         self.arrange(
             gripper=rng.uniform(ARM_LOW, ARM_HIGH),
             yaw=rng.uniform(-np.pi, np.pi),
@@ -199,12 +204,8 @@ class Scene(MujocoTaskEnv):
             self._set_locks()
         mujoco.mj_forward(self.model, self.data)  # places of bodies date from the last stage of the step otherwise
         self._look()
-        before = self.num_completed
-        for is_done in self.subtasks_done()[before:].tolist():
-            if not is_done:
-                break
-            self.num_completed += 1
-        return float(self.num_completed - before), self.num_completed == len(SUBTASKS)
+        is_done = dict(zip(SUBTASKS, self.subtasks_done().tolist(), strict=True))
+        return float(self._subtasks.count(is_done.__getitem__)), self._subtasks.all_done
 
     def _set_locks(self) -> None:
         """Locks and unlocks drawer and window, and colours their buttons and handles."""
@@ -227,5 +228,6 @@ class Scene(MujocoTaskEnv):
     def episode_info(self) -> dict[str, Any]:
         """Returns the ``info`` of reset and of the last step, which also tells the sub-tasks that were completed."""
         info = super().episode_info()
-        done = {"tasks_completed": self.tasks_completed, "num_tasks_completed": self.num_completed}
-        return info if self._steps_left > 0 else info | done | {"is_success": self.num_completed == len(SUBTASKS)}
+        if self._steps_left > 0:
+            return info
+        return info | {"tasks_completed": self._subtasks.done, "is_success": self._subtasks.all_done}

@@ -11,8 +11,8 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from ..models import model_folder
 from ..tasks import Task
-from .models import model_folder
 from .mujoco import SkillMujocoEnv
 
 HAND_START = (0.0, 0.6, 0.2)  # m

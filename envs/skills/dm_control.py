@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
+from ..models import model_folder
 from ..tasks import Task
-from .models import model_folder
 from .mujoco import SkillMujocoEnv
 
 MAX_ATTEMPTS = 10_000  # to find an initial state without contacts

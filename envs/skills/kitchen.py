@@ -1,105 +1,18 @@
-"""The kitchen of gymnasium-robotics for skill discovery; it needs the extra ``robotics``.
+"""The kitchen of gymnasium-robotics for skill discovery; it needs the extra ``robotics``."""
 
-The model and its numbers are those of ``FrankaKitchen-v1``, stepped by MuJoCo itself.
-"""
-
-import functools
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import gymnasium
 import mujoco
 import numpy as np
 
+from ..checks import check_weight
+from ..kitchen.simulation import DONE_WITHIN, ELEMENTS, NUM_ROBOT, FrankaKitchen
 from ..tasks import Task
-from .models import model_folder
 from .mujoco import SkillMujocoEnv
 
-NUM_ROBOT = 9  # joints of the robot, which come first
-INITIAL_POSITION = (
-    *(0.148388023, -1.76848573, 1.84390296, -2.4768576, 0.260252026, 0.712533105, 1.59515394),  # arm
-    *(0.0479267505, 0.0371350919),  # fingers
-    *(-2.66279850e-04, -5.18043486e-05, 3.12877220e-05, -4.51199853e-05, -3.90842156e-06, -4.22629655e-05),  # burners
-    *(6.28065475e-05, 4.04984708e-05),
-    *(4.62730939e-04, -2.26906415e-04, -4.65501369e-04, -6.44129196e-03, -1.77048263e-03, 1.08009684e-03),
-    *(-0.26939744, 0.350383255, 1.61944683, 1.00618764, 4.06395120e-03, -6.62095997e-03, -2.68278933e-04),  # kettle
-)
-DONE_WITHIN = 0.3  # of an element's goal, in the units of its joints
-MAX_SPEED = 2.0  # of the robot's joints, rad/s; of its fingers, m/s
 
-
-@dataclass(frozen=True)
-class Element:
-    """Something in the kitchen that can be moved.
-
-    Attributes:
-        joints: Where its joints are in ``qpos``.
-        goal: Their values once the task is done, in rad and m; of a free body, its pose.
-        num_moved: How many of these numbers tell how far it was moved: of a free body, its position.
-    """
-
-    joints: slice
-    goal: tuple[float, ...]
-    num_moved: int
-
-    @property
-    def moved(self) -> slice:
-        """Where the numbers that tell how far it was moved are in ``qpos``."""
-        return slice(self.joints.start, self.joints.start + self.num_moved)
-
-
-ELEMENTS: Mapping[str, Element] = {
-    "bottom burner": Element(slice(11, 13), (-0.88, -0.01), 2),
-    "light switch": Element(slice(17, 19), (-0.69, -0.05), 2),
-    "slide cabinet": Element(slice(19, 20), (0.37,), 1),
-    "hinge cabinet": Element(slice(20, 22), (0.0, 1.45), 2),
-    "microwave": Element(slice(22, 23), (-0.75,), 1),
-    "kettle": Element(slice(23, 30), (-0.23, 0.75, 1.62, 0.99, 0.0, 0.0, -0.06), 3),
-}
-"""The elements of the six tasks that METRA and CSF count, with FrankaKitchen's goals."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Numbers of ``franka_config.xml``, in rad and rad/s, of fingers and kettle in m and m/s.
-
-    Attributes:
-        position: Least and largest positions of the robot's joints, ``[9, 2]``.
-        speed: Their least and largest velocities, ``[9, 2]``.
-        position_noise: Amplitude of the noise of each number of ``qpos``, ``[30]``.
-        speed_noise: That of each number of ``qvel``, ``[29]``.
-    """
-
-    position: np.ndarray
-    speed: np.ndarray
-    position_noise: np.ndarray
-    speed_noise: np.ndarray
-
-
-@functools.cache
-def _load() -> tuple[mujoco.MjModel, Limits]:
-    """Loads model and limits once per process; callers copy the model."""
-    folder = model_folder("gymnasium_robotics", "robotics", "Kitchen") / "envs" / "assets" / "kitchen_franka"
-    model = mujoco.MjModel.from_xml_path(str(folder / "kitchen_assets" / "kitchen_env_model.xml"))
-    joints = ElementTree.parse(folder / "franka_assets" / "franka_config.xml").getroot()
-
-    def numbers(name: str, count: int) -> np.ndarray:
-        return np.array([[float(x) for x in joints.find(f"qpos{i}").get(name).split()] for i in range(count)])  # type: ignore[union-attr]
-
-    position_noise = numbers("pos_noise_amp", model.nv)[:, 0]
-    # The kettle's pose has one number more than its velocity: FrankaKitchen repeats that of the last finger.
-    position_noise = np.concatenate([position_noise[:NUM_ROBOT], position_noise[NUM_ROBOT - 1 :]])
-    return model, Limits(
-        numbers("pos_bound", NUM_ROBOT),
-        numbers("vel_bound", NUM_ROBOT),
-        position_noise,
-        numbers("vel_noise_amp", model.nv)[:, 0],
-    )
-
-
-class Kitchen(SkillMujocoEnv):
+class Kitchen(FrankaKitchen, SkillMujocoEnv):
     """A Franka arm in a kitchen, where it can move a kettle, doors, a light switch and a knob.
 
     Observation ``[59]``: positions (9) and velocities (9) of the robot's joints, positions (21) and velocities (20) of
@@ -110,10 +23,10 @@ class Kitchen(SkillMujocoEnv):
     Coordinates are how far each of the six elements is from where it rests, in rad or m.
     """
 
-    frame_skip = 40
     default_max_steps = 50
     cell_size = DONE_WITHIN
     goal_radius = DONE_WITHIN
+    _num_seen = 59
     # fmt: off
     observation_mean: ClassVar[Sequence[float]] = (
         0.154, -1.71, 2.15, -2.35, 0.28, 0.77, 1.6, 0.0204, 0.0212, 0.00163, 0.0424, 0.095, 0.0417, 0.00265,
@@ -130,14 +43,6 @@ class Kitchen(SkillMujocoEnv):
         0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.1, 0.0658, 0.0862,
     )
     # fmt: on
-    camera: ClassVar[Mapping[str, Any]] = {
-        "type": mujoco.mjtCamera.mjCAMERA_FREE.value,
-        "lookat": (-0.2, 0.5, 2.0),
-        "distance": 2.2,
-        "azimuth": 70.0,
-        "elevation": -35.0,
-    }
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 12}  # type: ignore[misc]
 
     def __init__(self, *args: Any, robot_noise_ratio: float = 0.01, object_noise_ratio: float = 0.0005, **kwargs: Any):
         """Builds the environment.
@@ -149,34 +54,21 @@ class Kitchen(SkillMujocoEnv):
             object_noise_ratio: Scale of the noise that is added to the observation of everything else.
             **kwargs: As for ``SkillMujocoEnv``.
         """
-        for name, ratio in (("robot_noise_ratio", robot_noise_ratio), ("object_noise_ratio", object_noise_ratio)):
-            if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0.0 <= ratio < np.inf:
-                raise ValueError(f"{name}={ratio!r}: expected a number >= 0.")
-        self.robot_noise_ratio, self.object_noise_ratio = float(robot_noise_ratio), float(object_noise_ratio)
-        self._seen = np.zeros(59)  # what was last observed: with noise, not standardised
+        self.robot_noise_ratio = check_weight("robot_noise_ratio", robot_noise_ratio)
+        self.object_noise_ratio = check_weight("object_noise_ratio", object_noise_ratio)
         self._done: set[str] = set()  # tasks of this episode
         super().__init__(*args, **kwargs)
-        _, self._limits = _load()
-        position, speed = self._limits.position_noise, self._limits.speed_noise
-        parts = (position[:NUM_ROBOT], speed[:NUM_ROBOT], position[NUM_ROBOT:], speed[NUM_ROBOT:])
-        ratios = (robot_noise_ratio, robot_noise_ratio, object_noise_ratio, object_noise_ratio)
-        self._noise = np.concatenate([ratio * part for ratio, part in zip(ratios, parts, strict=True)])
-        self._rest = np.array(INITIAL_POSITION)
 
-    def _pristine_model(self) -> mujoco.MjModel:
-        return _load()[0]
+    def _state(self) -> tuple[np.ndarray, ...]:
+        return self.qpos[:NUM_ROBOT], self.qvel[:NUM_ROBOT], self.qpos[NUM_ROBOT:], self.qvel[NUM_ROBOT:]
 
-    def _build_spaces(self, bounds: Sequence[float], action_space: gymnasium.spaces.Box) -> None:
-        super()._build_spaces(bounds, gymnasium.spaces.Box(-1.0, 1.0, (NUM_ROBOT,), np.float32))
-
-    def _observed(self) -> tuple[np.ndarray, ...]:
-        return (self._seen,)
-
-    def _look(self) -> None:
-        """Observes the state, with noise."""
-        parts = (self.qpos[:NUM_ROBOT], self.qvel[:NUM_ROBOT], self.qpos[NUM_ROBOT:], self.qvel[NUM_ROBOT:])
-        np.concatenate(parts, out=self._seen)
-        self._seen += self._noise * self.np_random.uniform(-1.0, 1.0, self._seen.size)
+    def _noise_amplitudes(self) -> np.ndarray:
+        position, speed = self.limits.position_noise, self.limits.speed_noise
+        # FrankaKitchen has as many amplitudes of positions as there are velocities, and repeats that of a finger.
+        objects = position[NUM_ROBOT - 1 : -1]
+        parts = (position[:NUM_ROBOT], speed[:NUM_ROBOT], objects, speed[NUM_ROBOT:])
+        ratios = (*[self.robot_noise_ratio] * 2, *[self.object_noise_ratio] * 2)
+        return np.concatenate([ratio * part for ratio, part in zip(ratios, parts, strict=True)])
 
     @property
     def coordinates(self) -> np.ndarray:
@@ -203,28 +95,16 @@ class Kitchen(SkillMujocoEnv):
         return self._observation(), self.coordinates
 
     def _begin_episode(self, task: Task) -> None:
-        mujoco.mj_resetData(self.model, self.data)
-        self.qpos[:] = self._rest
-        mujoco.mj_forward(self.model, self.data)
+        super()._begin_episode(task)
         self._done = set()
-        self._look()
 
     def _advance(self, action: np.ndarray) -> tuple[float, bool]:
-        limits = self._limits
-        speed = np.clip(MAX_SPEED * np.clip(np.asarray(action, np.float64), -1.0, 1.0), *limits.speed.T)
-        # From where the joints were seen, as FrankaKitchen has it.
-        self.ctrl[:] = np.clip(self._seen[:NUM_ROBOT] + speed * self.dt, *limits.position.T)
-        mujoco.mj_step(self.model, self.data, self.frame_skip)
-        self._look()
+        self._drive(action)
         return self._reward(), False
 
     def _reward(self) -> float:
         before = len(self._done)
-        self._done |= {
-            name
-            for name, element in ELEMENTS.items()
-            if np.linalg.norm(self.qpos[element.joints] - element.goal) < DONE_WITHIN
-        }
+        self._done |= {name for name in ELEMENTS if self.is_done(name)}
         return float(len(self._done) - before)
 
     def episode_info(self) -> dict[str, Any]:

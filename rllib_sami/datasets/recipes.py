@@ -1,19 +1,22 @@
 """Data that can be made here, and where it is kept: a recipe names what makes it, and how much."""
 
+import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rllib_sami.core.settings import is_integer
+from rllib_sami.core.settings import is_integer, is_number
 from rllib_sami.core.text import did_you_mean
 from rllib_sami.datasets.dataset import Dataset, Trajectory
 from rllib_sami.datasets.writing import DatasetWriter
 from rllib_sami.envs import ENVIRONMENTS, make
-from rllib_sami.envs.checks import check_weight
+from rllib_sami.envs.kitchen import Kitchen
+from rllib_sami.envs.kitchen.demonstration import demonstrate
 from rllib_sami.envs.manipulation.play import play
 from rllib_sami.envs.maze import Maze
 from rllib_sami.envs.maze.planner import plan
@@ -43,21 +46,18 @@ def make_maze(
     Raises:
         ValueError: An argument is wrong, or the folder has files.
     """
-    if not (env in ENVIRONMENTS and issubclass(ENVIRONMENTS[env], Maze)):
-        mazes = [name for name, cls in ENVIRONMENTS.items() if issubclass(cls, Maze)]
-        raise ValueError(f"env={env!r} is no maze. {did_you_mean(env, mazes)}")
+    _check_env(env, Maze, "maze")
     _check_integers(trajectories=trajectories, min_steps=min_steps, seed=seed)
-    about: dict[str, Any] = {"env": env, "seed": seed, "made_by": "maze planner", "min_steps": min_steps}
     maze: Any = make(env)
-    with DatasetWriter(folder, **about) as writer:
-        for index in range(trajectories):
-            rng = np.random.default_rng([seed, index])
+
+    def walk(rng: np.random.Generator) -> Trajectory:
+        while True:
             observations, actions = plan(maze, rng)
-            while len(actions) < min_steps:
-                observations, actions = plan(maze, rng)
-            writer.add(Trajectory(observations, actions))
-            if progress is not None:
-                progress(index + 1, trajectories)
+            if len(actions) >= min_steps:
+                return Trajectory(observations, actions)
+
+    with DatasetWriter(folder, env=env, seed=seed, made_by="maze planner", min_steps=min_steps) as writer:
+        _write(writer, walk, trajectories, seed, progress)
     return Dataset(folder)
 
 
@@ -75,7 +75,7 @@ def make_scene(
         folder: Where to write it.
         trajectories: How many to make.
         steps: Of each of them.
-        noise: Scale of the noise of the oracles' plans, 0 or more.
+        noise: Scale of the noise of the oracles' plans, 0 to 1.
         seed: Of everything.
         progress: Called with the trajectories so far, and how many there will be.
 
@@ -83,16 +83,73 @@ def make_scene(
         ValueError: An argument is wrong, OGBench is missing, or the folder has files.
     """
     _check_integers(trajectories=trajectories, steps=steps, seed=seed)
-    check_weight("noise", noise)
+    _check_share(noise=noise)
     env = "Manipulation/Scene-v0"
-    about: dict[str, Any] = {"env": env, "seed": seed, "made_by": "OGBench's oracles", "noise": noise}
     scene: Any = make(env)
-    with DatasetWriter(folder, **about) as writer:
-        for index in range(trajectories):
-            writer.add(Trajectory(*play(scene, np.random.default_rng([seed, index]), steps, noise)))
-            if progress is not None:
-                progress(index + 1, trajectories)
+    with DatasetWriter(folder, env=env, seed=seed, made_by="OGBench's oracles", noise=noise) as writer:
+        _write(writer, lambda rng: Trajectory(*play(scene, rng, steps, noise)), trajectories, seed, progress)
     return Dataset(folder)
+
+
+def make_kitchen(
+    folder: str | Path,
+    env: str = "Kitchen/Mixed-v0",
+    trajectories: int = 300,
+    action_noise: float = 0.1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Makes a data set of scripts that do four sub-tasks of a kitchen in a random order.
+
+    ``subtasks`` of ``dataset.json`` has how often each sub-task was tried and done.
+
+    Args:
+        folder: Where to write it.
+        env: The kitchen; its own sub-tasks do not matter.
+        trajectories: How many to make.
+        action_noise: Standard deviation of the noise of the arm's actions, 0 to 1.
+        seed: Of everything.
+        progress: Called with the trajectories so far, and how many there will be.
+
+    Raises:
+        ValueError: An argument is wrong, the folder has files, or gymnasium-robotics is missing.
+    """
+    _check_env(env, Kitchen, "kitchen with sub-tasks")
+    _check_integers(trajectories=trajectories, seed=seed)
+    _check_share(action_noise=action_noise)
+    kitchen: Any = make(env)
+    tried, done = Counter[str](), Counter[str]()
+
+    def cook(rng: np.random.Generator) -> Trajectory:
+        one = demonstrate(kitchen, rng, action_noise=action_noise)
+        tried.update(one.tried)
+        done.update(one.done)
+        return Trajectory(one.observations, one.actions)
+
+    with DatasetWriter(folder, env=env, seed=seed, made_by="kitchen scripts", action_noise=action_noise) as writer:
+        _write(writer, cook, trajectories, seed, progress)
+        writer.about["subtasks"] = {name: {"tried": tried[name], "done": done[name]} for name in sorted(tried)}
+    return Dataset(folder)
+
+
+def _write(
+    writer: DatasetWriter,
+    one: Callable[[np.random.Generator], Trajectory],
+    trajectories: int,
+    seed: int,
+    progress: Progress | None,
+) -> None:
+    """Writes trajectories, each with random numbers of its own: it is the same however many follow."""
+    for index in range(trajectories):
+        writer.add(one(np.random.default_rng([seed, index])))
+        if progress is not None:
+            progress(index + 1, trajectories)
+
+
+def _check_env(env: Any, kind: type, words: str) -> None:
+    known = [name for name, cls in ENVIRONMENTS.items() if issubclass(cls, kind)]
+    if env not in known:
+        raise ValueError(f"env={env!r} is no {words}. {did_you_mean(env, known)}")
 
 
 def _check_integers(**values: Any) -> None:
@@ -102,7 +159,13 @@ def _check_integers(**values: Any) -> None:
             raise ValueError(f"{name}={value!r}: expected an integer >= {least}.")
 
 
-RECIPES: dict[str, Callable[..., Dataset]] = {"maze": make_maze, "scene": make_scene}
+def _check_share(**values: Any) -> None:
+    for name, value in values.items():
+        if not (is_number(value) and 0.0 <= value <= 1.0):
+            raise ValueError(f"{name}={value!r}: expected a number from 0 to 1.")
+
+
+RECIPES: dict[str, Callable[..., Dataset]] = {"maze": make_maze, "scene": make_scene, "kitchen": make_kitchen}
 
 
 def cached(recipe: Mapping[str, Any]) -> Path:
@@ -112,11 +175,15 @@ def cached(recipe: Mapping[str, Any]) -> Path:
         recipe: ``make`` names one of ``RECIPES``; the rest are its arguments.
 
     Raises:
-        ValueError: The recipe is unknown.
+        ValueError: The recipe is unknown, or it has an argument that is.
     """
     kind = recipe.get("make")
     if kind not in RECIPES:
         raise ValueError(f"make={kind!r}: no such recipe. {did_you_mean(kind, RECIPES)}")
+    known = [name for name in inspect.signature(RECIPES[kind]).parameters if name not in ("folder", "progress")]
+    for key in recipe:
+        if key not in ("make", *known):
+            raise ValueError(f"{dict(recipe)}: {kind!r} has no argument {key!r}. {did_you_mean(key, known)}")
     given = [f"{key}={value}" for key, value in sorted(recipe.items()) if key != "make"]
     name = "-".join([str(kind), *given]).replace("/", "_")
     root = os.environ.get(CACHE) or Path.home() / ".cache" / "rllib_sami" / "datasets"
@@ -137,15 +204,13 @@ def made(recipe: Mapping[str, Any], progress: Progress = _tell) -> Dataset:
         progress: Called with the trajectories so far, and how many there will be; by default they are printed.
 
     Raises:
-        ValueError: The recipe is unknown or has wrong arguments.
+        ValueError: The recipe is unknown, or has an argument that is or whose value is wrong.
     """
     folder = cached(recipe)
     if not folder.exists():
         arguments = {key: value for key, value in recipe.items() if key != "make"}
         try:
             RECIPES[recipe["make"]](folder, progress=progress, **arguments)
-        except TypeError as error:
-            raise ValueError(f"{dict(recipe)}: {error}") from error
         except OSError:
             if not folder.exists():  # another process may have made it meanwhile
                 raise

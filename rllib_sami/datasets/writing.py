@@ -29,6 +29,9 @@ class DatasetWriter:
         about: What is known of the source, for ``dataset.json``.
         steps_per_shard: Steps after which another shard begins; trajectories are not split.
 
+    Attributes:
+        about: Likewise; more may be added until all is written.
+
     Raises:
         ValueError: The folder has files.
     """
@@ -40,7 +43,7 @@ class DatasetWriter:
         self._aside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.incomplete")
         shutil.rmtree(self._aside, ignore_errors=True)
         self._aside.mkdir(parents=True)
-        self._about, self._steps_per_shard = about, steps_per_shard
+        self.about, self._steps_per_shard = about, steps_per_shard
         self._shards: list[Mapping[str, Any]] = []
         self._open: list[Trajectory] = []
         self._steps = 0
@@ -102,7 +105,7 @@ class DatasetWriter:
             "observation_dim": observation_dim,
             "action_dim": action_dim,
             "shards": self._shards,
-            **self._about,
+            **self.about,
         }
         (self._aside / INDEX).write_text(json.dumps(index, indent=1) + "\n", "utf-8")
         try:

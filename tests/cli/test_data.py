@@ -29,6 +29,30 @@ def test_what_was_made_is_shown(made, rllib, tmp_path):
     assert (tmp_path / "data/maze/paths.png").stat().st_size > 5_000
 
 
+def test_the_kitchen_s_data_tell_what_was_done(rllib):
+    pytest.importorskip("gymnasium_robotics")
+    result = rllib("data", "make", "kitchen", "--trajectories", "1", "--action-noise", "0.05", "--out", "data/kitchen")
+    assert result.exit_code == 0, result.output
+    dataset = Dataset("data/kitchen")
+    assert dataset.about["action_noise"] == 0.05
+    told = [line for line in result.output.splitlines() if line.startswith("Sub-tasks done: 100.0% (")]
+    assert len(told) == 1
+    assert told[0].count("1 of 1") == 4
+    shown = rllib("data", "show", "data/kitchen").output
+    assert "sub-tasks done             100.0% (" in shown
+
+
+def test_without_the_simulator_the_kitchen_s_data_are_not_made(rllib, monkeypatch, tmp_path):
+    from rllib_sami.envs.kitchen import simulation
+
+    simulation.load.cache_clear()
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    result = rllib("data", "make", "kitchen", "--out", "new")
+    assert result.exit_code == 2
+    assert "gymnasium_robotics, which is not installed: pip install 'rllib-sami[robotics]'" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_conversion_and_other_numbers_of_the_observation(rllib, tmp_path):
     obs, steps = np.arange(30.0).reshape(10, 3), np.zeros((10, 1))
     np.savez(tmp_path / "flat.npz", observations=obs, actions=steps, terminals=np.zeros(10))

@@ -44,7 +44,7 @@ def test_every_environment_is_listed_without_building_any(rllib, unbuildable, mo
     listed = {
         line.split()[0]: line
         for line in result.output.splitlines()
-        if line.startswith(("SaMI/", "Skills/", "Reuse/", "Maze/", "Manipulation/"))
+        if line.startswith(("SaMI/", "Skills/", "Reuse/", "Maze/", "Manipulation/", "Kitchen/"))
     }
     assert set(listed) == set(envs.ENVIRONMENTS)
     assert re.split(r"\s{2,}", listed["SaMI/Unbuildable-v0"].strip()) == [

@@ -126,3 +126,12 @@ def test_the_scene_has_data_for_its_windows(monkeypatch, tmp_path):
     assert data["steps"] > 100 >= 10 * skills.config["num_skills"]
     assert task.config["env_config"]["env"] == skills.config["env"] == "Manipulation/Scene-v0"
     assert skills.config["num_skills"] == task.config["num_skills"]
+
+
+def test_the_kitchen_has_the_paper_s_settings(monkeypatch, tmp_path):
+    pytest.importorskip("gymnasium_robotics")
+    monkeypatch.setenv("RLLIB_SAMI_DATA", str(tmp_path))
+    skills, task = check_all(load(EXAMPLES / "kitchen.yaml"), Limits(None, None))
+    assert (skills.config["skill_encoder"], skills.config["latent_state_dim"]) == ("lstm", 256)
+    assert (task.config["tune_alpha"], task.config["initial_alpha"]) == (False, 0.5)
+    assert task.config["env_config"]["env"] == skills.config["env"] == "Kitchen/Mixed-v0"

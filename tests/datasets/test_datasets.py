@@ -220,6 +220,29 @@ class TestRecipes:
         np.testing.assert_array_equal(other[2].observations[0], observations[0])
         assert not np.array_equal(other[2].actions, actions)
 
+    def test_a_kitchen_s_data_are_scripts_at_work(self, tmp_path):
+        pytest.importorskip("gymnasium_robotics")
+        seen = []
+        dataset = recipes.make_kitchen(tmp_path / "kitchen", trajectories=2, seed=1, progress=lambda *n: seen.append(n))
+        assert seen == [(1, 2), (2, 2)]
+        assert (dataset.observation_dim, dataset.action_dim, len(dataset)) == (30, 9, 2)
+        assert dataset.lengths.min() >= 101
+        dataset.check_finite()
+        counts = dataset.about["subtasks"]
+        assert sum(one["tried"] for one in counts.values()) == 8
+        kitchen, done = envs.make("Kitchen/Mixed-v0"), 0
+        for one in dataset:
+            kitchen.reset(seed=0)
+            kitchen.qpos[:] = one.observations[-1]
+            done += sum(map(kitchen.is_done, counts))
+        assert done == sum(one["done"] for one in counts.values()) >= 7
+        again = recipes.make_kitchen(tmp_path / "again", trajectories=1, seed=1)
+        np.testing.assert_array_equal(again[0].actions, dataset[0].actions)  # of its own, however many follow
+        np.testing.assert_array_equal(again[0].observations, dataset[0].observations)
+        other = recipes.make_kitchen(tmp_path / "other", trajectories=1, seed=2, env="Kitchen/Light-v0")
+        assert other.about["env"] == "Kitchen/Light-v0"
+        assert not np.array_equal(other[0].actions[:30], dataset[0].actions[:30])
+
     def test_it_is_made_once(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(recipes.CACHE, str(tmp_path))
         recipe = {"make": "maze", "env": "Maze/UMaze-v0", "trajectories": 2}
@@ -240,6 +263,10 @@ class TestRecipes:
             ({"make": "scene", "steps": 0}, "steps=0: expected an integer >= 1"),
             ({"make": "scene", "trajectories": 1.5}, "trajectories=1.5: expected an integer >= 1"),
             ({"make": "scene", "noise": -0.1}, "noise=-0.1: expected a finite number >= 0"),
+            ({"make": "kitchen", "env": "Kitchen/Lite-v0"}, "env='Kitchen/Lite-v0' is no kitchen with sub-tasks. Did"),
+            ({"make": "kitchen", "env": "Skills/Kitchen-v0"}, "env='Skills/Kitchen-v0' is no kitchen"),
+            ({"make": "kitchen", "trajectories": 0}, "trajectories=0: expected an integer >= 1"),
+            ({"make": "kitchen", "action_noise": -1}, "action_noise=-1: expected a number in 0 to 1"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path, monkeypatch, recipe, message):

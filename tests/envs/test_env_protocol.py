@@ -19,6 +19,7 @@ from rllib_sami.envs.reuse.bodies import BodyEnv
 IDS = envs.list_environments()
 VARIED = [env_id for env_id in IDS if envs.ENVIRONMENTS[env_id].factors]  # those with more than one task
 CAPS = {  # the others' episodes have 1000 steps, those of Skills/ 200, of the bodies of Reuse/ 500
+    **dict.fromkeys(("Mixed", "Misaligned", "Light"), 280),
     **{"UMaze": 300, "Medium": 500, "Large": 600, "Paper": 2000, "Scene": 400},
     **dict.fromkeys(("CrippledAnt", "Walker", "CrippledWalker", "HumanoidStandup"), 2000),
     "Hopper": 500,

@@ -29,11 +29,13 @@ SKILLS = {
 }
 MAZE = {"UMaze", "Medium", "Large", "Paper"}
 MANIPULATION = {"Scene"}
+KITCHEN = {"Mixed", "Misaligned", "Light"}
 REUSE = {"Toy", "ToyMulti", "ToyGoal", "PointMass", "HalfCheetah", "Walker", "Hopper"}
 
 
 def test_all_environments_are_there():
     names = {"SaMI": NAMES, "Skills": SKILLS, "Reuse": REUSE, "Maze": MAZE, "Manipulation": MANIPULATION}
+    names |= {"Kitchen": KITCHEN}
     assert set(IDS) == {f"{namespace}/{name}-v0" for namespace, of in names.items() for name in of}
     assert set(envs.ENVIRONMENTS) == set(IDS)
     assert set(IDS) <= set(gymnasium.registry)

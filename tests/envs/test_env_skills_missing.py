@@ -9,23 +9,25 @@ import pytest
 from click.testing import CliRunner
 
 from rllib_sami import envs
-from rllib_sami.envs import skills
+from rllib_sami.envs.kitchen.simulation import load as load_kitchen
 from rllib_sami.envs.manipulation.arm import load as load_scene
 from rllib_sami.envs.skills.bin_picking import _load as load_bins
 from rllib_sami.envs.skills.dm_control import _compile as load_body
-from rllib_sami.envs.skills.kitchen import _load as load_kitchen
 from rllib_sami.envs.skills.pixels import _compile as load_pixels
 from rllib_sami.envs.skills.tasks import _compile as load_task
 
 NEEDED = {
-    "Quadruped": ("dm_control", "dm-control"),
-    "Humanoid": ("dm_control", "dm-control"),
-    "QuadrupedPixels": ("dm_control", "dm-control"),
-    "HumanoidPixels": ("dm_control", "dm-control"),
-    "QuadrupedGoal": ("dm_control", "dm-control"),
-    "HumanoidGoal": ("dm_control", "dm-control"),
-    "Kitchen": ("gymnasium_robotics", "robotics"),
-    "BinPicking": ("metaworld", "metaworld"),
+    "Skills/Quadruped": ("dm_control", "dm-control"),
+    "Skills/Humanoid": ("dm_control", "dm-control"),
+    "Skills/QuadrupedPixels": ("dm_control", "dm-control"),
+    "Skills/HumanoidPixels": ("dm_control", "dm-control"),
+    "Skills/QuadrupedGoal": ("dm_control", "dm-control"),
+    "Skills/HumanoidGoal": ("dm_control", "dm-control"),
+    "Skills/Kitchen": ("gymnasium_robotics", "robotics"),
+    "Skills/BinPicking": ("metaworld", "metaworld"),
+    "Kitchen/Mixed": ("gymnasium_robotics", "robotics"),
+    "Kitchen/Misaligned": ("gymnasium_robotics", "robotics"),
+    "Kitchen/Light": ("gymnasium_robotics", "robotics"),
 }
 PACKAGES = sorted({package for package, _ in NEEDED.values()})
 INDICES = range(len(NEEDED))  # an environment's name in that of a test skips it where its package is missing
@@ -47,7 +49,7 @@ def missing(monkeypatch):
 def test_making_one_says_what_to_install(missing, index):
     name, (package, extra) = [*NEEDED.items()][index]
     words = f"needs {package}, which is not installed: pip install 'rllib-sami[{extra}]'"
-    for make in (getattr(skills, name), lambda: envs.make(f"Skills/{name}-v0")):
+    for make in (envs.ENVIRONMENTS[f"{name}-v0"], lambda: envs.make(f"{name}-v0")):
         with pytest.raises(ImportError, match=re.escape(words)):
             make()
 
@@ -72,9 +74,9 @@ def test_everything_else_works_without(missing):
 
     listed = CliRunner().invoke(command, []).output
     for name in NEEDED:
-        assert f"Skills/{name}-v0" in listed
-        assert CliRunner().invoke(command, [name]).exit_code == 0
-    for name in set(envs.ENVIRONMENTS) - {f"Skills/{one}-v0" for one in NEEDED}:
+        assert f"{name}-v0" in listed
+        assert CliRunner().invoke(command, [f"{name}-v0"]).exit_code == 0
+    for name in set(envs.ENVIRONMENTS) - {f"{one}-v0" for one in NEEDED}:
         if not name.startswith(("SaMI/Panda", "Manipulation/")):
             envs.make(name).reset(seed=0)
 
@@ -84,7 +86,7 @@ import sys
 for package in {packages}:
     sys.modules[package] = None
 from rllib_sami_cli import main
-sys.argv = ["rllib", "train", "run", "--algo", "CSF", "--env", "Skills/{name}-v0", "--storage-path", {folder!r}]
+sys.argv = ["rllib", "train", "run", "--algo", "CSF", "--env", "{name}-v0", "--storage-path", {folder!r}]
 main()
 """
 
