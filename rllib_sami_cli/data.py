@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -173,8 +174,7 @@ def make_missing(recipe: Mapping[str, Any]) -> None:
     if _reported(recipes.cached, recipe).exists():
         return
     doing("Making data")
-    stderr = click.get_text_stream("stderr")
-    with click.progressbar(length=1, label="Trajectories", show_eta=True, file=stderr) as bar:
+    with click.progressbar(length=1, label="Trajectories", show_eta=True, file=sys.stderr) as bar:
 
         def move(_: int, total: int) -> None:
             bar.length = total
