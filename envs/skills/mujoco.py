@@ -21,7 +21,6 @@ class SkillMujocoEnv(SkillEnv, MujocoTaskEnv):
         observation_std: Their standard deviation, ``[O]``.
     """
 
-    factors = ()
     reset_noise = 0.1
     num_coordinates: ClassVar[int]
     observation_mean: ClassVar[Sequence[float]]
