@@ -31,6 +31,11 @@ def path_of(env_id):
     return DOCS / "environments" / f"{re.sub(r'(?<!^)(?<!_)(?=[A-Z])', '_', name).lower()}.md"
 
 
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r"environments/(\w+)\.md", (DOCS.parent / "mkdocs.yml").read_text("utf-8"))
+    assert sorted(listed) == sorted(page.stem for page in (DOCS / "environments").glob("*.md"))
+
+
 def section(page, title):
     """The text below a heading, up to the next one."""
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)[1]
