@@ -10,6 +10,20 @@ from torch import Tensor, nn
 from rllib_sami.core.inferred_tasks import InferredTask
 
 
+class ContextlessConfig:
+    """What configs of such networks have in common."""
+
+    @property
+    def context_dim(self) -> int:
+        """0: the policy reads no context."""
+        return 0
+
+    @property
+    def encoder_reward(self) -> bool:
+        """Whether rewards are read."""
+        return False
+
+
 class Memory(nn.Module):
     """What is remembered between steps, in the place of a context encoder."""
 

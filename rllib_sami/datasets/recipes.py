@@ -1,8 +1,8 @@
 """Data that can be made here, and where it is kept: a recipe names what makes it, and how much."""
 
 import inspect
+import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +20,8 @@ from rllib_sami.envs.kitchen.demonstration import demonstrate
 from rllib_sami.envs.manipulation.play import play
 from rllib_sami.envs.maze import Maze
 from rllib_sami.envs.maze.planner import plan
+
+logger = logging.getLogger(__name__)
 
 CACHE = "RLLIB_SAMI_DATA"  # environment variable with the folder of made data sets
 Progress = Callable[[int, int], None]
@@ -191,9 +193,9 @@ def cached(recipe: Mapping[str, Any]) -> Path:
 
 
 def _tell(so_far: int, total: int) -> None:
-    """Prints every tenth of the way."""
+    """Logs every tenth of the way."""
     if so_far % max(1, total // 10) == 0 or so_far == total:
-        print(f"Making data: {so_far} of {total} trajectories", file=sys.stderr, flush=True)
+        logger.info("Making data: %d of %d trajectories", so_far, total)
 
 
 def made(recipe: Mapping[str, Any], progress: Progress = _tell) -> Dataset:
@@ -201,7 +203,7 @@ def made(recipe: Mapping[str, Any], progress: Progress = _tell) -> Dataset:
 
     Args:
         recipe: As for ``cached``.
-        progress: Called with the trajectories so far, and how many there will be; by default they are printed.
+        progress: Called with the trajectories so far, and how many there will be; by default they are logged.
 
     Raises:
         ValueError: The recipe is unknown, or has an argument that is or whose value is wrong.

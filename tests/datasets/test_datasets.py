@@ -1,6 +1,7 @@
 """Data sets on disk: what is written is read, windows lie within trajectories, damage is named."""
 
 import json
+import logging
 
 import gymnasium as gym
 import numpy as np
@@ -243,13 +244,14 @@ class TestRecipes:
         assert other.about["env"] == "Kitchen/Light-v0"
         assert not np.array_equal(other[0].actions[:30], dataset[0].actions[:30])
 
-    def test_it_is_made_once(self, tmp_path, monkeypatch, capsys):
+    def test_it_is_made_once(self, tmp_path, monkeypatch, caplog):
         monkeypatch.setenv(recipes.CACHE, str(tmp_path))
         recipe = {"make": "maze", "env": "Maze/UMaze-v0", "trajectories": 2}
-        first = recipes.made(recipe)
+        with caplog.at_level(logging.INFO, "rllib_sami"):
+            first = recipes.made(recipe)
         assert first.folder == recipes.cached(recipe)
         assert tmp_path in first.folder.parents
-        assert capsys.readouterr().err.splitlines()[-1] == "Making data: 2 of 2 trajectories"
+        assert caplog.messages == ["Making data: 1 of 2 trajectories", "Making data: 2 of 2 trajectories"]
         written = first.folder.stat().st_mtime_ns
         assert recipes.made(recipe).num_steps == first.num_steps
         assert first.folder.stat().st_mtime_ns == written

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rllib_sami.core.elu_networks import elu_mlp, linear
 from rllib_sami.core.settings import integer, one_of, setting
 from rllib_sami.core.tanh_normal import MEAN_LIMIT, TanhNormal
-from rllib_sami.core.without_context import WithoutContext, seeded_noise
+from rllib_sami.core.without_context import ContextlessConfig, WithoutContext, seeded_noise
 
 HIDDEN_LAYERS = 4
 DECODER_LAYERS = 2
@@ -21,7 +21,7 @@ DECODER_STD = (0.1, 1.5)  # least and largest standard deviation of a decoded ob
 
 
 @dataclass(frozen=True)
-class SkillModelConfig:
+class SkillModelConfig(ContextlessConfig):
     """Sizes of the networks of skills."""
 
     skill_dim: int = setting(10, integer(1), "Width of a skill.")
@@ -37,16 +37,6 @@ class SkillModelConfig:
         "What reads the actions of a skill: `mlp` also reads the observation that it begins with, `lstm` all of them.",
     )
     lstm_units: int = setting(128, integer(1), "Units of the skill encoder, if it is an LSTM.")
-
-    @property
-    def context_dim(self) -> int:
-        """0: the policy reads no context."""
-        return 0
-
-    @property
-    def encoder_reward(self) -> bool:
-        """Whether rewards are read."""
-        return False
 
 
 class LSTMSkillEncoder(nn.Module):

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -30,12 +29,12 @@ from rllib_sami.algorithms.skimo.downstream_update import (
 from rllib_sami.algorithms.skimo.pretraining import ADAM_EPSILON
 from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig
 from rllib_sami.algorithms.tdmpc.networks import PlannerConfig
-from rllib_sami.algorithms.tdmpc.sampling import sample_windows
 from rllib_sami.algorithms.tdmpc.tdmpc import (
     WorldModelSettings,
     WorldModelTorchLearner,
     WorldModelTorchRLModule,
     plans_without_effect,
+    sampler_of,
 )
 from rllib_sami.config.rllib_settings import OF_SKILL_MODEL
 from rllib_sami.core.compilation import compiled
@@ -140,13 +139,7 @@ class SkiMoConfig(SkillTaskConfig):
 
     @override(OffPolicyConfig)
     def make_sampler(self) -> Sampler:
-        return partial(
-            sample_windows,
-            batch_size=self.train_batch_size_per_learner,
-            length=self.num_skills,
-            timeout_is_terminal=self.timeout_is_terminal,
-            reward_scale=self.reward_scale,
-        )
+        return sampler_of(self, self.num_skills)
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,7 +25,7 @@ from rllib_sami.algorithms.skimo.spirl_update import (
     parameter_groups,
     spirl_update,
 )
-from rllib_sami.algorithms.tdmpc.sampling import sample_windows
+from rllib_sami.algorithms.tdmpc.tdmpc import sampler_of
 from rllib_sami.config.rllib_settings import SPIRL
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
@@ -126,13 +125,7 @@ class SPiRLConfig(SkillTaskConfig):
 
     @override(OffPolicyConfig)
     def make_sampler(self) -> Sampler:
-        return partial(
-            sample_windows,
-            batch_size=self.train_batch_size_per_learner,
-            length=1,
-            timeout_is_terminal=self.timeout_is_terminal,
-            reward_scale=self.reward_scale,
-        )
+        return sampler_of(self, 1)
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

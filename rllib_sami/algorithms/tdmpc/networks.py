@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rllib_sami.core.elu_networks import elu_mlp, fast_elu, value_net
 from rllib_sami.core.planning import LIMIT, MAX_STD, CEMConfig, cem
 from rllib_sami.core.settings import integer, one_of, setting
-from rllib_sami.core.without_context import WithoutContext, seeded_noise
+from rllib_sami.core.without_context import ContextlessConfig, WithoutContext, seeded_noise
 
 MOST_NOISE = 0.3  # of an action of the policy
 
@@ -38,22 +38,12 @@ class PlannerConfig(CEMConfig):
 
 
 @dataclass(frozen=True)
-class WorldModelConfig(PlannerConfig):
+class WorldModelConfig(PlannerConfig, ContextlessConfig):
     """Sizes of the networks, and the planner."""
 
     plan_horizon: int = setting(5, integer(1), "Steps of a window, and the farthest that is planned ahead.")
     num_units: int = setting(512, integer(1), "Units of each hidden layer.")
     latent_state_dim: int = setting(50, integer(1), "Width of the latent state.")
-
-    @property
-    def context_dim(self) -> int:
-        """0: the policy reads no context."""
-        return 0
-
-    @property
-    def encoder_reward(self) -> bool:
-        """Whether rewards are read."""
-        return False
 
 
 class WorldModel(WithoutContext):

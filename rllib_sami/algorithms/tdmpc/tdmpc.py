@@ -153,6 +153,17 @@ class TDMPCTorchLearner(WorldModelTorchLearner):
         return lambda batch: tdmpc_update(module.acting, module.learning, optimization, batch, constants, losses)
 
 
+def sampler_of(config: Any, length: int) -> Sampler:
+    """Returns the function that draws windows of a length, with a config's ``WindowLearningSettings``."""
+    return partial(
+        sample_windows,
+        batch_size=config.train_batch_size_per_learner,
+        length=length,
+        timeout_is_terminal=config.timeout_is_terminal,
+        reward_scale=config.reward_scale,
+    )
+
+
 def plans_without_effect(config: Any) -> dict[str, str]:
     """Returns the settings of plans if nothing is planned, with the reason."""
     if config.planner == "cem":
@@ -199,13 +210,7 @@ class TDMPCConfig(OffPolicyConfig):
 
     @override(OffPolicyConfig)
     def make_sampler(self) -> Sampler:
-        return partial(
-            sample_windows,
-            batch_size=self.train_batch_size_per_learner,
-            length=self.plan_horizon,
-            timeout_is_terminal=self.timeout_is_terminal,
-            reward_scale=self.reward_scale,
-        )
+        return sampler_of(self, self.plan_horizon)
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
