@@ -8,6 +8,8 @@ import torch
 
 import rllib_sami
 from rllib_sami import TDMPCConfig
+from rllib_sami.exports.agents import export_agent
+from rllib_sami.exports.checkpoints import load
 
 
 def tiny(**settings):
@@ -67,6 +69,17 @@ def test_a_checkpoint_acts_with_plans(trained):
     for agent in agents:
         agent.reset(seed=1)
     for _ in range(3):
+        np.testing.assert_array_equal(agents[0].act(obs), agents[1].act(obs))
+
+
+def test_an_exported_agent_acts_like_its_checkpoint(trained, tmp_path):
+    checkpoint = load(trained[2])
+    export_agent(checkpoint.module(), checkpoint.config, tmp_path / "agent", algorithm="TDMPC", progress={})
+    agents = [rllib_sami.load(path) for path in (trained[2], tmp_path / "agent")]
+    obs = np.array([0.5, -0.8, 1.0], np.float32)
+    for agent in agents:
+        agent.reset(seed=1)
+    for _ in range(3):  # the second plan goes on from the first
         np.testing.assert_array_equal(agents[0].act(obs), agents[1].act(obs))
 
 

@@ -355,7 +355,8 @@ def test_an_agent_with_code_of_its_own_is_not_exported(module, config, tmp_path)
     with pytest.raises(
         ValueError,
         match="Only a NeuralProcessTorchRLModule or SACTorchRLModule or SPiRLTorchRLModule or SaMITorchRLModule or "
-        "SkillModelTorchRLModule or SkillTaskTorchRLModule or SkillTorchRLModule or TaskInferenceTorchRLModule "
+        "SkillModelTorchRLModule or SkillTaskTorchRLModule or SkillTorchRLModule or TDMPCTorchRLModule or "
+        "TaskInferenceTorchRLModule "
         "can be exported, but this agent's is a Mine",
     ):
         export_agent(module, config, tmp_path / "it", algorithm="SaCCM")

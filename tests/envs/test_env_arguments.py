@@ -137,8 +137,8 @@ def nothing_loads(monkeypatch):
 
     monkeypatch.setattr("rllib_sami.envs.mujoco.base._load_model", fail)
     monkeypatch.setattr("rllib_sami.envs.panda.simulation.BulletClient", fail)
-    for module in ("dm_control", "kitchen", "bin_picking"):
-        monkeypatch.setattr(f"rllib_sami.envs.skills.{module}.model_folder", fail)
+    for module in ("skills.dm_control", "kitchen.simulation", "skills.bin_picking", "manipulation.arm"):
+        monkeypatch.setattr(f"rllib_sami.envs.{module}.model_folder", fail)
 
 
 # Without the class in its name a test of Panda needs no PyBullet.
