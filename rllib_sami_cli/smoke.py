@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from rllib_sami.core.settings import is_integer
+from rllib_sami.datasets.recipes import cached
 from rllib_sami_cli.config_schema import ConfigSchema
 from rllib_sami_cli.schema import Plan, with_config
 
 ITERATIONS = 3
+TRAJECTORIES = 10  # of data that are not there yet
 MOST_ITERATIONS = 100  # until a first episode ends
 # Setting -> its maximum. Only settings that make an iteration long; the algorithm stays as it is.
 _AT_MOST = {
@@ -51,6 +55,16 @@ def shrink(plan: Plan) -> Plan:
                 config[key] = most
     if "evaluation_parallel_to_training" in schema.keys - given:
         config["evaluation_parallel_to_training"] = False  # there are no evaluation runners
+    if "data" not in given:
+        config |= _little_data(config.get("data"))
     stop: dict[str, float] = plan.stop if "stop" in plan.given else {"training_iteration": ITERATIONS}
     search = replace(plan.search, arguments={})  # so that the scheduler's times fit the few iterations
     return replace(with_config(plan, config), search=search, name=smoke_name(plan.name), stop=stop)
+
+
+def _little_data(recipe: Any) -> dict[str, Any]:
+    """Returns ``data`` with few trajectories, if it is a recipe whose data are missing."""
+    if not (isinstance(recipe, Mapping) and "make" in recipe) or cached(recipe).exists():
+        return {}
+    number = recipe.get("trajectories")
+    return {} if is_integer(number) and number < TRAJECTORIES else {"data": {**recipe, "trajectories": TRAJECTORIES}}

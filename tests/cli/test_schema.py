@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from rllib_sami.datasets import recipes
 from rllib_sami.registration import ALGORITHMS
 from rllib_sami_cli.ending import MetricStopper
 from rllib_sami_cli.errors import UserError
@@ -212,6 +213,21 @@ def test_smoke_is_short_and_has_a_name_of_its_own():
     assert sum(bundle["CPU"] for bundle in small.bundles) == 2
     assert small.config["gamma"] == 0.5
     assert small.config["num_steps_sampled_before_learning_starts"] <= 100
+
+
+def test_smoke_makes_little_data_and_takes_what_is_there(monkeypatch, tmp_path):
+    monkeypatch.setenv(recipes.CACHE, str(tmp_path))
+    recipe = {"make": "maze", "env": "Maze/UMaze-v0", "trajectories": 600}
+
+    def data(recipe):
+        return shrink(plan(run="SkiMoPretrain", env="Maze/UMaze-v0", config={"data": recipe})).config["data"]
+
+    assert data(recipe) == recipe | {"trajectories": 10}
+    few = recipe | {"trajectories": 3}
+    assert data(few) == few
+    enough = recipe | {"trajectories": 12}
+    recipes.made(enough)
+    assert data(enough) == enough
 
 
 def test_smoke_leaves_what_the_command_line_says():
