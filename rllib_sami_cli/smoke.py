@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rllib_sami.core.settings import is_integer
 from rllib_sami.datasets.recipes import cached
 from rllib_sami_cli.config_schema import ConfigSchema
 from rllib_sami_cli.schema import Plan, with_config
@@ -67,4 +66,6 @@ def _little_data(recipe: Any) -> dict[str, Any]:
     if not (isinstance(recipe, Mapping) and "make" in recipe) or cached(recipe).exists():
         return {}
     number = recipe.get("trajectories")
-    return {} if is_integer(number) and number < TRAJECTORIES else {"data": {**recipe, "trajectories": TRAJECTORIES}}
+    if isinstance(number, int) and number < TRAJECTORIES:
+        return {}
+    return {"data": {**recipe, "trajectories": TRAJECTORIES}}
