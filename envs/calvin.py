@@ -38,7 +38,8 @@ class Calvin(MetaTaskEnv):
     gripper's last action; then slider, drawer, button, switch, bulb and lamp. Action ``[7]`` in ±1: displacement (3)
     and turn (3) of the hand, in the units of the data; the gripper opens where the last number is >= 0 and closes
     elsewhere. dt = 1/30 s. Reward: 1 for each sub-task, once all before it have been done. The episode ends when all
-    have. The info of the last step has ``tasks_completed``, the names of those that were counted, and ``is_success``.
+    have. The info of the last step has ``tasks_completed``, the names of those that were counted,
+    ``subtask_steps``, when each was, and ``is_success``.
 
     The simulator draws where blocks lie, which are not observed, from a generator of its own that ``seed`` does not
     reach.
@@ -100,11 +101,9 @@ class Calvin(MetaTaskEnv):
         self._buffer[:OBSERVED] = self._state
 
     def episode_info(self) -> dict[str, Any]:
-        """Returns the ``info`` of reset and of the last step, which also has ``tasks_completed``, ``is_success``."""
+        """Returns the ``info`` of reset and of the last step, which also tells of the sub-tasks."""
         info = super().episode_info()
-        if self._steps_left > 0:
-            return info
-        return info | {"tasks_completed": self._subtasks.done, "is_success": self._subtasks.all_done}
+        return info if self._steps_left > 0 else info | self._subtasks.info()
 
     def close(self) -> None:
         """Disconnects from the simulator."""

@@ -1,5 +1,6 @@
 """Tasks that are a list of sub-tasks, each of which counts only once all before it have been done."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -16,19 +17,20 @@ class OrderedSubtasks:
 
     Attributes:
         names: Likewise.
-        num_done: How many of them have been counted since the last reset.
+        steps: By name, the step at which each that has been counted since the last reset was.
     """
 
     def __init__(self, names: Sequence[str]):
         self.names = tuple(names)
-        self.num_done = 0
+        self.reset()
 
     def reset(self) -> None:
         """Begins again."""
-        self.num_done = 0
+        self.steps: dict[str, int] = {}
+        self._step = 0
 
     def count(self, is_done: Callable[[str], bool]) -> int:
-        """Counts what is done now.
+        """Counts what is done now. To be called once at each step.
 
         Args:
             is_done: Whether a sub-task is done at present.
@@ -36,10 +38,16 @@ class OrderedSubtasks:
         Returns:
             How many are counted for the first time.
         """
+        self._step += 1
         before = self.num_done
-        while not self.all_done and is_done(self.names[self.num_done]):
-            self.num_done += 1
+        while not self.all_done and is_done(name := self.names[self.num_done]):
+            self.steps[name] = self._step
         return self.num_done - before
+
+    @property
+    def num_done(self) -> int:
+        """How many of them have been counted since the last reset."""
+        return len(self.steps)
 
     @property
     def all_done(self) -> bool:
@@ -49,7 +57,16 @@ class OrderedSubtasks:
     @property
     def done(self) -> tuple[str, ...]:
         """Those that have been counted, in their order."""
-        return self.names[: self.num_done]
+        return tuple(self.steps)
+
+    def info(self) -> dict[str, Any]:
+        """Returns what the info of an episode's last step tells of them.
+
+        It is ``tasks_completed``, the names of those that were counted; ``subtask_steps``, the step at which each was,
+        infinity for the others; and ``is_success``, whether all were.
+        """
+        steps = {name: self.steps.get(name, math.inf) for name in self.names}
+        return {"tasks_completed": self.done, "subtask_steps": steps, "is_success": self.all_done}
 
 
 def check_subtasks(given: Any, known: Iterable[str]) -> tuple[str, ...]:

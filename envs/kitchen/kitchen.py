@@ -17,7 +17,8 @@ class Kitchen(FrankaKitchen):
     Observation ``[30]``: positions of the robot's joints (9) and of what can be moved (21), with noise, in rad and m.
     Action ``[9]`` in ±1: velocities of the robot's joints in units of 2 rad/s, of its fingers in 2 m/s. dt = 0.08 s.
     Reward: 1 for each sub-task, once all before it have been done. The episode ends when all have. The info of the
-    last step has ``tasks_completed``, the names of those that were counted, and ``is_success``.
+    last step has ``tasks_completed``, the names of those that were counted, ``subtask_steps``, when each was, and
+    ``is_success``.
 
     Attributes:
         default_subtasks: The sub-tasks, in their order.
@@ -67,11 +68,9 @@ class Kitchen(FrankaKitchen):
         return float(self._subtasks.count(self.is_done)), self._subtasks.all_done
 
     def episode_info(self) -> dict[str, Any]:
-        """Returns the ``info`` of reset and of the last step, which also has ``tasks_completed``, ``is_success``."""
+        """Returns the ``info`` of reset and of the last step, which also tells of the sub-tasks."""
         info = super().episode_info()
-        if self._steps_left > 0:
-            return info
-        return info | {"tasks_completed": self._subtasks.done, "is_success": self._subtasks.all_done}
+        return info if self._steps_left > 0 else info | self._subtasks.info()
 
 
 class Mixed(Kitchen):

@@ -58,7 +58,8 @@ class Scene(MujocoTaskEnv):
     position (3) and yaw (2) of the cube, locks (2), buttons (2) and openings (2) of drawer and window. Action ``[5]``
     in ±1: displacement of the gripper along x, y and z in units of 5 cm, about z in 0.3 rad, and of its closing.
     Reward: sub-tasks that the step completed; each counts only once those before it do. dt = 0.05 s. The last sub-task
-    ends the episode. The info of the last step has ``tasks_completed``, those that count, and ``is_success``.
+    ends the episode. The info of the last step has ``tasks_completed``, those that count, ``subtask_steps``, when
+    each did, and ``is_success``.
 
     Attributes:
         arm: What moves.
@@ -228,6 +229,4 @@ class Scene(MujocoTaskEnv):
     def episode_info(self) -> dict[str, Any]:
         """Returns the ``info`` of reset and of the last step, which also tells the sub-tasks that were completed."""
         info = super().episode_info()
-        if self._steps_left > 0:
-            return info
-        return info | {"tasks_completed": self._subtasks.done, "is_success": self._subtasks.all_done}
+        return info if self._steps_left > 0 else info | self._subtasks.info()

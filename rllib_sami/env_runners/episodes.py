@@ -70,6 +70,8 @@ class Episode:
     path: np.ndarray | None = None
     values: np.ndarray | None = None  # of the states along the path but the last, [length]; None where there are none
     track: Track | None = None  # of environments with families of tasks
+    # Steps at which sub-tasks were done, infinity for those that were not; empty if the infos do not tell.
+    subtasks: Mapping[str, float] = field(default_factory=dict)
 
 
 def episode_seed(seed: int, split: str, task_id: int, episode: int) -> int:
@@ -106,7 +108,7 @@ def list_episodes(env: gymnasium.Env, split: str, episodes: int, seed: int) -> t
     return specs, single_env
 
 
-COORDINATES = "coordinates"
+COORDINATES, SUBTASK_STEPS = "coordinates", "subtask_steps"
 
 
 def coordinates_of(env: gymnasium.Env, info: Mapping[str, Any]) -> np.ndarray | None:
@@ -231,7 +233,7 @@ class Slot:
             if self._task is not None and task != self._task:
                 raise other_task(self.info, self._task)
             self._reported.setdefault(TASK_ID, task)
-        for key in ("task", IS_SUCCESS, "skill", "reference_skill"):
+        for key in ("task", IS_SUCCESS, "skill", "reference_skill", SUBTASK_STEPS):
             if key in self.info and not (key == "task" and key in self._reported):
                 self._reported[key] = success_of(self.info) if key == IS_SUCCESS else snapshot(self.info[key])
 
@@ -248,12 +250,11 @@ class Slot:
 
     def result(self, contexts: np.ndarray | None) -> Episode:
         """Returns the finished episode."""
-        reported, task = self._reported, self._reported.get("task")
-        values = task.items() if isinstance(task, Mapping) else ()
+        reported = self._reported
         return Episode(
             spec=self.spec,
             task_id=reported.get(TASK_ID),
-            task={str(key): float(value) for key, value in values if isinstance(value, numbers.Real)},
+            task=_numbers(reported.get("task")),
             total=float(self.total),
             length=self.length,
             success=reported.get(IS_SUCCESS),
@@ -262,4 +263,11 @@ class Slot:
             path=np.stack(self._path) if self._path else None,
             values=np.array(self._values) if self._values else None,
             track=self.tracker.track(),
+            subtasks=_numbers(reported.get(SUBTASK_STEPS)),
         )
+
+
+def _numbers(told: Any) -> dict[str, float]:
+    """Returns the numbers that an info has under a key, by name."""
+    values = told.items() if isinstance(told, Mapping) else ()
+    return {str(key): float(value) for key, value in values if isinstance(value, numbers.Real)}

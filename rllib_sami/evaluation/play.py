@@ -23,7 +23,7 @@ from rllib_sami.evaluation.paths import Paths
 from rllib_sami.evaluation.plan import EPISODES, AgentOnSplit, close, plan, play_packed
 from rllib_sami.evaluation.processes import run_all
 from rllib_sami.evaluation.provenance import provenance_of
-from rllib_sami.evaluation.results import Contexts, Results, join
+from rllib_sami.evaluation.results import SUBTASK, Contexts, Results, join
 from rllib_sami.evaluation.tracks import Tracks
 from rllib_sami.exports import checkpoints as checkpoint_files
 from rllib_sami.exports.composed import COMPOSED, is_titled, title_of
@@ -286,6 +286,7 @@ def _table(run: str, agent: AgentOnSplit, episodes: Sequence[Episode], names: Ma
                 "success": episode.success if episode.spec.goal is None else reached(grid, episode),
             }
             | episode.skills
+            | {f"{SUBTASK}{name}": step for name, step in episode.subtasks.items()}
         )
     contexts = [episode.contexts for episode in episodes if episode.contexts is not None]
     kept = Contexts(context_steps(grid.max_episode_steps), np.stack(contexts)) if contexts else None

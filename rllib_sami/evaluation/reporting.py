@@ -21,7 +21,7 @@ from rllib_sami.evaluation import style, tables
 from rllib_sami.evaluation.layout import VIDEOS_SHOWN, Plot, Section, Table
 from rllib_sami.evaluation.names import order
 from rllib_sami.evaluation.results import EPISODES_FILE, Results
-from rllib_sami.evaluation.sections import contexts, gallery, maps, mazes, scores, skills, tracking, training
+from rllib_sami.evaluation.sections import contexts, gallery, maps, mazes, scores, skills, subtasks, tracking, training
 from rllib_sami.evaluation.sections.common import counted, is_paper, short
 
 STYLES = tuple(style.STYLES)
@@ -114,7 +114,7 @@ def _sections(results: Results, out: Path) -> list[Section]:
         ]
         if others.tracks is not None:
             sections += [tracking.tracking(others), tracking.inference(others)]
-        sections.append(mazes.walks(others))
+        sections += [mazes.walks(others), subtasks.timelines(others)]
     sections.append(gallery.gallery(results, out))
     if others is not None:
         sections += [training.information(others), training.learning_curves(others), maps.skill_rates(others)]

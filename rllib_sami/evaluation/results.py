@@ -45,6 +45,7 @@ COLUMNS = {
 }
 PLAYER = ["algorithm", "run", "context", "explore"]  # who played: these columns
 TASK = ["environment", "split", "task_id"]  # what was played
+SUBTASK = "subtask_"  # and the name of a sub-task: the step at which it was done
 _NULLABLE = ("success", "skill", "reference_skill")
 
 
@@ -76,8 +77,9 @@ class Results:
     Columns and rows of ``episodes`` are sorted, so that equal results are equal files.
 
     Attributes:
-        episodes: One row per episode: the columns of ``COLUMNS`` and one ``task_<key>`` (float64) per number of the
-            environment's ``info["task"]``.
+        episodes: One row per episode: the columns of ``COLUMNS``, one ``task_<key>`` (float64) per number of the
+            environment's ``info["task"]``, and one ``subtask_<name>`` (float64) for each of its sub-tasks: the step
+            at which it was done, infinity if it was not.
         contexts: Contexts along the episodes (of agents with skills, their features of states), or None where no agent
             has any.
         paths: Where the body went in each episode, or None where no agent has skills.
@@ -101,8 +103,9 @@ class Results:
             kept = getattr(self, name)
             if kept is not None and len(kept) != len(self.episodes):
                 raise ValueError(f"{name}: values of {len(kept)} episodes, but there are {len(self.episodes)}.")
-        episodes = self.episodes.reindex(columns=[*COLUMNS, *task_columns(self.episodes)])
-        episodes = episodes.astype({**COLUMNS, **dict.fromkeys(task_columns(episodes), "float64")})
+        of_tasks = [*task_columns(self.episodes), *subtask_columns(self.episodes)]
+        episodes = self.episodes.reindex(columns=[*COLUMNS, *of_tasks])
+        episodes = episodes.astype({**COLUMNS, **dict.fromkeys(of_tasks, "float64")})
         episodes = episodes.reset_index(drop=True)
         episodes = episodes.sort_values([*PLAYER, *TASK, "episode"], key=_split_key, kind="stable")
         order = episodes.index.to_numpy()
@@ -231,6 +234,11 @@ def join(parts: Sequence[Results]) -> Results:
 def task_columns(episodes: pd.DataFrame) -> list[str]:
     """Returns the names of the columns with the tasks' values."""
     return [name for name in episodes if name.startswith("task_") and name != "task_id"]
+
+
+def subtask_columns(episodes: pd.DataFrame) -> list[str]:
+    """Returns the names of the columns with the steps at which sub-tasks were done, in the order of the sub-tasks."""
+    return [name for name in episodes if name.startswith(SUBTASK)]
 
 
 def split_order(split: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from rllib_sami.evaluation.paper import SOURCE
@@ -22,6 +24,11 @@ def short(environment: str) -> str:
     """Returns an environment's name without namespace and version."""
     name, bracket, body = environment.partition(" (")
     return name.rpartition("/")[2].removesuffix("-v0") + bracket + body
+
+
+def inner(environment: str) -> str:
+    """Returns the name, without version, of the environment in which skills act, or of this one if it is no such."""
+    return re.sub(r"^.* \((.*)\)$", r"\1", environment).removesuffix("-v0")
 
 
 def counted(numbers: int | pd.Series, noun: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ from rllib_sami.evaluation import paths, tables
 from rllib_sami.evaluation.data_figures import Walk, maze_paths
 from rllib_sami.evaluation.layout import Plot, Section
 from rllib_sami.evaluation.results import Results
-from rllib_sami.evaluation.sections.common import counted, short
+from rllib_sami.evaluation.sections.common import counted, inner, short
 
 _TEXT = (
     "The path of each episode from the start (square) to where it ended; the circle is the goal, which agents are "
@@ -30,8 +29,7 @@ def maze_of(environment: str) -> type[Maze] | None:
     Args:
         environment: Such as ``"Maze/Large-v0"`` or ``"Skills/Control-v0 (Maze/Large)"``.
     """
-    name = re.sub(r"^.* \((.*)\)$", r"\1", environment).removesuffix("-v0")
-    found = ENVIRONMENTS.get(f"{name}-v0")
+    found = ENVIRONMENTS.get(f"{inner(environment)}-v0")
     return found if found is not None and issubclass(found, Maze) else None
 
 
