@@ -77,7 +77,10 @@ def _skills(evaluation: Any) -> dict[str, Any]:
         return {}
     from rllib_sami.evaluation.skill_tables import per_run
 
-    (row,) = per_run(evaluation).to_dict("records")
+    rows = per_run(evaluation).to_dict("records")
+    if not rows:  # paths alone, as mazes have
+        return {}
+    [row] = rows
     found: dict[str, Any] = {"skills": {key: None if value != value else value for key, value in row.items()}}
     try:
         from rllib_sami.evaluation.sections.skills import picture

@@ -10,6 +10,7 @@ from rllib_sami.compat import env_option
 
 # What an agent acts on besides the observation.
 NOTHING, CONTEXT, LATENT, SKILL = "nothing", "context", "latent", "skill"
+SKILL_OF_DATA, CHOSEN_SKILL, MODEL = "skill of data", "chosen skill", "model"
 _ABOUT = {
     NOTHING: "An actor acts on the observation alone.",
     CONTEXT: "A recurrent encoder turns the episode so far into a context, an actor acts on observation and context.",
@@ -17,6 +18,11 @@ _ABOUT = {
     "actor acts on observation and latent. The encoder has learned to predict.",
     SKILL: "An actor acts on the observation and a skill, {skill_dim} numbers that are drawn for each episode. The "
     "skills were learned without a reward, with {method}.",
+    SKILL_OF_DATA: "Skills that were learned from data: a policy acts on the observation and a skill, {skill_dim} "
+    "numbers, for {skill_length} steps; a prior draws the skills, and dynamics predict what they lead to. An agent of "
+    "`Skills/Control-v0` chooses them for a task: `env_config: {{env: ..., skills: PATH_OF_THIS_FOLDER}}`.",
+    CHOSEN_SKILL: "A policy chooses skills of {skill_length} steps that were learned from data.",
+    MODEL: "A policy with a model of latent states (`planner: {planner}`).",
 }
 _CARD = """---
 library_name: rllib-sami
@@ -70,10 +76,14 @@ _TAGS = {
     CONTEXT: "reinforcement-learning, meta-reinforcement-learning, skill-aware-mutual-information",
     LATENT: "reinforcement-learning, meta-reinforcement-learning, task-inference",
     SKILL: "reinforcement-learning, unsupervised-skill-discovery",
+    SKILL_OF_DATA: "reinforcement-learning, offline-reinforcement-learning, skills",
+    CHOSEN_SKILL: "reinforcement-learning, model-based-reinforcement-learning, skills",
+    MODEL: "reinforcement-learning, model-based-reinforcement-learning",
 }
 _NEXT_CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."
+_NEXT_EPISODE = "`agent.reset()` starts the next episode."
 _NEXT = {
-    NOTHING: "`agent.reset()` starts the next episode.",
+    **dict.fromkeys([NOTHING, SKILL_OF_DATA, CHOSEN_SKILL, MODEL], _NEXT_EPISODE),
     CONTEXT: _NEXT_CONTEXT,
     LATENT: _NEXT_CONTEXT,
     SKILL: "`agent.reset()` starts the next episode with another skill, `agent.reset(skill=...)` with that one; "
@@ -136,6 +146,10 @@ def kind_of(network: dict[str, Any]) -> str:
         return SKILL
     if "latent_dim" in network:
         return LATENT
+    if "skill_length" in network:
+        return CHOSEN_SKILL if {"planner", "critic_hidden"} & set(network) else SKILL_OF_DATA
+    if "planner" in network:
+        return MODEL
     return CONTEXT if network.get("context_dim") else NOTHING
 
 

@@ -14,9 +14,11 @@ from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig, SPiRLCo
 from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.datasets import Dataset, recipes
+from rllib_sami.evaluation import evaluate
 from rllib_sami.evaluation.open_loop import open_loop
 from rllib_sami.exports.agents import export_agent
 from rllib_sami.exports.checkpoints import load
+from rllib_sami_cli.export import _skills as skills_on_card
 
 MAZE = "Maze/UMaze-v0"
 SIZES = {"skill_dim": 3, "skill_length": 5, "num_skills": 3, "num_units": 16, "latent_state_dim": 8}
@@ -222,6 +224,7 @@ class TestTask:
     def test_an_exported_agent_acts_like_its_checkpoint(self, trained, tmp_path):
         checkpoint = load(trained[2])
         export_agent(checkpoint.module(), checkpoint.config, tmp_path / "agent", algorithm="SkiMo", progress={})
+        assert "chooses skills of 5 steps" in (tmp_path / "agent" / "README.md").read_text("utf-8")
         obs = np.array([0.1, -0.3, 0.0, 0.2], np.float32)
         agents = [rllib_sami.load(path) for path in (trained[2], tmp_path / "agent")]
         for agent in agents:
@@ -233,6 +236,9 @@ class TestTask:
         checkpoint = load(skills[0])
         given = {"algorithm": "SkiMoPretrain", "progress": {}}
         export_agent(checkpoint.module(), checkpoint.config, tmp_path / "skills", **given)
+        assert "Skills that were learned from data" in (tmp_path / "skills" / "README.md").read_text("utf-8")
+        # Mazes have paths, but a card describes skills only of agents that are played skill by skill.
+        assert skills_on_card(evaluate(tmp_path / "skills", episodes=1, progress=False)) == {}
         ends = []
         for path in (skills[0], str(tmp_path / "skills")):
             env = gym.make("Skills/Control-v0", env=MAZE, skills=path)
