@@ -28,7 +28,17 @@ from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.checkpoints.files import MANIFEST, atomic_checkpoint, damage_of
 from rllib_sami.core.images import image_shape
 from rllib_sami.exports.composed import code_of, unexported
-from rllib_sami.exports.model_card import CONTEXT, LATENT, NOTHING, SKILL, kind_of, model_card
+from rllib_sami.exports.model_card import (
+    CHOSEN_SKILL,
+    CONTEXT,
+    LATENT,
+    MODEL,
+    NOTHING,
+    SKILL,
+    SKILL_OF_DATA,
+    kind_of,
+    model_card,
+)
 from rllib_sami.registration import ALGORITHMS
 
 logger = logging.getLogger(__name__)
@@ -208,8 +218,7 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         for key, value in (("progress", content["progress"]), ("config", environment["config"])):
             if not isinstance(value, dict):
                 raise TypeError(f"its `{key}` is {value!r}, but must be an object")
-        usual = {NOTHING: "PlainSAC", CONTEXT: "SaMI", LATENT: "TaskInference", SKILL: str(network.get("method"))}
-        algorithm = ALGORITHMS.get(content["algorithm"], ALGORITHMS[usual[kind_of(network)]])
+        algorithm = ALGORITHMS.get(content["algorithm"], ALGORITHMS[_usual_algorithm(network)])
         config = algorithm.get_default_config()
         config.training(**{key: value for key, value in network.items() if key in config.settings})
         # Such code would be chosen by whoever wrote the file.
@@ -224,6 +233,15 @@ def load_exported(folder: str | Path) -> ExportedAgent:
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "
             f"wrote it (here rllib-sami {__version__}). Export the checkpoint again."
         ) from error
+
+
+def _usual_algorithm(network: dict[str, Any]) -> str:
+    """Returns the algorithm of this package for an agent that another one has trained."""
+    usual = {
+        **{NOTHING: "PlainSAC", CONTEXT: "SaMI", LATENT: "TaskInference", SKILL: network.get("method")},
+        **{SKILL_OF_DATA: "SkiMoPretrain", CHOSEN_SKILL: "SkiMo" if "planner" in network else "SPiRL", MODEL: "TDMPC"},
+    }
+    return str(usual[kind_of(network)])
 
 
 @functools.cache
