@@ -328,7 +328,8 @@ def _runs(counts: pd.Series) -> str:
 
 
 def _title(environment: str) -> str:
-    return "all environments" if environment == "all" else environment
+    # Of an environment with skills as actions, the one that they act in is on a line of its own.
+    return "all environments" if environment == "all" else environment.replace(" (", "\n(")
 
 
 def _value(table: pd.DataFrame, unit: str) -> str:
