@@ -152,7 +152,7 @@ def show(folder: str, out: Path | None, dims: str, skills: str | None) -> None:
         click.echo("A picture of the paths needs matplotlib: pip install 'rllib-sami[report]'")
         return
     picture = out or Path(folder) / "paths.png"
-    draw_paths(dataset, picture, (first, second), imagined)
+    _reported(draw_paths, dataset, picture, (first, second), imagined)
     click.echo(f"Drawn: {picture}")
 
 

@@ -5,13 +5,30 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import gymnasium as gym
 import numpy as np
 
 from rllib_sami.datasets.dataset import Dataset, Trajectory
 from rllib_sami.datasets.writing import DatasetWriter
 
 Trajectories = Iterator[Trajectory]
+# What readers raise of files that are damaged or of another format.
+UNREADABLE = (
+    LookupError,
+    OSError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    pickle.UnpicklingError,
+    BadZipFile,
+)
+_HOW_TO_RECORD = (
+    "Record transitions as they are: `offline_data(output=DIR, output_write_episodes=False, "
+    "output_compress_columns=[])` of RLlib"
+)
 CALVIN_OBSERVED = 21  # numbers of robot and scene that SkiMo reads: 15 of the robot, 6 of the furniture
 
 
@@ -30,7 +47,8 @@ def read_spirl(source: Path) -> Trajectories:
                 group = content[name]
                 states, actions = np.asarray(group["states"]), np.asarray(group["actions"])
                 length = int(np.asarray(group["pad_mask"]).sum()) if "pad_mask" in group else len(states)
-                yield Trajectory(_float(states[:length]), _float(actions[: length - 1]))
+                if length > 1:
+                    yield Trajectory(_float(states[:length]), _float(actions[: length - 1]))
 
 
 def read_d4rl(source: Path) -> Trajectories:
@@ -81,18 +99,27 @@ def read_calvin(source: Path) -> Trajectories:
 
 
 def read_minari(source: Path) -> Trajectories:
-    """Reads a local data set of Minari: its id, or the folder of the data set."""
+    """Reads a local data set of Minari: its id, or the folder of the data set. Actions are normalised by its bounds."""
     minari = _imported("minari")
     try:
-        dataset = minari.load_dataset(str(source))
+        # Minari takes a relative path for one in its own folder.
+        dataset = minari.load_dataset(str(source.absolute() if (source / "data").is_dir() else source))
     except FileNotFoundError as error:
         raise ValueError(f"{source}: Minari has no such data set here ({error}).") from error
+    space = dataset.action_space
+    if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
+        raise ValueError(f"{source}: its actions are of {space}. Skills are learned from actions of a bounded Box.")
+    half = (space.high.ravel() - space.low.ravel()) / 2
+    middle, half = space.low.ravel() + half, np.where(half > 0, half, 1.0)
     for episode in dataset.iterate_episodes():
         observations = episode.observations
         if isinstance(observations, Mapping):
             observations = observations["observation"]
         yield Trajectory(
-            _float(observations), _float(episode.actions), _float(episode.rewards), bool(episode.terminations[-1])
+            _float(observations),
+            (_float(episode.actions).reshape(-1, len(half)) - middle) / half,
+            _float(episode.rewards),
+            bool(episode.terminations[-1]),
         )
 
 
@@ -107,11 +134,13 @@ def read_rllib(source: Path) -> Trajectories:
     needed = ("eps_id", "obs", "actions", "new_obs")
     if missing := [name for name in needed if name not in table.schema.names]:
         raise ValueError(
-            f"{source}: its Parquet files have no column {missing[0]!r}. Record transitions: "
-            "`offline_data(output=DIR, output_write_episodes=False)` of RLlib, or `write_episodes` of this package."
+            f"{source}: its Parquet files have no column {missing[0]!r}. "
+            f"{_HOW_TO_RECORD}, or `write_episodes` of this package."
         )
     optional = [name for name in ("rewards", "terminateds") if name in table.schema.names]
     rows = table.to_table(columns=[*needed, *optional]).to_pandas()
+    if len(rows) and isinstance(rows["obs"].iloc[0], str | bytes):
+        raise ValueError(f"{source}: its observations are compressed, as RLlib's are by default. {_HOW_TO_RECORD}.")
     for _, steps in rows.groupby("eps_id", sort=False):
         obs = np.stack([*steps["obs"], steps["new_obs"].iloc[-1]])
         rewards = _float(steps["rewards"]) if "rewards" in steps else np.zeros(0, np.float32)
@@ -126,7 +155,8 @@ def read_pickle(source: Path) -> Trajectories:
         content = pickle.load(file)
     for one in content:
         obs, actions = np.asarray(one["obs"]), np.asarray(one["actions"])
-        yield Trajectory(_float(obs), _float(actions[: len(obs) - 1]))
+        if len(obs) > 1:
+            yield Trajectory(_float(obs), _float(actions[: len(obs) - 1]))
 
 
 FORMATS: dict[str, Callable[[Path], Trajectories]] = {
@@ -175,7 +205,7 @@ def convert(
             for one in FORMATS[kind](path):
                 kept = one if observed is None else _with_observed(one, observed)
                 writer.add(kept)
-        except (KeyError, OSError, EOFError, pickle.UnpicklingError, TypeError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"{source} cannot be read as {kind}: {type(error).__name__}: {error}") from error
     return Dataset(folder)
 

@@ -28,6 +28,8 @@ class Trajectory:
     terminated: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("observations", "actions", "rewards"):
+            object.__setattr__(self, name, np.asanyarray(getattr(self, name)))
         if len(self.rewards) == 0:
             object.__setattr__(self, "rewards", np.zeros(len(self.actions), np.float32))
 

@@ -24,6 +24,7 @@ from rllib_sami.envs.maze.planner import plan
 logger = logging.getLogger(__name__)
 
 CACHE = "RLLIB_SAMI_DATA"  # environment variable with the folder of made data sets
+MOST_WALKS = 1_000  # in a row that may be too short
 Progress = Callable[[int, int], None]
 
 
@@ -46,17 +47,22 @@ def make_maze(
         progress: Called with the trajectories so far, and how many there will be.
 
     Raises:
-        ValueError: An argument is wrong, or the folder has files.
+        ValueError: An argument is wrong, walks are never as long as ``min_steps``, or the folder has files.
     """
     _check_env(env, Maze, "maze")
     _check_integers(trajectories=trajectories, min_steps=min_steps, seed=seed)
     maze: Any = make(env)
 
     def walk(rng: np.random.Generator) -> Trajectory:
-        while True:
+        longest = 0
+        for _ in range(MOST_WALKS):
             observations, actions = plan(maze, rng)
             if len(actions) >= min_steps:
                 return Trajectory(observations, actions)
+            longest = max(longest, len(actions))
+        raise ValueError(
+            f"min_steps={min_steps}: the longest of {MOST_WALKS:,} walks through {env} had {longest} steps. Lower it."
+        )
 
     with DatasetWriter(folder, env=env, seed=seed, made_by="maze planner", min_steps=min_steps) as writer:
         _write(writer, walk, trajectories, seed, progress)
@@ -180,7 +186,7 @@ def cached(recipe: Mapping[str, Any]) -> Path:
         ValueError: The recipe is unknown, or it has an argument that is.
     """
     kind = recipe.get("make")
-    if kind not in RECIPES:
+    if not isinstance(kind, str) or kind not in RECIPES:
         raise ValueError(f"make={kind!r}: no such recipe. {did_you_mean(kind, RECIPES)}")
     known = [name for name in inspect.signature(RECIPES[kind]).parameters if name not in ("folder", "progress")]
     for key in recipe:

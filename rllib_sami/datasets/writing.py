@@ -14,6 +14,7 @@ from rllib_sami.datasets.dataset import Dataset, Trajectory
 from rllib_sami.datasets.files import ARRAYS, FORMAT, INDEX, array_path
 
 STEPS_PER_SHARD = 500_000
+OF_INDEX = ("format", "observation_dim", "action_dim", "shards")  # of dataset.json, beside what is known of the source
 
 
 class DatasetWriter:
@@ -33,13 +34,17 @@ class DatasetWriter:
         about: Likewise; more may be added until all is written.
 
     Raises:
-        ValueError: The folder has files.
+        ValueError: The folder has files, or ``about`` has what the data set itself says, or no JSON.
     """
 
     def __init__(self, folder: str | Path, steps_per_shard: int = STEPS_PER_SHARD, **about: Any):
         self.folder = Path(folder).expanduser().absolute()
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise ValueError(f"{folder} exists already. Give another folder, or remove it.")
+        for name in about:
+            if name in OF_INDEX:
+                raise ValueError(f"{name}={about[name]!r}: {INDEX} has a {name!r} of its own. Take another name.")
+        _json(about)
         self._aside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.incomplete")
         shutil.rmtree(self._aside, ignore_errors=True)
         self._aside.mkdir(parents=True)
@@ -69,7 +74,11 @@ class DatasetWriter:
         number = sum(shard["trajectories"] for shard in self._shards) + len(self._open)
         trajectory.check(f"trajectory {number}", self._widths)
         self._widths = trajectory.observations.shape[1], trajectory.actions.shape[1]
-        self._open.append(trajectory)
+        # A copy: the arrays may be written to again before the shard is full.
+        arrays = (
+            np.array(one, np.float32) for one in (trajectory.observations, trajectory.actions, trajectory.rewards)
+        )
+        self._open.append(Trajectory(*arrays, trajectory.terminated))
         self._steps += len(trajectory)
         if self._steps >= self._steps_per_shard:
             self._write_shard()
@@ -100,14 +109,9 @@ class DatasetWriter:
             shutil.rmtree(self._aside, ignore_errors=True)
             raise ValueError(f"{self.folder}: there is no trajectory to write.")
         observation_dim, action_dim = self._widths
-        index = {
-            "format": FORMAT,
-            "observation_dim": observation_dim,
-            "action_dim": action_dim,
-            "shards": self._shards,
-            **self.about,
-        }
-        (self._aside / INDEX).write_text(json.dumps(index, indent=1) + "\n", "utf-8")
+        of_index = (FORMAT, observation_dim, action_dim, self._shards)
+        index = dict(zip(OF_INDEX, of_index, strict=True)) | self.about
+        (self._aside / INDEX).write_text(_json(index) + "\n", "utf-8")
         try:
             if self.folder.exists():
                 self.folder.rmdir()  # an empty one
@@ -115,3 +119,26 @@ class DatasetWriter:
         finally:  # another process may have been faster
             shutil.rmtree(self._aside, ignore_errors=True)
         return Dataset(self.folder)
+
+
+def _json(about: Mapping[str, Any]) -> str:
+    """Returns JSON.
+
+    Raises:
+        ValueError: A value is none.
+    """
+    for name, value in about.items():
+        try:
+            json.dumps(value, default=_number)
+        except TypeError as error:
+            raise ValueError(
+                f"{name}={value!r}: {INDEX} cannot keep it. Give numbers, text, lists or dicts."
+            ) from error
+    return json.dumps(about, indent=1, default=_number)
+
+
+def _number(value: Any) -> Any:
+    """Returns a number of NumPy as one of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value)} is no JSON.")

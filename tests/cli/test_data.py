@@ -98,6 +98,8 @@ def test_the_scene_s_missing_package_is_told(rllib, tmp_path, monkeypatch):
         (("show", "data/maze", "--dims", "1"), "--dims 1: expected two numbers such as 0,1."),
         (("show", "data/maze", "--dims", "0,4"), "--dims 0,4: observations have the numbers 0 to 3."),
         (("show", "data/maze", "--skills", "nothing"), "data: nothing: no such folder"),
+        (("show", "data/maze", "--out", "new/a.png"), "No such file or directory"),
+        (("show", "data/maze", "--out", "a.foo"), "Format 'foo' is not supported"),
         (("make", "maze", "--env", "SaMI/Ant-v0", "--out", "new"), "env='SaMI/Ant-v0' is no maze."),
         (("make", "maze", "--out", "data/maze"), "data/maze exists already."),
         (("convert", "nothing", "new", "--format", "d4rl"), "nothing: no such file or folder."),

@@ -102,10 +102,13 @@ def test_minari(tmp_path, monkeypatch):
         buffers.append(EpisodeBuffer(number, 0, None, obs, np.full((5, 1), 0.5, np.float32), **more))
     minari.create_dataset_from_buffers("test/pendulum-v0", buffers, env=env)
     dataset = convert("test/pendulum-v0", tmp_path / "out", "minari")
+    monkeypatch.chdir(tmp_path / "minari")  # by a relative folder, too
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "elsewhere"))
+    assert convert("test/pendulum-v0", tmp_path / "again", "minari").lengths.tolist() == [5, 5]
     assert dataset.lengths.tolist() == [5, 5]
     for number, one in enumerate(dataset):
         np.testing.assert_array_equal(one.observations, arrays(6, width=3, offset=10.0 * number)[0])
-        assert (one.actions == 0.5).all()
+        assert (one.actions == 0.25).all()  # of 2, Pendulum's bound
         assert (one.rewards == 1.0).all()
 
 
@@ -130,6 +133,18 @@ def test_rllib(tmp_path):
     assert (dataset[0].rewards == 1.5).all()
 
 
+def test_compressed_columns_of_rllib_are_told(tmp_path):
+    import pandas as pd
+    from ray.rllib.utils.compression import pack
+
+    obs = pack(np.zeros(2, np.float32))
+    (tmp_path / "source").mkdir()
+    rows = [{"eps_id": "e", "obs": obs, "actions": np.zeros(1), "new_obs": obs}]
+    pd.DataFrame(rows).to_parquet(tmp_path / "source" / "a.parquet")
+    with pytest.raises(ValueError, match=r"observations are compressed.*output_compress_columns=\[\]"):
+        convert(tmp_path / "source", tmp_path / "out", "rllib")
+
+
 @pytest.fixture
 def pickled(tmp_path):
     content = [
@@ -148,6 +163,12 @@ def test_a_pickle_is_read_only_if_that_is_allowed(tmp_path, pickled):
     check(convert(pickled, tmp_path / "out", "pickle", allow_pickle=True), LENGTHS)
 
 
+def test_a_single_observation_is_no_trajectory(tmp_path):
+    content = [dict(zip(("obs", "actions"), arrays(length), strict=True)) for length in (1, 4)]
+    (tmp_path / "source.pkl").write_bytes(pickle.dumps(content))
+    assert convert(tmp_path / "source.pkl", tmp_path / "out", "pickle", allow_pickle=True).lengths.tolist() == [3]
+
+
 @pytest.mark.parametrize("kind", ["spirl", "calvin", "rllib"])
 def test_an_empty_folder_is_named(tmp_path, kind):
     (tmp_path / "source").mkdir()
@@ -162,6 +183,9 @@ def test_files_of_another_kind_are_named(tmp_path):
         convert(tmp_path / "source.npz", tmp_path / "out", "d4rl")
     with pytest.raises(ValueError, match="no such file"):
         convert(tmp_path / "nothing", tmp_path / "out", "d4rl")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "source.npz").read_bytes()[:60])
+    with pytest.raises(ValueError, match="cannot be read as d4rl"):
+        convert(tmp_path / "cut.npz", tmp_path / "out", "d4rl")
     (tmp_path / "source.gz").write_bytes(b"no pickle")
     with pytest.raises(ValueError, match="cannot be read as pickle"):
         convert(tmp_path / "source.gz", tmp_path / "out", "pickle", allow_pickle=True)

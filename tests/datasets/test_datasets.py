@@ -131,6 +131,36 @@ def test_of_two_writers_the_first_wins(tmp_path):
     np.testing.assert_array_equal(Dataset(first.folder)[0].observations, trajectory(0, 5).observations)
 
 
+def test_arrays_may_be_used_again_after_they_were_added(tmp_path):
+    obs, actions = np.zeros((3, 1)), np.zeros((2, 1))
+    with DatasetWriter(tmp_path / "data") as writer:
+        for number in range(3):
+            obs[:] = number
+            writer.add(Trajectory(obs, actions))
+    assert [one.observations[0, 0] for one in Dataset(tmp_path / "data")] == [0.0, 1.0, 2.0]
+
+
+def test_lists_and_numbers_of_numpy_are_taken(tmp_path):
+    with DatasetWriter(tmp_path / "data", seed=np.int64(3)) as writer:
+        writer.add(Trajectory([[0.0], [1.0]], [[0.5]]))
+    dataset = Dataset(tmp_path / "data")
+    assert dataset.about["seed"] == 3
+    assert dataset[0].actions.tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"format": "x"}, r"format='x': dataset.json has a 'format' of its own"),
+        ({"model": object}, r"model=<class 'object'>: dataset.json cannot keep it"),
+    ],
+)
+def test_what_the_index_cannot_keep_is_refused(tmp_path, about, message):
+    with pytest.raises(ValueError, match=message):
+        DatasetWriter(tmp_path / "data", **about)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_overwritten(folder):
     with pytest.raises(ValueError, match="exists already"):
         DatasetWriter(folder)
@@ -260,6 +290,8 @@ class TestRecipes:
         ("recipe", "message"),
         [
             ({"make": "maize"}, "make='maize': no such recipe. Did you mean 'maze'"),
+            ({"make": ["maze"]}, r"make=\['maze'\]: no such recipe"),
+            ({"make": "maze", "env": "Maze/UMaze-v0", "min_steps": 900}, "min_steps=900: the longest of 9 walks"),
             ({"make": "maze", "env": "Maze/Big-v0"}, "env='Maze/Big-v0' is no maze"),
             ({"make": "maze", "trajectories": 0}, "trajectories=0: expected an integer >= 1"),
             ({"make": "maze", "trajectory": 3}, "'maze' has no argument 'trajectory'. Did you mean 'trajectories'"),
@@ -274,6 +306,7 @@ class TestRecipes:
     )
     def test_mistakes_are_named(self, tmp_path, monkeypatch, recipe, message):
         monkeypatch.setenv(recipes.CACHE, str(tmp_path))
+        monkeypatch.setattr(recipes, "MOST_WALKS", 9)
         with pytest.raises(ValueError, match=message):
             recipes.made(recipe)
 
