@@ -14,17 +14,9 @@ from rllib_sami.datasets.dataset import Dataset, Trajectory
 from rllib_sami.datasets.writing import DatasetWriter
 
 Trajectories = Iterator[Trajectory]
-# What readers raise of files that are damaged or of another format.
-UNREADABLE = (
-    LookupError,
-    OSError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    pickle.UnpicklingError,
-    BadZipFile,
-)
+# What readers raise if files are damaged or of another format.
+_OF_FILES = (OSError, EOFError, BadZipFile, pickle.UnpicklingError)
+_UNREADABLE = (*_OF_FILES, LookupError, TypeError, AttributeError, ImportError)
 _HOW_TO_RECORD = (
     "Record transitions as they are: `offline_data(output=DIR, output_write_episodes=False, "
     "output_compress_columns=[])` of RLlib"
@@ -205,7 +197,7 @@ def convert(
             for one in FORMATS[kind](path):
                 kept = one if observed is None else _with_observed(one, observed)
                 writer.add(kept)
-        except UNREADABLE as error:
+        except _UNREADABLE as error:
             raise ValueError(f"{source} cannot be read as {kind}: {type(error).__name__}: {error}") from error
     return Dataset(folder)
 

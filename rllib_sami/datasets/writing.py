@@ -75,10 +75,9 @@ class DatasetWriter:
         trajectory.check(f"trajectory {number}", self._widths)
         self._widths = trajectory.observations.shape[1], trajectory.actions.shape[1]
         # A copy: the arrays may be written to again before the shard is full.
-        arrays = (
-            np.array(one, np.float32) for one in (trajectory.observations, trajectory.actions, trajectory.rewards)
-        )
-        self._open.append(Trajectory(*arrays, trajectory.terminated))
+        given = (trajectory.observations, trajectory.actions, trajectory.rewards)
+        obs, actions, rewards = (np.array(one, np.float32) for one in given)
+        self._open.append(Trajectory(obs, actions, rewards, trajectory.terminated))
         self._steps += len(trajectory)
         if self._steps >= self._steps_per_shard:
             self._write_shard()
