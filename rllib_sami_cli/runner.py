@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.experiment import Experiment as TuneExperiment
 
 from rllib_sami import compat
-from rllib_sami_cli import catalog
+from rllib_sami_cli import catalog, spaces
 from rllib_sami_cli.best import print_table, ranking, searched_settings, takeovers
 from rllib_sami_cli.data import make_missing
 from rllib_sami_cli.ending import CheckpointNotes, GracefulStop, MetricStopper, MissingMetrics
@@ -119,11 +119,10 @@ def run_all(plans: list[Plan], session: Session) -> int:
 
 def _with_data(plan: Plan) -> Plan:
     """Makes data that are missing and that the plan has a recipe for; returns the plan, checked with them."""
-    recipe = plan.config.get("data")
-    if not isinstance(recipe, Mapping):
-        return plan
-    make_missing(recipe)
-    return with_config(plan, plan.config)
+    recipes = [one for one in spaces.alternatives(plan.config.get("data")) if isinstance(one, Mapping)]
+    for recipe in recipes:
+        make_missing(recipe)
+    return with_config(plan, plan.config) if recipes else plan
 
 
 def _start_ray(session: Session) -> None:

@@ -56,6 +56,7 @@ from rllib_sami.compat.evaluation import call_on_runners, freeze_statistics
 from rllib_sami.compat.learners import (
     acting_weights,
     force_weights,
+    foreach_learner,
     prepend_learner_connector,
     present_optimizers,
     restore_optimizer_settings,

@@ -6,7 +6,7 @@ Touches ``LearnerGroup`` and its actor manager (``_worker_manager``), a learner'
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +73,19 @@ def update_learners(algorithm: "Algorithm", samples: list[dict[str, np.ndarray]]
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps_sampled(algorithm) if timestep is None else timestep},
         )
     algorithm.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+
+def foreach_learner(algorithm: "Algorithm", function: Callable[["Learner"], Any]) -> None:
+    """Calls a function with each learner.
+
+    Raises:
+        RuntimeError: A learner was lost. What the function raises in any learner is raised here.
+    """
+    with _lost_learner_errors(algorithm):
+        for result in algorithm.learner_group.foreach_learner(function).result_or_errors:
+            error_or_value = result.get()  # RLlib returns errors of remote learners
+            if isinstance(error_or_value, Exception):
+                raise error_or_value
 
 
 def timestep(timesteps: dict[str, Any]) -> int:

@@ -8,9 +8,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 import rllib_sami
 from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig, SPiRLConfig
+from rllib_sami.algorithms.base.acting_batch import ENCODER_STATE
 from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.datasets import Dataset, recipes
@@ -22,6 +24,17 @@ from rllib_sami_cli.export import _skills as skills_on_card
 
 MAZE = "Maze/UMaze-v0"
 SIZES = {"skill_dim": 3, "skill_length": 5, "num_skills": 3, "num_units": 16, "latent_state_dim": 8}
+
+
+class WithGoal(gym.ObservationWrapper):
+    """A maze that appends where to go, which the skills do not read."""
+
+    def __init__(self, config=None):
+        super().__init__(gym.make(MAZE))
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (6,), np.float32)
+
+    def observation(self, observation):
+        return np.append(observation, [3.0, 1.0]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +148,24 @@ class TestPretraining:
             weights.append(again.get_module().state_dict())
             again.stop()
         assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+    def test_data_that_are_made_are_checked_against_the_environment(self, ray_cluster, tmp_path, monkeypatch):
+        monkeypatch.setenv(recipes.CACHE, str(tmp_path))
+        recipe = {"make": "maze", "env": MAZE, "trajectories": 20}
+        config = SkiMoPretrainConfig().environment("Pendulum-v1").training(data=recipe, **SIZES)
+        with pytest.raises(ValueError, match="observations of 4 numbers and actions of 2, but the environment has 3"):
+            config.build_algo()
+        config = SkiMoPretrainConfig().environment(MAZE).training(data=recipe | {"trajectories": 1.5}, **SIZES)
+        with pytest.raises(ValueError, match=r"`data`: trajectories=1\.5: expected an integer >= 1"):
+            config.build_algo()
+
+    def test_a_relative_folder_in_a_search_space_is_that_of_the_script(self, data, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # as trials are
+        monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(Path(data).parent))
+        config = SkiMoPretrainConfig().environment(MAZE).update_from_dict({"data": "maze"})
+        assert str(config.open_data().folder) == data
+        with pytest.raises(ValueError, match=f"{Path(data).parent}/other is no data set"):
+            config.copy().update_from_dict({"data": "other"}).open_data()
 
     def test_what_is_wrong_with_the_data_is_told_first(self, data, tmp_path):
         damaged = shutil.copytree(data, tmp_path / "damaged")
@@ -258,6 +289,50 @@ class TestTask:
         config.environment(env_config={"env": "SaMI/Pendulum-v0", "skills": skills[0], "max_steps": 60})
         with pytest.raises(ValueError, match="they read observations of 4 numbers"):
             config.build_algo()
+
+    def test_a_task_that_adds_to_the_observations_of_the_skills_is_refused(self, skills):
+        config = task(skills[0])
+        env_config = {"env": f"{__name__}:WithGoal", "skills": skills[0]}
+        config.environment(env_config=env_config)
+        with pytest.raises(ValueError, match=r"observations of 4 numbers, but the task .*WithGoal' gives 6"):
+            config.build_algo()
+        # Others have networks of their own.
+        assert gym.make("Skills/Control-v0", **env_config).observation_space.shape == (6,)
+
+    def test_without_plans_their_noise_has_no_effect(self, skills):
+        with pytest.raises(ValueError, match=r"`plan_std_steps` is 10, but has no effect.*`planner` is 'none'"):
+            task(skills[0], planner="none", plan_horizon_steps=1_000_000, plan_std_steps=10).validate()
+
+    def test_an_env_runner_that_counts_skills_is_refused(self, skills):
+        with pytest.raises(ValueError, match="needs ArrayEnvRunner: RLlib's own env runners count skills"):
+            task(skills[0]).env_runners(env_runner_cls=SingleAgentEnvRunner).build_algo()
+
+    def test_a_coefficient_that_is_not_tuned_may_change_on_restore(self, trained, skills):
+        algo = task(skills[0], tune_alpha=False, initial_alpha=0.25, final_plan_std=0.1).build_algo()
+        algo.restore_from_path(trained[2])
+        assert algo.learner_group._learner.module["default_policy"].learning.log_alpha.exp().item() == pytest.approx(
+            0.25
+        )
+        assert algo.train()["learners"]["default_policy"]["alpha"] == pytest.approx(0.25)
+        algo.stop()
+
+    def test_restored_without_its_episodes_it_fills_the_buffer_first(self, skills, tmp_path):
+        settings = {"planner": "none", "store_buffer_in_checkpoints": False, "updates_per_env_step": 0.05}
+        algo = task(skills[0], **settings).build_algo()
+        learned = [algo.train()["learners"]["default_policy"]["num_updates_lifetime"] for _ in range(2)]
+        path = algo.save_to_path(tmp_path / "checkpoint")
+        algo.stop()
+        again = task(skills[0], **settings).build_algo()
+        again.restore_from_path(path)
+        after = [again.train()["learners"]["default_policy"]["num_updates_lifetime"] for _ in range(2)]
+        again.stop()
+        assert after[0] == learned[-1] > 0  # 480 steps of the 600
+        assert after[1] < learned[-1] + 0.05 * 960
+
+    def test_episodes_outside_the_env_runner_have_random_numbers_of_their_own(self, trained, skills):
+        for module in (trained[0].get_module(), rllib_sami.load(skills[0]).module):
+            states = [module.get_initial_state()[ENCODER_STATE] for _ in range(2)]
+            assert not np.array_equal(*states)
 
     def test_spirl_learns_and_two_restores_go_on_alike(self, skills, tmp_path):
         def made():

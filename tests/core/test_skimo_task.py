@@ -235,6 +235,12 @@ class TestPlanningAgent:
         assert state[:, -3].tolist() == [2, 2]
         assert state[:, -1].tolist() == [1, 1]
 
+    def test_one_sequence_of_the_policy_is_enough_to_begin_with(self):
+        acting, _, _ = task_networks(num_plan_policy_samples=1, initial_plan="policy")
+        acting.horizon.fill_(2)
+        state = torch.from_numpy(acting.initial_state(2, np.random.default_rng(0)))
+        assert self.act(acting, torch.randn(2, OBS), state)[0].isfinite().all()
+
     def test_a_plan_goes_on_where_the_last_one_ended(self):
         # With one iteration and samples that are not spread, the mean stays where it began.
         acting, _, _ = task_networks(num_plan_iterations=1, plan_momentum=0.999999)

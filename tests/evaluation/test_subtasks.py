@@ -81,5 +81,13 @@ def test_agents_with_and_without_skills_share_a_figure_and_a_table(tmp_path):
     assert "Sub-tasks" in report(join([skilled, flat, other]), tmp_path / "report").read_text("utf-8")
 
 
+def test_an_agent_with_fewer_sub_tasks_is_not_measured_by_others():
+    long = results_of("SkiMo", SKILLED, {"microwave": 30, "kettle": 50})
+    short = results_of("PlainSAC", FLAT, {"microwave": 20})
+    section = timelines(join([long, short]))
+    assert {axis.get_title() for axis in section.plots[0].draw().axes} == {"SkiMo: 2.00 of 2", "PlainSAC: 1.00 of 1"}
+    assert len(section.tables[0].frame) == 3
+
+
 def test_without_sub_tasks_there_is_no_section():
     assert timelines(results_of("SAC", "SaMI/Ant-v0", {})).empty

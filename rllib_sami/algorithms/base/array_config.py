@@ -20,6 +20,8 @@ from rllib_sami.core.networks import WITHOUT_ENCODER, NetworkConfig
 from rllib_sami.core.settings import SWITCH, Allowed, setting
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
+MOST_BYTES_DRAWN = 2**28  # of batches for several updates
+
 
 @dataclass(frozen=True)
 class CompilationSettings:
@@ -148,6 +150,10 @@ class ArrayConfig(BaseConfig):
     def can_evaluate_splits(self) -> bool:
         """Whether evaluation is neither the user's own nor left to another env runner."""
         return self.has_array_runner and self.custom_evaluation_function is None
+
+    def updates_within_memory(self, of_update: int) -> int:
+        """Returns how many updates' batches may be in memory at once, 1 or more; ``of_update`` is bytes of one."""
+        return max(1, MOST_BYTES_DRAWN // (of_update * max(1, self.num_learners)))
 
     @property
     def has_array_runner(self) -> bool:

@@ -49,7 +49,7 @@ class OffPolicyAlgorithm(UpdatingAlgorithm):
             seed=self.config.seed,
             **options,
         )
-        self._updates_per_draw = self.config.updates_per_draw(obs_space)
+        self._updates_per_draw = self.config.updates_per_draw(obs_space, action_space)
         self.replay_buffer.task_ids = TaskIds(self.config.task_id_rule)
         self._update_credit = 0.0
         self._recent_episodes = RecentEpisodes(self.config.metrics_num_episodes_for_smoothing)

@@ -32,7 +32,10 @@ class LoopSettings:
         "schedule. 0.1 is one update every ten steps. A schedule that ends at 0 stops learning there.",
     )
     num_steps_sampled_before_learning_starts: int = setting(
-        1_000, AT_LEAST_0, "Environment steps with random actions before the first update."
+        1_000,
+        AT_LEAST_0,
+        "Environment steps before the first update, with random actions (SkiMo and SPiRL: with the policy, which "
+        "begins as the prior).",
     )
     overlap_sampling: bool = setting(
         True,
@@ -110,7 +113,9 @@ class OffPolicyConfig(ArrayConfig):
                 )
         capacity: Any = options.get("capacity", CAPACITY)
         first = self.num_steps_sampled_before_learning_starts
-        if not is_integer(capacity) or capacity < max(2, first if is_number(first) else 2):
+        # Steps inside a step of the agent are not stored.
+        least = first if is_number(first) and not self.counts_inner_steps else 2
+        if not is_integer(capacity) or capacity < max(2, least):
             yield (
                 f"`replay_buffer_config['capacity']` is {capacity!r}, but must be an integer >= "
                 f"`num_steps_sampled_before_learning_starts` ({first})."
@@ -128,6 +133,6 @@ class OffPolicyConfig(ArrayConfig):
         """Returns the function that draws batches for several updates from the replay buffer."""
         raise NotImplementedError
 
-    def updates_per_draw(self, observation_space: gym.Space) -> int:
+    def updates_per_draw(self, observation_space: gym.Space, action_space: gym.Space) -> int:
         """How many updates' batches are held in memory at once; here as many as a round has."""
         return sys.maxsize

@@ -1,6 +1,7 @@
 """The offline loop: draw windows of a data set, learn."""
 
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from rllib_sami.datasets import Dataset, recipes
 from rllib_sami.datasets.files import INDEX
 from rllib_sami.datasets.window_sampler import WindowSampler, split_trajectories
 
+ORIGINAL_FOLDER = "TUNE_ORIG_WORKING_DIR"  # in trials, the environment variable with the folder that Tune was called in
 VALIDATION = "validation"
 VALIDATION_WINDOWS = 256
 SPLIT_SEED = 0  # which trajectories are held out must not change with the seed of a run that is continued
@@ -95,7 +97,8 @@ class OfflineConfig(ArrayConfig):
                 f"{self.data!r} is no folder. Give that of a data set, which `rllib data make` makes and `rllib data "
                 "convert` reads from other formats."
             )
-        return Dataset(self.data)
+        # Trials of Tune run in other folders, where a relative path of a search space means nothing.
+        return Dataset(Path(os.environ.get(ORIGINAL_FOLDER, "."), Path(self.data).expanduser()).absolute())
 
     @override(BaseConfig)
     def read_environment(self, env: Any) -> None:
@@ -136,8 +139,12 @@ class OfflineAlgorithm(UpdatingAlgorithm):
 
     @override(Algorithm)
     def setup(self, config: OfflineConfig) -> None:
+        try:
+            dataset = config.open_data()  # before the checks, which need it
+        except ValueError as error:
+            raise ValueError(f"`data`: {error}") from error
         super().setup(config)
-        dataset, seed = self.config.open_data(), self.config.seed
+        seed = self.config.seed
         self._sampler, self._held_out = split_trajectories(
             dataset, self.config.window_length, self.config.validation_fraction, SPLIT_SEED
         )

@@ -49,8 +49,6 @@ from rllib_sami.env_runners.episodes import Episode
 from rllib_sami.env_runners.splits import SplitGrid
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
-MOST_BYTES_DRAWN = 2**28  # of images: the batches of 21 updates with 64 x 64 pixels and the default batch size
-
 
 @dataclass(frozen=True)
 class SkillLearningRates:
@@ -296,12 +294,12 @@ class SkillDiscoveryConfig(OffPolicyConfig):
         )
 
     @override(OffPolicyConfig)
-    def updates_per_draw(self, observation_space: gym.Space) -> int:
+    def updates_per_draw(self, observation_space: gym.Space, action_space: gym.Space) -> int:
         images = image_shape(observation_space)
         if images is None:
-            return super().updates_per_draw(observation_space)
+            return super().updates_per_draw(observation_space, action_space)
         of_update = self.train_batch_size_per_learner * (images.stack + 1) * images.frame_size
-        return max(1, MOST_BYTES_DRAWN // (of_update * max(1, self.num_learners)))
+        return self.updates_within_memory(of_update)
 
     @property
     @override(OffPolicyConfig)

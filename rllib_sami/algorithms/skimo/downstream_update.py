@@ -10,19 +10,18 @@ import torch
 from torch import Tensor
 
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
+from rllib_sami.algorithms.skimo.divergence import DivergenceConfig, bounded_divergence
 from rllib_sami.algorithms.skimo.downstream_networks import SkillTaskNetworks, SkillTaskTrainingNetworks
 from rllib_sami.algorithms.tdmpc import update as tdmpc
 from rllib_sami.algorithms.tdmpc.update import ModelUpdateConfig, decays, imagine, move_targets, prediction_loss
 from rllib_sami.core.optimization import Optimization, ParameterGroups
-from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, SWITCH, one_of, setting
-from rllib_sami.core.tanh_normal import divergence
+from rllib_sami.core.settings import AT_LEAST_0, SWITCH, one_of, setting
 
-MOST_DIVERGENCE = 100.0
 METRICS = (*tdmpc.METRICS, "prior_divergence", "alpha")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownstreamUpdateConfig(ModelUpdateConfig):
+class DownstreamUpdateConfig(ModelUpdateConfig, DivergenceConfig):
     """Constants of an update."""
 
     reward_coeff: float = setting(0.25, AT_LEAST_0, "Weight of the error of predicted rewards.")
@@ -36,10 +35,6 @@ class DownstreamUpdateConfig(ModelUpdateConfig):
     prior_reg_critic: bool = setting(
         False, SWITCH, "Whether values, too, count the divergence from the prior as a cost."
     )
-    tune_alpha: bool = setting(
-        True, SWITCH, "Whether the coefficient of the divergence is tuned for `target_divergence`."
-    )
-    target_divergence: float = setting(3.0, ABOVE_0, "Divergence from the prior, in nats, that it is tuned for.")
 
 
 def parameter_groups(acting: SkillTaskNetworks, training: SkillTaskTrainingNetworks) -> ParameterGroups:
@@ -69,7 +64,7 @@ def model_loss(
         chosen = acting.distribution(latent[:, 1:])
         value = training.target_of(latent[:, 1:], chosen.sample(batch["next_noise"]))
         if config.prior_reg_critic:
-            cost = divergence(chosen, training.prior_of(obs[:, 1:])).clamp(-MOST_DIVERGENCE, MOST_DIVERGENCE)
+            cost = bounded_divergence(chosen, training.prior_of(obs[:, 1:]))
             value = value - training.log_alpha.exp() * cost
     return prediction_loss(acting, training, batch, latent, value, config, of_encoded=True)
 
@@ -99,7 +94,7 @@ def actor_loss(
     policy = acting.distribution(latent)
     acts = policy if states is latent else acting.distribution(states)
     value = acting.predicted_values(states, acts.sample(batch["noise"])).amin(dim=0)
-    cost = divergence(policy, prior).clamp(-MOST_DIVERGENCE, MOST_DIVERGENCE)
+    cost = bounded_divergence(policy, prior)
     of_steps = decays(config, skills) * (training.log_alpha.exp().detach() * cost - value)
     loss = (weight * of_steps).sum(dim=1).mean() / skills.shape[1]
     return loss, (weight * cost).sum().detach() / weight.sum()

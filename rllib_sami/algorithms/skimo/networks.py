@@ -21,14 +21,18 @@ DECODER_STD = (0.1, 1.5)  # least and largest standard deviation of a decoded ob
 
 
 @dataclass(frozen=True)
-class SkillModelConfig(ContextlessConfig):
+class SkillWindow:
+    """Length of windows, and of plans."""
+
+    num_skills: int = setting(10, integer(1), "Skills in a row in a window, and the farthest that is planned ahead.")
+
+
+@dataclass(frozen=True)
+class SkillModelConfig(SkillWindow, ContextlessConfig):
     """Sizes of the networks of skills."""
 
     skill_dim: int = setting(10, integer(1), "Width of a skill.")
     skill_length: int = setting(10, integer(1), "Steps that a skill lasts.")
-    num_skills: int = setting(
-        10, integer(1), "Skills in a row in a window of data, and the farthest that is planned ahead."
-    )
     num_units: int = setting(128, integer(1), "Units of each hidden layer.")
     latent_state_dim: int = setting(128, integer(1), "Width of the latent state in which skills are predicted.")
     skill_encoder: str = setting(

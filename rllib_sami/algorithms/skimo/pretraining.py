@@ -33,7 +33,6 @@ from rllib_sami.core.settings import LEARNING_RATE, setting, taken
 from rllib_sami.datasets.window_sampler import WindowSampler
 
 ADAM_EPSILON = 1e-7
-MOST_BYTES_DRAWN = 2**27
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,15 @@ class SkillModelTorchRLModule(OffPolicyTorchRLModule):
     acting: Any  # SkillModel
     former_acting_settings: ClassVar[dict[str, Any]] = {}
 
+    @override(OffPolicyTorchRLModule)
+    def setup(self):
+        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
+        super().setup()
+
     @property
     def network_settings(self) -> list[str]:
-        """Settings that a checkpoint must share with the algorithm that it is restored into."""
-        return [field.name for field in fields(SkillModelConfig)]
+        """Settings that a checkpoint must share with the algorithm that it is restored into: sizes of networks."""
+        return [field.name for field in fields(SkillModelConfig) if field.name != "num_skills"]
 
     @classmethod
     @override(OffPolicyTorchRLModule)
@@ -74,8 +78,7 @@ class SkillModelTorchRLModule(OffPolicyTorchRLModule):
 
     @override(OffPolicyTorchRLModule)
     def get_initial_state(self) -> dict[str, np.ndarray]:
-        seeds = np.random.default_rng(torch.initial_seed() % 2**63)
-        return {ENCODER_STATE: self.acting.initial_state(1, seeds)[0]}
+        return {ENCODER_STATE: self.acting.initial_state(1, self._rng)[0]}
 
 
 class SkiMoPretrainTorchLearner(OffPolicyTorchLearner):
@@ -144,7 +147,7 @@ class SkiMoPretrainConfig(OfflineConfig):
     def most_updates_per_draw(self, observation_dim: int, action_dim: int) -> int:
         of_step = 4 * (observation_dim + action_dim + self.skill_dim)
         of_update = self.train_batch_size_per_learner * self.window_length * of_step
-        return max(1, MOST_BYTES_DRAWN // (of_update * max(1, self.num_learners)))
+        return self.updates_within_memory(of_update)
 
     @override(OfflineConfig)
     def draw(self, sampler: WindowSampler, shape: tuple[int, ...], rng: np.random.Generator) -> dict[str, np.ndarray]:

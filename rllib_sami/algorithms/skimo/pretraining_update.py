@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
+from rllib_sami.algorithms.skimo.divergence import MOST_DIVERGENCE
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
@@ -20,7 +21,6 @@ from rllib_sami.core.settings import AT_LEAST_0, RATE, SWITCH, setting
 from rllib_sami.core.tanh_normal import TanhNormal, divergence, divergence_from_standard
 
 MOST_CONSISTENCY = 1e4
-MOST_DIVERGENCE = 100.0
 METRICS = (
     *("behaviour_cloning_error", "skill_divergence", "reconstruction_loss", "consistency_loss", "prior_divergence"),
     *("open_loop_error", "constant_state_error"),

@@ -1,8 +1,12 @@
 """What algorithms share whose actions are skills that were learned from data, and that begin with their prior."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
+import gymnasium as gym
+import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
@@ -11,9 +15,10 @@ from rllib_sami import compat
 from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
+from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
 from rllib_sami.algorithms.skimo.networks import SkillModelConfig
-from rllib_sami.algorithms.tdmpc.tdmpc import WindowLearningSettings
-from rllib_sami.config.rllib_settings import SKIMO, WINDOWS
+from rllib_sami.algorithms.tdmpc.tdmpc import WindowConfig
+from rllib_sami.config.rllib_settings import SKIMO
 from rllib_sami.core.env_values import name_of
 from rllib_sami.core.faults import closing
 from rllib_sami.core.schedules import Schedule
@@ -34,11 +39,11 @@ class SkillTaskSettings:
     )
 
 
-class SkillTaskConfig(OffPolicyConfig):
+class SkillTaskConfig(WindowConfig):
     """Base of the configs. Steps are those of the task, not skills."""
 
-    parts: ClassVar[tuple[type, ...]] = (WindowLearningSettings, SkillTaskSettings)
-    groups: ClassVar[tuple[str, ...]] = (WINDOWS, SKIMO)
+    parts: ClassVar[tuple[type, ...]] = (SkillTaskSettings,)
+    groups: ClassVar[tuple[str, ...]] = (SKIMO,)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class)
@@ -46,7 +51,9 @@ class SkillTaskConfig(OffPolicyConfig):
         self.updates_per_env_step = 0.02  # 10 every 500 steps
         self.num_steps_sampled_before_learning_starts = 5_000
         self.rollout_fragment_length = 6
-        self._skill_model: dict[str, Any] | None = None  # sizes of the pre-trained networks, once it has been read
+        # Sizes of the pre-trained networks, and the most steps of a skill, once they have been read.
+        self._skill_model: dict[str, Any] | None = None
+        self._steps_of_skill = 1
 
     @override(BaseConfig)
     def read_environment(self, env: Any) -> None:
@@ -58,8 +65,17 @@ class SkillTaskConfig(OffPolicyConfig):
                 f"`env` to '{SKILL_ENV}' and its `env_config` to {{env: Maze/Large-v0, skills: CHECKPOINT}}, with your "
                 "task and your checkpoint."
             )
+        given = gym.spaces.flatdim(env.observation_space)
+        if given != model.obs_dim:
+            raise ValueError(
+                f"`env_config` has skills that were learned from observations of {model.obs_dim} numbers, but the "
+                f"task {self.env_config.get('env')!r} gives {given}. The networks of the skills, which learning begins "
+                "with, read no more. Take the environment of the data, or an algorithm with networks of its own, such "
+                "as PlainSAC."
+            )
         # An algorithm's config is frozen.
         self.__dict__["_skill_model"] = {name: getattr(model.config, name) for name in INHERITED}
+        self.__dict__["_steps_of_skill"] = env.get_wrapper_attr("steps")
 
     @override(AlgorithmConfig)
     def environment(self, *args, **kwargs) -> "SkillTaskConfig":
@@ -74,10 +90,25 @@ class SkillTaskConfig(OffPolicyConfig):
                 self.read_environment(env)
         return self._skill_model or {}
 
+    @override(BaseConfig)
+    def conflicts(self) -> Iterator[str]:
+        yield from super().conflicts()
+        if not self.has_array_runner:
+            yield (
+                f"`env_runner_cls` is {self.env_runner_cls.__name__}, but {type(self).__name__.removesuffix('Config')} "
+                "needs ArrayEnvRunner: RLlib's own env runners count skills, not the steps of the task, which "
+                "schedules, updates and stop criteria go by. Leave `env_runner_cls` out."
+            )
+
     @property
     @override(OffPolicyConfig)
     def counts_inner_steps(self) -> bool:
         return True
+
+    @property
+    def steps_of_skill(self) -> int:
+        """The most steps that a skill lasts in the task."""
+        return self._steps_of_skill
 
     @property
     @override(OffPolicyConfig)
@@ -97,8 +128,21 @@ class SkillTaskConfig(OffPolicyConfig):
         return reasons
 
 
+class SkillTaskTorchLearner(OffPolicyTorchLearner):
+    """Base of the learners."""
+
+    def load_model(self, state: Mapping[str, Any]) -> None:
+        """Takes what was learned from data."""
+        raise NotImplementedError
+
+    def set_log_alpha(self, value: float) -> None:
+        """Sets the logarithm of the divergence's coefficient."""
+        for module in self._module.values():
+            module.learning.log_alpha.data.fill_(value)
+
+
 class SkillTask(OffPolicyAlgorithm):
-    """Base of the algorithms. Its learner has ``load_model(state)``, which takes what was learned from data."""
+    """Base of the algorithms, whose learner is a :class:`SkillTaskTorchLearner`."""
 
     config_class: ClassVar[type[SkillTaskConfig]]
 
@@ -107,13 +151,30 @@ class SkillTask(OffPolicyAlgorithm):
         super().setup(config)
         with closing(compat.env_creator(self.config, worker_index=0, slot=0)(), SKILL_ENV) as env:
             state = env.get_wrapper_attr("skill_model").state_dict()
-        self.learner_group.foreach_learner(lambda learner: learner.load_model(state))
+        compat.foreach_learner(self, lambda learner: learner.load_model(state))
         compat.sync_weights(self)
 
     @override(OffPolicyAlgorithm)
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self._keep_alpha()
+
+    @override(OffPolicyAlgorithm)
+    def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
+        super()._read_checkpoint(folder, *args, **kwargs)
+        self._keep_alpha()
+
+    def _keep_alpha(self) -> None:
+        """Gives a coefficient that is not tuned its present setting, which may differ from the checkpoint's."""
+        if not self.config.tune_alpha:
+            alpha = float(np.log(self.config.initial_alpha))
+            compat.foreach_learner(self, lambda learner: learner.set_log_alpha(alpha))
+
+    @override(OffPolicyAlgorithm)
     def _acts_randomly(self) -> bool:
-        return False  # before it has learned, the policy is the prior
+        return False  # before it has learned, the policy is the prior, or as untrained as a random one
 
     @override(OffPolicyAlgorithm)
     def _is_refilling(self) -> bool:
-        return False  # the sampler draws nothing until an episode has ended
+        steps = self.replay_buffer.num_steps_since_restore * self.config.steps_of_skill  # the buffer counts skills
+        return steps < self.config.num_steps_sampled_before_learning_starts

@@ -26,28 +26,27 @@ from rllib_sami.algorithms.skimo.downstream_update import (
     downstream_update,
     parameter_groups,
 )
+from rllib_sami.algorithms.skimo.networks import SkillWindow
 from rllib_sami.algorithms.skimo.pretraining import ADAM_EPSILON
-from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig
+from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig, SkillTaskTorchLearner
 from rllib_sami.algorithms.tdmpc.networks import PlannerConfig
 from rllib_sami.algorithms.tdmpc.tdmpc import (
+    WindowConfig,
     WorldModelSettings,
     WorldModelTorchLearner,
     WorldModelTorchRLModule,
     plans_without_effect,
-    sampler_of,
 )
 from rllib_sami.config.rllib_settings import OF_SKILL_MODEL
 from rllib_sami.core.compilation import compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
-from rllib_sami.core.settings import SWITCH, integer, setting, taken
-from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
+from rllib_sami.core.settings import SWITCH, setting, taken
 
 
 @dataclass(frozen=True)
 class SkiMoSettings:
-    """Length of windows and plans, and what learning begins with."""
+    """What learning begins with."""
 
-    num_skills: int = setting(10, integer(1), "Skills of a window, and the farthest that is planned ahead.")
     model_from_data: bool = setting(
         True,
         SWITCH,
@@ -67,7 +66,7 @@ class SkillTaskTorchRLModule(WorldModelTorchRLModule):
         return SkillTaskTrainingNetworks(self.acting, self.model_config["initial_alpha"])
 
 
-class SkiMoTorchLearner(WorldModelTorchLearner):
+class SkiMoTorchLearner(WorldModelTorchLearner, SkillTaskTorchLearner):
     """Runs :func:`rllib_sami.algorithms.skimo.downstream_update.downstream_update`."""
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]] = WorldModelTorchLearner.LEARNING_RATE_OF | {"alpha": "alpha_lr"}
@@ -88,8 +87,8 @@ class SkiMoTorchLearner(WorldModelTorchLearner):
         constants = taken(DownstreamUpdateConfig, vars(self.config))
         return lambda batch: downstream_update(module.acting, module.learning, optimization, batch, constants, losses)
 
+    @override(SkillTaskTorchLearner)
     def load_model(self, state: Mapping[str, Any]) -> None:
-        """Takes encoder, dynamics and prior of pre-trained networks."""
         tensors = {name: torch.as_tensor(value) for name, value in state.items()}
         for module in self._module.values():
             learned = copy.deepcopy(module.acting)
@@ -118,6 +117,7 @@ class SkiMoConfig(SkillTaskConfig):
     """
 
     parts: ClassVar[tuple[type, ...]] = (
+        SkillWindow,
         SkiMoSettings,
         PlannerConfig,
         DownstreamUpdateConfig,
@@ -137,9 +137,10 @@ class SkiMoConfig(SkillTaskConfig):
     def network_config(self) -> Any:
         return taken(DownstreamNetworkConfig, vars(self) | self.skill_model)
 
-    @override(OffPolicyConfig)
-    def make_sampler(self) -> Sampler:
-        return sampler_of(self, self.num_skills)
+    @property
+    @override(WindowConfig)
+    def window_length(self) -> int:
+        return self.num_skills
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
@@ -151,7 +152,11 @@ class SkiMoConfig(SkillTaskConfig):
 
     @override(BaseConfig)
     def without_effect(self) -> dict[str, str]:
-        return super().without_effect() | plans_without_effect(self)
+        reasons = plans_without_effect(self)
+        if reasons:  # of a policy that is not deterministic, nothing else reads them
+            of_std = ("plan_std_steps", "initial_plan_std", "final_plan_std")
+            reasons |= dict.fromkeys(of_std, next(iter(reasons.values())))
+        return super().without_effect() | reasons
 
     @property
     @override(BaseConfig)

@@ -14,10 +14,10 @@ from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
-from rllib_sami.algorithms.skimo.networks import SkillModelConfig
-from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig
+from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig, SkillTaskTorchLearner
 from rllib_sami.algorithms.skimo.spirl_update import (
     METRICS,
+    CriticSizes,
     SkillPrior,
     SPiRLNetworkConfig,
     SPiRLTrainingNetworks,
@@ -25,19 +25,17 @@ from rllib_sami.algorithms.skimo.spirl_update import (
     parameter_groups,
     spirl_update,
 )
-from rllib_sami.algorithms.tdmpc.tdmpc import sampler_of
+from rllib_sami.algorithms.tdmpc.tdmpc import WindowConfig
 from rllib_sami.config.rllib_settings import SPIRL
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
-from rllib_sami.core.settings import LAYER_SIZES, LEARNING_RATE, setting, taken
-from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
+from rllib_sami.core.settings import LEARNING_RATE, setting, taken
 
 
 @dataclass(frozen=True)
 class CriticSettings:
-    """Settings of the critics."""
+    """Settings of learning the critics."""
 
-    critic_hidden: list[int] = setting([256, 256], LAYER_SIZES, "Hidden layer sizes of each critic.")
     critic_lr: Schedule = setting(3e-4, LEARNING_RATE, "Learning rate (or schedule) of the critics.")
 
 
@@ -49,8 +47,8 @@ class SPiRLTorchRLModule(OffPolicyTorchRLModule):
 
     @property
     def network_settings(self) -> list[str]:
-        """Settings that a checkpoint must share with the algorithm that it is restored into."""
-        return ["critic_hidden", *(field.name for field in fields(SkillModelConfig))]
+        """Settings that a checkpoint must share with the algorithm that it is restored into: sizes of networks."""
+        return [field.name for field in fields(SPiRLNetworkConfig) if field.name != "num_skills"]
 
     @classmethod
     @override(OffPolicyTorchRLModule)
@@ -71,7 +69,7 @@ class SPiRLTorchRLModule(OffPolicyTorchRLModule):
         return SPiRLTrainingNetworks(self.acting, self.model_config["initial_alpha"])
 
 
-class SPiRLTorchLearner(OffPolicyTorchLearner):
+class SPiRLTorchLearner(SkillTaskTorchLearner):
     """Runs :func:`rllib_sami.algorithms.skimo.spirl_update.spirl_update`."""
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]] = {"critic": "critic_lr", "actor": "actor_lr", "alpha": "alpha_lr"}
@@ -85,8 +83,8 @@ class SPiRLTorchLearner(OffPolicyTorchLearner):
         constants = taken(SPiRLUpdateConfig, vars(self.config))
         return lambda batch: spirl_update(module.acting, module.learning, optimization, batch, constants)
 
+    @override(SkillTaskTorchLearner)
     def load_model(self, state: Mapping[str, Any]) -> None:
-        """Takes encoder and prior of pre-trained networks."""
         tensors = {name: torch.as_tensor(value) for name, value in state.items()}
         for module in self._module.values():
             module.acting.load_model(tensors)
@@ -109,7 +107,7 @@ class SPiRLConfig(SkillTaskConfig):
         config.build_algo().train()
     """
 
-    parts: ClassVar[tuple[type, ...]] = (SPiRLUpdateConfig, CriticSettings)
+    parts: ClassVar[tuple[type, ...]] = (SPiRLUpdateConfig, CriticSizes, CriticSettings)
     groups: ClassVar[tuple[str, ...]] = (SPIRL,)
 
     def __init__(self, algo_class=None):
@@ -123,9 +121,10 @@ class SPiRLConfig(SkillTaskConfig):
     def network_config(self) -> Any:
         return taken(SPiRLNetworkConfig, vars(self) | self.skill_model)
 
-    @override(OffPolicyConfig)
-    def make_sampler(self) -> Sampler:
-        return sampler_of(self, 1)
+    @property
+    @override(WindowConfig)
+    def window_length(self) -> int:
+        return 1
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

@@ -12,36 +12,37 @@ import torch
 from torch import Tensor, nn
 
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
+from rllib_sami.algorithms.skimo.divergence import DivergenceConfig, bounded_divergence
 from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModelConfig
 from rllib_sami.core import losses
 from rllib_sami.core.elu_networks import elu_mlp
 from rllib_sami.core.networks import TwinCritics, polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
-from rllib_sami.core.settings import ABOVE_0, LAYER_SIZES, RATE, SWITCH, setting
-from rllib_sami.core.tanh_normal import TanhNormal, divergence
+from rllib_sami.core.settings import LAYER_SIZES, RATE, setting
+from rllib_sami.core.tanh_normal import TanhNormal
 from rllib_sami.core.without_context import WithoutContext
 
-MOST_DIVERGENCE = 100.0
 METRICS = ("critic_loss", "q_mean", "actor_loss", "prior_divergence", "alpha")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SPiRLUpdateConfig:
+class SPiRLUpdateConfig(DivergenceConfig):
     """Constants of an update. The discount ``gamma`` of a skill is RLlib's setting."""
 
     gamma: float
-    tune_alpha: bool = setting(
-        True, SWITCH, "Whether the coefficient of the divergence is tuned for `target_divergence`."
-    )
-    target_divergence: float = setting(3.0, ABOVE_0, "Divergence from the prior, in nats, that it is tuned for.")
     tau: float = setting(0.005, RATE, "Rate of the target networks' moving average.")
 
 
 @dataclass(frozen=True)
-class SPiRLNetworkConfig(SkillModelConfig):
-    """Sizes of the networks: those that were learned from data, and of the critics."""
+class CriticSizes:
+    """Sizes of the critics."""
 
     critic_hidden: list[int] = setting([256, 256], LAYER_SIZES, "Hidden layer sizes of each critic.")
+
+
+@dataclass(frozen=True)
+class SPiRLNetworkConfig(CriticSizes, SkillModelConfig):
+    """Sizes of the networks: those that were learned from data, and of the critics."""
 
 
 class SkillPrior(WithoutContext):
@@ -136,7 +137,7 @@ def spirl_update(
     alpha, nothing = training.log_alpha.exp().detach(), obs.new_zeros(len(obs), 0)
 
     def cost(policy: TanhNormal, at: Tensor) -> Tensor:
-        return divergence(policy, training.prior.distribution(at)).clamp(-MOST_DIVERGENCE, MOST_DIVERGENCE)
+        return bounded_divergence(policy, training.prior.distribution(at))
 
     with torch.no_grad():
         policy = acting.distribution(next_obs)

@@ -23,8 +23,6 @@ from rllib_sami.algorithms.task_inference.update import INFERENCE_METRICS
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import LEARNING_RATE, setting, settings_of
 
-MOST_BYTES_DRAWN = 2**28  # of batches that are in memory at once
-
 
 @dataclass(frozen=True)
 class InferenceLearningRate:
@@ -99,10 +97,10 @@ class WindowConfig(SoftActorCriticConfig):
         self.updates_per_env_step = 0.1
 
     @override(OffPolicyConfig)
-    def updates_per_draw(self, observation_space: gym.Space) -> int:
+    def updates_per_draw(self, observation_space: gym.Space, action_space: gym.Space) -> int:
         row = 4 * gym.spaces.flatdim(observation_space) + 100  # bytes, with room for action, reward, noise and index
         of_update = row * self.train_batch_size_per_learner * (self.window + 2 + 2 * self.predicted_steps)
-        return max(1, MOST_BYTES_DRAWN // (of_update * max(1, self.num_learners)))
+        return self.updates_within_memory(of_update)
 
     @property
     @override(OffPolicyConfig)

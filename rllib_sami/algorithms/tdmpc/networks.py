@@ -162,7 +162,8 @@ class WorldModel(WithoutContext):
         sequences = torch.stack(of_policy, dim=2)  # [B, P, H, A]
         mean, std = torch.zeros_like(sequences[:, 0]), torch.full_like(sequences[:, 0], MAX_STD)
         if config.initial_plan == "policy":
-            mean, std = sequences.mean(dim=1), sequences.std(dim=1).clamp(min=float(self.plan_std))
+            mean = sequences.mean(dim=1)
+            std = sequences.std(dim=1, correction=0).clamp(min=float(self.plan_std))
         # Where the last plan was as long as this one, it goes on.
         shifted = torch.cat([before[:, 1:], torch.zeros_like(before[:, :1])], dim=1)
         goes_on = (former == horizon) & torch.full_like(former, horizon > 1, dtype=torch.bool)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -75,11 +76,16 @@ class WorldModelTorchRLModule(OffPolicyTorchRLModule):
     network_config_class: ClassVar[type]
     former_acting_settings: ClassVar[dict[str, Any]] = {}
 
+    @override(OffPolicyTorchRLModule)
+    def setup(self):
+        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
+        super().setup()
+
     @property
     def network_settings(self) -> list[str]:
         """Settings that a checkpoint must share with the algorithm that it is restored into."""
-        planning = {field.name for field in fields(PlannerConfig)}
-        return [field.name for field in fields(self.network_config_class) if field.name not in planning]
+        others = {field.name for field in fields(PlannerConfig)} | {"final_plan_std"}
+        return [field.name for field in fields(self.network_config_class) if field.name not in others]
 
     @property
     @override(OffPolicyTorchRLModule)
@@ -102,10 +108,7 @@ class WorldModelTorchRLModule(OffPolicyTorchRLModule):
 
     @override(OffPolicyTorchRLModule)
     def get_initial_state(self) -> dict[str, np.ndarray]:
-        if not self.acting.encoder.state_dim:
-            return {}
-        seeds = np.random.default_rng(torch.initial_seed() % 2**63)
-        return {ENCODER_STATE: self.acting.initial_state(1, seeds)[0]}
+        return {ENCODER_STATE: self.acting.initial_state(1, self._rng)[0]} if self.acting.encoder.state_dim else {}
 
 
 class TDMPCTorchRLModule(WorldModelTorchRLModule):
@@ -153,15 +156,32 @@ class TDMPCTorchLearner(WorldModelTorchLearner):
         return lambda batch: tdmpc_update(module.acting, module.learning, optimization, batch, constants, losses)
 
 
-def sampler_of(config: Any, length: int) -> Sampler:
-    """Returns the function that draws windows of a length, with a config's ``WindowLearningSettings``."""
-    return partial(
-        sample_windows,
-        batch_size=config.train_batch_size_per_learner,
-        length=length,
-        timeout_is_terminal=config.timeout_is_terminal,
-        reward_scale=config.reward_scale,
-    )
+class WindowConfig(OffPolicyConfig):
+    """Base of the configs of algorithms that learn from windows of steps."""
+
+    parts: ClassVar[tuple[type, ...]] = (WindowLearningSettings,)
+    groups: ClassVar[tuple[str, ...]] = (WINDOWS,)
+
+    @property
+    def window_length(self) -> int:
+        """Steps of a window."""
+        raise NotImplementedError
+
+    @override(OffPolicyConfig)
+    def make_sampler(self) -> Sampler:
+        return partial(
+            sample_windows,
+            batch_size=self.train_batch_size_per_learner,
+            length=self.window_length,
+            timeout_is_terminal=self.timeout_is_terminal,
+            reward_scale=self.reward_scale,
+        )
+
+    @override(OffPolicyConfig)
+    def updates_per_draw(self, observation_space: gym.Space, action_space: gym.Space) -> int:
+        obs_dim, action_dim = (gym.spaces.flatdim(space) for space in (observation_space, action_space))
+        of_step = 4 * (obs_dim + 3 * action_dim + 3)  # noise twice; rewards, ends and weights
+        return self.updates_within_memory(self.train_batch_size_per_learner * (self.window_length + 1) * of_step)
 
 
 def plans_without_effect(config: Any) -> dict[str, str]:
@@ -171,7 +191,7 @@ def plans_without_effect(config: Any) -> dict[str, str]:
     return dict.fromkeys(OF_PLANS | {"plan_horizon_steps"}, "`planner` is 'none': the policy chooses")
 
 
-class TDMPCConfig(OffPolicyConfig):
+class TDMPCConfig(WindowConfig):
     """Configuration of TD-MPC (Hansen et al., ICML 2022).
 
     A model of latent states, their rewards and values is learned from ``train_batch_size_per_learner`` windows of
@@ -188,10 +208,9 @@ class TDMPCConfig(OffPolicyConfig):
     parts: ClassVar[tuple[type, ...]] = (
         WorldModelConfig,
         ModelUpdateConfig,
-        WindowLearningSettings,
         WorldModelSettings,
     )
-    groups: ClassVar[tuple[str, ...]] = (WINDOWS, GROUP)
+    groups: ClassVar[tuple[str, ...]] = (GROUP,)
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or TDMPC)
@@ -208,9 +227,10 @@ class TDMPCConfig(OffPolicyConfig):
     def _model_config_auto_includes(self) -> dict[str, Any]:
         return super()._model_config_auto_includes | {"gamma": self.gamma}
 
-    @override(OffPolicyConfig)
-    def make_sampler(self) -> Sampler:
-        return sampler_of(self, self.plan_horizon)
+    @property
+    @override(WindowConfig)
+    def window_length(self) -> int:
+        return self.plan_horizon
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

@@ -26,9 +26,10 @@ def timelines(results: Results) -> Section:
         known = [column for column in columns if mine[column].notna().any()]
         found: list[tuple[str, pd.DataFrame]] = []
         for (agent, environment), of_agent in mine.groupby(["agent", "environment"], sort=False):
-            steps = of_agent[known].rename(columns=lambda column: column.removeprefix(SUBTASK))
+            own = [column for column in known if of_agent[column].notna().any()]  # its sub-tasks may be a setting
+            steps = of_agent[own].rename(columns=lambda column: column.removeprefix(SUBTASK))
             done = np.isfinite(steps)
-            title = f"{agent}: {done.sum(axis=1).mean():.2f} of {len(known)}"
+            title = f"{agent}: {done.sum(axis=1).mean():.2f} of {len(own)}"
             found.append((title, steps.head(MOST_EPISODES)))
             rows += [
                 {
