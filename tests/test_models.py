@@ -8,6 +8,7 @@ import pytest
 
 from rllib_sami.checkpoints.files import check_files
 from rllib_sami.evaluation import evaluate
+from rllib_sami.evaluation.paths import path_of
 from rllib_sami.evaluation.skill_tables import per_run
 from rllib_sami.exports.task_transfer import make_striding
 
@@ -24,8 +25,10 @@ AT_LEAST = {
 }
 # Cells that 48 skills cover; random actions: 9 and 50.
 CELLS_AT_LEAST = {"csf_half_cheetah": 40, "csf_posture_point": 300}
+# Cells of a maze that an episode of the prior's skills goes through; random actions stay in 2.
+CELLS_OF_MAZE_AT_LEAST = {"skimo_maze_large": 12, "skimo_u_maze": 5}
 TOY, LOW_LEVEL = "task_inference_toy", "low_level_half_cheetah"
-ALL = [*AT_LEAST, *CELLS_AT_LEAST, TOY, LOW_LEVEL]
+ALL = [*AT_LEAST, *CELLS_AT_LEAST, *CELLS_OF_MAZE_AT_LEAST, TOY, LOW_LEVEL]
 
 
 def test_every_model_is_tested():
@@ -50,6 +53,16 @@ def test_a_model_is_small_and_does_what_it_was_trained_for(name):
     results = evaluate(folder, splits=["train"], episodes=2, progress=False)
     assert results.episodes["return"].mean() > AT_LEAST[name]
     assert results.contexts is not None
+
+
+@pytest.mark.parametrize("name", CELLS_OF_MAZE_AT_LEAST)
+def test_skills_from_data_walk_through_a_maze(name):
+    folder = MODELS / name
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
+    assert "Skills that were learned from data" in (folder / "README.md").read_text("utf-8")
+    paths = evaluate(folder, episodes=10, progress=False).paths.coordinates
+    cells = [len(np.unique(np.rint(path_of(one)), axis=0)) for one in paths]
+    assert np.mean(cells) >= CELLS_OF_MAZE_AT_LEAST[name]
 
 
 def test_the_toy_s_agent_infers_its_tasks():

@@ -254,13 +254,19 @@ def _module_classes() -> dict[str, type[OffPolicyTorchRLModule]]:
 
 def _settings(config: AlgorithmConfig, default: AlgorithmConfig) -> dict[str, Any]:
     """Returns the settings that differ from another config, as JSON."""
-    defaults = {key: _plain(value) for key, value in vars(default).items()}
-    settings = {key: _plain(value) for key, value in sorted(vars(config).items()) if key not in _NO_SETTINGS}
+    defaults = {_public(key): _plain(value) for key, value in vars(default).items()}
+    given = {_public(key): value for key, value in vars(config).items()}
+    settings = {key: _plain(value) for key, value in sorted(given.items()) if key not in _NO_SETTINGS}
     return {
         key: value
         for key, value in settings.items()
         if not key.startswith("_") and (key not in defaults or not _same(value, defaults[key]))
     }
+
+
+def _public(key: str) -> str:
+    """Returns the name of a setting; RLlib keeps one of them as a private attribute."""
+    return "train_batch_size_per_learner" if key == "_train_batch_size_per_learner" else key
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -284,14 +290,16 @@ def _experiment(config: AlgorithmConfig, content: dict[str, Any]) -> tuple[dict[
         run, default = _plain(own), own.get_default_config()  # type: ignore[attr-defined]
     elif run not in ALGORITHMS:
         return None, []
-    steps = content["progress"].get("num_env_steps_sampled_lifetime")
+    # Learning from data takes no environment steps.
+    names = ("num_env_steps_sampled_lifetime", "training_iteration")
+    stop = next(({name: count} for name in names if (count := content["progress"].get(name))), None)
     env_config = content["environment"]["config"]
     settings = _settings(config, default)
     left_out = [key for key in settings if not _is_writable(getattr(config, key))]
     experiment = {
         "run": run,
         "env": content["environment"]["name"],
-        **({"stop": {"num_env_steps_sampled_lifetime": steps}} if steps else {}),
+        **({"stop": stop} if stop else {}),
         "config": ({"env_config": env_config} if env_config else {})
         | {key: value for key, value in settings.items() if key not in left_out},
     }

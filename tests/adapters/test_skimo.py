@@ -265,9 +265,13 @@ class TestTask:
 
     def test_exported_skills_are_those_of_their_checkpoint(self, skills, tmp_path):
         checkpoint = load(skills[0])
-        given = {"algorithm": "SkiMoPretrain", "progress": {}}
+        progress = {"num_env_steps_sampled_lifetime": 0, "training_iteration": 2}
+        given = {"algorithm": "SkiMoPretrain", "progress": progress}
         export_agent(checkpoint.module(), checkpoint.config, tmp_path / "skills", **given)
-        assert "Skills that were learned from data" in (tmp_path / "skills" / "README.md").read_text("utf-8")
+        card = (tmp_path / "skills" / "README.md").read_text("utf-8")
+        assert "Skills that were learned from data" in card
+        assert "stop: {training_iteration: 2}" in card
+        assert "train_batch_size_per_learner: 8" in card
         # Mazes have paths, but a card describes skills only of agents that are played skill by skill.
         assert skills_on_card(evaluate(tmp_path / "skills", episodes=1, progress=False)) == {}
         ends = []
