@@ -29,7 +29,7 @@ benchmark: install
 # `make test-ray RAY=2.59.0`: the fast tests of what touches RLlib on another release of Ray, in an environment of its
 # own. Everything is installed as pinned first, then what that release needs otherwise.
 RAY_VENV  = .venv-ray-$(RAY)
-RAY_TESTS ?= tests/adapters -m 'not slow and not learning and not gpu'
+RAY_TESTS ?= tests/adapters -m 'not slow and not learning and not gpu and not repeated'
 
 test-ray:
 	@test -n "$(RAY)" || { echo "Which release of Ray? For example: make test-ray RAY=2.59.0"; exit 2; }

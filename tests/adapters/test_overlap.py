@@ -19,7 +19,7 @@ def in_flight(algo) -> int:
     return algo.env_runner_group.num_in_flight_async_reqs(compat.SAMPLING)
 
 
-@pytest.mark.parametrize("overlaps", [True, False])
+@pytest.mark.parametrize("overlaps", [True, pytest.param(False, marks=pytest.mark.repeated)])
 def test_a_round_is_under_way_during_updates_only_if_wanted(overlaps, monkeypatch):
     algo, seen = built(overlap_sampling=overlaps), []
     update = compat.update_learners

@@ -109,7 +109,7 @@ def windows_after(algo, rounds):
     return {name: result.get(name) for name in (*names, "return_by_task")}
 
 
-@pytest.mark.parametrize("num_env_runners", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_env_runners", [0, pytest.param(2, marks=pytest.mark.repeated)])
 def test_the_windows_of_metrics_go_on(num_env_runners, tmp_path):
     algo = reporting_rounds(num_env_runners).build_algo()
     before = windows_after(algo, 9)

@@ -48,6 +48,7 @@ def build(num_learners):
     return tiny(**SETTINGS).learners(num_learners=num_learners).build_algo()
 
 
+@pytest.mark.repeated
 def test_without_a_seed_two_learners_begin_alike():
     two = tiny(seed=None, **SETTINGS).learners(num_learners=2).build_algo()
     first, second = weights_of_each(two)

@@ -287,7 +287,7 @@ def largest_difference(one, other):
     return max(np.abs(np.asarray(one[name]) - np.asarray(other[name])).max(initial=0.0) for name in one)
 
 
-@pytest.mark.slow
+@pytest.mark.repeated
 def test_two_learners_make_the_update_of_one_on_all_the_data():
     two, one = tiny_skills().learners(num_learners=2).build_algo(), tiny_skills().build_algo()
     for _ in range(2):

@@ -165,7 +165,7 @@ def test_a_saved_module_and_an_export_act_alone_and_infer_as_the_agent_does(trai
     np.testing.assert_allclose(played, paths[0], atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.repeated
 def test_two_learners_make_the_update_of_one_on_all_the_data():
     two, one = tiny_inference().learners(num_learners=2).build_algo(), tiny_inference().build_algo()
     for _ in range(2):
@@ -186,7 +186,7 @@ def test_two_learners_make_the_update_of_one_on_all_the_data():
         algo.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.repeated
 def test_two_learners_fit_the_same_mixture():
     two = tiny_inference(latent_prior="dpmm", prior_interval=2).learners(num_learners=2).build_algo()
     for _ in range(3):

@@ -38,6 +38,7 @@ def tiny_chain() -> str:
     return yaml.safe_dump(experiments, sort_keys=False)
 
 
+@pytest.mark.repeated
 def test_one_file_trains_the_chain_and_its_last_stage_is_evaluated(start, write, tmp_path):
     results = tmp_path / "results"
     command: Command = start("train", "file", write("chain.yaml", tiny_chain()), "--storage-path", results)

@@ -65,6 +65,7 @@ def test_one_file_makes_the_data_and_trains_both_stages(start, write, tmp_path, 
     assert re.search(r"imagined in a row: .*\(cells\)\n  after  1: [\d.]+, of staying there [\d.]+", shown.output)
 
 
+@pytest.mark.repeated
 def test_a_data_set_may_be_given_by_a_relative_path(start, write, tmp_path, chain):
     recipes.make_maze(tmp_path / "walks", env="Maze/UMaze-v0", trajectories=5, min_steps=30)
     body = chain["u_maze_skills"] | {"stop": {"training_iteration": 1}}
