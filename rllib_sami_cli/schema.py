@@ -91,6 +91,8 @@ def check(experiment: Experiment, limits: Limits = NO_LIMITS) -> Plan:
     body = check_mapping(experiment.body, EXPERIMENT_KEYS, place, mistakes)
     given = body.get("config") or {}
     config = resolve_auto(given, limits)
+    if config.get("env_config", {}) is None:  # `env_config:` with nothing below it
+        config["env_config"] = {}
     if body.get("env") is not None:
         config["env"] = body["env"]
     if "env" in config:

@@ -16,6 +16,8 @@ from typing import Any
 
 from pyarrow import fs
 
+from rllib_sami.core.faults import is_alive
+
 MANIFEST = "manifest.json"
 FORMAT = 1  # of the manifest and the replay buffer's files; raised by changes that older versions cannot read
 _BLOCK = 1 << 22
@@ -203,7 +205,7 @@ def _clear_away(path: Path) -> None:
         shutil.rmtree(former, ignore_errors=True)
     for aside in _beside(path, "writing"):
         host, _, process = aside.name.removesuffix(".writing").partition(".")[2].rpartition("-")
-        if host.endswith(f".{platform.node()}") and process.isdigit() and not _is_alive(int(process)):
+        if host.endswith(f".{platform.node()}") and process.isdigit() and not is_alive(int(process)):
             shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -211,16 +213,6 @@ def _beside(path: Path, kind: str) -> list[Path]:
     """Temporary folders of a kind that were made next to ``path`` to write it."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}(\..+)?\.{kind}")
     return [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)] if path.parent.is_dir() else []
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's
-    return True
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:

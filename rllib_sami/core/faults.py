@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import math
+import os
 import signal
 import threading
 import time
@@ -316,3 +317,14 @@ class Patience:
                 "logs (in Ray's session folder, or with -vv) say why: too little memory, a lost node, an environment "
                 "that cannot be made or hangs. If it is only slow, raise `sample_timeout_s`."
             )
+
+
+def is_alive(process: int) -> bool:
+    """Returns whether a process of this machine, given by its number, is running."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True

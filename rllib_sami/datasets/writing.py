@@ -1,5 +1,6 @@
 """Writes data sets."""
 
+import glob
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rllib_sami.core.faults import is_alive
 from rllib_sami.datasets.dataset import Dataset, Trajectory
 from rllib_sami.datasets.files import ARRAYS, FORMAT, INDEX, array_path
 
@@ -46,7 +48,10 @@ class DatasetWriter:
                 raise ValueError(f"{name}={about[name]!r}: {INDEX} has a {name!r} of its own. Take another name.")
         _json(about)
         self._aside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.incomplete")
-        shutil.rmtree(self._aside, ignore_errors=True)
+        for left in self.folder.parent.glob(f".{glob.escape(self.folder.name)}.*.incomplete"):
+            process = left.name.split(".")[-2]
+            if left == self._aside or (process.isdigit() and not is_alive(int(process))):  # one that was killed
+                shutil.rmtree(left, ignore_errors=True)
         self._aside.mkdir(parents=True)
         self.about, self._steps_per_shard = about, steps_per_shard
         self._shards: list[Mapping[str, Any]] = []

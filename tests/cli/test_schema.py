@@ -35,6 +35,10 @@ def test_an_environment_by_module_and_name_is_the_dotted_path_that_rllib_imports
     assert plan(env={"grid_search": names[:1]}).config["env"] == {"grid_search": dotted[:1]}
 
 
+def test_an_empty_env_config_is_none():
+    assert plan({"env_config": None}).config["env_config"] == {}
+
+
 OF_DATA = ("SkiMoPretrain", "SkiMo", "SPiRL")  # which need data, and skills learned from them
 
 

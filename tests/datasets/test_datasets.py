@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import subprocess
 
 import gymnasium as gym
 import numpy as np
@@ -116,6 +118,17 @@ def test_a_data_set_appears_only_when_it_is_whole(tmp_path):
     assert [*tmp_path.iterdir()] == []
     with pytest.raises(ValueError, match="no trajectory"), DatasetWriter(tmp_path / "data"):
         pass
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [tmp_path / f".data.{process}.incomplete" for process in (dead.pid, os.getppid())]
+    for folder in left:
+        folder.mkdir()
+    with DatasetWriter(tmp_path / "data") as writer:
+        writer.add(trajectory(0, 5))
+    assert [folder.exists() for folder in left] == [False, True]  # the other one may still be at work
 
 
 def test_of_two_writers_the_first_wins(tmp_path):
