@@ -32,5 +32,6 @@ def timelines(found: Sequence[tuple[str, pd.DataFrame]], style: str | Style = "l
             at = rows[name].to_numpy()
             axis.plot(at, np.where(np.isfinite(at), np.arange(len(rows)), np.nan), "o", color=f"C{index}", label=name)
         axis.set(title=title, xlabel="step", xlim=(0.0, 1.05 * last), ylim=(len(rows) - 0.5, -0.5), yticks=[])
-    axes[0].legend(fontsize=8, loc="lower right")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=len(names))
     return figure
