@@ -41,6 +41,7 @@ def commands_run(fresh_python, tmp_path_factory):
     return {command: (text, folder / "results" / f"{number}.json") for number, (command, _, text) in enumerate(texts)}
 
 
+@pytest.mark.repeated
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_succeeds_prints_a_table_and_ends_with_json(command, commands_run):
     text, out = commands_run[command]

@@ -30,6 +30,7 @@ def test_a_round_is_under_way_during_updates_only_if_wanted(overlaps, monkeypatc
     algo.stop()
 
 
+@pytest.mark.repeated
 def test_the_same_seed_gives_the_same_run():
     states = []
     for _ in range(2):

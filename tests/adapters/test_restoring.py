@@ -127,7 +127,7 @@ def test_the_windows_of_metrics_go_on(num_env_runners, tmp_path):
 EPISODES = [(task, float(task), 20, 1.0) for task in range(8)]
 
 
-@pytest.mark.parametrize("num_env_runners", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_env_runners", [0, pytest.param(2, marks=pytest.mark.repeated)])
 def test_the_windows_of_a_former_checkpoint_are_taken_over(num_env_runners):
     algo = reporting_rounds(num_env_runners).build_algo()
     algo.set_state({"recent_episodes": {1: EPISODES[:5], 2: EPISODES[5:]}})  # of each env runner, by its index

@@ -172,7 +172,7 @@ def test_other_env_runners_and_learners_are_sent_images(config):
 def test_batches_are_drawn_in_parts_that_fit_into_memory(monkeypatch):
     drawn, config = [], of_images(updates_per_env_step=0.5)
     of_update = 16 * 4 * 8 * 9
-    monkeypatch.setattr("rllib_sami.algorithms.skill_discovery.skill_discovery.MOST_BYTES_DRAWN", 3 * of_update)
+    monkeypatch.setattr("rllib_sami.algorithms.base.array_config.MOST_BYTES_DRAWN", 3 * of_update)
     algo = config.build_algo()
     sample = algo.replay_buffer.sample
     monkeypatch.setattr(algo.replay_buffer, "sample", lambda number: drawn.append(number) or sample(number))

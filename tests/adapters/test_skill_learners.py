@@ -25,7 +25,7 @@ def test_without_coordinates_there_is_one_warning(caplog, monkeypatch):
     assert len([record for record in caplog.records if "coordinates" in record.getMessage()]) == 1
 
 
-@pytest.mark.parametrize("config_class", [CICConfig, DADSConfig])
+@pytest.mark.parametrize("config_class", [CICConfig, pytest.param(DADSConfig, marks=pytest.mark.repeated)])
 def test_two_learners_agree_on_statistics_too(config_class):
     two = tiny_skills(config_class).learners(num_learners=2).build_algo()
     for _ in range(2):

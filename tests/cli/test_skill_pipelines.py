@@ -341,7 +341,7 @@ def command_for(write, skills=2, control=2):
     return ("train", "file", path, "--local-dir", "results", "--checkpoint-freq", "1")
 
 
-@pytest.mark.slow
+@pytest.mark.repeated
 @pytest.mark.timeout(900)
 def test_both_stages_are_trained_the_second_on_the_skills_of_the_first(start, write, tmp_path):
     command = start(*command_for(write))
