@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,9 +48,10 @@ class DatasetWriter:
             if name in OF_INDEX:
                 raise ValueError(f"{name}={about[name]!r}: {INDEX} has a {name!r} of its own. Take another name.")
         _json(about)
-        self._aside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.incomplete")
-        for left in self.folder.parent.glob(f".{glob.escape(self.folder.name)}.*.incomplete"):
-            process = left.name.split(".")[-2]
+        begins = f".{self.folder.name}.{platform.node()}-"  # other machines may write to the same disk
+        self._aside = self.folder.with_name(f"{begins}{os.getpid()}.incomplete")
+        for left in self.folder.parent.glob(f"{glob.escape(begins)}*.incomplete"):
+            process = left.name.removeprefix(begins).removesuffix(".incomplete")
             if left == self._aside or (process.isdigit() and not is_alive(int(process))):  # one that was killed
                 shutil.rmtree(left, ignore_errors=True)
         self._aside.mkdir(parents=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rllib_sami.evaluation import style as styles
 from rllib_sami.evaluation.style import Style, styled
@@ -26,12 +27,14 @@ def timelines(found: Sequence[tuple[str, pd.DataFrame]], style: str | Style = "l
     figure, axes = styles.panels(len(found), styles.columns_on_page(5.0), 5.0, 1.0 + 0.16 * most)
     done = np.concatenate([rows.to_numpy().ravel() for _, rows in found])
     last = done[np.isfinite(done)].max(initial=1.0)
+    names = list(dict.fromkeys(name for _, rows in found for name in rows))
+    marks: dict[str, Line2D] = {}
     for axis, (title, rows) in zip(axes, found, strict=True):
         axis.hlines(range(len(rows)), 0, 1.05 * last, color=page.faint, lw=0.8)
-        for index, name in enumerate(rows):
+        for name in rows:
             at = rows[name].to_numpy()
-            axis.plot(at, np.where(np.isfinite(at), np.arange(len(rows)), np.nan), "o", color=f"C{index}", label=name)
+            places = np.where(np.isfinite(at), np.arange(len(rows)), np.nan)
+            [marks[name]] = axis.plot(at, places, "o", color=f"C{names.index(name)}", label=name)
         axis.set(title=title, xlabel="step", xlim=(0.0, 1.05 * last), ylim=(len(rows) - 0.5, -0.5), yticks=[])
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=len(names))
+    figure.legend(handles=[*marks.values()], fontsize=8, loc="outside lower center", ncols=len(marks))
     return figure

@@ -77,7 +77,7 @@ _TAGS = {
     LATENT: "reinforcement-learning, meta-reinforcement-learning, task-inference",
     SKILL: "reinforcement-learning, unsupervised-skill-discovery",
     SKILL_OF_DATA: "reinforcement-learning, offline-reinforcement-learning, skills",
-    CHOSEN_SKILL: "reinforcement-learning, model-based-reinforcement-learning, skills",
+    CHOSEN_SKILL: "reinforcement-learning, hierarchical-reinforcement-learning, skills",
     MODEL: "reinforcement-learning, model-based-reinforcement-learning",
 }
 _NEXT_CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."

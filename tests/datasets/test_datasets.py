@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import subprocess
 
 import gymnasium as gym
@@ -123,12 +124,14 @@ def test_a_data_set_appears_only_when_it_is_whole(tmp_path):
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    left = [tmp_path / f".data.{process}.incomplete" for process in (dead.pid, os.getppid())]
+    here = platform.node()
+    writers = [f"{here}-{dead.pid}", f"{here}-{os.getppid()}", f"elsewhere-{dead.pid}"]
+    left = [tmp_path / f".data.{one}.incomplete" for one in writers]
     for folder in left:
         folder.mkdir()
     with DatasetWriter(tmp_path / "data") as writer:
         writer.add(trajectory(0, 5))
-    assert [folder.exists() for folder in left] == [False, True]  # the other one may still be at work
+    assert [folder.exists() for folder in left] == [False, True, True]  # the others may still be at work
 
 
 def test_of_two_writers_the_first_wins(tmp_path):

@@ -82,11 +82,17 @@ def test_agents_with_and_without_skills_share_a_figure_and_a_table(tmp_path):
 
 
 def test_an_agent_with_fewer_sub_tasks_is_not_measured_by_others():
+    short = results_of("PlainSAC", FLAT, {"kettle": 20})
     long = results_of("SkiMo", SKILLED, {"microwave": 30, "kettle": 50})
-    short = results_of("PlainSAC", FLAT, {"microwave": 20})
-    section = timelines(join([long, short]))
-    assert {axis.get_title() for axis in section.plots[0].draw().axes} == {"SkiMo: 2.00 of 2", "PlainSAC: 1.00 of 1"}
+    nothing = results_of("CCM", FLAT, {})
+    section = timelines(join([short, long, nothing]))
+    figure = section.plots[0].draw()
+    assert {axis.get_title() for axis in figure.axes} == {"SkiMo: 2.00 of 2", "PlainSAC: 1.00 of 1"}
     assert len(section.tables[0].frame) == 3
+    # A sub-task has one colour, and all are in the legend.
+    colours = {(line.get_label(), line.get_color()) for axis in figure.axes for line in axis.lines}
+    assert len(colours) == 2
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"microwave", "kettle"}
 
 
 def test_without_sub_tasks_there_is_no_section():

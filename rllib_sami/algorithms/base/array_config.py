@@ -151,6 +151,20 @@ class ArrayConfig(BaseConfig):
         """Whether evaluation is neither the user's own nor left to another env runner."""
         return self.has_array_runner and self.custom_evaluation_function is None
 
+    @property
+    def why_array_runner(self) -> str | None:
+        """Why no other env runner will do; None if others will."""
+        return None
+
+    @override(BaseConfig)
+    def conflicts(self) -> Iterator[str]:
+        yield from super().conflicts()
+        if self.why_array_runner and not self.has_array_runner:
+            yield (
+                f"`env_runner_cls` is {self.env_runner_cls.__name__}, but {type(self).__name__.removesuffix('Config')} "
+                f"needs ArrayEnvRunner: RLlib's own env runners {self.why_array_runner}. Leave `env_runner_cls` out."
+            )
+
     def updates_within_memory(self, of_update: int) -> int:
         """Returns how many updates' batches may be in memory at once, 1 or more; ``of_update`` is bytes of one."""
         return max(1, MOST_BYTES_DRAWN // (of_update * max(1, self.num_learners)))

@@ -48,6 +48,7 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     @override(TorchRLModule)
     def setup(self):
         check_flat_boxes(self)
+        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)  # of what each episode begins with
         self.network_config: Any = self.make_network_config()
         self.acting = self.make_acting_networks()
         self.scale_actions = ActionScale(self.action_space.low, self.action_space.high)

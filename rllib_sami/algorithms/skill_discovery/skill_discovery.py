@@ -105,11 +105,6 @@ class SkillTorchRLModule(OffPolicyTorchRLModule):
 
     former_acting_settings: ClassVar[dict[str, Any]] = {"conv_filters": CONV_FILTERS}
 
-    @override(OffPolicyTorchRLModule)
-    def setup(self):
-        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
-        super().setup()
-
     @property
     def network_settings(self) -> list[str]:
         """Settings that a checkpoint must share with the algorithm that it is restored into."""

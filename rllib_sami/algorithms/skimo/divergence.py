@@ -12,7 +12,7 @@ MOST_DIVERGENCE = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class DivergenceConfig:
-    """How its coefficient is found."""
+    """How the coefficient of the divergence from the prior is found."""
 
     tune_alpha: bool = setting(
         True, SWITCH, "Whether the coefficient of the divergence is tuned for `target_divergence`."

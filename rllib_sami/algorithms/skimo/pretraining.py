@@ -48,11 +48,6 @@ class SkillModelTorchRLModule(OffPolicyTorchRLModule):
     acting: Any  # SkillModel
     former_acting_settings: ClassVar[dict[str, Any]] = {}
 
-    @override(OffPolicyTorchRLModule)
-    def setup(self):
-        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
-        super().setup()
-
     @property
     def network_settings(self) -> list[str]:
         """Settings that a checkpoint must share with the algorithm that it is restored into: sizes of networks."""

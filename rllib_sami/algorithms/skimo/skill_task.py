@@ -1,6 +1,6 @@
 """What algorithms share whose actions are skills that were learned from data, and that begin with their prior."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
 from rllib_sami.algorithms.skimo.networks import SkillModelConfig
-from rllib_sami.algorithms.tdmpc.tdmpc import WindowConfig
+from rllib_sami.algorithms.tdmpc.tdmpc import EpisodeWindowConfig
 from rllib_sami.config.rllib_settings import SKIMO
 from rllib_sami.core.env_values import name_of
 from rllib_sami.core.faults import closing
@@ -39,7 +39,7 @@ class SkillTaskSettings:
     )
 
 
-class SkillTaskConfig(WindowConfig):
+class SkillTaskConfig(EpisodeWindowConfig):
     """Base of the configs. Steps are those of the task, not skills."""
 
     parts: ClassVar[tuple[type, ...]] = (SkillTaskSettings,)
@@ -90,15 +90,10 @@ class SkillTaskConfig(WindowConfig):
                 self.read_environment(env)
         return self._skill_model or {}
 
-    @override(BaseConfig)
-    def conflicts(self) -> Iterator[str]:
-        yield from super().conflicts()
-        if not self.has_array_runner:
-            yield (
-                f"`env_runner_cls` is {self.env_runner_cls.__name__}, but {type(self).__name__.removesuffix('Config')} "
-                "needs ArrayEnvRunner: RLlib's own env runners count skills, not the steps of the task, which "
-                "schedules, updates and stop criteria go by. Leave `env_runner_cls` out."
-            )
+    @property
+    @override(OffPolicyConfig)
+    def why_array_runner(self) -> str:
+        return "count skills, not the steps of the task, which schedules, updates and stop criteria go by"
 
     @property
     @override(OffPolicyConfig)

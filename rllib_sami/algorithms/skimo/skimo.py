@@ -31,7 +31,7 @@ from rllib_sami.algorithms.skimo.pretraining import ADAM_EPSILON
 from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig, SkillTaskTorchLearner
 from rllib_sami.algorithms.tdmpc.networks import PlannerConfig
 from rllib_sami.algorithms.tdmpc.tdmpc import (
-    WindowConfig,
+    EpisodeWindowConfig,
     WorldModelSettings,
     WorldModelTorchLearner,
     WorldModelTorchRLModule,
@@ -138,7 +138,7 @@ class SkiMoConfig(SkillTaskConfig):
         return taken(DownstreamNetworkConfig, vars(self) | self.skill_model)
 
     @property
-    @override(WindowConfig)
+    @override(EpisodeWindowConfig)
     def window_length(self) -> int:
         return self.num_skills
 
@@ -152,11 +152,9 @@ class SkiMoConfig(SkillTaskConfig):
 
     @override(BaseConfig)
     def without_effect(self) -> dict[str, str]:
-        reasons = plans_without_effect(self)
-        if reasons:  # of a policy that is not deterministic, nothing else reads them
-            of_std = ("plan_std_steps", "initial_plan_std", "final_plan_std")
-            reasons |= dict.fromkeys(of_std, next(iter(reasons.values())))
-        return super().without_effect() | reasons
+        # Unlike TD-MPC's policy, this one has noise of its own.
+        of_noise = {"plan_std_steps", "initial_plan_std", "final_plan_std"}
+        return super().without_effect() | plans_without_effect(self, of_noise)
 
     @property
     @override(BaseConfig)

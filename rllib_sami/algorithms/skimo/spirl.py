@@ -25,7 +25,7 @@ from rllib_sami.algorithms.skimo.spirl_update import (
     parameter_groups,
     spirl_update,
 )
-from rllib_sami.algorithms.tdmpc.tdmpc import WindowConfig
+from rllib_sami.algorithms.tdmpc.tdmpc import EpisodeWindowConfig
 from rllib_sami.config.rllib_settings import SPIRL
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
@@ -122,7 +122,7 @@ class SPiRLConfig(SkillTaskConfig):
         return taken(SPiRLNetworkConfig, vars(self) | self.skill_model)
 
     @property
-    @override(WindowConfig)
+    @override(EpisodeWindowConfig)
     def window_length(self) -> int:
         return 1
 

@@ -1,6 +1,6 @@
 """What algorithms share whose encoder of the last transitions learns to predict, and whose policy reads its latent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -133,15 +133,10 @@ class WindowConfig(SoftActorCriticConfig):
     def learner_metrics(self) -> list[str]:
         return [*super().learner_metrics, CONTEXT_STD, *INFERENCE_METRICS]
 
-    @override(BaseConfig)
-    def conflicts(self) -> Iterator[str]:
-        yield from super().conflicts()
-        if not self.has_array_runner:
-            yield (
-                f"`env_runner_cls` is {self.env_runner_cls.__name__}, but {type(self).__name__.removesuffix('Config')} "
-                "needs ArrayEnvRunner: RLlib's own env runners pass no rewards to the module, which its encoder reads. "
-                "Leave `env_runner_cls` out."
-            )
+    @property
+    @override(OffPolicyConfig)
+    def why_array_runner(self) -> str:
+        return "pass no rewards to the module, which its encoder reads"
 
     @override(BaseConfig)
     def make_health(self) -> Health:

@@ -1,13 +1,12 @@
 """``TDMPC``: plans with a model of latent states, and values beyond the plan."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -75,11 +74,6 @@ class WorldModelTorchRLModule(OffPolicyTorchRLModule):
     acting_class: ClassVar[type]
     network_config_class: ClassVar[type]
     former_acting_settings: ClassVar[dict[str, Any]] = {}
-
-    @override(OffPolicyTorchRLModule)
-    def setup(self):
-        self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
-        super().setup()
 
     @property
     def network_settings(self) -> list[str]:
@@ -156,7 +150,7 @@ class TDMPCTorchLearner(WorldModelTorchLearner):
         return lambda batch: tdmpc_update(module.acting, module.learning, optimization, batch, constants, losses)
 
 
-class WindowConfig(OffPolicyConfig):
+class EpisodeWindowConfig(OffPolicyConfig):
     """Base of the configs of algorithms that learn from windows of steps."""
 
     parts: ClassVar[tuple[type, ...]] = (WindowLearningSettings,)
@@ -184,14 +178,14 @@ class WindowConfig(OffPolicyConfig):
         return self.updates_within_memory(self.train_batch_size_per_learner * (self.window_length + 1) * of_step)
 
 
-def plans_without_effect(config: Any) -> dict[str, str]:
-    """Returns the settings of plans if nothing is planned, with the reason."""
+def plans_without_effect(config: Any, further: Collection[str] = ()) -> dict[str, str]:
+    """Returns the settings of plans, and ``further`` ones, if nothing is planned, with the reason."""
     if config.planner == "cem":
         return {}
-    return dict.fromkeys(OF_PLANS | {"plan_horizon_steps"}, "`planner` is 'none': the policy chooses")
+    return dict.fromkeys((*OF_PLANS, "plan_horizon_steps", *further), "`planner` is 'none': the policy chooses")
 
 
-class TDMPCConfig(WindowConfig):
+class TDMPCConfig(EpisodeWindowConfig):
     """Configuration of TD-MPC (Hansen et al., ICML 2022).
 
     A model of latent states, their rewards and values is learned from ``train_batch_size_per_learner`` windows of
@@ -228,7 +222,7 @@ class TDMPCConfig(WindowConfig):
         return super()._model_config_auto_includes | {"gamma": self.gamma}
 
     @property
-    @override(WindowConfig)
+    @override(EpisodeWindowConfig)
     def window_length(self) -> int:
         return self.plan_horizon
 

@@ -23,14 +23,17 @@ def timelines(results: Results) -> Section:
     episodes = results.episodes.assign(agent=tables.agents(results.episodes))
     rows: list[dict[str, Any]] = []
     for name, mine in episodes.groupby(episodes["environment"].map(inner), sort=False):
-        known = [column for column in columns if mine[column].notna().any()]
         found: list[tuple[str, pd.DataFrame]] = []
+        is_cut = False
         for (agent, environment), of_agent in mine.groupby(["agent", "environment"], sort=False):
-            own = [column for column in known if of_agent[column].notna().any()]  # its sub-tasks may be a setting
+            own = [column for column in columns if of_agent[column].notna().any()]  # they may be a setting
+            if not own:
+                continue
             steps = of_agent[own].rename(columns=lambda column: column.removeprefix(SUBTASK))
             done = np.isfinite(steps)
             title = f"{agent}: {done.sum(axis=1).mean():.2f} of {len(own)}"
             found.append((title, steps.head(MOST_EPISODES)))
+            is_cut |= len(steps) > MOST_EPISODES
             rows += [
                 {
                     **{"agent": agent, "environment": environment, "sub-task": one, "episodes": len(steps)},
@@ -38,9 +41,9 @@ def timelines(results: Results) -> Section:
                 }
                 for one in steps
             ]
-        if known:
+        if found:
             caption = f"{short(str(name))}: a line is an episode, a mark where a sub-task was done."
-            if len(mine) > sum(len(one) for _, one in found):
+            if is_cut:
                 caption += f" The first {counted(MOST_EPISODES, 'episode')} of each agent."
             draw = partial(subtask_figures.timelines, found)
             section.plots.append(Plot(f"subtasks_{short(str(name))}".lower(), caption, draw))
