@@ -91,7 +91,7 @@ TABLE = (
     Row(REFUSED, SKIMO, "lr", "Set `model_lr`, `actor_lr` and `alpha_lr` (of SkiMoPretrain `model_lr` alone), leave "
         "`lr` at None"),
     Row(REFUSED, WINDOWS, "lr_schedule", "Each of its learning rates, such as `model_lr`, takes a schedule"),
-    Row(REFUSED, WINDOWS, "_torch_grad_scaler_class", "It computes in float32"),
+    Row(REFUSED, SPIRL, "_torch_grad_scaler_class", "It computes in float32"),
     Row(REFUSED, SKIMO, "observation_filter",
         "The networks that were learned from data need their scale: wrap the environment, for example in "
         "gymnasium.wrappers.TransformObservation"),

@@ -8,7 +8,6 @@ Shapes: ``N`` steps; ``O`` observation, ``A`` action and ``D`` context dimension
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,8 +20,9 @@ from rllib_sami.core import losses
 from rllib_sami.core.context_encoder import ContextEncoder
 from rllib_sami.core.networks import ActorNetworks, polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.core.precision import PrecisionConfig
 from rllib_sami.core.schedules import Schedule
-from rllib_sami.core.settings import ABOVE_0, RATE, SWITCH, TARGET_ENTROPY, setting
+from rllib_sami.core.settings import ABOVE_0, RATE, TARGET_ENTROPY, setting
 
 UPDATE_METRICS = ("critic_loss", "q_mean", "actor_loss", "entropy", "alpha", "alpha_loss")
 CONTEXT_STD = "context_std"  # reported only if there is a context
@@ -36,7 +36,7 @@ class EntropyConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACUpdateConfig:
+class SACUpdateConfig(PrecisionConfig):
     """Constants of an update. The discount ``gamma`` is RLlib's setting; here ``target_entropy`` must be a number."""
 
     gamma: float
@@ -45,13 +45,6 @@ class SACUpdateConfig:
         "auto",
         TARGET_ENTROPY,
         'Entropy (or schedule) that the coefficient is tuned for; `"auto"` is minus the action dimension.',
-    )
-    mixed_precision: bool = setting(
-        False,
-        SWITCH,
-        "Whether the hidden layers of actor and critics compute in bfloat16. Their last layers, the encoder, the "
-        "contrast, log-probabilities and all weights stay in float32. For processors with fast bfloat16: GPUs, and "
-        "CPUs with AVX512-BF16 or AMX.",
     )
 
 
@@ -62,7 +55,7 @@ def sac_critic_loss(
     acting: ActorNetworks, training: SACTrainingNetworks, steps: Transitions, alpha: Tensor, config: SACUpdateConfig
 ) -> tuple[Tensor, Metrics]:
     """Returns the loss of the critics (arXiv:1812.05905, Eq. 5) and its metrics."""
-    with _precision(config, steps.obs.device):
+    with config.precision(steps.obs.device):
         with torch.no_grad():
             next_action, next_log_prob = acting.actor.sample(steps.next_obs, steps.next_context, steps.noise[0])
             next_q = training.target_critics(steps.next_obs, next_action, steps.target_next_context)
@@ -83,7 +76,7 @@ def sac_actor_loss(
     context = steps.context.detach()
     # The critics' weights are constants here; otherwise compiled code would compute their gradients too.
     weights = {name: parameter.detach() for name, parameter in training.critics.named_parameters()}
-    with _precision(config, steps.obs.device):
+    with config.precision(steps.obs.device):
         action, log_prob = acting.actor.sample(steps.obs, context, steps.noise[1])
         q = torch.func.functional_call(training.critics, weights, (steps.obs, action, context))
     return losses.actor_loss(q, log_prob, alpha), log_prob.detach()
@@ -211,8 +204,3 @@ def update_input_norms(encoders: Sequence[ContextEncoder], batch: Batch, optimiz
         mean, variance = optimization.moments(features[batch["step_index"]])
         for norm in norms:
             norm.update(mean, variance)
-
-
-def _precision(config: SACUpdateConfig, device: torch.device) -> AbstractContextManager:
-    """Context in which the hidden layers of actor and critics compute in bfloat16, if `mixed_precision` is set."""
-    return torch.autocast(device.type, torch.bfloat16) if config.mixed_precision else nullcontext()

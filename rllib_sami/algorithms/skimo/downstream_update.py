@@ -129,9 +129,12 @@ def downstream_update(
     Returns:
         Scalar tensors by metric name.
     """
-    loss, metrics = losses.model(acting, training, batch, config)
+    precision = config.precision(batch["obs"].device)
+    with precision:
+        loss, metrics = losses.model(acting, training, batch, config)
     optimization.step(["model"], loss)
-    of_actor, cost = losses.actor(acting, training, batch, config)
+    with precision:
+        of_actor, cost = losses.actor(acting, training, batch, config)
     optimization.step(["actor"], of_actor)
     alpha = training.log_alpha.exp().detach()
     if config.tune_alpha:

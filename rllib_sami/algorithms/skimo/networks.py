@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rllib_sami.core.elu_networks import elu_mlp, linear
+from rllib_sami.core.elu_networks import elu_mlp, output_layer
 from rllib_sami.core.settings import integer, one_of, setting
 from rllib_sami.core.tanh_normal import MEAN_LIMIT, TanhNormal
 from rllib_sami.core.without_context import ContextlessConfig, WithoutContext, seeded_noise
@@ -49,7 +49,7 @@ class LSTMSkillEncoder(nn.Module):
     def __init__(self, input_dim: int, units: int, output_dim: int):
         super().__init__()
         self.lstm = nn.LSTM(input_dim, units, batch_first=True)
-        self.head = linear(units, output_dim)
+        self.head = output_layer(units, output_dim)
 
     def forward(self, steps: Tensor) -> Tensor:
         """Returns ``[n, 2 Z]`` for steps ``[n, H, A + S]``."""

@@ -17,6 +17,7 @@ from rllib_sami.algorithms.skimo.divergence import MOST_DIVERGENCE
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.core.precision import PrecisionConfig
 from rllib_sami.core.settings import AT_LEAST_0, RATE, SWITCH, setting
 from rllib_sami.core.tanh_normal import TanhNormal, divergence, divergence_from_standard
 
@@ -28,7 +29,7 @@ METRICS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingUpdateConfig:
+class PretrainingUpdateConfig(PrecisionConfig):
     """Constants of an update."""
 
     joint_training: bool = setting(
@@ -160,7 +161,10 @@ def pretraining_update(
     Returns:
         Scalar tensors by metric name.
     """
-    loss, metrics = losses.model(model, training.target_encoder, batch["obs"], batch["actions"], batch["noise"], config)
+    with config.precision(batch["obs"].device):
+        loss, metrics = losses.model(
+            model, training.target_encoder, batch["obs"], batch["actions"], batch["noise"], config
+        )
     optimization.step([*optimization.groups], loss)
     polyak_update(training.target_encoder, model.state_encoder, config.tau)
     return metrics

@@ -13,6 +13,7 @@ from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
 from rllib_sami.algorithms.tdmpc.networks import TargetNetworks, WorldModel
 from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
+from rllib_sami.core.precision import PrecisionConfig
 from rllib_sami.core.settings import AT_LEAST_0, RATE, setting
 
 MOST_LOSS = 1e5
@@ -21,7 +22,7 @@ METRICS = (*MODEL_METRICS, "actor_loss")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelUpdateConfig:
+class ModelUpdateConfig(PrecisionConfig):
     """Constants of an update. The discount ``gamma`` of a step is RLlib's setting."""
 
     gamma: float
@@ -177,9 +178,12 @@ def tdmpc_update(
     Returns:
         Scalar tensors by metric name.
     """
-    loss, metrics = losses.model(acting, training, batch, config)
+    precision = config.precision(batch["obs"].device)
+    with precision:
+        loss, metrics = losses.model(acting, training, batch, config)
     optimization.step(["model"], loss)
-    of_actor = losses.actor(acting, batch, config)
+    with precision:
+        of_actor = losses.actor(acting, batch, config)
     optimization.step(["actor"], of_actor)
     move_targets(acting, training, config)
     return metrics | {"actor_loss": of_actor.detach()}
