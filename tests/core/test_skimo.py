@@ -93,6 +93,22 @@ class TestPretraining:
         for name, value in training.target_encoder.state_dict().items():
             torch.testing.assert_close(value, target[name].lerp(model.state_encoder.state_dict()[name], 0.005))
 
+    @pytest.mark.parametrize("kind", ["mlp", "lstm"])
+    def test_mixed_precision_rounds_hidden_layers_alone(self, kind):
+        results, batch = {}, self.batch()
+        for mixed in (False, True):
+            torch.manual_seed(0)
+            model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL, skill_encoder=kind))
+            optimizer = optimization(pretraining_update.parameter_groups(model, True))
+            config = PretrainingUpdateConfig(mixed_precision=mixed)
+            results[mixed] = pretraining_update.pretraining_update(
+                model, PretrainingNetworks(model), optimizer, batch, config
+            )
+        for name, value in results[True].items():
+            assert value.dtype == torch.float32
+            torch.testing.assert_close(value, results[False][name], atol=2e-2, rtol=2e-2, msg=name)
+        assert results[True]["behaviour_cloning_error"] != results[False]["behaviour_cloning_error"]
+
     def test_it_learns_the_actions_of_skills(self):
         model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
         training = PretrainingNetworks(model)

@@ -66,6 +66,19 @@ class TestDownstream:
             torch.testing.assert_close(one.std, expected.std)
         assert acting.predicted_values(acting.state_encoder(obs), torch.zeros(5, 3)).abs().max() < 0.2
 
+    def test_mixed_precision_rounds_hidden_layers_alone(self):
+        results, batch = {}, self.batch()
+        for mixed in (False, True):
+            torch.manual_seed(0)
+            acting, training, _ = task_networks()
+            config = DownstreamUpdateConfig(gamma=0.9, mixed_precision=mixed)
+            optimizer = optimization(downstream_update.parameter_groups(acting, training))
+            results[mixed] = downstream_update.downstream_update(acting, training, optimizer, batch, config)
+        assert {value.dtype for value in results[True].values()} == {torch.float32}
+        for name in ("consistency_loss", "value_loss", "actor_loss"):
+            assert results[True][name] != results[False][name]
+            torch.testing.assert_close(results[True][name], results[False][name], atol=2e-2, rtol=2e-2, msg=name)
+
     @pytest.mark.parametrize("regularized", [False, True])
     def test_the_model_s_loss_is_that_of_its_definition(self, regularized):
         acting, training, _ = task_networks()

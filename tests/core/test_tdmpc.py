@@ -1,6 +1,7 @@
 """TD-MPC's update against its equations, and its policy's noise."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,6 +78,25 @@ def test_an_update_moves_each_network_with_its_own_loss_and_targets_slowly(netwo
         key = next(key for key in before[0] if key.startswith(name))
         expected = before[0][key].lerp(now[key.replace(name, source)], 0.005)
         torch.testing.assert_close(training.state_dict()[key], expected)
+
+
+def test_mixed_precision_rounds_hidden_layers_alone(networks, batch):
+    results = {}
+    for mixed in (False, True):
+        acting, training = copy.deepcopy(networks)
+        optimizer, config = optimization(update.parameter_groups(acting)), replace(CONFIG, mixed_precision=mixed)
+        results[mixed] = update.tdmpc_update(acting, training, optimizer, batch, config)
+    for name, value in results[True].items():
+        assert value != results[False][name], name
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, results[False][name], atol=2e-2, rtol=2e-2, msg=name)
+    acting = networks[0]
+    with torch.no_grad():
+        for net in acting.values:
+            net[-1].bias.fill_(1000.5)  # bfloat16 would make it 1000
+    with replace(CONFIG, mixed_precision=True).precision(torch.device("cpu")):
+        values = acting.predicted_values(acting.state_encoder(batch["obs"])[:, 1:], batch["actions"])
+    torch.testing.assert_close(values, torch.full_like(values, 1000.5), atol=0.2, rtol=0.0)
 
 
 def test_noise_is_bounded_and_lets_gradients_through():
