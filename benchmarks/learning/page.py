@@ -1,7 +1,7 @@
 """Fills in the tables of a page from results that are kept, so that none of them is copied by hand.
 
 A comment stands above each, such as ``<!-- table: scores cpu Pendulum -->``: what to show, of which suite, of which
-environment (for ``claims`` of which split). Lines below it that begin with ``|`` are replaced.
+environment (for ``claims`` of which split, for ``shares`` and ``bounds`` of which algorithm). Lines below it that begin with ``|`` are replaced.
 """
 
 from __future__ import annotations
@@ -12,22 +12,28 @@ from pathlib import Path
 
 import pandas as pd
 
+from rllib_sami.algorithms.sami.contrast import BOUNDS_OF_BOTH
 from rllib_sami.core.text import did_you_mean
+from rllib_sami.evaluation import statistics
 from rllib_sami.evaluation.results import split_order
 from rllib_sami_cli.errors import UserError
 
 from .contexts import CHANGED, LEARNED, context_table
-from .tables import comparisons, difference, iqms, markdown, span, spans
+from .tables import aggregates, comparisons, difference, markdown, matrices, p_value, share_of_gain, span, spans
 
 ORDER = ("SaCCM", "SaTESAC", "CCM", "TESAC", "SAC", "oracle")  # other algorithms come after them
-# Column of the claims -> comparison, and what it is where neither is better.
+# Column of the claims -> the two algorithms, and the comparison of them.
 CLAIMS = {
-    "SaCCM less SAC": (difference("SaCCM", "SAC"), 0.0),
-    "CCM less SAC": (difference("CCM", "SAC"), 0.0),
-    "P(SaCCM > CCM)": ("P(SaCCM > CCM)", 0.5),
-    "P(SaCCM > TESAC)": ("P(SaCCM > TESAC)", 0.5),
-    "P(SaTESAC > TESAC)": ("P(SaTESAC > TESAC)", 0.5),
+    "SaCCM less SAC": ("SaCCM", "SAC", difference("SaCCM", "SAC")),
+    "CCM less SAC": ("CCM", "SAC", difference("CCM", "SAC")),
+    **{
+        name: (x, y, name)
+        for x, y in (("SaCCM", "CCM"), ("SaCCM", "TESAC"), ("SaTESAC", "TESAC"))
+        for name in (f"P({x} > {y})",)
+    },
 }
+LAST_ITERATIONS = 10  # whose bounds are averaged
+CHANCE = 0.05  # of at least one false claim among all that are bold
 _MARK = re.compile(r"^<!-- table:(.*?)-->\s*\n*(?:\|.*(?:\n|\Z))*\n*", re.MULTILINE)
 
 
@@ -70,9 +76,18 @@ def scores(folder: Path, environment: str) -> pd.DataFrame:
     return table.assign(**{"CPU s": [f"{spent[name].median():,.0f}" for name in table[""]]})
 
 
+def per_thousand(folder: Path, environment: str) -> pd.DataFrame:
+    """Mean returns of episodes without an end of their own, times 1,000 by their length: a row per algorithm."""
+    episodes = _of(environment, folder / "results.parquet")
+    if (episodes["length"] < episodes["length"].max()).any():
+        raise UserError("its episodes have different lengths.")
+    scaled = episodes.assign(**{"return": episodes["return"] * 1000 / episodes["length"]})
+    return _by_split(scaled, "return", "mean")
+
+
 def successes(folder: Path, environment: str) -> pd.DataFrame:
-    """Interquartile means of success rates: a row per algorithm."""
-    return _by_split(_of(environment, folder / "results.parquet"), "success")
+    """Mean success rates: a row per algorithm."""
+    return _by_split(_of(environment, folder / "results.parquet"), "success", "mean")
 
 
 def compared(folder: Path, environment: str) -> pd.DataFrame:
@@ -96,36 +111,89 @@ def contexts(folder: Path, environment: str) -> pd.DataFrame:
 def claims(folder: Path, split: str) -> pd.DataFrame:
     """What the context and the skills are worth on one split: a row per environment.
 
-    Bold where the interval excludes that neither is better.
+    Bold by p-values that are adjusted for all claims on all environments and the splits that these share.
     """
     episodes = _read(folder / "results.parquet")
     if split not in set(episodes["split"]):
         raise UserError(f"no split '{split}'. {did_you_mean(split, episodes['split'].unique())}")
+    p_values = adjusted(episodes)
     rows = []
     for environment, mine in episodes[episodes["split"] == split].groupby("environment", sort=False):
         found = comparisons(mine).set_index("comparison")
         cells = {
-            name: claim(*found.loc[key, ["estimate", "low", "high"]], null) if key in found.index else "–"
-            for name, (key, null) in CLAIMS.items()
+            name: claim(*found.loc[key, ["estimate", "low", "high"]], p_values.get((environment, split, name), 1.0))
+            if key in found.index
+            else "–"
+            for name, (_, _, key) in CLAIMS.items()
         }
         rows.append({split: environment} | cells)
     return pd.DataFrame(rows)
 
 
+def adjusted(episodes: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+    """Returns Holm's p-values of all claims by environment, split and name.
+
+    Splits that only some environments have are left out.
+    """
+    of_environments = episodes.groupby("environment", sort=False)["split"].agg(set)
+    shared = set.intersection(*of_environments)
+    found = {
+        (environment, split, name): p_value(mine, x, y)
+        for (environment, split), mine in episodes.groupby(["environment", "split"], sort=False)
+        if split in shared
+        for name, (x, y, _) in CLAIMS.items()
+        if {x, y} <= set(mine["algorithm"])
+    }
+    return dict(zip(found, statistics.holm([*found.values()]), strict=True))
+
+
+def shares(folder: Path, algorithm: str) -> pd.DataFrame:
+    """What share of the oracle's gain over SAC an algorithm has: a row per environment, where the oracle has a gain."""
+    episodes = _read(folder / "results.parquet")
+    if algorithm not in set(episodes["algorithm"]):
+        raise UserError(f"no algorithm '{algorithm}'. {did_you_mean(algorithm, episodes['algorithm'].unique())}")
+    splits = _splits(episodes["split"])
+    rows = []
+    for environment, mine in episodes.groupby("environment", sort=False):
+        found = {split: share_of_gain(matrices(here), algorithm) for split, here in mine.groupby("split")}
+        if any(found.values()):
+            said = {split: span(*found[split]) if found.get(split) else "–" for split in splits}
+            rows.append({algorithm: environment} | said)
+    return pd.DataFrame(rows)
+
+
+def bounds(folder: Path, algorithm: str) -> pd.DataFrame:
+    """What the contrasts of an algorithm reach in the last ten iterations: a row per environment."""
+    curves = _read(folder / "curves.parquet")
+    mine = curves[curves["algorithm"] == algorithm].dropna(subset="sance_bound")
+    if mine.empty:
+        raise UserError(f"no bounds of an algorithm '{algorithm}'. {did_you_mean(algorithm, set(curves['algorithm']))}")
+    last = mine.sort_values("env_steps").groupby(["environment", "seed"], sort=False).tail(LAST_ITERATIONS)
+    names = [name for name in BOUNDS_OF_BOTH if last[name].notna().any()] or ["sance_bound"]
+    seeds = last.groupby(["environment", "seed"])[names].mean()
+    said = {
+        name: [span(of.mean(), of.min(), of.max()) for _, of in seeds[name].groupby("environment")] for name in names
+    }
+    return pd.DataFrame({algorithm: sorted(last["environment"].unique())} | said)
+
+
 TABLES: dict[str, Callable[[Path, str], pd.DataFrame]] = {
     "scores": scores,
     "success": successes,
+    "per_thousand": per_thousand,
     "compared": compared,
     "contexts": contexts,
     "claims": claims,
+    "shares": shares,
+    "bounds": bounds,
 }
 
 
-def claim(estimate: float, low: float, high: float, null: float) -> str:
-    """Returns an estimate with its interval, bold if that excludes ``null``."""
-    said = span(estimate, low, high)
-    value, *rest = said.split(" (")
-    return " (".join([f"**{value}**", *rest]) if low > null or high < null else said
+def claim(estimate: float, low: float, high: float, p: float) -> str:
+    """Returns an estimate with its interval and adjusted p-value, bold if that is below ``CHANCE``."""
+    value, *rest = span(estimate, low, high).split(" (")
+    said = " (".join([f"**{value}**" if p < CHANCE else value, *rest])
+    return f"{said}, p < 0.001" if p < 0.001 else f"{said}, p = {p:.3f}" if p < 0.0995 else f"{said}, p = {p:.2f}"
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -142,10 +210,10 @@ def _of(environment: str, path: Path) -> pd.DataFrame:
     return rows[rows["environment"] == environment]
 
 
-def _by_split(episodes: pd.DataFrame, value: str) -> pd.DataFrame:
+def _by_split(episodes: pd.DataFrame, value: str, statistic: str = "IQM") -> pd.DataFrame:
     if episodes[value].isna().all():
         raise UserError(f"its episodes have no {value}.")
-    found = iqms(episodes, value)
+    found = aggregates(episodes, value, statistic)
     rows = [
         {"": name, **{split: span(*found[split, name][:3]) for split in _splits(episodes["split"])}}
         for name in _ordered(episodes["algorithm"])

@@ -24,7 +24,7 @@ Intervals of few seeds are too narrow: in simulations with a seed effect that al
 true value in about three of four cases with 3 seeds and in about nine of ten with 5."""
 _LEGEND = f"""\
 Of each split: interquartile mean over runs (training seeds) and tasks, with its 95 % bootstrap interval over seeds.
-Share of {ORACLE}: return divided by that of the agent that is told the task, where both are positive. Environment steps
+Success: mean rate. Share of {ORACLE}: return divided by that of the agent that is told the task, where both are positive. Environment steps
 and CPU seconds are the median of training, evaluation left out.
 
 {TOO_NARROW}
@@ -65,8 +65,8 @@ def score_table(episodes: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
         cost: Columns ``algorithm, env_steps, cpu_s``, a row per job.
     """
     spent = cost.groupby("algorithm")[["env_steps", "cpu_s"]].median()
-    returns = iqms(episodes, "return")
-    successes = iqms(episodes, "success") if episodes["success"].notna().any() else {}
+    returns = aggregates(episodes, "return")
+    successes = aggregates(episodes, "success", "mean") if episodes["success"].notna().any() else {}
     rows = []
     for (split, algorithm), (estimate, low, high, runs) in returns.items():
         row = {"split": split, "algorithm": algorithm, "seeds": runs, "return": span(estimate, low, high)}
@@ -107,6 +107,12 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["split", "comparison", "estimate", "low", "high"])
 
 
+def p_value(episodes: pd.DataFrame, x: str, y: str) -> float:
+    """Returns that of Welch's test of two algorithms' mean returns of each seed, on one split of one environment."""
+    scores = matrices(episodes[episodes["algorithm"].isin([x, y])])
+    return statistics.t_test(scores[x].mean(axis=1), scores[y].mean(axis=1)).p if {x, y} <= scores.keys() else np.nan
+
+
 def difference(x: str, y: str) -> str:
     """Returns the name of the comparison of two algorithms' returns."""
     return f"return of {x} less that of {y}"
@@ -141,10 +147,15 @@ def _and(names: Iterable[str]) -> str:
     return " and ".join(names)
 
 
-def iqms(episodes: pd.DataFrame, value: str) -> dict[tuple[str, str], tuple[float, float, float, int]]:
-    """Returns estimate, interval and number of runs by split and algorithm."""
+def aggregates(
+    episodes: pd.DataFrame, value: str, statistic: str = "IQM"
+) -> dict[tuple[str, str], tuple[float, float, float, int]]:
+    """Returns estimate, interval and number of runs by split and algorithm.
+
+    The interquartile mean of success rates is no share of episodes: take their mean.
+    """
     table = tables.per_split(episodes, value, reference=None)
-    table = table[table["statistic"] == "IQM"]
+    table = table[table["statistic"] == statistic]
     return {(row.split, row.agent): (row.estimate, row.low, row.high, row.runs) for row in table.itertuples()}
 
 
@@ -162,6 +173,24 @@ def drawn_iqms(scores: np.ndarray, seed: int) -> np.ndarray:
     return statistics.iqm(statistics.resample(scores, np.zeros(scores.shape[1]), seed=seed))
 
 
+def share_of_gain(
+    scores: dict[str, np.ndarray], agent: str, low: str = PLAIN, high: str = ORACLE
+) -> tuple[float, float, float] | None:
+    """Returns how much of the gain of ``high`` over ``low`` an algorithm has, with its interval.
+
+    None where one of them is missing, or the interval of that gain does not exclude 0.
+    """
+    if not {agent, low, high} <= scores.keys():
+        return None
+    draws = {name: drawn_iqms(scores[name], seed=seed) for seed, name in enumerate((low, high, agent))}
+    gain = draws[high] - draws[low]
+    if not interval(gain, scores[low], scores[high])[0] > 0:
+        return None
+    means = {name: float(statistics.iqm(scores[name])) for name in draws}
+    share = (means[agent] - means[low]) / (means[high] - means[low])
+    return share, *interval((draws[agent] - draws[low]) / gain, scores[agent])
+
+
 def interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
     """Returns the interval of resampled statistics, NaN where a single run leaves nothing to draw from."""
     if min(len(matrix) for matrix in scores) < 2:
@@ -173,5 +202,5 @@ def interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
 def span(estimate: float, low: float, high: float) -> str:
     """Returns an estimate with its interval, if it has one, in words."""
     digits = 2 if max(abs(estimate), abs(low), abs(high)) < 10 else 1
-    said = f"{estimate:,.{digits}f}"
-    return said if np.isnan(low) else f"{said} ({low:,.{digits}f} to {high:,.{digits}f})"
+    said, lowest, highest = (f"{round(value, digits) + 0.0:,.{digits}f}" for value in (estimate, low, high))  # no -0.00
+    return said if np.isnan(low) else f"{said} ({lowest} to {highest})"

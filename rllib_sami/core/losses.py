@@ -121,11 +121,16 @@ def sance_bound(
     similarity: str = "cosine",
     similarity_map: Tensor | None = None,
 ) -> Tensor:
-    """K-sample lower bound of the skill-aware mutual information, ``I_SaNCE``.
+    """The K-sample objective ``I_SaNCE`` of skill-aware mutual information.
 
         I = E[log K + s(q, k+)/b - logsumexp(s(q, k+)/b, s(q, k-_1)/b, ..., s(q, k-_{K-1})/b)]  <=  log K
 
     with the temperature ``b``. The choice of the keys' episodes makes it skill-aware (``pairing.py``).
+
+    It is a lower bound of the mutual information of queries and keys if negative keys are independent of the query, so
+    that some are of its own class. ``pairing.py`` draws them from other classes, as the authors do. Then it says how
+    well one key among K is told apart, and may be above the mutual information: with two equally likely classes that is
+    at most log 2, and the objective up to log K.
 
     Args:
         query: Contexts of the encoder, ``[N, D]`` or ``[G, N, D]``.
@@ -136,7 +141,7 @@ def sance_bound(
         similarity_map: ``[D, D]``, for ``"bilinear"``.
 
     Returns:
-        The bound in nats, a scalar <= ``log K``; only the queries (and ``similarity_map``) receive gradients.
+        The objective in nats, a scalar <= ``log K``; only the queries (and ``similarity_map``) receive gradients.
     """
     positive, negative = similarity_scores(query, positive_keys, negative_keys, similarity, similarity_map)
     return sance_bound_from_scores(positive, negative, temperature)

@@ -166,7 +166,7 @@ def bound_in_training(progress: pd.DataFrame, style: str | Style = "light") -> F
                       va="bottom", xytext=(0, 2), textcoords="offset points", fontsize=9)  # fmt: skip
     axis.margins(y=0.12)
     label_steps(axis)
-    axis.set_ylabel("SaNCE bound (nats)")
+    axis.set_ylabel("SaNCE objective (nats)")
     axis.legend()
     return figure
 

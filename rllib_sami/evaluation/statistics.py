@@ -118,6 +118,19 @@ def t_test(x: np.ndarray, y: np.ndarray, equal_variances: bool = False) -> TTest
     return TTest(float(found.statistic), float(found.df), float(found.pvalue))
 
 
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Returns p-values ``[N]`` adjusted for N comparisons, by Holm's method; NaN counts as 1.
+
+    Comparisons with an adjusted value below α contain a false one with a probability of at most α.
+    """
+    p_values = np.nan_to_num(np.asarray(p_values, float), nan=1.0)
+    order = np.argsort(p_values)
+    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
 def mean_interval(
     values: np.ndarray, level: float = LEVEL, bounds: tuple[float, float] | None = None
 ) -> tuple[float, float]:

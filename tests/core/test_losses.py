@@ -131,6 +131,17 @@ def test_bound_approaches_the_lesser_of_mutual_information_and_log_k(mutual_info
     assert bounds[512] == pytest.approx(mutual_information, abs={2.0: 0.06, 3.0: 0.09, 4.0: 0.15}[mutual_information])
 
 
+def test_it_is_a_bound_with_independent_keys_and_none_with_keys_of_other_classes():
+    classes = torch.randint(2, (4000, 64), generator=torch.Generator().manual_seed(0))
+    query = torch.zeros(4000, dtype=torch.long)  # of class 0, as each positive key
+    positive, sharp = torch.ones(4000), 0.01
+    independent = (classes[:, 1:] == query[:, None]).float()
+    others = torch.zeros_like(independent)
+    bound = sance_bound_from_scores(positive, independent, sharp).item()
+    assert math.log(2) - 0.05 < bound <= math.log(2)  # two equally likely classes
+    assert sance_bound_from_scores(positive, others, sharp).item() == pytest.approx(math.log(64))
+
+
 def test_wrong_scores_stay_below_the_bound_of_the_right_ones():
     positive, negative = gaussian_scores(3.0, 6000, 127)
     best = sance_bound_from_scores(positive, negative, temperature=1.0).item()

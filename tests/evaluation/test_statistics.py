@@ -90,6 +90,13 @@ def test_t_tests():
     assert np.isnan(statistics.t_test(x[:1], y)).all()
 
 
+def test_holm_adjusts_for_all_comparisons():
+    # From smallest: 4 x 0.001, 3 x 0.02, 2 x 0.025 (no less than the one before), 1 x 0.9; NaN counts as 1.
+    found = statistics.holm(np.array([0.02, 0.9, 0.001, 0.025]))
+    np.testing.assert_allclose(found, [0.06, 0.9, 0.004, 0.06])
+    np.testing.assert_allclose(statistics.holm(np.array([np.nan, 0.01])), [1.0, 0.02])
+
+
 def test_mean_interval():
     low, high = statistics.mean_interval(np.array([1.0, 2.0, 3.0]))
     assert (low + high) / 2 == pytest.approx(2)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from scipy.stats import ttest_ind
 
 from .three_jobs import results_of
 
@@ -105,22 +106,84 @@ def test_compared_and_claims_have_the_pairs_that_are_there(results, tmp_path):
     header, row = cells(page.read_text())
     assert (header[0], row[0]) == ("extreme", "Pendulum")
     assert row[header.index("P(SaCCM > TESAC)")] == "–"
-    assert row[header.index("SaCCM less SAC")] == "0.0 (-100.0 to 100.0)"
+    assert row[header.index("SaCCM less SAC")] == "0.0 (-100.0 to 100.0), p = 1.00"
 
 
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ((0.70, 0.503, 0.90, 0.5), "**0.70** (0.50 to 0.90)"),  # by what was measured, not by what is printed
-        ((0.70, 0.497, 0.90, 0.5), "0.70 (0.50 to 0.90)"),
-        ((-30.0, -50.0, -1.0, 0.0), "**-30.0** (-50.0 to -1.0)"),
-        ((0.70, np.nan, np.nan, 0.5), "0.70"),
+        ((0.70, 0.503, 0.90, 0.0499), "**0.70** (0.50 to 0.90), p = 0.050"),  # by what was measured
+        ((0.70, 0.503, 0.90, 0.0501), "0.70 (0.50 to 0.90), p = 0.050"),
+        ((-30.0, -50.0, -1.0, 0.0002), "**-30.0** (-50.0 to -1.0), p < 0.001"),
+        ((0.70, np.nan, np.nan, 1.0), "0.70, p = 1.00"),
+        ((-0.001, -0.004, 0.01, 0.3), "0.00 (0.00 to 0.01), p = 0.30"),
     ],
 )
-def test_a_claim_is_bold_where_its_interval_excludes_that_neither_is_better(benchmark, numbers, said):
+def test_a_claim_is_bold_by_its_adjusted_p_value(benchmark, numbers, said):
     from benchmarks.learning.page import claim
 
     assert claim(*numbers) == said
+
+
+def played(of, environment="Pendulum", splits=("train", "extreme"), tasks=2):
+    """Episodes of agents whose seeds have given returns."""
+    rows = [
+        {"algorithm": name, "run": f"{name}{seed}", "seed": seed, "env_steps": 1, "context": "learned", "split": split,
+         "explore": False, "episode_seed": task, "environment": environment, "task_id": task, "episode": 0, "return": value, "success": None, "length": 200}
+        for name, values in of.items() for seed, value in enumerate(values)
+        for split in splits for task in range(tasks)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_p_values_are_adjusted_for_all_claims_on_splits_that_all_environments_have(benchmark):
+    from benchmarks.learning.page import adjusted
+
+    first = played({"SaCCM": [9.0, 10.0, 11.0], "SAC": [1.0, 2.0, 3.0]})
+    second = played({"SaCCM": [1.0, 2.0, 3.0], "SAC": [1.0, 2.0, 3.0]}, "Ant", ("train",))
+    found = adjusted(pd.concat([first, second]))
+    assert {*found} == {(name, "train", "SaCCM less SAC") for name in ("Pendulum", "Ant")}
+    welch = ttest_ind([9.0, 10.0, 11.0], [1.0, 2.0, 3.0], equal_var=False).pvalue
+    assert found["Pendulum", "train", "SaCCM less SAC"] == pytest.approx(2 * welch)
+    assert found["Ant", "train", "SaCCM less SAC"] == 1.0
+
+
+def test_a_share_is_of_the_oracle_s_gain_and_none_where_it_has_no_gain(benchmark, tmp_path):
+    from benchmarks.learning.page import shares
+
+    gained = played({"SAC": [0.0, 1.0, 2.0], "CCM": [6.0, 7.0, 8.0], "oracle": [8.0, 9.0, 10.0]}, splits=("train",))
+    level = played({"SAC": [0.0, 1.0, 9.0], "CCM": [6.0, 7.0, 8.0], "oracle": [1.0, 1.0, 2.0]}, splits=("extreme",))
+    other = played({"SAC": [5.0, 6.0], "CCM": [6.0, 7.0], "oracle": [5.0, 6.0]}, "Ant", ("train",))
+    pd.concat([gained, level, other]).to_parquet(tmp_path / "results.parquet")
+    table = shares(tmp_path, "CCM")
+    assert [*table["CCM"]] == ["Pendulum"]
+    assert table["extreme"].item() == "–"
+    assert table["train"].item().startswith("0.75 (0.")
+    assert shares(tmp_path, "oracle")["train"].item().startswith("1.00 (")
+
+
+def test_success_rates_are_means_and_returns_of_a_thousand_steps_too(benchmark, tmp_path):
+    from benchmarks.learning.page import per_thousand, successes
+
+    episodes = played({"SAC": [10.0, 20.0, 30.0, 100.0]}, splits=("train",), tasks=1)
+    episodes.assign(success=[0.0, 0.0, 0.0, 1.0]).to_parquet(tmp_path / "results.parquet")
+    assert successes(tmp_path, "Pendulum")["train"].item().startswith("0.25 (")
+    assert per_thousand(tmp_path, "Pendulum")["train"].item().startswith("200.0 (")
+    episodes.assign(length=[200, 200, 200, 90]).to_parquet(tmp_path / "results.parquet")
+    with pytest.raises(Exception, match="different lengths"):
+        per_thousand(tmp_path, "Pendulum")
+
+
+def test_bounds_are_those_of_the_last_iterations(benchmark, tmp_path):
+    from benchmarks.learning.page import bounds
+
+    curves = [
+        {"algorithm": "SaCCM", "environment": "Ant", "seed": seed, "env_steps": step, "sance_bound": 1.0,
+         "skill_bound": (seed if step >= 10 else 100.0), "task_bound": 3.0}
+        for seed in (1, 2) for step in range(20)
+    ]  # fmt: skip
+    pd.DataFrame(curves).to_parquet(tmp_path / "curves.parquet")
+    assert bounds(tmp_path, "SaCCM").values.tolist() == [["Ant", "1.50 (1.00 to 2.00)", "3.00 (3.00 to 3.00)"]]
 
 
 def test_tables_below_their_comments_are_replaced_and_nothing_else(results, tmp_path):

@@ -90,9 +90,10 @@ def information(results: Results) -> Section:
     section = Section(
         "information",
         "Mutual information",
-        ["The contrastive objective is a lower bound of a mutual information that can never exceed log K, K being the "
-         "number of keys each query is compared with. A bound close to log K says that K is too small, not how much "
-         "information there is."],
+        ["The contrastive objective says how well one key among K is told apart, in nats above chance; it can never "
+         "exceed log K. It is a lower bound of a mutual information if the other keys may be of the query's own task. "
+         "In training they are of other tasks or skills, so that it may be above that information: two tasks have at "
+         "most log 2, but can be told apart perfectly."],
     )  # fmt: skip
     progress, without = progress_of(results)
     if not progress["sance_bound"].notna().any():
@@ -105,9 +106,9 @@ def information(results: Results) -> Section:
         )
         return section
     section.plots = [
-        Plot("bound_in_training", "SaNCE bound (nats) during training over environment steps, beside log K: thin "
+        Plot("bound_in_training", "SaNCE objective (nats) during training over environment steps, beside log K: thin "
              "lines are runs, thick ones an agent's mean.", partial(figures.bound_in_training, progress)),
-        Plot("bound_versus_keys", "The same estimator on pairs of 8-dimensional Gaussians whose mutual information is "
+        Plot("bound_versus_keys", "The same estimator, with independent keys, on pairs of 8-dimensional Gaussians whose mutual information is "
              "known (horizontal lines, nats), with the best possible scores, for K = 2 to 512 (bars: 95 % intervals "
              "over batches). It approaches the truth where log K is well above it; a contrast with less information "
              "to find, such as one within a task, needs fewer keys.",
