@@ -1,7 +1,8 @@
 """Fills in the tables of a page from results that are kept, so that none of them is copied by hand.
 
 A comment stands above each, such as ``<!-- table: scores cpu Pendulum -->``: what to show, of which suite, of which
-environment (for ``claims`` of which split, for ``shares`` and ``bounds`` of which algorithm). Lines below it that begin with ``|`` are replaced.
+environment (for ``claims`` of which split, for ``shares`` and ``bounds`` of which algorithm). Lines below it that begin
+with ``|`` are replaced.
 """
 
 from __future__ import annotations

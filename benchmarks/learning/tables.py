@@ -23,9 +23,9 @@ TOO_NARROW = """\
 Intervals of few seeds are too narrow: in simulations with a seed effect that all tasks share, those of 95 % held the
 true value in about three of four cases with 3 seeds and in about nine of ten with 5."""
 _LEGEND = f"""\
-Of each split: interquartile mean over runs (training seeds) and tasks, with its 95 % bootstrap interval over seeds.
-Success: mean rate. Share of {ORACLE}: return divided by that of the agent that is told the task, where both are positive. Environment steps
-and CPU seconds are the median of training, evaluation left out.
+Of each split: interquartile mean over runs (training seeds) and tasks, with its 95 % bootstrap interval over seeds; of
+successes the mean rate. Share of {ORACLE}: return divided by that of the agent that is told the task, where both are
+positive. Environment steps and CPU seconds are the median of training, evaluation left out.
 
 {TOO_NARROW}
 

@@ -129,7 +129,8 @@ def played(of, environment="Pendulum", splits=("train", "extreme"), tasks=2):
     """Episodes of agents whose seeds have given returns."""
     rows = [
         {"algorithm": name, "run": f"{name}{seed}", "seed": seed, "env_steps": 1, "context": "learned", "split": split,
-         "explore": False, "episode_seed": task, "environment": environment, "task_id": task, "episode": 0, "return": value, "success": None, "length": 200}
+         "explore": False, "episode_seed": task, "environment": environment, "task_id": task, "episode": 0,
+         "return": value, "success": None, "length": 200}
         for name, values in of.items() for seed, value in enumerate(values)
         for split in splits for task in range(tasks)
     ]  # fmt: skip
