@@ -109,9 +109,9 @@ def information(results: Results) -> Section:
         Plot("bound_in_training", "SaNCE objective (nats) during training over environment steps, beside log K: thin "
              "lines are runs, thick ones an agent's mean.", partial(figures.bound_in_training, progress)),
         Plot("bound_versus_keys", "The same estimator, with independent keys, on pairs of 8-dimensional Gaussians "
-             "whose mutual information is known (horizontal lines, nats), with the best possible scores, for K = 2 to 512 (bars: 95 % intervals "
-             "over batches). It approaches the truth where log K is well above it; a contrast with less information "
-             "to find, such as one within a task, needs fewer keys.",
+             "whose mutual information is known (horizontal lines, nats), with the best possible scores, for K = 2 to "
+             "512 (bars: 95 % intervals over batches). It approaches the truth where log K is well above it; a "
+             "contrast with less information to find, such as one within a task, needs fewer keys.",
              partial(figures.bound_versus_keys, gaussian_sweep())),
     ]  # fmt: skip
     return section
