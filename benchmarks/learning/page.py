@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rllib_sami.algorithms.sami.contrast import BOUNDS_OF_BOTH
@@ -20,18 +21,16 @@ from rllib_sami.evaluation.results import split_order
 from rllib_sami_cli.errors import UserError
 
 from .contexts import CHANGED, LEARNED, context_table
-from .tables import aggregates, comparisons, difference, markdown, matrices, p_value, share_of_gain, span, spans
+from .tables import aggregates, comparisons, markdown, mean_difference, share_of_gain, span, spans
 
 ORDER = ("SaCCM", "SaTESAC", "CCM", "TESAC", "SAC", "oracle")  # other algorithms come after them
-# Column of the claims -> the two algorithms, and the comparison of them.
+# Column of the claims -> the two algorithms. Of some, the difference is told, of others how often one beats the other.
 CLAIMS = {
-    "SaCCM less SAC": ("SaCCM", "SAC", difference("SaCCM", "SAC")),
-    "CCM less SAC": ("CCM", "SAC", difference("CCM", "SAC")),
-    **{
-        name: (x, y, name)
-        for x, y in (("SaCCM", "CCM"), ("SaCCM", "TESAC"), ("SaTESAC", "TESAC"))
-        for name in (f"P({x} > {y})",)
-    },
+    "SaCCM less SAC": ("SaCCM", "SAC"),
+    "CCM less SAC": ("CCM", "SAC"),
+    "P(SaCCM > CCM)": ("SaCCM", "CCM"),
+    "P(SaCCM > TESAC)": ("SaCCM", "TESAC"),
+    "P(SaTESAC > TESAC)": ("SaTESAC", "TESAC"),
 }
 LAST_ITERATIONS = 10  # whose bounds are averaged
 CHANCE = 0.05  # of at least one false claim among all that are bold
@@ -56,7 +55,9 @@ def fill_page(page: Path, results: Path) -> int:
     def table(match: re.Match) -> str:
         mark = f"<!-- table: {' '.join(words := match[1].split())} -->"
         if len(words) != 3 or words[0] not in TABLES:
-            raise UserError(f"{page}: {mark}: write KIND SUITE ENVIRONMENT, with a kind of {', '.join(TABLES)}.")
+            raise UserError(
+                f"{page}: {mark}: write KIND SUITE WHICH, an environment, split or algorithm, with a kind of {', '.join(TABLES)}."
+            )
         kind, suite, which = words
         try:
             return f"{mark}\n\n{markdown(TABLES[kind](results / suite, which))}\n\n"
@@ -65,7 +66,7 @@ def fill_page(page: Path, results: Path) -> int:
 
     text, number = _MARK.subn(table, page.read_text("utf-8"))
     if number == 0:
-        raise UserError(f"{page} asks for no table: there is no <!-- table: KIND SUITE ENVIRONMENT --> in it.")
+        raise UserError(f"{page} asks for no table: there is no <!-- table: KIND SUITE WHICH --> in it.")
     page.write_text(text.rstrip("\n") + "\n", "utf-8")
     return number
 
@@ -115,37 +116,39 @@ def claims(folder: Path, split: str) -> pd.DataFrame:
     Bold by p-values that are adjusted for all claims on all environments and the splits that these share.
     """
     episodes = _read(folder / "results.parquet")
-    if split not in set(episodes["split"]):
-        raise UserError(f"no split '{split}'. {did_you_mean(split, episodes['split'].unique())}")
-    p_values = adjusted(episodes)
+    if split not in (shared := _shared_splits(episodes)):
+        raise UserError(f"no split '{split}' of all environments. {did_you_mean(split, shared)}")
+    p_values = adjusted_p_values(episodes)
     rows = []
     for environment, mine in episodes[episodes["split"] == split].groupby("environment", sort=False):
-        found = comparisons(mine).set_index("comparison")
-        cells = {
-            name: claim(*found.loc[key, ["estimate", "low", "high"]], p_values.get((environment, split, name), 1.0))
-            if key in found.index
-            else "–"
-            for name, (_, _, key) in CLAIMS.items()
-        }
+        chances = comparisons(mine).set_index("comparison")
+        cells = {}
+        for name, (x, y) in CLAIMS.items():
+            if not {x, y} <= set(mine["algorithm"]):
+                cells[name] = "–"
+                continue
+            of_chance = name in chances.index
+            numbers = chances.loc[name, ["estimate", "low", "high"]] if of_chance else mean_difference(mine, x, y)[:3]
+            cells[name] = claim(*numbers, p_values.get((environment, split, name), np.nan))
         rows.append({split: environment} | cells)
     return pd.DataFrame(rows)
 
 
-def adjusted(episodes: pd.DataFrame) -> dict[tuple[str, str, str], float]:
-    """Returns Holm's p-values of all claims by environment, split and name.
-
-    Splits that only some environments have are left out.
-    """
-    of_environments = episodes.groupby("environment", sort=False)["split"].agg(set)
-    shared = set.intersection(*of_environments)
+def adjusted_p_values(episodes: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+    """Returns Holm's p-values of all claims by environment, split and name, on the splits that environments share."""
     found = {
-        (environment, split, name): p_value(mine, x, y)
+        (environment, split, name): mean_difference(mine, x, y)[3]
         for (environment, split), mine in episodes.groupby(["environment", "split"], sort=False)
-        if split in shared
-        for name, (x, y, _) in CLAIMS.items()
+        if split in _shared_splits(episodes)
+        for name, (x, y) in CLAIMS.items()
         if {x, y} <= set(mine["algorithm"])
     }
+    found = {key: value for key, value in found.items() if not np.isnan(value)}
     return dict(zip(found, statistics.holm([*found.values()]), strict=True))
+
+
+def _shared_splits(episodes: pd.DataFrame) -> set[str]:
+    return set.intersection(*episodes.groupby("environment")["split"].agg(set))
 
 
 def shares(folder: Path, algorithm: str) -> pd.DataFrame:
@@ -156,11 +159,12 @@ def shares(folder: Path, algorithm: str) -> pd.DataFrame:
     splits = _splits(episodes["split"])
     rows = []
     for environment, mine in episodes.groupby("environment", sort=False):
-        found = {split: share_of_gain(matrices(here), algorithm) for split, here in mine.groupby("split")}
+        found = {split: share_of_gain(here, algorithm) for split, here in mine.groupby("split")}
         if any(found.values()):
             said = {split: span(*found[split]) if found.get(split) else "–" for split in splits}
             rows.append({algorithm: environment} | said)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "–").any()]
 
 
 def bounds(folder: Path, algorithm: str) -> pd.DataFrame:
@@ -192,9 +196,10 @@ TABLES: dict[str, Callable[[Path, str], pd.DataFrame]] = {
 
 def claim(estimate: float, low: float, high: float, p: float) -> str:
     """Returns an estimate with its interval and adjusted p-value, bold if that is below ``CHANCE``."""
-    value, *rest = span(estimate, low, high).split(" (")
-    said = " (".join([f"**{value}**" if p < CHANCE else value, *rest])
-    return f"{said}, p < 0.001" if p < 0.001 else f"{said}, p = {p:.3f}" if p < 0.0995 else f"{said}, p = {p:.2f}"
+    said = span(estimate, low, high, is_bold=p < CHANCE)
+    if np.isnan(p):
+        return said
+    return f"{said}, p < 0.001" if p < 0.001 else f"{said}, p = {p:.{2 if p >= 0.0995 else 3}f}"
 
 
 def _read(path: Path) -> pd.DataFrame:

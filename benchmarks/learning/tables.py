@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from rllib_sami.evaluation import statistics, tables
 
@@ -107,10 +108,19 @@ def comparisons(episodes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["split", "comparison", "estimate", "low", "high"])
 
 
-def p_value(episodes: pd.DataFrame, x: str, y: str) -> float:
-    """Returns that of Welch's test of two algorithms' mean returns of each seed, on one split of one environment."""
-    scores = matrices(episodes[episodes["algorithm"].isin([x, y])])
-    return statistics.t_test(scores[x].mean(axis=1), scores[y].mean(axis=1)).p if {x, y} <= scores.keys() else np.nan
+def mean_difference(episodes: pd.DataFrame, x: str, y: str) -> tuple[float, float, float, float]:
+    """Compares two algorithms' mean returns of each seed, on one split of one environment, by Welch's test.
+
+    Returns:
+        The difference, its 95 % interval and the p-value; the last three are NaN where a single seed was run.
+    """
+    first, second = (matrices(episodes[episodes["algorithm"] == name])[name].mean(axis=1) for name in (x, y))
+    gap = float(first.mean() - second.mean())
+    if min(len(first), len(second)) < 2:
+        return gap, np.nan, np.nan, np.nan
+    test = stats.ttest_ind(first, second, equal_var=False)
+    span_of_gap = test.confidence_interval(0.95)
+    return gap, float(span_of_gap.low), float(span_of_gap.high), float(test.pvalue)
 
 
 def difference(x: str, y: str) -> str:
@@ -173,22 +183,20 @@ def drawn_iqms(scores: np.ndarray, seed: int) -> np.ndarray:
     return statistics.iqm(statistics.resample(scores, np.zeros(scores.shape[1]), seed=seed))
 
 
-def share_of_gain(
-    scores: dict[str, np.ndarray], agent: str, low: str = PLAIN, high: str = ORACLE
-) -> tuple[float, float, float] | None:
-    """Returns how much of the gain of ``high`` over ``low`` an algorithm has, with its interval.
+def share_of_gain(episodes: pd.DataFrame, agent: str) -> tuple[float, float, float] | None:
+    """Returns what share of the oracle's gain over SAC an algorithm has, in means, with its bootstrap interval.
 
     None where one of them is missing, or the interval of that gain does not exclude 0.
     """
-    if not {agent, low, high} <= scores.keys():
+    if not {agent, PLAIN, ORACLE} <= set(episodes["algorithm"]) or not mean_difference(episodes, ORACLE, PLAIN)[1] > 0:
         return None
-    draws = {name: drawn_iqms(scores[name], seed=seed) for seed, name in enumerate((low, high, agent))}
-    gain = draws[high] - draws[low]
-    if not interval(gain, scores[low], scores[high])[0] > 0:
-        return None
-    means = {name: float(statistics.iqm(scores[name])) for name in draws}
-    share = (means[agent] - means[low]) / (means[high] - means[low])
-    return share, *interval((draws[agent] - draws[low]) / gain, scores[agent])
+    scores = matrices(episodes)
+    own, low, high = (
+        statistics.resample(scores[name], np.zeros(scores[name].shape[1]), seed=seed).mean(axis=(1, 2))
+        for seed, name in enumerate((agent, PLAIN, ORACLE))
+    )
+    mean, plain, oracle = (float(scores[name].mean()) for name in (agent, PLAIN, ORACLE))
+    return (mean - plain) / (oracle - plain), *interval((own - low) / (high - low), scores[agent])
 
 
 def interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
@@ -199,8 +207,9 @@ def interval(samples: np.ndarray, *scores: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def span(estimate: float, low: float, high: float) -> str:
+def span(estimate: float, low: float, high: float, is_bold: bool = False) -> str:
     """Returns an estimate with its interval, if it has one, in words."""
     digits = 2 if max(abs(estimate), abs(low), abs(high)) < 10 else 1
     said, lowest, highest = (f"{round(value, digits) + 0.0:,.{digits}f}" for value in (estimate, low, high))  # no -0.00
+    said = f"**{said}**" if is_bold else said
     return said if np.isnan(low) else f"{said} ({lowest} to {highest})"

@@ -114,7 +114,7 @@ FAMILY = (
     Row(REFUSED, WINDOWS, "context_dim", _NO_TASKS, accepted=(0,)),
     Row(REFUSED, WINDOWS, "encoder_reward normalize_inputs encoder_obs_delta key_encoder encoder_critic_gradient "
         "averaged_context", _NO_TASKS, accepted=(False,)),
-    Row(REFUSED, SPIRL, "mixed_precision", "It computes in float32", accepted=(False,)),
+    Row(IDLE, SPIRL, "mixed_precision", "It computes in float32"),
     Row(REFUSED, SKIMO, "actor_hidden", "Its policy has the sizes of SkiMoPretrain, `num_units` and "
         "`latent_state_dim`", accepted=(None,)),
     Row(REFUSED, OF_SKILL_MODEL, "critic_hidden", "Its values have the sizes of SkiMoPretrain, `num_units` and "

@@ -119,11 +119,12 @@ def t_test(x: np.ndarray, y: np.ndarray, equal_variances: bool = False) -> TTest
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Returns p-values ``[N]`` adjusted for N comparisons, by Holm's method; NaN counts as 1.
+    """Returns valid p-values ``[N]`` adjusted for N comparisons, by Holm's method.
 
-    Comparisons with an adjusted value below α contain a false one with a probability of at most α.
+    If those with an adjusted value below α are called differences, one that is none is among them with a probability of
+    at most α.
     """
-    p_values = np.nan_to_num(np.asarray(p_values, float), nan=1.0)
+    p_values = np.asarray(p_values, float)
     order = np.argsort(p_values)
     stepped = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
     adjusted = np.empty_like(p_values)

@@ -74,6 +74,13 @@ class TestDownstream:
             config = DownstreamUpdateConfig(gamma=0.9, mixed_precision=mixed)
             optimizer = optimization(downstream_update.parameter_groups(acting, training))
             results[mixed] = downstream_update.downstream_update(acting, training, optimizer, batch, config)
+            seen = []
+            acting.policy[0].register_forward_hook(lambda _, __, output, seen=seen: seen.append(output.dtype))
+            downstream_update.downstream_update(acting, training, optimizer, batch, config)
+            assert seen == [torch.bfloat16 if mixed else torch.float32] * 3  # once for the model, twice for the policy
+            with config.precision(torch.device("cpu")):
+                latent = acting.state_encoder(batch["obs"])
+                assert latent.dtype == acting.distribution(latent).mean.dtype == torch.float32
         assert {value.dtype for value in results[True].values()} == {torch.float32}
         for name in ("consistency_loss", "value_loss", "actor_loss"):
             assert results[True][name] != results[False][name]

@@ -90,7 +90,11 @@ def test_mixed_precision_rounds_hidden_layers_alone(networks, batch):
         assert value != results[False][name], name
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, results[False][name], atol=2e-2, rtol=2e-2, msg=name)
-    acting = networks[0]
+    acting, seen = networks[0], []
+    hidden, losses = acting.policy[0], replace(CONFIG, mixed_precision=True)
+    hidden.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    update.tdmpc_update(acting, networks[1], optimization(update.parameter_groups(acting)), batch, losses)
+    assert seen == [torch.bfloat16] * 2  # in the loss of the model and in that of the policy
     with torch.no_grad():
         for net in acting.values:
             net[-1].bias.fill_(1000.5)  # bfloat16 would make it 1000

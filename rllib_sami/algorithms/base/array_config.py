@@ -17,6 +17,7 @@ from rllib_sami.config.rllib_settings import ARRAY_RUNNER, OFF_POLICY
 from rllib_sami.core.compilation import check_compilation
 from rllib_sami.core.metric_names import ENV_STEPS
 from rllib_sami.core.networks import WITHOUT_ENCODER, NetworkConfig
+from rllib_sami.core.precision import fast_bfloat16
 from rllib_sami.core.settings import SWITCH, Allowed, setting
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
 
@@ -210,6 +211,12 @@ class ArrayConfig(BaseConfig):
             raise ValueError(
                 f"`num_gpus_per_learner` is {self.num_gpus_per_learner}, but torch {torch.__version__} finds no GPU "
                 "here. Install torch with CUDA and the GPU's driver, or set `num_gpus_per_learner` to 0."
+            )
+        on_cpu = self.num_gpus_per_learner == 0
+        if on_cpu and getattr(self, "mixed_precision", False) and not fast_bfloat16():
+            raise ValueError(
+                "`mixed_precision` is True, but this CPU does not compute in bfloat16, which needs AVX-512 or better: "
+                "updates would be slower or fail. Set `mixed_precision` to False, or `num_gpus_per_learner` to 1."
             )
         if not self.compile_update:
             return
