@@ -56,7 +56,8 @@ def fill_page(page: Path, results: Path) -> int:
         mark = f"<!-- table: {' '.join(words := match[1].split())} -->"
         if len(words) != 3 or words[0] not in TABLES:
             raise UserError(
-                f"{page}: {mark}: write KIND SUITE WHICH, an environment, split or algorithm, with a kind of {', '.join(TABLES)}."
+                f"{page}: {mark}: write KIND SUITE WHICH, with a kind of {', '.join(TABLES)} and an environment, split "
+                "or algorithm."
             )
         kind, suite, which = words
         try:

@@ -15,8 +15,8 @@ class PrecisionConfig:
     mixed_precision: bool = setting(
         False,
         SWITCH,
-        "Whether the hidden layers of policies, values and models, and the LSTM that reads skills, compute in bfloat16. "
-        "Last layers, context encoders, the contrast, log-probabilities and all weights stay in float32. For "
+        "Whether the hidden layers of policies, values and models, and the LSTM that reads skills, compute in "
+        "bfloat16. Last layers, context encoders, the contrast, log-probabilities and all weights stay in float32. For "
         "processors with fast bfloat16: GPUs, and CPUs with AVX512-BF16 or AMX.",
     )
 

@@ -106,7 +106,7 @@ def test_compared_and_claims_have_the_pairs_that_are_there(results, tmp_path):
     header, row = cells(page.read_text())
     assert (header[0], row[0]) == ("extreme", "Pendulum")
     assert row[header.index("P(SaCCM > TESAC)")] == "–"
-    assert row[header.index("SaCCM less SAC")] == "0.0 (-196.3 to 196.3), p = 1.00"
+    assert row[header.index("SaCCM less SAC")] == "0.0 (-304.2 to 304.2), p = 1.00"
 
 
 @pytest.mark.parametrize(
