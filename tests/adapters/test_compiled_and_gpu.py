@@ -6,6 +6,7 @@ import torch
 
 from rllib_sami import SaCCM
 from rllib_sami.algorithms.base import array_config
+from rllib_sami.core.precision import fast_bfloat16
 
 from .tiny import refusal, tiny, weights_of
 
@@ -77,6 +78,17 @@ def test_a_compiled_run_is_the_eager_one(batches):
     assert fast_learned["num_updates_lifetime"] == learned["num_updates_lifetime"] > 5
 
 
+def test_mixed_precision_on_a_cpu_without_bfloat16_is_refused(monkeypatch):
+    config = tiny(mixed_precision=True)
+    monkeypatch.setattr("rllib_sami.algorithms.base.array_config.fast_bfloat16", lambda: True)
+    config.check_machine()
+    monkeypatch.setattr("rllib_sami.algorithms.base.array_config.fast_bfloat16", lambda: False)
+    with pytest.raises(ValueError, match="`mixed_precision` is True, but this CPU does not compute in bfloat16"):
+        config.check_machine()
+    tiny(mixed_precision=False).check_machine()
+
+
+@pytest.mark.skipif(not fast_bfloat16(), reason="needs a CPU with bfloat16")
 def test_mixed_precision_reaches_the_update():
     losses = {}
     for mixed in (False, True):
