@@ -27,7 +27,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "rllib_sami.core.task_store": ("rllib_sami.replay_buffers.episode_store",),
     "rllib_sami.core.update": ("rllib_sami.algorithms.sami.update", "rllib_sami.algorithms.sac.update"),
     "rllib_sami.env_runner": ("rllib_sami.env_runners.array_env_runner",),
-    "rllib_sami.export": ("rllib_sami.exports.agents",),
+    "rllib_sami.export": ("rllib_sami.exports.agents", "rllib_sami.exports.writing"),
     "rllib_sami.learner": (_SAMI, "rllib_sami.algorithms.base.learner", f"{_OFF_POLICY}.learner"),
     "rllib_sami.loading": ("rllib_sami.exports.loading",),
     "rllib_sami.offline": ("rllib_sami.replay_buffers.offline",),

@@ -33,13 +33,14 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
     from rllib_sami_cli import catalog
 
     catalog.prepare()
-    from rllib_sami.checkpoints.files import check_files, manifest_of
+    from rllib_sami.checkpoints.files import check_files
     from rllib_sami.compat import env_option
     from rllib_sami.core.faults import EnvironmentFaultError
     from rllib_sami.evaluation import evaluate
     from rllib_sami.evaluation.processes import WorkersLostError
     from rllib_sami.exports import checkpoints
-    from rllib_sami.exports.agents import ExportedAgent, export_agent, is_exported
+    from rllib_sami.exports.agents import ExportedAgent, is_exported
+    from rllib_sami.exports.writing import export_agent, progress_of
 
     if is_exported(out):
         if not overwrite:
@@ -60,7 +61,7 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
             loaded.config,
             out,
             algorithm=loaded.algorithm.__name__,
-            progress=_progress(manifest_of(loaded.path) or {}),
+            progress=progress_of(loaded.path),
             evaluation=evaluation,
             **_skills(evaluation),
         )
@@ -87,8 +88,3 @@ def _skills(evaluation: Any) -> dict[str, Any]:
     except ImportError:  # without the extra `report`
         return found
     return found | {"figure": picture(evaluation)}
-
-
-def _progress(manifest: dict[str, Any]) -> dict[str, Any]:
-    names = ("training_iteration", "num_env_steps_sampled_lifetime", "episode_return_mean")
-    return {name: manifest[name] for name in names if name in manifest}

@@ -41,6 +41,8 @@ def make_agent(
         ValueError: ``context`` is unknown, the agent has no context, or its connectors cannot be loaded.
     """
     if hasattr(module, "infer_skill"):
+        return GoalAgent(module, explore, context)
+    if hasattr(module, "acting") and hasattr(module.acting, "state_of_skill"):
         return SkillAgent(module, explore, context)
     if hasattr(module, "acting"):  # of this package
         return ContextAgent(module, explore, context)
@@ -123,33 +125,41 @@ class ContextAgent:
 
 
 class SkillAgent(ContextAgent):
-    """A module whose policy reads a skill: that of the episode, or at each step the one that leads to its goal."""
-
-    @property
-    def contexts(self) -> np.ndarray | None:
-        """Features of the states at the last :meth:`act`, ``[NUM_SLOTS, d]``; None where the method has none."""
-        return self._module.features(self._obs)
+    """A module whose policy reads a skill: that of the episode, or one that it draws."""
 
     def inferred_tasks(self) -> None:
         """Returns None: a skill tells nothing of tasks."""
 
     @property
     def skills(self) -> np.ndarray:
-        """Skills of the present episodes, ``[NUM_SLOTS, d]``."""
-        return self._policy.state
+        """Skills at the last :meth:`act`, ``[NUM_SLOTS, d]``."""
+        return self._policy.state[:, : self._module.network_config.skill_dim]
 
     def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
         """Starts new episodes with their skills; those without one draw it."""
         super().reset(episodes, obs)
+        for index, episode in enumerate(episodes):
+            if episode.spec.skill is not None:
+                self._policy.set_state(self._module.acting.state_of_skill(episode.spec.skill)[None], [index])
+
+
+class GoalAgent(SkillAgent):
+    """A module that also finds, at each step, the skill that leads to the goal of an episode."""
+
+    @property
+    def contexts(self) -> np.ndarray | None:
+        """Features of the states at the last :meth:`act`, ``[NUM_SLOTS, d]``; None where the method has none."""
+        return self._module.features(self._obs)
+
+    def reset(self, episodes: Sequence[RunningEpisode], obs: np.ndarray) -> None:
+        """Starts new episodes with their skills or goals; those without both draw a skill."""
+        super().reset(episodes, obs)
         self._with_goals: list[int] = []
         self._goals = np.zeros_like(obs)
         for index, episode in enumerate(episodes):
-            spec = episode.spec
-            if spec.goal is not None:
+            if episode.spec.goal is not None:
                 self._with_goals.append(index)
-                self._goals[index] = spec.goal.obs
-            if spec.skill is not None:
-                self._policy.set_state(spec.skill[None], [index])
+                self._goals[index] = episode.spec.goal.obs
 
     def act(self, episodes: Sequence[RunningEpisode], live: list[int]) -> Mapping[int, Any] | np.ndarray:
         """Returns actions ``[NUM_SLOTS, *A]``."""

@@ -38,10 +38,9 @@ def is_titled(title: str, ids: Container[str]) -> bool:
     return title.partition(" (")[0] in ids
 
 
-def unexported(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> dict[str, Any]:
-    """Returns the agents that an environment is made of and that are no exported ones: setting -> path."""
-    given = {name: settings[name] for name in AGENTS if settings.get(name) is not None} if env in COMPOSED else {}
-    return {name: path for name, path in given.items() if not _is_data(path, is_exported)}
+def agents_of(env: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the agents that an environment is made of: setting -> path."""
+    return {name: settings[name] for name in AGENTS if settings.get(name) is not None} if env in COMPOSED else {}
 
 
 def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> str | None:

@@ -16,16 +16,20 @@ from rllib_sami import compat
 from rllib_sami.core.env_values import UnusableValue, check_finite, image_bytes, reward_of, short, snapshot
 from rllib_sami.core.faults import closing
 from rllib_sami.core.images import image_shape, row_dtype
-from rllib_sami.env_runners.agents import Agent, ContextAgent, SkillAgent, make_agent
+from rllib_sami.env_runners.agents import Agent, ContextAgent, GoalAgent, SkillAgent, make_agent
 from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec, Goal
 from rllib_sami.exports.checkpoints import load as load_checkpoint
+from rllib_sami.exports.composed import CONTROL
+from rllib_sami.exports.played_skills import load_skills
 
 if TYPE_CHECKING:
     from rllib_sami.exports.agents import ExportedAgent
     from rllib_sami.exports.checkpoints import Checkpoint
 
 
-def load(path: str | Path, *, observation_space: gymnasium.Space | None = None) -> TrainedAgent:
+def load(
+    path: str | Path, *, observation_space: gymnasium.Space | None = None, primitive_actions: bool = False
+) -> TrainedAgent:
     """Loads an agent that acts in any loop, exactly as in ``rllib evaluate``.
 
     .. code-block:: python
@@ -43,19 +47,22 @@ def load(path: str | Path, *, observation_space: gymnasium.Space | None = None) 
             agent. Checkpoints are read with pickle, which can run code: load only those that you trust.
         observation_space: Observation space of the environment. Only needed to flatten ``Dict`` observations if the
             training environment cannot be made here.
+        primitive_actions: For agents whose actions are skills (``Skills/Control-v0``): the agent plays the skills that
+            it chooses, so ``act`` is called in each step of the task, and returns an action of the task.
 
     Returns:
         The agent, at the start of an episode.
 
     Raises:
-        ValueError: There is no agent, or it cannot be loaded.
+        ValueError: There is no agent, it cannot be loaded, or its actions are no skills (``primitive_actions``).
         TypeError: ``observation_space`` is not a space.
     """
     if not isinstance(observation_space, gymnasium.Space | None):
         raise TypeError(
             f"observation_space={observation_space!r}: expected a gymnasium.Space such as env.observation_space."
         )
-    return TrainedAgent(load_checkpoint(path), observation_space)
+    agent = PrimitiveActionAgent if primitive_actions else TrainedAgent
+    return agent(load_checkpoint(path), observation_space)
 
 
 class TrainedAgent:
@@ -84,11 +91,14 @@ class TrainedAgent:
         Args:
             seed: Seed of the noise in ``act(..., explore=True)``, and of the skill that is drawn; None draws one from
                 torch's generator.
-            skill: For agents with skills: the one to play, ``[d]``; None draws one.
-            goal: For agents with skills: an observation to reach. The skill that leads to it is chosen at each step.
+            skill: For agents with skills: the one to play, ``[d]``; None draws one. Of skills that were learned from
+                data, None draws another one whenever one is over.
+            goal: For agents of skill discovery: an observation to reach. The skill that leads to it is chosen at each
+                step.
 
         Raises:
-            ValueError: The seed is not an integer >= 0, the skill has another width, or the agent has no skills.
+            ValueError: The seed is not an integer >= 0, the skill has another width, or the agent has no skills, or
+                cannot find those that lead to a goal.
         """
         given: Any = int(torch.randint(2**31, ())) if seed is None else seed
         if not isinstance(given, numbers.Integral) or given < 0:
@@ -105,6 +115,11 @@ class TrainedAgent:
         if skill is not None and goal is not None:
             raise ValueError("reset() was given a skill and a goal, which chooses skills itself. Give one of them.")
         if goal is not None:
+            if not isinstance(self._agent, GoalAgent):
+                raise ValueError(
+                    "goal: no skill leads this agent to a goal. An agent of `Skills/Control-v0` chooses skills for a "
+                    "task; reset(skill=...) plays one."
+                )
             flat = self._flatten(goal)
             if not np.isfinite(flat).all():
                 raise ValueError(f"goal={short(goal)}: expected an observation of finite numbers.")
@@ -140,12 +155,7 @@ class TrainedAgent:
                 "the step before, and reset() before an episode's first step."
             )
         episode, agent = self._episode, self._agent
-        flat = self._flatten(obs)
-        try:
-            last_reward = 0.0 if reward is None or self._steps == 0 else reward_of(reward)
-            check_finite(flat, last_reward)
-        except UnusableValue as error:
-            raise ValueError(f"act() was given {error}") from error
+        flat, last_reward = self._checked(obs, reward if self._steps else None)
         episode.obs, episode.reward = snapshot(obs), last_reward
         if self._is_ours:
             self._obs[0] = flat
@@ -165,6 +175,16 @@ class TrainedAgent:
     def skill(self) -> np.ndarray | None:
         """The skill at the last ``act``, ``[d]``; None before the first one or for agents without skills."""
         return self._agent.skills[0].copy() if isinstance(self._agent, SkillAgent) and self._steps else None
+
+    def _checked(self, obs: Any, reward: Any) -> tuple[np.ndarray, float]:
+        """Returns an observation as :meth:`_flatten` does, and a reward, if both are finite."""
+        flat = self._flatten(obs)
+        try:
+            number = 0.0 if reward is None else reward_of(reward)
+            check_finite(flat, number)
+        except UnusableValue as error:
+            raise ValueError(f"act() was given {error}") from error
+        return flat, number
 
     def _flatten(self, obs: Any) -> np.ndarray:
         """Returns an observation as float32 ``[O]``, in the order of training; a Box keeps its shape."""
@@ -208,6 +228,51 @@ class TrainedAgent:
                 f"How to flatten this observation is not known, since the environment of training cannot be made here "
                 f"({error}). Say so: load(path, observation_space=env.observation_space)."
             ) from error
+
+
+class PrimitiveActionAgent(TrainedAgent):
+    """An agent of ``Skills/Control-v0`` that plays the skills which it chooses: it acts in the task itself.
+
+    A skill is played for as many steps as in training. Everything else is as of :class:`TrainedAgent`.
+
+    Raises:
+        ValueError: The agent acts in another environment, or its skills cannot be loaded.
+    """
+
+    def __init__(self, checkpoint: Checkpoint | ExportedAgent, observation_space: gymnasium.Space | None = None):
+        env, settings = checkpoint.config.env, checkpoint.config.env_config
+        if env != CONTROL:
+            name = getattr(checkpoint, "trained_on", env)
+            raise ValueError(
+                f"primitive_actions=True: this agent acts in {name!r}, not with skills in {CONTROL!r}. Leave it out."
+            )
+        self._played = load_skills(settings.get("skills"), settings.get("steps"), settings.get("continuous", False))
+        super().__init__(checkpoint, observation_space)
+        self.action_space = self._played.policy.action_space
+
+    def reset(self, seed: int | None = None, *, skill: Any = None, goal: Any = None) -> None:
+        """Starts a new episode; see :meth:`TrainedAgent.reset`."""
+        super().reset(seed, skill=skill, goal=goal)
+        self._played.policy.begin()
+        self._steps_left, self._reward = 0, 0.0
+
+    def act(self, obs: Any, reward: float | None = None, *, explore: bool = False) -> Any:
+        """Returns an action of the task; see :meth:`TrainedAgent.act`."""
+        flat, number = self._checked(obs, reward)
+        self._reward += number
+        if self._steps_left == 0:  # the reward of a skill is the sum of those of its steps
+            chosen = super().act(obs, None if reward is None else self._reward, explore=explore)
+            to_latent = self._played.to_latent
+            self._latent = np.asarray(chosen if to_latent is None else to_latent(chosen, obs))
+            self._steps_left, self._reward = self._played.steps, 0.0
+        self._steps_left -= 1
+        policy = self._played.policy
+        return policy.act(flat[: policy.obs_dim], self._latent)
+
+    @property
+    def skill(self) -> np.ndarray | None:
+        """The skill at the last ``act``, ``[d]``; None before the first one."""
+        return self._latent.copy() if self._steps else None
 
 
 @dataclass

@@ -7,6 +7,7 @@ import gymnasium as gym
 import yaml
 
 from rllib_sami.compat import env_option
+from rllib_sami.exports.composed import agents_of
 
 # What an agent acts on besides the observation.
 NOTHING, CONTEXT, LATENT, SKILL = "nothing", "context", "latent", "skill"
@@ -83,13 +84,17 @@ _TAGS = {
 _NEXT_CONTEXT = "`agent.reset()` starts the next episode; `agent.context` is the encoder's context of the current one."
 _NEXT_EPISODE = "`agent.reset()` starts the next episode."
 _NEXT = {
-    **dict.fromkeys([NOTHING, SKILL_OF_DATA, CHOSEN_SKILL, MODEL], _NEXT_EPISODE),
+    **dict.fromkeys([NOTHING, MODEL], _NEXT_EPISODE),
+    SKILL_OF_DATA: f"{_NEXT_EPISODE[:-1]} with skills of the prior; `agent.reset(skill=...)` plays that one until the "
+    "next reset. `agent.skill` is the current one.",
+    CHOSEN_SKILL: f"{_NEXT_EPISODE} In a loop of the task itself, whose steps are single actions, load the agent with "
+    '`rllib_sami.load(".", primitive_actions=True)`.',
     CONTEXT: _NEXT_CONTEXT,
     LATENT: _NEXT_CONTEXT,
     SKILL: "`agent.reset()` starts the next episode with another skill, `agent.reset(skill=...)` with that one; "
     "`agent.skill` is the current one.",
 }
-_EXPERIMENT = """`rllib train file FILE` trains such an agent, with this as FILE (any name that ends in `.yaml`):
+_EXPERIMENT = """{place}`rllib train file FILE` trains such an agent, with this as FILE (any name that ends in `.yaml`):
 
 ```yaml
 {experiment}```
@@ -163,7 +168,9 @@ def _training(content: dict[str, Any]) -> str:
     if content["experiment"] is None:
         return _NO_EXPERIMENT.format(algorithm=content["algorithm"])
     names = ", ".join(f"`{name}`" for name in content["not_in_experiment"])
+    environment = content["environment"]
     return _EXPERIMENT.format(
+        place="In this folder, " if agents_of(environment["name"], environment["config"]) else "",
         experiment=yaml.safe_dump(content["experiment"], sort_keys=False, default_flow_style=None, width=100),
         left_out=f"\nLeft out, since a file cannot give it: {names}.\n" if names else "",
         package=content["package"],

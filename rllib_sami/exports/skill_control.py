@@ -4,19 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
-import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
 from rllib_sami import compat
-from rllib_sami.algorithms.skimo.networks import SkillModel, SkillPolicyNetworks
 from rllib_sami.exports.composed import CONTROL
-from rllib_sami.exports.loading import load
-from rllib_sami.hierarchy import FrozenPolicy, LatentActionEnv, unit_sphere
+from rllib_sami.exports.played_skills import load_skills
+from rllib_sami.hierarchy import LatentActionEnv
 
 ENV_ID = CONTROL
-STEPS = 25  # of the body for each action, as in the paper of CSF
-GAUSSIAN_SCALE = 1.5  # that of actions in [-1, 1], for skills from a normal distribution, as in the paper
 
 
 class SkillControl(LatentActionEnv):
@@ -60,27 +56,8 @@ class SkillControl(LatentActionEnv):
         for name, value, example in (("env", env, "Skills/HalfCheetahGoal-v0"), ("skills", skills, "CHECKPOINT")):
             if value is None:
                 raise ValueError(f"{ENV_ID} needs {name!r} in its `env_config`, such as {{{name}: {example}}}.")
-        module: Any = load(str(skills)).module
-        self.skill_model: SkillModel | None = None
-        if isinstance(getattr(module, "acting", None), SkillModel):
-            self.skill_model = module.acting
-        elif not hasattr(module, "infer_skill"):
-            raise ValueError(
-                f"skills={str(skills)!r}: it has no skills. Give a checkpoint of SkiMoPretrain, or of CSF, METRA or "
-                "another algorithm of skill discovery."
-            )
-        elif module.acting.images is not None:
-            raise ValueError(
-                f"skills={str(skills)!r}: they read images, with which no task can be played here. Take skills that "
-                "read the state, such as those of Skills/Quadruped-v0."
-            )
-        if self.skill_model is not None:
-            networks: Any = SkillPolicyNetworks(self.skill_model)
-            policy = FrozenPolicy(networks, module.action_space, latent_dim=networks.skill_dim)
-            kind, steps = "", self.skill_model.config.skill_length if steps is None else steps
-        else:
-            prior, policy = module.acting.prior, FrozenPolicy(module.acting, module.action_space)
-            kind, steps = prior.kind, STEPS if steps is None else steps
+        played = load_skills(skills, steps, continuous)
+        policy, self.skill_model = played.policy, played.model
         task = compat.env_creator(AlgorithmConfig().environment(env, env_config={**(env_config or {}), **more}), 0, 0)()
         given = gymnasium.spaces.flatdim(task.observation_space)
         read = task.get_wrapper_attr("skill_obs_dim") if task.has_wrapper_attr("skill_obs_dim") else policy.obs_dim
@@ -90,22 +67,15 @@ class SkillControl(LatentActionEnv):
                 f"skills={str(skills)!r}: they read observations of {policy.obs_dim} numbers, but {env!r} gives "
                 f"{min(given, read)}. Take the environment that they were trained on, or a task for its body."
             )
-        to_latent = {
-            "sphere": unit_sphere,
-            "one_hot": lambda action, obs: np.eye(prior.dim, dtype=np.float32)[
-                int(np.argmax(action) if continuous else action)
-            ],
-            "gaussian": lambda action, obs: GAUSSIAN_SCALE * action,
-        }
         super().__init__(
             task,
             policy,
-            steps=steps,
-            to_latent=to_latent.get(kind),
+            steps=played.steps,
+            to_latent=played.to_latent,
             to_obs=None if given == policy.obs_dim else lambda obs: obs[: policy.obs_dim],
         )
-        if kind == "one_hot" and not continuous:
-            self.action_space = gymnasium.spaces.Discrete(prior.dim)
+        if played.discrete is not None:
+            self.action_space = gymnasium.spaces.Discrete(played.discrete)
 
 
 def make(**settings: Any) -> SkillControl:

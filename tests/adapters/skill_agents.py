@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from rllib_sami import CSFConfig
-from rllib_sami.exports.agents import export_agent
+from rllib_sami.exports.writing import export_agent
 
 POINT, CONTROL = "Skills/PosturePoint-v0", "Skills/Control-v0"
 SKILLS = np.eye(3, dtype=np.float32)

@@ -25,7 +25,8 @@ from rllib_sami.core.faults import EnvironmentFaultError
 from rllib_sami.env_runners.agents import make_agent
 from rllib_sami.env_runners.episodes import EpisodeSpec
 from rllib_sami.env_runners.player import Player
-from rllib_sami.exports.agents import export_agent, load_exported
+from rllib_sami.exports.agents import load_exported
+from rllib_sami.exports.writing import export_agent
 
 from .envs import Point, Unbounded
 from .parity import stored_episodes

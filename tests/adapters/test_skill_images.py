@@ -23,7 +23,7 @@ from rllib_sami import (
     VISRConfig,
 )
 from rllib_sami.evaluation import evaluate, report
-from rllib_sami.exports.agents import export_agent
+from rllib_sami.exports.writing import export_agent
 from rllib_sami.hierarchy import FrozenPolicy
 from rllib_sami.replay_buffers.offline import write_episodes
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer

@@ -18,8 +18,8 @@ from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.datasets import Dataset, recipes
 from rllib_sami.evaluation import evaluate
 from rllib_sami.evaluation.open_loop import open_loop
-from rllib_sami.exports.agents import export_agent
 from rllib_sami.exports.checkpoints import load
+from rllib_sami.exports.writing import export_agent
 from rllib_sami_cli.export import _skills as skills_on_card
 
 MAZE = "Maze/UMaze-v0"
@@ -58,6 +58,10 @@ def skills(data, ray_cluster, tmp_path_factory):
     model = copy.deepcopy(algo.learner_group._learner.module["default_policy"].acting)
     algo.stop()
     return path, (first, last), model
+
+
+def on(skills):
+    return {"env": MAZE, "skills": skills[0], "max_steps": 60}
 
 
 def task(path, **settings):
@@ -108,6 +112,22 @@ class TestPretraining:
         np.testing.assert_array_equal(agent.act(obs), actions[0])
         agent.reset(seed=4)
         assert not np.array_equal(agent.act(obs), actions[0])
+
+    def test_it_plays_a_skill_that_is_given(self, skills):
+        agent, env, control = rllib_sami.load(skills[0]), gym.make(MAZE), gym.make("Skills/Control-v0", **on(skills))
+        skill = np.array([0.5, -0.9, 0.1], np.float32)
+        obs, _ = env.reset(seed=0)
+        control.reset(seed=0)
+        agent.reset(skill=skill)
+        for _ in range(2):  # longer than a skill of the prior
+            for _ in range(5):
+                obs, *_ = env.step(agent.act(obs))
+            np.testing.assert_allclose(obs, control.step(skill)[0], atol=1e-5)  # in torch, and in NumPy
+        np.testing.assert_array_equal(agent.skill, skill)
+        with pytest.raises(ValueError, match="expected 3 finite numbers"):
+            agent.reset(skill=[1.0])
+        with pytest.raises(ValueError, match="no skill leads this agent to a goal"):
+            agent.reset(goal=obs)
 
     def test_what_skills_are_imagined_to_lead_to_is_compared_with_what_happened(self, data, skills):
         model, dataset = skills[2], Dataset(data)
@@ -251,6 +271,39 @@ class TestTask:
         assert result["learners"]["default_policy"]["num_updates_lifetime"] > 0
         assert result["num_env_steps_sampled_lifetime"] == 1440
         algo.stop()
+
+    @pytest.mark.parametrize("explore", [False, True])
+    def test_it_acts_in_the_task_itself(self, trained, tmp_path, explore):
+        checkpoint = load(trained[2])
+        export_agent(checkpoint.module(), checkpoint.config, tmp_path / "first", algorithm="SkiMo", progress={})
+        (tmp_path / "first").rename(tmp_path / "agent")
+        assert evaluate(tmp_path / "agent", episodes=1, progress=False).episodes["length"].item() == 12
+        agents = [rllib_sami.load(trained[2])]
+        agents += [rllib_sami.load(path, primitive_actions=True) for path in (trained[2], tmp_path / "agent")]
+        control, env = gym.make("Skills/Control-v0", **checkpoint.config.env_config), gym.make(MAZE, max_steps=60)
+        of_skills, _ = control.reset(seed=0)
+        obs, _ = env.reset(seed=0)
+        for agent in agents:
+            agent.reset(seed=1)
+        with pytest.raises(ValueError, match="act\\(\\) was given the observation"):
+            agents[1].act(np.full(4, np.nan))
+        for _ in range(3):
+            skill = agents[0].act(of_skills, explore=explore)
+            of_skills, total, *_ = control.step(skill)
+            rewards = []
+            for _ in range(5):
+                actions = [agent.act(obs, explore=explore) for agent in agents[1:]]
+                np.testing.assert_array_equal(*actions)
+                np.testing.assert_array_equal(agents[1].skill, skill)
+                assert env.action_space.contains(actions[0])
+                obs, reward, *_ = env.step(actions[0])
+                rewards.append(reward)
+            np.testing.assert_array_equal(obs, of_skills)
+            assert sum(rewards) == total
+
+    def test_other_agents_have_no_skills_to_play(self, skills):
+        with pytest.raises(ValueError, match="this agent acts in 'Maze/UMaze-v0', not with skills"):
+            rllib_sami.load(skills[0], primitive_actions=True)
 
     def test_an_exported_agent_acts_like_its_checkpoint(self, trained, tmp_path):
         checkpoint = load(trained[2])

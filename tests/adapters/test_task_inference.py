@@ -14,7 +14,8 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 import rllib_sami
 from rllib_sami import NeuralProcessConfig, TaskInferenceConfig, compat
-from rllib_sami.exports.agents import export_agent, load_exported
+from rllib_sami.exports.agents import load_exported
+from rllib_sami.exports.writing import export_agent
 
 from .parity import sharpen, stored_episodes, worst_mismatch
 from .test_skill_discovery import largest_difference, weights_of_each, without_times

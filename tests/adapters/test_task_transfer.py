@@ -11,6 +11,7 @@ from ray.tune.registry import register_env
 import rllib_sami
 from rllib_sami import NeuralProcessConfig, PlainSACConfig, SaCCMConfig, TaskInferenceConfig, envs, evaluation
 from rllib_sami.exports import transfer_parts
+from rllib_sami.exports.agents import load_exported
 from rllib_sami.exports.task_transfer import HIGH_LEVEL, LOW_LEVEL, STRIDING
 
 from .skill_agents import exported
@@ -273,17 +274,20 @@ def test_results_tell_bodies_apart(agents):
         assert played["toy"] == str(agents / "toy")
 
 
-def test_an_export_says_which_of_the_agents_it_lacks(agents, tmp_path, caplog):
-    parts = {"toy": str(agents / "toy"), "low_level": str(tmp_path / "checkpoint")}
-    config = PlainSACConfig().environment(STRIDING, env_config=parts).training(**SMALL)
+def test_an_export_has_the_agents_of_its_environment(agents, tmp_path):
+    parts = {"toy": str(agents / "toy"), "low_level": str(agents / "low_level")}
+    config = PlainSACConfig().environment(STRIDING, env_config=parts | {"max_steps": 5}).training(**SMALL)
     exported(tmp_path / "agent", config, obs_dim=3, action_dim=1)
-    [message] = [record.getMessage() for record in caplog.records]
-    assert f"low_level={tmp_path}/checkpoint. They are not part of the export" in message
-    assert "toy=" not in message
-    caplog.clear()
-    config = config.copy().environment(env_config={**parts, "low_level": str(agents / "low_level")})
-    exported(tmp_path / "agent", config, obs_dim=3, action_dim=1)
-    assert not caplog.records
+    (tmp_path / "agent").rename(tmp_path / "elsewhere")
+    [toy, low_level] = [str(tmp_path / "elsewhere" / name) for name in parts]
+    given = load_exported(tmp_path / "elsewhere").config.env_config
+    assert given == {"toy": toy, "low_level": low_level, "max_steps": 5}
+    assert str(agents) not in "".join(file.read_text("utf-8") for file in tmp_path.glob("elsewhere/*.[jm][sd]*"))
+    assert len(evaluation.evaluate(tmp_path / "elsewhere", "grid", episodes=1, progress=False).episodes)
+    config = config.copy().environment(env_config={**parts, "low_level": str(tmp_path / "none")})
+    with pytest.raises(ValueError, match="low_level='.*none' of the agent's `env_config` cannot be exported with it"):
+        exported(tmp_path / "agent", config, obs_dim=3, action_dim=1)
+    assert not (tmp_path / "agent").exists()
 
 
 def test_agents_of_rllib_s_own_algorithms_cannot_be_frozen(agents, monkeypatch):

@@ -8,8 +8,8 @@ import torch
 
 import rllib_sami
 from rllib_sami import TDMPCConfig
-from rllib_sami.exports.agents import export_agent
 from rllib_sami.exports.checkpoints import load
+from rllib_sami.exports.writing import export_agent
 
 
 def tiny(**settings):

@@ -18,9 +18,10 @@ from rllib_sami import CCM, SaCCMConfig
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.compat import env_option
 from rllib_sami.evaluation import evaluate
-from rllib_sami.exports.agents import ALGORITHMS, export_agent, load_exported
+from rllib_sami.exports.agents import ALGORITHMS, load_exported
 from rllib_sami.exports.model_card import model_card
 from rllib_sami.exports.transfer_parts import checkpoint_of
+from rllib_sami.exports.writing import export_agent
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 from rllib_sami_cli.experiment import load
 from rllib_sami_cli.schema import check

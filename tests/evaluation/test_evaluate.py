@@ -12,8 +12,8 @@ from rllib_sami import SaCCMConfig
 from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.evaluation import Results, evaluate
 from rllib_sami.evaluation.play import _env_settings, _load_agent, labels
-from rllib_sami.exports.agents import export_agent
 from rllib_sami.exports.checkpoints import find, load
+from rllib_sami.exports.writing import export_agent
 
 
 class Keeps(ENVIRONMENTS["SaMI/Pendulum-v0"]):

@@ -13,7 +13,7 @@ from adapters.tiny import tiny
 import rllib_sami
 from rllib_sami.algorithms.sami.sami import SaMITorchRLModule
 from rllib_sami.evaluation import evaluate
-from rllib_sami.exports.agents import export_agent
+from rllib_sami.exports.writing import export_agent
 
 ROOT = Path(__file__).parents[2]
 PARTS = {"velocity": gymnasium.spaces.Box(-9, 9, (2,)), "goal": gymnasium.spaces.Box(-9, 9, (1,))}

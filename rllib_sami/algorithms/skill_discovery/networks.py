@@ -118,6 +118,10 @@ class SkillNetworks(ActorNetworks):
         """Draws skills ``[count, d]``."""
         return self.prior.sample(rng or np.random.default_rng(), count)
 
+    def state_of_skill(self, skill: np.ndarray) -> np.ndarray:
+        """Returns the state ``[d]`` of an episode in which a skill is played: the skill."""
+        return skill
+
     def episode_fields(self, state: np.ndarray) -> dict[str, np.ndarray]:
         """An episode is stored with its skill ``[d]``."""
         return {SKILL: state.copy()}

@@ -127,6 +127,10 @@ class SkillModel(WithoutContext):
         """Returns the latent state ``[..., S]`` after a skill ``[..., Z]``."""
         return self.dynamics(torch.cat([latent, skill], dim=-1))
 
+    def state_of_skill(self, skill: np.ndarray) -> np.ndarray:
+        """Returns the state ``[S]`` of an episode in which a skill ``[Z]`` is played, and no other after it."""
+        return np.concatenate([skill, [np.inf, 0.0, 0.0]], dtype=np.float32)
+
     # --- Acting -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
