@@ -196,7 +196,7 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
             step = self._on_env(self.env.step_arrays, for_env(action), hook=listeners)
             fragment.append(action, step)
             num_steps += self.num_envs
-            num_counted += step.inner_steps
+            num_counted += int(step.inner_steps.sum())
             if self._watch is not None:
                 wanted = self._running.lengths if self._quota is None else self._running.lengths[self._quota > 0]
                 self._watch.step(int(wanted.max(initial=0)))
@@ -245,8 +245,8 @@ class ArrayEnvRunner(SingleAgentEnvRunner):
                 fragment.close(slot, terminated=terminated, truncated=not terminated, final_info=info)
                 succeeded = success_of(info)
                 success = math.nan if succeeded is None else float(succeeded)
-                length, total = int(running.lengths[slot]), float(running.returns[slot])
-                self._finished_episodes.append((int(running.task_ids[slot]), total, length, success))
+                inner_steps, total = int(running.inner_steps[slot]), float(running.returns[slot])
+                self._finished_episodes.append((int(running.task_ids[slot]), total, inner_steps, success))
                 if self._quota is not None:
                     self._quota[slot] -= 1
                 if self._watch is not None:

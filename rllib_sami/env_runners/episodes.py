@@ -62,13 +62,13 @@ class Episode:
     task_id: int | str | None  # number or name of the task in the infos
     task: Mapping[str, float]  # numeric values of the task in the infos, by name
     total: float  # sum of the rewards
-    length: int  # steps
+    length: int  # steps of the environment; where a step takes several inside, these
     success: bool | None  # None if unknown
     skills: dict[str, str]  # `skill` and `reference_skill`, if the infos name them
     contexts: np.ndarray | None  # [M, D] at `context_steps`, NaN after the end; None if the agent has no context
-    # Coordinates from the start on, [length + 1, k], of episodes with a skill or goal, and in mazes.
+    # Coordinates from the start on, [actions + 1, k], of episodes with a skill or goal, and in mazes.
     path: np.ndarray | None = None
-    values: np.ndarray | None = None  # of the states along the path but the last, [length]; None where there are none
+    values: np.ndarray | None = None  # of the states along the path but the last, [actions]; None where there are none
     track: Track | None = None  # of environments with families of tasks
     # Steps at which sub-tasks were done, infinity for those that were not; empty if the infos do not tell.
     subtasks: Mapping[str, float] = field(default_factory=dict)
@@ -109,6 +109,7 @@ def list_episodes(env: gymnasium.Env, split: str, episodes: int, seed: int) -> t
 
 
 COORDINATES, SUBTASK_STEPS = "coordinates", "subtask_steps"
+ON_INNER_STEP = "on_inner_step"  # attribute of environments that take several steps inside of one
 
 
 def coordinates_of(env: gymnasium.Env, info: Mapping[str, Any]) -> np.ndarray | None:
@@ -151,6 +152,7 @@ class Slot:
         done: Whether the episode is over.
         terminated: Whether the environment terminated it.
         length: Number of steps so far.
+        inner_steps: The same with all steps inside of them, if a step may take several (``LatentActionEnv``).
         tracker: Keeps the track of the episode.
     """
 
@@ -161,12 +163,13 @@ class Slot:
         self._bare = env if isinstance(env, MetaTaskEnv) and env.writes_rows() else None
         if self._bare is not None:
             self._bare.bind_observation(flat_obs)
+        self._has_inner_steps = env.has_wrapper_attr(ON_INNER_STEP)
         self._is_maze = isinstance(env.unwrapped, Maze)
         self.tracker = Tracker(env)
 
     def reset(self, spec: EpisodeSpec) -> None:
         """Starts an episode."""
-        self.spec, self.length = spec, 0
+        self.spec, self.length, self.inner_steps = spec, 0, 0
         self._reported: dict[str, Any] = {}
         self._task: int | str | None = None  # that of the reset
         if spec.task_id is not None:
@@ -201,6 +204,7 @@ class Slot:
         self.tracker.add(self.info)
         self.total += self.reward
         self.length += 1
+        self.inner_steps += self.info.get("env_steps", 1) if self._has_inner_steps else 1
         self.done = bool(self.terminated or truncated)
 
     @property
@@ -256,7 +260,7 @@ class Slot:
             task_id=reported.get(TASK_ID),
             task=_numbers(reported.get("task")),
             total=float(self.total),
-            length=self.length,
+            length=self.inner_steps,
             success=reported.get(IS_SUCCESS),
             skills={key: str(reported[key]) for key in ("skill", "reference_skill") if reported.get(key) is not None},
             contexts=contexts,

@@ -22,6 +22,7 @@ class RunningEpisodes:
         ids: Ids of the episodes.
         task_ids: Tasks of the episodes, ``[n]``.
         lengths: Steps so far, ``[n]``.
+        inner_steps: The same with all steps inside of them, ``[n]``.
         returns: Sums of rewards so far, ``[n]``.
     """
 
@@ -29,18 +30,19 @@ class RunningEpisodes:
         self._new_id = new_id
         self.task_ids = task_ids
         self.ids = [new_id(slot) for slot in range(len(task_ids))]
-        self.lengths = np.zeros(len(task_ids), np.int64)
+        self.lengths, self.inner_steps = np.zeros((2, len(task_ids)), np.int64)
         self.returns = np.zeros(len(task_ids))
 
-    def add(self, rewards: np.ndarray) -> None:
-        """Adds one step of each episode, with rewards ``[n]``."""
+    def add(self, step: VectorStep) -> None:
+        """Adds one step of each episode."""
         self.lengths += 1
-        self.returns += rewards
+        self.inner_steps += step.inner_steps
+        self.returns += step.rewards
 
     def begin(self, slot: int) -> None:
         """Begins a new episode in a slot."""
         self.ids[slot] = self._new_id(slot)
-        self.lengths[slot] = self.returns[slot] = 0
+        self.lengths[slot] = self.inner_steps[slot] = self.returns[slot] = 0
 
 
 class FragmentBuilder:
@@ -82,7 +84,7 @@ class FragmentBuilder:
         self._length += 1
         self._obs[:, self._length] = step.obs
         self._final_obs = step.final_obs
-        self._running.add(step.rewards)
+        self._running.add(step)
 
     def _double(self) -> None:
         """Doubles the arrays; closed pieces keep the old arrays, of which they are views."""

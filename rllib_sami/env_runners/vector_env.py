@@ -42,7 +42,7 @@ class VectorStep:
         restarted: Whether the environment failed and was made again, so that its episode is lost, ``[n]``.
         task_ids: Tasks of the episodes that ``obs`` belongs to, ``[n]``.
         final_infos: Copies of the infos of the last steps of episodes, by environment, where ``done``.
-        inner_steps: Steps of all environments together, those inside a step included.
+        inner_steps: How many steps each environment took inside, ``[n]``; ones where it is a step like any other.
     """
 
     obs: np.ndarray
@@ -53,7 +53,7 @@ class VectorStep:
     restarted: np.ndarray
     task_ids: np.ndarray
     final_infos: dict[int, dict[str, Any]]
-    inner_steps: int
+    inner_steps: np.ndarray
 
 
 class TaskVectorEnv(SyncVectorEnv):
@@ -166,9 +166,9 @@ class TaskVectorEnv(SyncVectorEnv):
         over = np.flatnonzero(done).tolist()
         final_infos = {index: self._final_info(index) for index in over}
         final_obs = obs.copy() if failed or over else obs
-        inner_steps = self.num_envs
+        inner_steps = np.ones(self.num_envs, np.int64)
         if self._counts_inner_steps:  # otherwise infos may mean something else
-            inner_steps = sum(info.get("env_steps", 1) for info in self.infos)
+            inner_steps[:] = [info.get("env_steps", 1) for info in self.infos]
         rewards = rewards.astype(np.float32)
         step = VectorStep(obs, final_obs, rewards, terminated, done, restarted, self.task_ids, final_infos, inner_steps)
         if before_resets is not None:

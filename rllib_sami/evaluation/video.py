@@ -16,7 +16,7 @@ import pandas as pd
 from rllib_sami.algorithms.skill_discovery.evaluation import SkillGrid
 from rllib_sami.core.faults import closing, trying
 from rllib_sami.core.text import one_line
-from rllib_sami.env_runners.episodes import Episode, EpisodeSpec, Slot
+from rllib_sami.env_runners.episodes import ON_INNER_STEP, Episode, EpisodeSpec, Slot
 from rllib_sami.env_runners.player import TIMEOUT
 from rllib_sami.env_runners.splits import SplitGrid
 from rllib_sami.envs import MetaTaskEnv
@@ -29,7 +29,6 @@ from rllib_sami.exports.composed import is_titled
 
 SECONDS = 10  # of an episode that are filmed at most
 _DEFAULT_FPS = 20
-_INNER = "on_inner_step"  # attribute of an environment whose steps are several of another one
 _KINDS = ("best", "median", "worst")
 _PICTURES = {"render_task": True, "width": 320, "height": 320}  # as small as the page shows them
 
@@ -197,19 +196,21 @@ def _film(
     agent, _ = open_packed(packed)
     player = on_split.grid.player(**render)
     films: dict[int, Film] = {}
+    steps: dict[int, int] = {}
 
     def take_picture(index: int, slot: Slot) -> None:
-        has_inner_steps = slot.env.has_wrapper_attr(_INNER)
+        has_inner_steps = slot.env.has_wrapper_attr(ON_INNER_STEP)
         if slot.length == 0 and has_inner_steps:
-            slot.env.set_wrapper_attr(_INNER, None)
+            slot.env.set_wrapper_attr(ON_INNER_STEP, None)
         if index in files:
             if slot.length == 0:
                 films[index] = stack.enter_context(contextlib.closing(Film(files[index], slot.env)))
                 if has_inner_steps:
-                    slot.env.set_wrapper_attr(_INNER, films[index].take)
+                    slot.env.set_wrapper_attr(ON_INNER_STEP, films[index].take)
             if slot.length == 0 or not has_inner_steps:
                 films[index].take()
-            advance(1)
+            advance(slot.inner_steps + 1 - steps.get(index, 0))
+            steps[index] = slot.inner_steps + 1
 
     with contextlib.closing(player), contextlib.ExitStack() as stack:
         return player.play(agent, specs, take_picture)

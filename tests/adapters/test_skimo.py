@@ -258,6 +258,7 @@ class TestTask:
             algo.restore_from_path(path)
             result = algo.train()
             assert result["num_env_steps_sampled_lifetime"] == 2400
+            assert result["env_runners"]["episode_len_mean"] == 60
             ends.append((result["env_runners"]["episode_return_mean"], algo.get_module().state_dict()))
             algo.stop()
         assert ends[0][0] == ends[1][0]
@@ -277,7 +278,7 @@ class TestTask:
         checkpoint = load(trained[2])
         export_agent(checkpoint.module(), checkpoint.config, tmp_path / "first", algorithm="SkiMo", progress={})
         (tmp_path / "first").rename(tmp_path / "agent")
-        assert evaluate(tmp_path / "agent", episodes=1, progress=False).episodes["length"].item() == 12
+        assert evaluate(tmp_path / "agent", episodes=1, progress=False).episodes["length"].item() == 60
         agents = [rllib_sami.load(trained[2])]
         agents += [rllib_sami.load(path, primitive_actions=True) for path in (trained[2], tmp_path / "agent")]
         control, env = gym.make("Skills/Control-v0", **checkpoint.config.env_config), gym.make(MAZE, max_steps=60)

@@ -285,7 +285,7 @@ def test_an_export_has_the_agents_of_its_environment(agents, tmp_path):
     assert str(agents) not in "".join(file.read_text("utf-8") for file in tmp_path.glob("elsewhere/*.[jm][sd]*"))
     assert len(evaluation.evaluate(tmp_path / "elsewhere", "grid", episodes=1, progress=False).episodes)
     config = config.copy().environment(env_config={**parts, "low_level": str(tmp_path / "none")})
-    with pytest.raises(ValueError, match="low_level='.*none' of the agent's `env_config` cannot be exported with it"):
+    with pytest.raises(ValueError, match=r"low_level='.*none' of the agent's `env_config` cannot be exported with it"):
         exported(tmp_path / "agent", config, obs_dim=3, action_dim=1)
     assert not (tmp_path / "agent").exists()
 
