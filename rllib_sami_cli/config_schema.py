@@ -63,8 +63,9 @@ class ConfigSchema:
         self.evaluation_defaults = {key: self.defaults.get(key) for key in intervals}
         if "evaluation_splits" in self.defaults:  # of our algorithms
             self.evaluation_defaults["evaluation_splits"] = None
-        if "evaluation_goals" in self.defaults:  # of skill discovery, whose evaluation has metrics of its own
-            self.evaluation_defaults["evaluation_goals"] = self.defaults["evaluation_goals"]
+        # Of skill discovery, whose evaluation has metrics of its own, and of learning from data.
+        own = ("evaluation_goals", "validation_fraction")
+        self.evaluation_defaults |= {key: self.defaults[key] for key in own if key in self.defaults}
         # Files are shared, so settings that only our other algorithms read are suggested, too.
         shared = {key for key, row in rows(FAMILY, self.readers).items() if row.fate in (IDLE, MAPPED)}
         unread = {key for key, row in fates.items() if row.fate not in (USED, MAPPED)}

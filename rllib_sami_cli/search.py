@@ -97,9 +97,10 @@ def _scheduler(given: Any, place: str) -> tuple[str, dict[str, Any]]:
 
 def _check_metric(metric: str, settings: dict[str, Any], place: str) -> None:
     if metric.startswith("evaluation/") and not settings.get("evaluation_interval"):
+        example = "validation/behaviour_cloning_error" if "validation_fraction" in settings else RETURN
         raise UserError(
             f"{place}: '{metric}' needs evaluation during training: set evaluation_interval (such as 10 iterations) in "
-            f"config, or name another metric, such as '{RETURN}'."
+            f"config, or name another metric, such as '{example}'."
         )
     is_mean_of_splits = metric.startswith("evaluation/env_runners/") and "extreme" in evaluated_splits(settings)
     if is_mean_of_splits or (metric.startswith("evaluation/") and "extreme" in metric):

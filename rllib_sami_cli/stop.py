@@ -8,7 +8,9 @@ from numbers import Real
 from typing import Any
 
 from rllib_sami.algorithms.base.split_episodes import RETURN_BY_TASK, RETURN_MEAN, SUCCESS_RATE, USUAL_SPLITS
+from rllib_sami.algorithms.offline.offline import VALIDATION
 from rllib_sami.algorithms.skill_discovery.evaluation import METRICS as SKILL_METRICS
+from rllib_sami.algorithms.skimo.pretraining_update import METRICS as OFFLINE_METRICS
 from rllib_sami.core.metric_names import OWN_SPLIT
 from rllib_sami.core.text import did_you_mean, nearest_name
 from rllib_sami_cli.errors import Mistakes, UserError
@@ -54,6 +56,7 @@ _OF_LEARNERS = [
     "learners/default_policy/num_module_steps_trained_lifetime",
 ]
 _OF_OFF_POLICY = ("cpu_time_total_s",)  # of this package's off-policy algorithms
+_OF_OFFLINE = tuple(f"{VALIDATION}/{name}" for name in OFFLINE_METRICS)  # of SkiMoPretrain
 # What every algorithm of ours, and RLlib's SAC and PPO, report (with evaluation).
 KNOWN = {*_TOP_LEVEL, *_OF_EPISODES, *(f"evaluation/{name}" for name in _OF_EPISODES), *_OF_LEARNERS}
 
@@ -86,6 +89,11 @@ def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None
             check_metric(key, place)
             if settings is not None and key.startswith("evaluation/"):
                 _check_evaluation(key, place, settings)
+            if settings is not None and key in _OF_OFFLINE and not settings.get("validation_fraction"):
+                raise UserError(
+                    f"{place}: '{key}' is in no result of this run. SkiMoPretrain reports it, with a "
+                    "`validation_fraction` above 0."
+                )
             if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise UserError(f"{place}: '{key}' is {value!r}, but must be a number.")
             checked[key] = value
@@ -95,12 +103,12 @@ def check_stop(stop: dict[str, Any], place: str, settings: dict[str, Any] | None
 
 def check_metric(key: str, place: str) -> None:
     """Raises a UserError for a metric that no result has."""
-    if key in KNOWN or key in _OF_OFF_POLICY:
+    known = sorted({*KNOWN, *_OF_OFF_POLICY, *_OF_OFFLINE})
+    if key in known:
         return
     for name, old_names in _OLD_NAMES.items():
         if key in old_names:
             raise UserError(f"{place}: '{key}' is no longer in the results; write '{name}'.")
-    known = sorted({*KNOWN, *_OF_OFF_POLICY})
     group, _, rest = key.partition("/")
     if group in _GROUPS and rest:
         # Callbacks and modules log metrics of any name here, so only what looks like a typo is refused.

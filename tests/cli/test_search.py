@@ -156,6 +156,25 @@ def test_bad_searches_are_refused(search, config, words):
     assert all(word in message for word in words), message
 
 
+def test_skills_are_chosen_by_what_nothing_was_learned_from():
+    catalog.prepare(0)
+    error, data = "validation/behaviour_cloning_error", {"make": "maze", "env": "Maze/UMaze-v0", "trajectories": 1000}
+    config = {"data": data, "model_lr": {"loguniform": [1e-4, 1e-3]}}
+    body = {"run": "SkiMoPretrain", "env": "Maze/UMaze-v0", "stop": {error: 0.5}, "config": config}
+    searched = {**body, "search": {"metric": error, "mode": "min"}}
+    made = check(Experiment("e", searched))
+    assert (made.search.metric, made.stop) == (error, {error: 0.5})
+    wrong = [
+        ({"search": {}}, f"name another metric, such as '{error}'"),
+        ({"stop": {"validation/behavior_cloning_error": 1}}, f"Did you mean '{error}'"),
+        ({"config": config | {"validation_fraction": 0}}, "with a `validation_fraction` above 0"),
+    ]
+    for change, words in wrong:
+        with pytest.raises(UserError, match=words):
+            check(Experiment("e", searched | change))
+    assert "SkiMoPretrain reports it" in refused({"metric": error})
+
+
 def test_schedulers_count_what_the_run_stops_at():
     asha = plan({"scheduler": "asha"}, **RATE)
     scheduler = create_scheduler(asha.search, asha.config, asha.stop, "")
