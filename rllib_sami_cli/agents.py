@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rllib_sami.exports import checkpoints
-from rllib_sami.exports.composed import AGENTS, COMPOSED
+from rllib_sami.exports.composed import AGENTS, COMPOSED, CONTROL
+from rllib_sami.exports.skill_control import check_task
 from rllib_sami.exports.transfer_parts import check_agent
 from rllib_sami_cli import spaces, stages
 from rllib_sami_cli.errors import UserError, one_line
@@ -26,6 +27,11 @@ def find_agents(config: dict[str, Any], place: str) -> tuple[dict[str, Any], dic
     found: dict[str, str] = {}
     # The environment, which would report an unsuitable agent, cannot be made before other stages have ended.
     awaits = stages.references(config.get("env_config"))
+    if awaits and CONTROL in _composed(config):
+        try:
+            check_task(next(spaces.alternatives(config["env_config"])))
+        except Exception as error:  # whatever the task's own code raises
+            raise UserError(f"{place}: {one_line(error)}") from error
 
     def find(name: str, path: str) -> str:
         try:

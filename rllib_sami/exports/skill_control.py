@@ -13,6 +13,7 @@ from rllib_sami.exports.played_skills import load_skills
 from rllib_sami.hierarchy import LatentActionEnv
 
 ENV_ID = CONTROL
+OWN_SETTINGS = ("skills", "steps", "continuous")  # all others are those of the task
 
 
 class SkillControl(LatentActionEnv):
@@ -58,7 +59,7 @@ class SkillControl(LatentActionEnv):
                 raise ValueError(f"{ENV_ID} needs {name!r} in its `env_config`, such as {{{name}: {example}}}.")
         played = load_skills(skills, steps, continuous)
         policy, self.skill_model = played.policy, played.model
-        task = compat.env_creator(AlgorithmConfig().environment(env, env_config={**(env_config or {}), **more}), 0, 0)()
+        task = make_task(env, env_config, **more)
         given = gymnasium.spaces.flatdim(task.observation_space)
         read = task.get_wrapper_attr("skill_obs_dim") if task.has_wrapper_attr("skill_obs_dim") else policy.obs_dim
         if given < policy.obs_dim or read != policy.obs_dim:
@@ -76,6 +77,21 @@ class SkillControl(LatentActionEnv):
         )
         if played.discrete is not None:
             self.action_space = gymnasium.spaces.Discrete(played.discrete)
+
+
+def make_task(env: Any, env_config: Mapping[str, Any] | None = None, **more: Any) -> gymnasium.Env:
+    """Makes the task alone; arguments as of :class:`SkillControl`."""
+    return compat.env_creator(AlgorithmConfig().environment(env, env_config={**(env_config or {}), **more}), 0, 0)()
+
+
+def check_task(settings: Mapping[str, Any]) -> None:
+    """Makes and closes the task of an ``env_config`` whose skills are still to be learned.
+
+    Raises:
+        Exception: Whatever the task raises, such as for a setting that it does not have.
+    """
+    if settings.get("env") is not None:
+        make_task(**{name: value for name, value in settings.items() if name not in OWN_SETTINGS}).close()
 
 
 def make(**settings: Any) -> SkillControl:
