@@ -31,6 +31,7 @@ from rllib_sami.config.rllib_settings import (
 )
 from rllib_sami.config.unused_settings import readers, warn_once
 from rllib_sami.core.text import did_you_mean, nearest_name
+from rllib_sami.registration import ALGORITHMS
 from rllib_sami_cli import spaces, typecheck
 from rllib_sami_cli.errors import Mistakes, UserError
 from rllib_sami_cli.experiment import EXPERIMENT_KEYS
@@ -129,6 +130,11 @@ class ConfigSchema:
 
     def _unknown(self, key: Any, place: str, of_environment: Container[str]) -> None:
         hint = did_you_mean(key, self.public_keys) or "No setting has a similar name."
+        configs = {name: algorithm.get_default_config() for name, algorithm in ALGORITHMS.items()}
+        if owners := [name for name, config in configs.items() if key in getattr(config, "settings", {})]:
+            hint = (
+                f"It is one of {' and '.join(owners[:3])}: in a file of several experiments, NAME.{key} sets it in one."
+            )
         if key in EXPERIMENT_KEYS:
             hint = "It belongs one level up, beside 'config'."
         elif key in of_environment:

@@ -96,6 +96,7 @@ def test_spirl_learns_with_the_same_file(write, chain):
         ({"u_maze_skills": {"config": {"num_skills": 90}}}, "`data`: "),
         ({"u_maze_skimo": {"config": {"env_config": {"max_stepz": 9}}}}, "max_stepz=9: UMaze has no such argument"),
         ({"u_maze_skills": {"config": {"skill_encoder": "gru"}}}, "'gru'"),
+        ({"u_maze_skills": {"config": {"planner": "cem"}}}, "It is one of SkiMo and TDMPC: in a file of several"),
         ({"u_maze_skimo": {"config": {"planner": "mppi"}}}, "`planner` is 'mppi', but must be one of ['cem', 'none']"),
     ],
 )
