@@ -78,6 +78,7 @@ class Progress(Callback):
         self._last: dict[str, tuple[float, dict[str, Any]]] = {}
         self._held: dict[str, dict[str, Any]] = {}
         self._returns: dict[str, dict[str, float]] = {}
+        self._details: dict[str, list[str]] = {}
         self._lines = 0
 
     def on_trial_result(
@@ -149,8 +150,11 @@ class Progress(Callback):
             self._console.print("  ".join(header), style="bold")
         self._lines += 1
         self._console.print("  ".join(cells).rstrip())
-        for detail in _details(self._returns[key]):
-            self._console.print(f"{'':8}{detail}", style="dim")
+        details = _details(self._returns[key])
+        for detail in details:
+            if detail not in self._details.get(key, ()):  # an evaluation is told once
+                self._console.print(f"{'':8}{detail}", style="dim")
+        self._details[key] = details
 
     def _time_left(self, now: float, begun: float, first: dict[str, Any], result: dict[str, Any]) -> float | None:
         """Returns seconds until the first criterion that grows evenly is met, at the pace since this process began."""

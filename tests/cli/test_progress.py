@@ -98,7 +98,7 @@ def test_the_last_return_known_stands_where_no_episode_ended(clock):
     text = table.text.getvalue()
     assert "by task   0: -2.00  2: -5.00  10: -4.00" in text
     assert "by task   0: -2.00  2: -1.00  10: -4.00" in text
-    assert text.count("evaluation  -7.00") == 2
+    assert text.count("evaluation  -7.00") == 1
 
 
 def test_evaluation_by_split(clock):

@@ -283,7 +283,7 @@ def test_provenance_is_in_words():
 
 def test_a_single_run_has_a_warning_and_no_interval():
     section = scores.splits(cheetah(seeds=(0,), with_contexts=False))
-    assert "Only one training run: SaCCM, TESAC" in section.missing
+    assert "Only one training run of each: SaCCM, TESAC" in section.missing
     assert "[" not in section.tables[0].rows[0][2]
     assert "n = 1 run per agent" in section.plots[0].caption
     assert "interval" not in section.plots[0].caption + section.tables[0].caption

@@ -17,8 +17,8 @@ from rllib_sami.evaluation.sections.common import counted, inner, short
 
 _TEXT = (
     "The path of each episode from the start (square) to where it ended; the circle is the goal, which agents are "
-    "not told. Where an agent's actions are skills, a path has a point for each skill. Colours of points are "
-    "the agent's values of the states there, if it has any."
+    "not told. Paths that reached it are green, others orange. Where an agent's actions are skills, a path has a point "
+    "for each skill. Colours of points are the agent's values of the states there, if it has any."
 )
 MAX_AGENTS = 9  # that are drawn on a maze
 

@@ -173,7 +173,7 @@ def _single_runs(table: pd.DataFrame) -> str:
     if not single:
         return ""
     return (
-        f"Only one training run: {', '.join(single)}. It says nothing about other seeds, so intervals over runs and "
+        f"Only one training run of each: {', '.join(single)}. It says nothing about other seeds, so intervals over runs and "
         "t-tests are left out, and a difference between agents may be chance. Train three or more seeds of each."
     )
 

@@ -44,6 +44,7 @@ def runs(results: Results) -> Section:
     section.missing = " ".join(warnings)
     shown = without_only_environment(table.sort_values(["environment", "agent"], key=tables.sort_key, kind="stable"))
     shown = shown.astype(dict.fromkeys(_COLUMNS, object)).replace({name: {-1: "unknown"} for name in _COLUMNS})
+    shown["env_steps"] = shown["env_steps"].replace({0: "none"})  # learned from data alone
     caption = f"{counted(len(table), 'run')}, with fixed weights"
     section.tables.append(Table(caption, shown.rename(columns=_COLUMNS), folded=len(table) > MAX_ROWS))
     return section
