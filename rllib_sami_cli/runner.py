@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -130,6 +131,7 @@ def _start_ray(session: Session) -> None:
     verbose, address = session.verbosity, session.address
     try:
         if address:
+            _check_address(address)
             ray.init(address=address, log_to_driver=verbose > 0, logging_level=catalog.log_level(verbose))
         else:
             compat.listen_on_loopback()
@@ -141,10 +143,25 @@ def _start_ray(session: Session) -> None:
                     log_to_driver=True,
                     logging_level=catalog.log_level(verbose),
                 )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # Ray raises a plain one if it does not start in time
         what = f"reached at {address}" if address else "started"
         raise UserError(f"Ray cannot be {what}: {one_line(error)}") from error
     catalog.quiet(verbose)
+
+
+def _check_address(address: str) -> None:
+    """Raises a UserError where nothing answers, which Ray itself would wait for several minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "://" not in address and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(
+                f"--ray-address {address}: no Ray cluster answers there ({error}). Give HOST:PORT of its head node, as "
+                "`ray start --head` prints it."
+            ) from error
 
 
 def _warn(warning: str) -> None:

@@ -243,6 +243,12 @@ def test_all_mistakes_of_set_are_told(refused, write):
     assert message.startswith("Error: 2 mistakes:\n  --set gamma: the form is key=value")
 
 
+def test_an_address_where_no_cluster_answers(refused, write, tmp_path):
+    words = ("train", "file", write("exp.yaml", experiment()), "--storage-path", tmp_path / "results")
+    assert "127.0.0.1:1: no Ray cluster answers there" in refused(*words, "--ray-address", "127.0.0.1:1")
+    assert not list(tmp_path.glob("results/*/*"))
+
+
 def test_several_experiments_cannot_share_one_name(refused, write):
     path = write("two.yaml", "a: {run: SAC, env: Pendulum-v1}\nb: {run: PPO, env: Pendulum-v1}\n")
     assert "the file has 2 experiments" in refused("train", "file", path, "--experiment-name", "c")

@@ -173,8 +173,9 @@ def _single_runs(table: pd.DataFrame) -> str:
     if not single:
         return ""
     return (
-        f"Only one training run of each: {', '.join(single)}. It says nothing about other seeds, so intervals over runs "
-        "and t-tests are left out, and a difference between agents may be chance. Train three or more seeds of each."
+        f"Only one training run of each: {', '.join(single)}. It says nothing about other seeds, so intervals over "
+        "runs and t-tests are left out, and a difference between agents may be chance. Train three or more seeds of "
+        "each."
     )
 
 
