@@ -302,6 +302,16 @@ class TestRecipes:
         assert recipes.made(recipe).num_steps == first.num_steps
         assert first.folder.stat().st_mtime_ns == written
 
+    def test_it_is_taken_if_another_process_was_faster(self, tmp_path, monkeypatch):
+        monkeypatch.setenv(recipes.CACHE, str(tmp_path))
+
+        def make_twice(folder, trajectories=2, **more):
+            recipes.make_maze(folder, "Maze/UMaze-v0", trajectories)
+            return recipes.make_maze(folder, "Maze/UMaze-v0", trajectories)
+
+        monkeypatch.setitem(recipes.RECIPES, "maze", make_twice)
+        assert len(recipes.made({"make": "maze", "trajectories": 3})) == 3
+
     @pytest.mark.parametrize(
         ("recipe", "message"),
         [
