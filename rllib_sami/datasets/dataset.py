@@ -10,6 +10,8 @@ import numpy as np
 
 from rllib_sami.datasets.files import ARRAYS, FORMAT, INDEX, array_path, shapes
 
+LARGEST_ACTION = 1.0 + 1e-4  # of normalised ones, with rounding errors
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -68,10 +70,10 @@ class Trajectory:
             if not np.isfinite(values).all():
                 step = int(np.argwhere(~np.isfinite(values))[0][0])
                 raise ValueError(f"{name}: {key} has a number that is not finite in step {step}. Leave it out.")
-        if np.abs(self.actions).max() > 1.0 + 1e-4:
+        if np.abs(self.actions).max() > LARGEST_ACTION:
             raise ValueError(
-                f"{name}: actions go to {np.abs(self.actions).max():.3g}, but must be normalised to ±1, as RLlib "
-                "stores them."
+                f"{name}: actions go to {np.abs(self.actions).max():.3g}, but must be normalised to ±1: "
+                "2 * (action - low) / (high - low) - 1, with the bounds of the action space."
             )
 
 
