@@ -112,6 +112,14 @@ def test_bounds_that_are_missing_or_wrong_are_told(rllib, raw, tmp_path, words, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("agent", ["skimo_u_maze", "skimo_maze_large"])
+def test_skills_of_another_environment_than_the_data_s_are_told(made, rllib, caplog, agent):
+    result = rllib("data", "show", "data/maze", "--skills", Path(__file__).parents[2] / "models" / agent)
+    assert result.exit_code == 0, result.output
+    told = [line for line in caplog.messages if "its skills are of 'Maze/Large-v0', but the data" in line]
+    assert len(told) == (agent == "skimo_maze_large")
+
+
 def test_play_in_the_scene_is_made_and_shown(rllib, tmp_path, monkeypatch):
     pytest.importorskip("ogbench")
     words = ("--trajectories", "2", "--steps", "15", "--noise", "0.2", "--seed", "3", "--out", "scene")
