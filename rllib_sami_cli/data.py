@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import math
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -75,12 +79,7 @@ def kitchen(env: str, trajectories: int, action_noise: float, seed: int, out: Pa
     loading()
     from rllib_sami.datasets import recipes
 
-    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
-        dataset = _reported(
-            recipes.make_kitchen, out, env, trajectories, action_noise, seed, progress=lambda *_: bar.update(1)
-        )
-    _say_written(dataset)
-    click.echo(f"Sub-tasks done: {_subtasks(dataset.about['subtasks'])}")
+    _make(recipes.make_kitchen, out, env=env, trajectories=trajectories, action_noise=action_noise, seed=seed)
 
 
 @data.command()
@@ -92,16 +91,28 @@ def kitchen(env: str, trajectories: int, action_noise: float, seed: int, out: Pa
               "pickle (of SkiMo).")  # fmt: skip
 @click.option("--observed", type=click.IntRange(1), metavar="N", help="Keep only the first N numbers of observations.")
 @click.option("--env", metavar="ID", help="The environment that the data are of.")
+@click.option("--action-bounds", metavar="BOUNDS", help="Clip actions to these, and scale them to ±1: LOW,HIGH, or env "
+              "for the action space of --env.  [default: of d4rl with an --env that is known here, env; of minari, the "
+              "data set's own]")  # fmt: skip
 @click.option("--allow-pickle", is_flag=True, help="Allow to read pickles, which can run any code of whoever made "
               "them.")  # fmt: skip
 @quiet_option
 @stoppable(_NOTHING)
-def convert(source: str, folder: Path, kind: str, observed: int | None, env: str | None, allow_pickle: bool) -> None:
+def convert(
+    source: str,
+    folder: Path,
+    kind: str,
+    observed: int | None,
+    env: str | None,
+    action_bounds: str | None,
+    allow_pickle: bool,
+) -> None:
     """Write the trajectories of SOURCE, which are of another format, to the data set DIR."""
     loading()
     from rllib_sami.datasets.convert import convert as convert_data
 
-    more: Any = {"observed": observed, "env": env, "allow_pickle": allow_pickle}
+    bounds = _bounds(action_bounds, env, kind)
+    more: Any = {"observed": observed, "env": env, "action_bounds": bounds, "allow_pickle": allow_pickle}
     _say_written(_reported(convert_data, source, folder, kind, **more))
 
 
@@ -156,10 +167,10 @@ def show(folder: str, out: Path | None, dims: str, skills: str | None) -> None:
     click.echo(f"Drawn: {picture}")
 
 
-def _make(recipe: Any, out: Path, *, trajectories: int, **more: Any) -> None:
+def _make(recipe: Any, out: Path, **more: Any) -> None:
     """Makes a data set with a progress bar."""
-    with click.progressbar(length=trajectories, label="Trajectories", show_eta=True) as bar:
-        dataset = _reported(recipe, out, trajectories=trajectories, progress=lambda *_: bar.update(1), **more)
+    with _bar(sys.stdout) as move:
+        dataset = _reported(recipe, out, progress=move, **more)
     _say_written(dataset)
 
 
@@ -174,13 +185,64 @@ def make_missing(recipe: Mapping[str, Any]) -> None:
     if _reported(recipes.cached, recipe).exists():
         return
     doing("Making data")
-    with click.progressbar(length=1, label="Trajectories", show_eta=True, file=sys.stderr) as bar:
+    with _bar(sys.stderr) as move:
+        _reported(recipes.made, recipe, move)
+
+
+@contextmanager
+def _bar(file: TextIO) -> Iterator[Callable[[int, int], None]]:
+    """Yields what moves a progress bar; where there is no terminal, click would print its label."""
+    shown = file if file.isatty() else io.StringIO()
+    with click.progressbar(length=1, label="Trajectories", show_eta=True, file=shown) as bar:
 
         def move(_: int, total: int) -> None:
             bar.length = total
             bar.update(1)
 
-        _reported(recipes.made, recipe, move)
+        yield move
+
+
+def _bounds(given: str | None, env: str | None, kind: str) -> Any:
+    """Returns what `--action-bounds` stands for; None leaves it to the format."""
+    from rllib_sami import compat
+    from rllib_sami.datasets.convert import FORMATS
+
+    if given is None and FORMATS[kind].is_raw and env is not None and compat.may_be_made(env):
+        given = "env"
+    if given == "env":
+        return _bounds_of_env(env)
+    if given is None:
+        return None
+    try:
+        low, high = (float(part) for part in given.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise UserError(f"--action-bounds {given}: expected env, or two numbers such as -2,2.")
+    return low, high
+
+
+def _bounds_of_env(env: str | None) -> Any:
+    """Makes an environment and returns the bounds of its actions."""
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    from rllib_sami import compat
+    from rllib_sami.core.faults import ENVIRONMENT_ERRORS, closing
+    from rllib_sami.datasets.convert import bounds_of
+    from rllib_sami_cli.catalog import prepare_imports
+
+    if env is None:
+        raise UserError("--action-bounds env: of which environment? Give --env ID, too.")
+    prepare_imports()
+    try:
+        with closing(compat.env_creator(AlgorithmConfig().environment(env), 0, 0)(), env) as made:
+            low, high = bounds_of(made.action_space)
+    except ENVIRONMENT_ERRORS as error:  # whatever the user's code raises
+        told = one_line(error).rstrip(".")
+        raise UserError(f"--env {env}: {told}. Or give the bounds of its actions: --action-bounds LOW,HIGH.") from error
+    if (low != -1).any() or (high != 1).any():
+        click.echo(f"Actions are scaled to ±1 from those of {env}, {low.tolist()} to {high.tolist()}.")
+    return low, high
 
 
 def _imagined(skills: str, dataset: Any) -> Any:
@@ -221,3 +283,7 @@ def _subtasks(counts: dict[str, dict[str, int]]) -> str:
 def _say_written(dataset: Any) -> None:
     number = f"{len(dataset):,} {'trajectory' if len(dataset) == 1 else 'trajectories'}"
     click.echo(f"Written: {dataset.folder} ({number}, {dataset.num_steps:,} steps)")
+    if "subtasks" in dataset.about:
+        click.echo(f"Sub-tasks done: {_subtasks(dataset.about['subtasks'])}")
+    data = f"STAGE.data={dataset.folder}"
+    click.echo(f"Next: rllib train file FILE --set {shlex.quote(data)} (the STAGE of FILE that runs SkiMoPretrain)")

@@ -1,26 +1,25 @@
 """Reads trajectories in the formats of other packages."""
 
 import gzip
+import logging
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import gymnasium as gym
 import numpy as np
 
-from rllib_sami.datasets.dataset import Dataset, Trajectory
+from rllib_sami.datasets.dataset import LARGEST_ACTION, Dataset, Trajectory
 from rllib_sami.datasets.writing import DatasetWriter
 
+logger = logging.getLogger(__name__)
+
 Trajectories = Iterator[Trajectory]
-# What readers raise if files are damaged or of another format.
-_OF_FILES = (OSError, EOFError, BadZipFile, pickle.UnpicklingError)
-_UNREADABLE = (*_OF_FILES, LookupError, TypeError, AttributeError, ImportError)
-_HOW_TO_RECORD = (
-    "Record transitions as they are: `offline_data(output=DIR, output_write_episodes=False, "
-    "output_compress_columns=[])` of RLlib"
-)
+Bounds = tuple[Any, Any]  # the least and the greatest action, each a number or [A]
 CALVIN_OBSERVED = 21  # numbers of robot and scene that SkiMo reads: 15 of the robot, 6 of the furniture
 
 
@@ -30,13 +29,18 @@ def read_spirl(source: Path) -> Trajectories:
     The last action of a file leads nowhere, and is left out.
     """
     files = sorted(source.rglob("*.h5")) if source.is_dir() else [source]
-    if not files:
-        raise ValueError(f"{source}: there are no .h5 files in it.")
     h5py = _imported("h5py")
     for file in files:
+        if not h5py.is_hdf5(file):
+            raise ValueError(f"{file} is no HDF5 file")
         with h5py.File(file, "r") as content:
-            for name in sorted(key for key in content if key.startswith("traj")):
+            names = sorted(key for key in content if re.fullmatch(r"traj\d+", key))
+            if not names:
+                raise ValueError(f"{file} has no group 'traj0', but {sorted(content)}")
+            for name in names:
                 group = content[name]
+                if missing := {"states", "actions"} - set(group):
+                    raise ValueError(f"{name} of {file} has no {sorted(missing)}, but {sorted(group)}")
                 states, actions = np.asarray(group["states"]), np.asarray(group["actions"])
                 length = int(np.asarray(group["pad_mask"]).sum()) if "pad_mask" in group else len(states)
                 if length > 1:
@@ -49,9 +53,8 @@ def read_d4rl(source: Path) -> Trajectories:
     Without ``next_observations``, the last action of an episode leads nowhere, and is left out.
     """
     arrays = _flat_arrays(source, ("observations", "actions", "rewards", "terminals", "timeouts", "next_observations"))
-    for key in ("observations", "actions", "terminals"):
-        if key not in arrays:
-            raise ValueError(f"{source}: it has no array {key!r}, so it is not in D4RL's format.")
+    if missing := {"observations", "actions", "terminals"} - set(arrays):
+        raise ValueError(f"it has no array {sorted(missing)}")
     obs, actions = _float(arrays["observations"]), _float(arrays["actions"])
     terminals = np.asarray(arrays["terminals"]).reshape(-1).astype(bool)
     timeouts = np.asarray(arrays.get("timeouts", np.zeros(len(obs)))).reshape(-1).astype(bool)
@@ -59,6 +62,13 @@ def read_d4rl(source: Path) -> Trajectories:
     following = arrays.get("next_observations")
     ends = np.flatnonzero(terminals | timeouts) + 1
     ends = ends if len(ends) and ends[-1] == len(obs) else np.append(ends, len(obs))
+    if "timeouts" not in arrays:
+        logger.warning("%s: no `timeouts`: episodes that were cut off are joined with the next ones.", source)
+    if following is None:
+        logger.warning(
+            "%s: no `next_observations`: all episodes (%d) lose their last step, with its reward and terminal flag.",
+            *(source, len(ends)),
+        )
     start = 0
     for end in ends.tolist():
         part, start = slice(start, end), end
@@ -74,10 +84,7 @@ def read_calvin(source: Path) -> Trajectories:
 
     Observations are the robot's and the furniture's state; the gripper's action is rounded to ±1.
     """
-    index = source / "ep_start_end_ids.npy"
-    if not index.is_file():
-        raise ValueError(f"{source}: it has no ep_start_end_ids.npy, so it is not a split of CALVIN.")
-    for start, end in np.load(index, allow_pickle=False).tolist():
+    for start, end in np.load(source / "ep_start_end_ids.npy", allow_pickle=False).tolist():
         observations, actions = [], []
         for step in range(start, end + 1):
             with np.load(source / f"episode_{step:07d}.npz", allow_pickle=False) as content:
@@ -91,28 +98,25 @@ def read_calvin(source: Path) -> Trajectories:
 
 
 def read_minari(source: Path) -> Trajectories:
-    """Reads a local data set of Minari: its id, or the folder of the data set. Actions are normalised by its bounds."""
-    minari = _imported("minari")
-    try:
-        # Minari takes a relative path for one in its own folder.
-        dataset = minari.load_dataset(str(source.absolute() if (source / "data").is_dir() else source))
-    except FileNotFoundError as error:
-        raise ValueError(f"{source}: Minari has no such data set here ({error}).") from error
-    space = dataset.action_space
-    if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
-        raise ValueError(f"{source}: its actions are of {space}. Skills are learned from actions of a bounded Box.")
-    half = (space.high.ravel() - space.low.ravel()) / 2
-    middle, half = space.low.ravel() + half, np.where(half > 0, half, 1.0)
-    for episode in dataset.iterate_episodes():
+    """Reads a local data set of Minari: its id, or the folder of the data set."""
+    for episode in _minari(source).iterate_episodes():
         observations = episode.observations
         if isinstance(observations, Mapping):
+            if "observation" not in observations:
+                raise ValueError(f"its observations are dicts with {sorted(observations)}, without 'observation'")
             observations = observations["observation"]
-        yield Trajectory(
-            _float(observations),
-            (_float(episode.actions).reshape(-1, len(half)) - middle) / half,
-            _float(episode.rewards),
-            bool(episode.terminations[-1]),
-        )
+        actions = _float(episode.actions).reshape(len(episode.actions), -1)
+        yield Trajectory(_float(observations), actions, _float(episode.rewards), bool(episode.terminations[-1]))
+
+
+def bounds_of_minari(source: Path) -> Bounds:
+    """Returns the bounds of the actions of a local data set of Minari."""
+    return bounds_of(_minari(source).action_space)
+
+
+def _minari(source: Path) -> Any:
+    # Minari takes a relative path for one in its own folder.
+    return _imported("minari").load_dataset(str(source.absolute() if (source / "data").is_dir() else source))
 
 
 def read_rllib(source: Path) -> Trajectories:
@@ -121,18 +125,15 @@ def read_rllib(source: Path) -> Trajectories:
 
     files = sorted(source.rglob("*.parquet")) if source.is_dir() else [source]
     if not files:
-        raise ValueError(f"{source}: there are no .parquet files in it.")
+        return
     table = parquet.dataset([str(file) for file in files], format="parquet")
     needed = ("eps_id", "obs", "actions", "new_obs")
-    if missing := [name for name in needed if name not in table.schema.names]:
-        raise ValueError(
-            f"{source}: its Parquet files have no column {missing[0]!r}. "
-            f"{_HOW_TO_RECORD}, or `write_episodes` of this package."
-        )
+    if missing := set(needed) - set(table.schema.names):
+        raise ValueError(f"it has no column {sorted(missing)}")
     optional = [name for name in ("rewards", "terminateds") if name in table.schema.names]
     rows = table.to_table(columns=[*needed, *optional]).to_pandas()
     if len(rows) and isinstance(rows["obs"].iloc[0], str | bytes):
-        raise ValueError(f"{source}: its observations are compressed, as RLlib's are by default. {_HOW_TO_RECORD}.")
+        raise ValueError("its observations are compressed, as RLlib's are by default")
     for _, steps in rows.groupby("eps_id", sort=False):
         obs = np.stack([*steps["obs"], steps["new_obs"].iloc[-1]])
         rewards = _float(steps["rewards"]) if "rewards" in steps else np.zeros(0, np.float32)
@@ -151,13 +152,40 @@ def read_pickle(source: Path) -> Trajectories:
             yield Trajectory(_float(obs), _float(actions[: len(obs) - 1]))
 
 
-FORMATS: dict[str, Callable[[Path], Trajectories]] = {
-    "spirl": read_spirl,
-    "d4rl": read_d4rl,
-    "calvin": read_calvin,
-    "minari": read_minari,
-    "rllib": read_rllib,
-    "pickle": read_pickle,
+@dataclass(frozen=True)
+class Format:
+    """How data of another package are read.
+
+    Attributes:
+        read: Reads the trajectories of a file or folder.
+        layout: What is read, for messages.
+        is_raw: Whether actions are stored as the environment takes them, without their bounds.
+        bounds: Reads the bounds of the actions, if the data have them.
+    """
+
+    read: Callable[[Path], Trajectories]
+    layout: str
+    is_raw: bool = False
+    bounds: Callable[[Path], Bounds] | None = None
+
+
+FORMATS = {
+    "spirl": Format(read_spirl, "an .h5 file, or a folder of them, with `traj0/{states,actions,pad_mask}` in each"),
+    "d4rl": Format(read_d4rl, ".hdf5 or .npz with the arrays `observations`, `actions` and `terminals`", is_raw=True),
+    "calvin": Format(
+        read_calvin,
+        "a folder with `ep_start_end_ids.npy` and `episode_0000000.npz`, … of `robot_obs`, `scene_obs`, `rel_actions`",
+    ),
+    "minari": Format(
+        read_minari, "the id or folder of a local data set, with actions of a bounded Box", bounds=bounds_of_minari
+    ),
+    "rllib": Format(
+        read_rllib,
+        "Parquet with a row for each step and the columns `eps_id`, `obs`, `actions`, `new_obs`, as written by "
+        "`offline_data(output=DIR, output_write_episodes=False, output_compress_columns=[])` of RLlib or by "
+        "`write_episodes` of this package",
+    ),
+    "pickle": Format(read_pickle, "a pickled list of `{obs, actions}`, with the ending .gz if it is compressed"),
 }
 
 
@@ -168,6 +196,7 @@ def convert(
     *,
     observed: int | None = None,
     env: str | None = None,
+    action_bounds: Bounds | None = None,
     allow_pickle: bool = False,
 ) -> Dataset:
     """Writes data of another format as a data set.
@@ -178,12 +207,14 @@ def convert(
         kind: One of ``FORMATS``.
         observed: How many of the first numbers of observations to keep; None: all.
         env: The environment that the data are of, for ``dataset.json``.
+        action_bounds: The least and the greatest action, each a number or ``[A]``. Actions are clipped to them and
+            scaled to ±1. None: those that Minari's data have; actions of other formats must be within ±1.
         allow_pickle: Whether ``pickle`` may be read, which can run any code of whoever made the file.
 
     Raises:
         ValueError: The source is not in this format, or cannot be learned from.
     """
-    path = Path(source).expanduser()
+    path, form = Path(source).expanduser(), FORMATS[kind]
     if kind != "minari" and not path.exists():
         raise ValueError(f"{source}: no such file or folder.")
     if kind == "pickle" and not allow_pickle:
@@ -192,18 +223,71 @@ def convert(
             "--allow-pickle."
         )
     about: dict[str, Any] = {"made_by": f"converted from {kind}"} | ({"env": env} if env else {})
+    bounds, clipped = action_bounds, 0
+    if bounds is None and form.bounds is not None:
+        with _readable(path, kind):
+            bounds = form.bounds(path)
     with DatasetWriter(folder, **about) as writer:
-        try:
-            for one in FORMATS[kind](path):
-                kept = one if observed is None else _with_observed(one, observed)
-                writer.add(kept)
-        except _UNREADABLE as error:
-            raise ValueError(f"{source} cannot be read as {kind}: {type(error).__name__}: {error}") from error
-    return Dataset(folder)
+        for one in _read(path, kind):
+            scaled = one.actions if bounds is None else _scaled(one.actions, *bounds)
+            beyond = (np.abs(scaled) > LARGEST_ACTION).any(axis=-1)
+            if bounds is None and beyond.any():
+                raise ValueError(
+                    f"{source}: actions go to {np.abs(scaled).max():.3g}, but must be within ±1. Give the bounds that "
+                    "they are scaled from: `--action-bounds LOW,HIGH`, or `--action-bounds env` with --env. Normalised "
+                    "ones beyond ±1, such as those that RLlib records of PPO, are clipped with `--action-bounds -1,1`."
+                )
+            clipped += int(beyond.sum())
+            observations = one.observations if observed is None else one.observations[:, :observed]
+            writer.add(replace(one, observations=observations, actions=scaled.clip(-1.0, 1.0)))
+    dataset = Dataset(folder)
+    if clipped:
+        logger.warning("%s: %d of %d actions are beyond their bounds, and clipped.", source, clipped, dataset.num_steps)
+    return dataset
 
 
-def _with_observed(one: Trajectory, observed: int) -> Trajectory:
-    return Trajectory(one.observations[:, :observed], one.actions, one.rewards, one.terminated)
+def bounds_of(space: gym.Space) -> Bounds:
+    """Returns the bounds of an action space, each ``[A]``.
+
+    Raises:
+        ValueError: It is no bounded Box.
+    """
+    if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
+        raise ValueError(f"actions are of {space}, which is no bounded Box")
+    return space.low.ravel(), space.high.ravel()
+
+
+def _read(source: Path, kind: str) -> Trajectories:
+    with _readable(source, kind):
+        found = False
+        for one in FORMATS[kind].read(source):
+            found = True
+            yield one
+        if not found:
+            raise ValueError("it has no trajectory")
+
+
+@contextmanager
+def _readable(source: Path, kind: str) -> Iterator[None]:
+    """Tells what was expected where a reader fails: files of others, and pickles above all, may raise anything."""
+    try:
+        yield
+    except Exception as error:
+        what = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        expected = FORMATS[kind].layout
+        raise ValueError(f"{source} cannot be read as {kind}: {what.rstrip('.')}. Expected {expected}.") from error
+
+
+def _scaled(actions: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """Scales actions ``[T, A]`` from their bounds to ±1; a number without a range becomes 0."""
+    low, high = _float(low), _float(high)
+    if low.ndim and low.shape != actions.shape[1:]:
+        raise ValueError(
+            f"actions have shape {list(actions.shape)}, but their bounds have {low.size} numbers: they are those of "
+            "another environment."
+        )
+    half = high / 2 - low / 2  # the difference of large bounds may overflow
+    return (actions - (low + half)) / np.where(half > 0, half, 1.0).astype(np.float32)
 
 
 def _flat_arrays(source: Path, names: tuple[str, ...]) -> dict[str, Any]:
@@ -219,7 +303,7 @@ def _imported(name: str) -> Any:
     try:
         return __import__(name)
     except ImportError as error:
-        raise ValueError(f"This format needs {name}: pip install 'rllib-sami[data]'") from error
+        raise ValueError(f"it needs {name}: pip install 'rllib-sami[data]'") from error
 
 
 def _float(values: Any) -> np.ndarray:

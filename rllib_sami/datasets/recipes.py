@@ -219,7 +219,7 @@ def made(recipe: Mapping[str, Any], progress: Progress = _tell) -> Dataset:
         arguments = {key: value for key, value in recipe.items() if key != "make"}
         try:
             RECIPES[recipe["make"]](folder, progress=progress, **arguments)
-        except OSError:
+        except (OSError, ValueError):  # as from a folder that is not empty
             if not folder.exists():  # another process may have made it meanwhile
                 raise
     return Dataset(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ import numpy as np
 import torch
 
 from rllib_sami.algorithms.skimo.networks import SkillModel
+from rllib_sami.core.env_values import name_of
 from rllib_sami.datasets import Dataset
 from rllib_sami.envs import ENVIRONMENTS
 from rllib_sami.envs.maze import Maze
-from rllib_sami.exports.loading import load
+from rllib_sami.exports.agents import ExportedAgent
+from rllib_sami.exports.checkpoints import load
 
+logger = logging.getLogger(__name__)
 MOST_SKILLS = 50
 MOST_TRAJECTORIES = 200
 SHARE = 0.1  # of the trajectories that are long enough, at least
@@ -60,14 +64,20 @@ def open_loop(checkpoint: str | Path, dataset: Dataset) -> OpenLoop:
     Raises:
         ValueError: The checkpoint is of another algorithm, or the data do not fit it.
     """
-    module: Any = load(str(checkpoint)).module
-    model = getattr(module, "acting", None)
+    found = load(str(checkpoint))
+    model: Any = getattr(found.module(), "acting", None)
     if not isinstance(model, SkillModel):
         raise ValueError(f"{checkpoint}: it has no model of skills. Give a checkpoint of SkiMoPretrain.")
     if (dataset.observation_dim, dataset.action_dim) != (model.obs_dim, model.action_dim):
         raise ValueError(
             f"{checkpoint}: it reads observations of {model.obs_dim} numbers and actions of {model.action_dim}, but "
             f"{dataset.folder} has {dataset.observation_dim} and {dataset.action_dim}."
+        )
+    env = found.trained_on if isinstance(found, ExportedAgent) else found.config.env
+    if dataset.is_of_another(env):
+        logger.warning(
+            "%s: its skills are of %r, but the data %s of %r.",
+            *(checkpoint, name_of(env), dataset.folder, dataset.about["env"]),
         )
     length = model.config.skill_length
     count = min(MOST_SKILLS, int(np.quantile(dataset.lengths, 1.0 - SHARE, method="lower")) // length)

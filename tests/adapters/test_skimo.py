@@ -13,6 +13,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 import rllib_sami
 from rllib_sami import PlainSACConfig, SkiMoConfig, SkiMoPretrainConfig, SPiRLConfig
 from rllib_sami.algorithms.base.acting_batch import ENCODER_STATE
+from rllib_sami.algorithms.base.environment_checks import check_environment
 from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.datasets import Dataset, recipes
@@ -178,6 +179,14 @@ class TestPretraining:
         config = SkiMoPretrainConfig().environment(MAZE).training(data=recipe | {"trajectories": 1.5}, **SIZES)
         with pytest.raises(ValueError, match=r"`data`: trajectories=1\.5: expected an integer >= 1"):
             config.build_algo()
+
+    def test_data_of_another_environment_are_told_once(self, data, caplog):
+        for env, told in (("Maze/Medium-v0", 1), (MAZE, 0)):
+            caplog.clear()
+            for _ in range(2):
+                check_environment(pretraining(data).environment(env))
+            messages = [line for line in caplog.messages if f"is of {MAZE!r}, but `env` is {env!r}" in line]
+            assert len(messages) == told
 
     def test_a_relative_folder_in_a_search_space_is_that_of_the_script(self, data, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)  # as trials are

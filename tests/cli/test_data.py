@@ -19,7 +19,10 @@ def made(rllib, tmp_path):
 
 def test_what_was_made_is_shown(made, rllib, tmp_path):
     dataset = Dataset("data/maze")
-    assert f"(3 trajectories, {dataset.num_steps:,} steps)" in made.output
+    assert made.stdout.splitlines() == [  # no progress where there is no terminal
+        f"Written: {dataset.folder} (3 trajectories, {dataset.num_steps:,} steps)",
+        f"Next: rllib train file FILE --set STAGE.data={dataset.folder} (the STAGE of FILE that runs SkiMoPretrain)",
+    ]
     result = rllib("data", "show", "data/maze")
     assert result.exit_code == 0, result.output
     lines = dict(line.split("  ", 1) for line in result.output.splitlines() if "  " in line)
@@ -62,6 +65,59 @@ def test_conversion_and_other_numbers_of_the_observation(rllib, tmp_path):
     result = rllib("data", "show", "out", "--dims", "1,2", "--out", "picture.png")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "picture.png").is_file()
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Data whose actions are those of Pendulum, ±2."""
+    actions = np.linspace(-2, 2, 9)[:, None]
+    content = {"observations": np.zeros((9, 3)), "next_observations": np.zeros((9, 3)), "actions": actions}
+    np.savez(tmp_path / "raw.npz", **content, terminals=np.zeros(9), timeouts=np.zeros(9))
+    (tmp_path / "own.py").write_text("from gymnasium.envs.classic_control import PendulumEnv\n\n\n"
+                                     "def make(config):\n    return PendulumEnv()\n")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "least"),
+    [
+        (("--env", "Pendulum-v1"), -1.0),
+        (("--env", "own:make"), -1.0),
+        (("--action-bounds", "-4,4"), -0.5),
+        (("--env", "Pendulum-v1", "--action-bounds", "-4,4"), -0.5),
+    ],
+)
+def test_actions_are_scaled_from_the_bounds_of_the_environment_or_given_ones(rllib, raw, words, least):
+    result = rllib("data", "convert", "raw.npz", "out", "--format", "d4rl", *words)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(Dataset("out")[0].actions[:, 0], np.linspace(least, -least, 9), atol=1e-6)
+    assert ("Actions are scaled to ±1 from those of" in result.stdout) == ("--action-bounds" not in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "actions go to 2, but must be within ±1"),
+        (("--env", "Robot-v0"), "actions go to 2, but must be within ±1"),  # not known here
+        (("--env", "CartPole-v1"), "--env CartPole-v1: actions are of Discrete(2), which is no bounded Box. Or give"),
+        (("--env", "own:Missing"), "Or give the bounds of its actions: --action-bounds LOW,HIGH."),
+        (("--action-bounds", "env"), "--action-bounds env: of which environment? Give --env ID, too."),
+        (("--action-bounds", "2"), "--action-bounds 2: expected env, or two numbers such as -2,2."),
+        (("--action-bounds", "2,-2"), "--action-bounds 2,-2: expected env, or two numbers such as -2,2."),
+    ],
+)
+def test_bounds_that_are_missing_or_wrong_are_told(rllib, raw, tmp_path, words, message):
+    result = rllib("data", "convert", "raw.npz", "out", "--format", "d4rl", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("agent", ["skimo_u_maze", "skimo_maze_large"])
+def test_skills_of_another_environment_than_the_data_s_are_told(made, rllib, caplog, agent):
+    result = rllib("data", "show", "data/maze", "--skills", Path(__file__).parents[2] / "models" / agent)
+    assert result.exit_code == 0, result.output
+    told = [line for line in caplog.messages if "its skills are of 'Maze/Large-v0', but the data" in line]
+    assert len(told) == (agent == "skimo_maze_large")
 
 
 def test_play_in_the_scene_is_made_and_shown(rllib, tmp_path, monkeypatch):

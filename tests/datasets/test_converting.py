@@ -3,10 +3,11 @@
 import gzip
 import pickle
 
+import gymnasium
 import numpy as np
 import pytest
 
-from rllib_sami.datasets.convert import convert
+from rllib_sami.datasets.convert import FORMATS, bounds_of, convert
 
 LENGTHS = (5, 8)
 
@@ -31,6 +32,7 @@ def test_spirl(tmp_path):
         obs, actions = arrays(length + 1, offset=100.0 * number)
         (tmp_path / "source" / "a").mkdir(parents=True, exist_ok=True)
         with h5py.File(tmp_path / "source" / "a" / f"{number}.h5", "w") as file:
+            file["traj_per_file"] = 1
             group = file.create_group("traj0")
             group["states"] = np.concatenate([obs, np.zeros((3, 4))])  # padding
             group["actions"] = np.concatenate([actions, np.zeros((3, 2))])
@@ -39,7 +41,7 @@ def test_spirl(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["npz", "hdf5"])
-def test_d4rl(tmp_path, kind):
+def test_d4rl(tmp_path, caplog, kind):
     parts = [arrays(length + 1, offset=100.0 * number) for number, length in enumerate(LENGTHS)]
     obs, actions = (np.concatenate([part[index] for part in parts]) for index in range(2))
     timeouts = np.zeros(len(obs), bool)
@@ -56,9 +58,11 @@ def test_d4rl(tmp_path, kind):
     dataset = convert(path, tmp_path / "out", "d4rl", observed=3, env="My-v0")
     check(dataset, LENGTHS, width=3)
     assert (dataset.observation_dim, dataset.about["env"]) == (3, "My-v0")
+    [message] = caplog.messages
+    assert "no `next_observations`: all episodes (2) lose their last step" in message
 
 
-def test_d4rl_with_the_observations_that_follow(tmp_path):
+def test_d4rl_with_the_observations_that_follow(tmp_path, caplog):
     obs, actions = arrays(9)
     ended = np.arange(8) == 3
     content = {"observations": obs[:-1], "actions": actions[:-1], "terminals": ended, "next_observations": obs[1:]}
@@ -69,6 +73,49 @@ def test_d4rl_with_the_observations_that_follow(tmp_path):
     np.testing.assert_array_equal(dataset[0].observations, obs[:5])
     np.testing.assert_array_equal(dataset[1].observations, obs[4:])
     np.testing.assert_array_equal(dataset[1].rewards, [4, 5, 6, 7])
+    [message] = caplog.messages
+    assert "no `timeouts`: episodes that were cut off are joined with the next ones" in message
+
+
+class TestActionBounds:
+    @pytest.fixture
+    def source(self, tmp_path):
+        """Actions of two numbers, from 0 to 2 and from -4 to 4."""
+        actions = np.linspace([0, -4], [2, 4], 9)
+        content = {"observations": np.zeros((9, 1)), "terminals": np.zeros(9), "timeouts": np.zeros(9)}
+        np.savez(tmp_path / "source.npz", **content, actions=actions, next_observations=np.zeros((9, 1)))
+        return tmp_path / "source.npz"
+
+    @pytest.fixture
+    def actions(self, source, tmp_path):
+        return lambda bounds: convert(source, tmp_path / "out", "d4rl", action_bounds=bounds)[0].actions
+
+    def test_each_number_is_scaled_from_its_own(self, actions, caplog):
+        expected = np.linspace([-1, -1], [1, 1], 9)
+        np.testing.assert_allclose(actions((np.array([0, -4]), np.array([2, 4]))), expected, atol=1e-6)
+        assert caplog.messages == []
+
+    def test_what_is_beyond_is_clipped_and_told(self, actions, source, caplog):
+        np.testing.assert_allclose(actions((-2, 2))[[0, 4, 8]], [[0, -1], [0.5, 0], [1, 1]], atol=1e-6)
+        assert caplog.messages == [f"{source}: 4 of 9 actions are beyond their bounds, and clipped."]
+
+    def test_without_them_actions_beyond_1_are_refused(self, actions, tmp_path):
+        with pytest.raises(ValueError, match=r"actions go to 4, but must be within ±1.*`--action-bounds LOW,HIGH`"):
+            actions(None)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_number_without_a_range_becomes_0(self, actions):
+        assert (actions((np.array([0, -4]), np.array([0, 4])))[0] == [0, -1]).all()
+
+    def test_those_of_another_environment_are_refused(self, actions):
+        with pytest.raises(ValueError, match=r"actions have shape \[9, 2\], but their bounds have 1 numbers"):
+            actions((np.array([-2]), np.array([2])))
+
+    def test_spaces_without_bounds_have_none(self):
+        assert bounds_of(gymnasium.spaces.Box(-2, 3, (1,))) == (-2, 3)
+        for space in (gymnasium.spaces.Discrete(2), gymnasium.spaces.Box(-np.inf, 1, (1,))):
+            with pytest.raises(ValueError, match="no bounded Box"):
+                bounds_of(space)
 
 
 def test_calvin(tmp_path):
@@ -90,8 +137,6 @@ def test_calvin(tmp_path):
 def test_minari(tmp_path, monkeypatch):
     minari = pytest.importorskip("minari")
     pytest.importorskip("h5py")
-    import gymnasium
-
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     from minari.data_collector import EpisodeBuffer
 
@@ -105,6 +150,8 @@ def test_minari(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "minari")  # by a relative folder, too
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "elsewhere"))
     assert convert("test/pendulum-v0", tmp_path / "again", "minari").lengths.tolist() == [5, 5]
+    given = convert("test/pendulum-v0", tmp_path / "given", "minari", action_bounds=(-1, 1))
+    assert (given[0].actions == 0.5).all()
     assert dataset.lengths.tolist() == [5, 5]
     for number, one in enumerate(dataset):
         np.testing.assert_array_equal(one.observations, arrays(6, width=3, offset=10.0 * number)[0])
@@ -169,17 +216,49 @@ def test_a_single_observation_is_no_trajectory(tmp_path):
     assert convert(tmp_path / "source.pkl", tmp_path / "out", "pickle", allow_pickle=True).lengths.tolist() == [3]
 
 
-@pytest.mark.parametrize("kind", ["spirl", "calvin", "rllib"])
-def test_an_empty_folder_is_named(tmp_path, kind):
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_empty_folder_is_told_with_what_is_expected(tmp_path, kind):
+    if kind in ("spirl", "d4rl", "minari"):
+        pytest.importorskip("h5py")
+        pytest.importorskip("minari")
     (tmp_path / "source").mkdir()
-    with pytest.raises(ValueError, match=f"{tmp_path}/source: "):
-        convert(tmp_path / "source", tmp_path / "out", kind)
+    with pytest.raises(ValueError, match=f"{tmp_path}/source cannot be read as {kind}: ") as caught:
+        convert(tmp_path / "source", tmp_path / "out", kind, allow_pickle=True)
+    assert str(caught.value).endswith(f". Expected {FORMATS[kind].layout}.")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"observations": None}, r"a\.h5 has no group 'traj0', but \['observations'\]"),
+        ({"traj0": "obs"}, r"traj0 of .*a\.h5 has no \['actions', 'states'\], but \['obs'\]"),
+    ],
+)
+def test_hdf5_of_another_layout_than_spirl_s_is_told(tmp_path, groups, message):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, array in groups.items():
+            file[name if array is None else f"{name}/{array}"] = np.zeros((3, 2))
+    with pytest.raises(ValueError, match=rf"{message}. Expected .*traj0/{{states,actions,pad_mask}}"):
+        convert(tmp_path, tmp_path / "out", "spirl")
+    (tmp_path / "a.h5").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"a\.h5 is no HDF5 file"):
+        convert(tmp_path, tmp_path / "out", "spirl")
+
+
+def test_a_full_disk_is_not_blamed_on_the_source(tmp_path, pickled, monkeypatch):
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("rllib_sami.datasets.writing.DatasetWriter.add", fail)
+    with pytest.raises(OSError, match=r"^No space left"):
+        convert(pickled, tmp_path / "out", "pickle", allow_pickle=True)
 
 
 def test_files_of_another_kind_are_named(tmp_path):
     np.savez(tmp_path / "source.npz", x=np.zeros(3))
-    with pytest.raises(ValueError, match="no array 'observations'"):
+    with pytest.raises(ValueError, match=r"no array \['actions', 'observations', 'terminals'\]"):
         convert(tmp_path / "source.npz", tmp_path / "out", "d4rl")
     with pytest.raises(ValueError, match="no such file"):
         convert(tmp_path / "nothing", tmp_path / "out", "d4rl")

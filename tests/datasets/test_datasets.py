@@ -177,6 +177,29 @@ def test_what_the_index_cannot_keep_is_refused(tmp_path, about, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("of_data", "env", "differs"),
+    [
+        ("Maze/UMaze-v0", "Maze/UMaze-v0", False),
+        ("Maze/UMaze-v0", "rllib_sami:Maze/UMaze-v0", False),
+        ("Maze/UMaze-v0", "Maze/Large-v0", True),
+        ("my_module:MyEnv", "my_module.MyEnv", False),
+        ("my_module:MyEnv", "my_module.OtherEnv", True),
+        ("envs.mazes:UMaze", envs.maze.UMaze, False),
+        ("envs.mazes:UMaze", envs.maze.Large, True),
+        ("Maze/UMaze-v0", envs.maze.Large, False),  # an id and a class are not compared
+        ("my_maze", "Maze/Large-v0", False),
+        ("my_maze", "your_maze", True),
+        ("my_maze", lambda config: None, False),
+        (None, "Maze/Large-v0", False),
+    ],
+)
+def test_data_of_another_environment_are_known_by_its_name(tmp_path, of_data, env, differs):
+    with DatasetWriter(tmp_path / "data", **({"env": of_data} if of_data else {})) as writer:
+        writer.add(trajectory(0, 5))
+    assert Dataset(tmp_path / "data").is_of_another(env) == differs
+
+
 def test_nothing_is_overwritten(folder):
     with pytest.raises(ValueError, match="exists already"):
         DatasetWriter(folder)
@@ -301,6 +324,16 @@ class TestRecipes:
         written = first.folder.stat().st_mtime_ns
         assert recipes.made(recipe).num_steps == first.num_steps
         assert first.folder.stat().st_mtime_ns == written
+
+    def test_it_is_taken_if_another_process_was_faster(self, tmp_path, monkeypatch):
+        monkeypatch.setenv(recipes.CACHE, str(tmp_path))
+
+        def make_twice(folder, trajectories=2, **more):
+            recipes.make_maze(folder, "Maze/UMaze-v0", trajectories)
+            return recipes.make_maze(folder, "Maze/UMaze-v0", trajectories)
+
+        monkeypatch.setitem(recipes.RECIPES, "maze", make_twice)
+        assert len(recipes.made({"make": "maze", "trajectories": 3})) == 3
 
     @pytest.mark.parametrize(
         ("recipe", "message"),

@@ -16,6 +16,8 @@ from rllib_sami import compat
 from rllib_sami.algorithms.base.array_config import ArrayConfig
 from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.off_policy.updating import UpdatingAlgorithm
+from rllib_sami.config.unused_settings import warn_once
+from rllib_sami.core.env_values import name_of
 from rllib_sami.core.settings import Allowed, integer, number, setting
 from rllib_sami.datasets import Dataset, recipes
 from rllib_sami.datasets.files import INDEX
@@ -113,6 +115,12 @@ class OfflineConfig(ArrayConfig):
                 f"`data` {dataset.folder} has observations of {dataset.observation_dim} numbers and actions of "
                 f"{dataset.action_dim}, but the environment has {widths[0]} and {widths[1]}: it is of another one{of}."
             )
+        if dataset.is_of_another(self.env):
+            message = (
+                f"`data` {dataset.folder} is of {dataset.about['env']!r}, but `env` is {name_of(self.env)!r}. Give "
+                "data of the same environment, if that is not meant."
+            )
+            warn_once(type(self).__name__, message, message)
 
     @property
     def window_length(self) -> int:
