@@ -27,7 +27,10 @@ class CEMConfig:
         0.1, number("a number from 0 to below 1", lambda x: 0 <= x < 1), "Share of the former mean that is kept."
     )
     plan_temperature: float = setting(
-        0.5, AT_LEAST_0, "How much more better sequences weigh: a weight is exp(temperature · score)."
+        0.5,
+        AT_LEAST_0,
+        "Factor of the predicted return in an elite's weight, exp(plan_temperature · return). With 0 all elites weigh "
+        "alike; the larger it is, the more the best ones count.",
     )
 
 
@@ -40,14 +43,14 @@ class Plan(NamedTuple):
 
 
 def cem(
-    score: Callable[[Tensor], Tensor],
+    score: Callable[[Tensor, int], Tensor],
     of_policy: Tensor,
     policy_scores: Tensor,
     mean: Tensor,
     std: Tensor,
     min_std: float,
     config: CEMConfig,
-    noise: Callable[[tuple[int, ...]], Tensor],
+    noise: Tensor,
     choice: Tensor,
 ) -> Plan:
     """Finds sequences of actions with a high score.
@@ -56,25 +59,24 @@ def cem(
     ``exp(τ (score - best))``; mean and standard deviation of the next samples are their weighted moments.
 
     Args:
-        score: Returns scores ``[B, N]`` of sequences ``[B, N, H, A]``.
+        score: Returns scores ``[B, N]`` of an iteration's sequences ``[B, N, H, A]``.
         of_policy: Sequences of the policy, ``[B, P, H, A]``.
         policy_scores: Their scores, ``[B, P]``.
         mean: Mean of the first samples, ``[B, H, A]``.
         std: Their standard deviation, ``[B, H, A]``.
         min_std: Least standard deviation of later samples.
-        config: Numbers of samples, elites and iterations.
-        noise: Draws standard normal numbers, ``[B, …]`` of a shape without ``B``.
+        config: Number of elites, their weights and momentum.
+        noise: Standard normal numbers of all samples, ``[B, I, N, H, A]`` for ``I`` iterations.
         choice: Which elite is returned: uniform numbers in [0, 1), ``[B]``.
 
     Returns:
         The first action of an elite, drawn by weight, and the last distribution.
     """
-    for _ in range(config.num_plan_iterations):
-        drawn = noise((config.num_plan_samples, *mean.shape[1:]))
+    for iteration, drawn in enumerate(noise.unbind(dim=1)):
         samples = (mean[:, None] + std[:, None] * drawn).clamp(-LIMIT, LIMIT)
         candidates = torch.cat([samples, of_policy], dim=1)
-        scores = torch.cat([score(samples), policy_scores], dim=1)
-        best, index = scores.topk(min(config.num_plan_elites, candidates.shape[1]), dim=1)  # [B, E]
+        scores = torch.cat([score(samples, iteration), policy_scores], dim=1)
+        best, index = scores.topk(config.num_plan_elites, dim=1)  # [B, E]
         elites = candidates.gather(1, index[..., None, None].expand(-1, -1, *mean.shape[1:]))
         weights = torch.softmax(config.plan_temperature * best, dim=1)
         elite_mean = torch.einsum("be,beha->bha", weights, elites)

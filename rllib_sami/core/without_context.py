@@ -50,12 +50,12 @@ class WithoutContext(nn.Module):
         super().__init__()
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         self.encoder_input_dim = obs_dim
-        self.encoder, self._draws = Memory(memory + 2 * draws), draws
+        self.encoder, self.draws = Memory(memory + 2 * draws), draws
 
     def initial_state(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
         """Returns the states that episodes begin with, ``[count, S]``: zeros, with a seed for each if there is one."""
         state = np.zeros((count, self.encoder.state_dim), np.float32)
-        if self._draws:
+        if self.draws:
             state[:, -2] = new_seeds(count, rng)
         return state
 

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_sami import NeuralProcessConfig, PlainSACConfig, SaCCMConfig, SaPPOConfig, TaskInferenceConfig, TESACConfig
+from rllib_sami import (
+    NeuralProcessConfig,
+    PlainSACConfig,
+    SaCCMConfig,
+    SaPPOConfig,
+    SkiMoConfig,
+    SkiMoPretrainConfig,
+    SPiRLConfig,
+    TaskInferenceConfig,
+    TDMPCConfig,
+    TESACConfig,
+)
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/pipelines.md").read_text(encoding="utf-8")
@@ -38,6 +49,13 @@ def inputs_of(module, size):
     return tuple(torch.randn(size, *shape, generator=generator) for shape in shapes)
 
 
+def module_of(config):
+    torch.manual_seed(0)
+    module_class = config.get_default_rl_module_spec().module_class
+    module = module_class(**SPACES, inference_only=True, model_config=config.model_config)
+    return Flat(module.eval(), sorted(module.get_initial_state())).requires_grad_(False)
+
+
 def guide_block(text):
     [block] = [block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if text in block]
     return block
@@ -53,16 +71,14 @@ def guide_block(text):
         (TaskInferenceConfig, {}),
         (TaskInferenceConfig, {"latent_prior": "stick"}),
         (NeuralProcessConfig, {"encoder_layers": 2}),
+        (TDMPCConfig, {"planner": "none"}),
+        (SkiMoConfig, {"planner": "none"}),
+        (SPiRLConfig, {}),
     ],
 )
 def test_traced_and_exported_modules_act_alike_for_any_batch_size(config, settings):
-    config = config().training(**settings)
-    torch.manual_seed(0)
-    module = config.get_default_rl_module_spec().module_class(
-        **SPACES, inference_only=True, model_config=config.model_config
-    )
-    flat = Flat(module.eval(), sorted(module.get_initial_state())).requires_grad_(False)
-    given = inputs_of(module, 2)
+    flat = module_of(config().training(**settings))
+    module, given = flat.module, inputs_of(flat.module, 2)
     batch = torch.export.Dim("batch")
     shapes = ({0: batch}, {0: batch}, *[tuple({0: batch} for _ in flat.keys)] * bool(flat.keys))
     exported = torch.export.export(flat, given, dynamic_shapes=shapes).module()
@@ -74,6 +90,17 @@ def test_traced_and_exported_modules_act_alike_for_any_batch_size(config, settin
         for leaving in (exported, traced):
             for got, want in zip(leaving(*given), wanted, strict=True):
                 torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("config", [SkiMoPretrainConfig, TDMPCConfig, SkiMoConfig])
+def test_what_draws_random_numbers_of_its_own_says_that_it_cannot_be_exported(config):
+    flat = module_of(config())
+    given = inputs_of(flat.module, 2)
+    with pytest.raises(NotImplementedError, match="traced or exported"):
+        torch.export.export(flat, given)
+    with pytest.raises(NotImplementedError, match="traced or exported"):
+        torch.jit.trace(flat, given)
+    flat(*given)
 
 
 @pytest.fixture

@@ -371,6 +371,13 @@ class TestTask:
         assert of_noise <= set(task(skills[0], planner="none").without_effect())
         assert not of_noise & set(task(skills[0]).without_effect())
 
+    def test_settings_of_plans_that_exclude_each_other_are_refused(self, skills):
+        elites, noise = {"num_plan_elites": 21}, {"initial_plan_std": 0.001}
+        for settings in (elites, noise):
+            with pytest.raises(ValueError, match="must be at most"):
+                task(skills[0], **settings).validate()
+        task(skills[0], planner="none", **elites, **noise).validate()
+
     def test_an_env_runner_that_counts_skills_is_refused(self, skills):
         with pytest.raises(ValueError, match="needs ArrayEnvRunner: RLlib's own env runners count skills"):
             task(skills[0]).env_runners(env_runner_cls=SingleAgentEnvRunner).build_algo()

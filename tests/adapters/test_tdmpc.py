@@ -91,8 +91,17 @@ def test_an_exported_agent_acts_like_its_checkpoint(trained, tmp_path):
         ({"num_skills": 5}, "Its windows have `plan_horizon` steps"),
         ({"actor_hidden": [64]}, "Its networks have `num_units` units"),
         ({"lr": 1e-3}, "Set `model_lr` and `actor_lr`"),
+        ({"num_plan_elites": 21}, "`num_plan_elites` is 21, but must be at most 20, the sequences of an iteration"),
+        ({"initial_plan_std": 0.04}, "`final_plan_std` is 0.05, but must be at most `initial_plan_std`, which is 0.04"),
     ],
 )
 def test_what_is_refused(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         tiny(**settings).validate()
+
+
+def test_settings_of_plans_are_not_compared_where_nothing_is_planned():
+    tiny(planner="none", num_plan_elites=21).validate()
+    tiny(num_plan_elites=20).validate()
+    with pytest.raises(ValueError, match="`final_plan_std`"):  # the policy has this noise, too
+        tiny(planner="none", initial_plan_std=0.04).validate()

@@ -37,14 +37,14 @@ class TestPlanner:
         config = CEMConfig(**settings)
         of_policy = torch.zeros(2, 4, 3, 2)
         return cem(
-            score,
+            lambda sequences, iteration: score(sequences),
             of_policy,
             score(of_policy),
             torch.zeros(2, 3, 2),
             torch.full((2, 3, 2), 2.0),
             0.01,
             config,
-            lambda shape: torch.randn((2, *shape), generator=noise),
+            torch.randn(2, config.num_plan_iterations, config.num_plan_samples, 3, 2, generator=noise),
             torch.tensor([0.2, 0.7]),
         )
 
@@ -67,14 +67,15 @@ class TestPlanner:
         def score(x):
             return 1e6 * (x - best[:, None]).abs().amax((-2, -1)).lt(1e-4).float()
 
-        noise = torch.Generator().manual_seed(0)
-        arguments = (torch.zeros(2, 3, 2), torch.ones(2, 3, 2), 0.01, CEMConfig(num_plan_iterations=1))
         plan = cem(
-            score,
+            lambda sequences, iteration: score(sequences),
             best[:, None].clone(),
             score(best[:, None]),
-            *arguments,
-            lambda shape: torch.randn((2, *shape), generator=noise),
+            torch.zeros(2, 3, 2),
+            torch.ones(2, 3, 2),
+            0.01,
+            CEMConfig(),
+            torch.randn(2, 1, 512, 3, 2),
             torch.zeros(2),
         )
         torch.testing.assert_close(plan.action, best[:, 0])

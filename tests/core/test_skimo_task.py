@@ -38,7 +38,7 @@ def task_networks(**settings):
     config = DownstreamNetworkConfig(**sizes, **({"num_plan_samples": 32, "num_plan_elites": 8} | settings))
     acting = SkillTaskNetworks(OBS, 3, config, 0.9)
     model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
-    acting.load_model(model.state_dict())
+    acting.load_model(model)
     training = SkillTaskTrainingNetworks(acting, 1.0)
     return acting, training, model
 
@@ -165,7 +165,7 @@ class TestSPiRL:
         sizes = {key: value for key, value in SMALL.items() if key != "lstm_units"}
         acting = SkillPrior(OBS, 3, SPiRLNetworkConfig(**sizes, critic_hidden=[64]))
         model = SkillModel(OBS, ACTION, SkillModelConfig(**SMALL))
-        acting.load_model(model.state_dict())
+        acting.load_model(model)
         training = SPiRLTrainingNetworks(acting, 0.5)
         return acting, training, model
 

@@ -14,6 +14,7 @@ from ray.rllib.utils.annotations import override
 
 from rllib_sami import compat
 from rllib_sami.algorithms.base.learner import RestorableLearner, average_gradients
+from rllib_sami.core.compilation import Functions, compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import value_at
 from rllib_sami.core.threads import set_num_threads
@@ -30,6 +31,7 @@ class OffPolicyTorchLearner(RestorableLearner):
     """
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]]  # group of parameters -> setting with its learning rate
+    ADAM_EPSILON: ClassVar[float] = 1e-8
 
     def parameter_groups(self, module: Any) -> ParameterGroups:
         """Returns all trained parameters of a module, by name of their optimiser."""
@@ -41,7 +43,11 @@ class OffPolicyTorchLearner(RestorableLearner):
 
     def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """Returns the optimiser of a group of parameters."""
-        return torch.optim.Adam(parameters, fused=True)
+        return torch.optim.Adam(parameters, eps=self.ADAM_EPSILON, fused=True)
+
+    def losses(self, functions: Functions, first: str) -> Functions:
+        """Returns the loss functions of an update, compiled with `compile_update`; see :func:`compiled`."""
+        return compiled(functions, first) if self.config.compile_update else functions
 
     @override(TorchLearner)
     def build(self) -> None:

@@ -1,7 +1,7 @@
 """The networks of an off-policy agent as an RLlib ``RLModule``."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from rllib_sami.algorithms.base.acting_batch import (
 )
 from rllib_sami.core.action_scale import ActionScale
 from rllib_sami.core.networks import FORMER_NETWORK, ActorNetworks, NetworkConfig
+from rllib_sami.core.settings import taken
 
 # Networks that every agent of earlier versions had, used or not.
 FORMER_NETWORKS = ("learning.similarity_map", "learning.key_encoder.")
@@ -28,8 +29,8 @@ FORMER_NETWORKS = ("learning.similarity_map", "learning.key_encoder.")
 class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """Encoder and actor (``acting``), and the networks that only learning needs (``learning``).
 
-    A subclass makes the latter in :meth:`make_training_networks`, and may replace the former in
-    :meth:`make_acting_networks`.
+    A subclass makes the latter in :meth:`make_training_networks`. For other acting networks it gives their classes, or
+    replaces :meth:`make_acting_networks`.
 
     It acts through RLlib's usual hooks. The previous action, which the encoder reads, is part of the recurrent state::
 
@@ -44,6 +45,8 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """
 
     LATENT = ENCODER_STATE  # key of the state that the encoder keeps
+    network_config_class: ClassVar[type] = NetworkConfig
+    acting_class: ClassVar[type] = ActorNetworks
 
     @override(TorchRLModule)
     def setup(self):
@@ -66,17 +69,17 @@ class OffPolicyTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     @classmethod
     def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
         """Names of :attr:`acting_settings` of a module with these."""
-        return {*NetworkConfig.__dataclass_fields__}
+        return {field.name for field in fields(cls.network_config_class)}
 
     def make_network_config(self) -> Any:
         """Returns the sizes and kinds of the networks, read from ``model_config``."""
         given = self.former_acting_settings | self.model_config  # modules saved by earlier versions lack some settings
-        return NetworkConfig(**{key: given[key] for key in NetworkConfig.__dataclass_fields__ if key in given})
+        return taken(self.network_config_class, given)
 
-    def make_acting_networks(self) -> ActorNetworks:
+    def make_acting_networks(self) -> Any:
         """Makes the networks that act; another actor or encoder may replace those of this package there."""
         obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
-        return ActorNetworks(obs_dim, action_dim, self.network_config)
+        return self.acting_class(obs_dim, action_dim, self.network_config)
 
     def make_training_networks(self) -> torch.nn.Module:
         """Makes the networks that only learning needs, such as critics."""

@@ -29,7 +29,6 @@ from rllib_sami.algorithms.sac.update import (
     sac_update,
 )
 from rllib_sami.config.rllib_settings import PLAIN_SAC, RECURRENT_SAC
-from rllib_sami.core.compilation import compiled
 from rllib_sami.core.context_encoder import EncoderConfig, EncoderInputConfig
 from rllib_sami.core.networks import FORMER_NETWORK, ActorCriticConfig
 from rllib_sami.core.optimization import Optimization, ParameterGroups
@@ -89,9 +88,7 @@ class SACTorchLearner(OffPolicyTorchLearner):
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        losses = self.loss_functions
-        if self.config.compile_update:
-            losses = compiled(losses, self.first_loss)
+        losses = self.losses(self.loss_functions, self.first_loss)
         constants = self.config.get_update_config(module.acting.action_dim)
         return lambda batch: self.update_function(
             module.acting, module.learning, optimization, batch, self.with_present_target_entropy(constants), losses

@@ -39,7 +39,6 @@ from rllib_sami.algorithms.skill_discovery.update import (
     skill_update,
 )
 from rllib_sami.config.rllib_settings import SKILL_DISCOVERY
-from rllib_sami.core.compilation import compiled
 from rllib_sami.core.images import image_shape
 from rllib_sami.core.metric_names import ENV_STEPS
 from rllib_sami.core.optimization import Optimization, ParameterGroups
@@ -207,7 +206,7 @@ class SkillTorchLearner(OffPolicyTorchLearner):
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        losses = compiled(PLAIN, first="representation") if self.config.compile_update else PLAIN
+        losses = self.losses(PLAIN, first="representation")
         constants = self.config.get_update_config(module.acting.action_dim)
         return lambda batch: skill_update(
             module.acting, module.learning, optimization, batch, self.with_present_target_entropy(constants), losses

@@ -4,19 +4,15 @@ Shapes: ``O`` observation, ``Z`` skill, ``S`` latent state.
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModelConfig
+from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModel, SkillModelConfig
 from rllib_sami.algorithms.tdmpc.networks import PlannerConfig, TargetNetworks, WorldModel
-from rllib_sami.core.elu_networks import elu_mlp
 from rllib_sami.core.tanh_normal import TanhNormal
-
-OF_MODEL = {"state_encoder": "state_encoder", "dynamics": "dynamics", "policy": "prior"}  # here -> in the SkillModel
 
 
 @dataclass(frozen=True)
@@ -33,18 +29,13 @@ class SkillTaskNetworks(WorldModel):
     """The networks with which SkiMo acts; its action is a skill."""
 
     hidden_layers = HIDDEN_LAYERS
+    policy_outputs = 2
 
-    def make_policy(self) -> nn.Module:
-        """Returns the network of the policy."""
-        config = self.config
-        return elu_mlp(config.latent_state_dim, [config.num_units] * HIDDEN_LAYERS, 2 * self.action_dim)
-
-    def load_model(self, state: Mapping[str, Tensor]) -> None:
-        """Takes encoder, dynamics and prior from the state of a :class:`SkillModel`."""
-        for mine, theirs in OF_MODEL.items():
-            prefix = f"{theirs}."
-            part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            getattr(self, mine).load_state_dict(part)
+    def load_model(self, model: SkillModel) -> None:
+        """Makes encoder, dynamics and policy equal to the model's encoder, dynamics and prior."""
+        self.state_encoder.load_state_dict(model.state_encoder.state_dict())
+        self.dynamics.load_state_dict(model.dynamics.state_dict())
+        self.policy.load_state_dict(model.prior.state_dict())
 
     def distribution(self, latent: Tensor) -> TanhNormal:
         """Returns the policy's distribution of skills for latent states ``[..., S]``."""
@@ -61,10 +52,10 @@ class SkillTaskTrainingNetworks(TargetNetworks):
         self.prior = copy.deepcopy(acting.policy).requires_grad_(False)
         self.log_alpha = nn.Parameter(torch.tensor(float(np.log(initial_alpha))))
 
-    def load_prior(self, learned: SkillTaskNetworks) -> None:
-        """Takes the prior from networks that have what was learned from data."""
-        self.prior_encoder.load_state_dict(learned.state_encoder.state_dict())
-        self.prior.load_state_dict(learned.policy.state_dict())
+    def load_prior(self, model: SkillModel) -> None:
+        """Makes the prior equal to the model's."""
+        self.prior_encoder.load_state_dict(model.state_encoder.state_dict())
+        self.prior.load_state_dict(model.prior.state_dict())
 
     def prior_of(self, obs: Tensor) -> TanhNormal:
         """Returns the prior's distribution of skills for observations ``[..., O]``."""

@@ -90,12 +90,12 @@ def actor_loss(
         elif config.actor_states == "encoded":
             states = latent
         else:
-            states = imagine(acting, latent[:, 0], skills[:, :-1])
+            states = imagine(acting.step_latent, latent[:, 0], skills[:, :-1])
     policy = acting.distribution(latent)
     acts = policy if states is latent else acting.distribution(states)
     value = acting.predicted_values(states, acts.sample(batch["noise"])).amin(dim=0)
     cost = bounded_divergence(policy, prior)
-    of_steps = decays(config, skills) * (training.log_alpha.exp().detach() * cost - value)
+    of_steps = decays(config.consistency_decay, skills) * (training.log_alpha.exp().detach() * cost - value)
     loss = (weight * of_steps).sum(dim=1).mean() / skills.shape[1]
     return loss, (weight * cost).sum().detach() / weight.sum()
 

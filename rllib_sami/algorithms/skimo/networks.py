@@ -5,6 +5,7 @@ Shapes: ``O`` observation, ``A`` action, ``Z`` skill, ``S`` latent state; a skil
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -209,7 +210,8 @@ class ArraySkillPolicy:
             units = _elu(units @ weights + bias)
         weights, bias = self._hidden[-1]
         mean = (units @ weights + bias)[:, : self._networks.action_dim]
-        return np.tanh(MEAN_LIMIT * np.tanh(mean / MEAN_LIMIT)), np.zeros((len(obs), 0), np.float32), memory[2]  # type: ignore[return-value]
+        state: Any = memory[2]
+        return np.tanh(MEAN_LIMIT * np.tanh(mean / MEAN_LIMIT)), np.zeros((len(obs), 0), np.float32), state
 
 
 def _arrays(net: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:

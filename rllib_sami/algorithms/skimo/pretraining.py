@@ -1,7 +1,7 @@
 """``SkiMoPretrain``: learns skills, their prior and their dynamics from a data set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,8 +10,8 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
-from rllib_sami.algorithms.base.acting_batch import ENCODER_STATE
 from rllib_sami.algorithms.base.config import BaseConfig
+from rllib_sami.algorithms.off_policy.contextless_rl_module import ContextlessTorchRLModule
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
 from rllib_sami.algorithms.offline.offline import OfflineAlgorithm, OfflineConfig
@@ -26,13 +26,10 @@ from rllib_sami.algorithms.skimo.pretraining_update import (
     pretraining_update,
 )
 from rllib_sami.config.rllib_settings import OF_SKILL_MODEL, SKIMO, WINDOWS
-from rllib_sami.core.compilation import compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import LEARNING_RATE, setting, taken
 from rllib_sami.datasets.window_sampler import WindowSampler
-
-ADAM_EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
@@ -42,58 +39,31 @@ class ModelLearningRate:
     model_lr: Schedule = setting(1e-3, LEARNING_RATE, "Learning rate (or schedule, in updates) of all networks.")
 
 
-class SkillModelTorchRLModule(OffPolicyTorchRLModule):
+class SkillModelTorchRLModule(ContextlessTorchRLModule):
     """Skills, their prior and dynamics. It acts with skills of the prior."""
 
-    acting: Any  # SkillModel
-    former_acting_settings: ClassVar[dict[str, Any]] = {}
-
-    @property
-    def network_settings(self) -> list[str]:
-        """Settings that a checkpoint must share with the algorithm that it is restored into: sizes of networks."""
-        return [field.name for field in fields(SkillModelConfig) if field.name != "num_skills"]
-
-    @classmethod
-    @override(OffPolicyTorchRLModule)
-    def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
-        return {field.name for field in fields(SkillModelConfig)}
-
-    @override(OffPolicyTorchRLModule)
-    def make_network_config(self) -> SkillModelConfig:
-        return taken(SkillModelConfig, self.model_config)
-
-    @override(OffPolicyTorchRLModule)
-    def make_acting_networks(self) -> Any:
-        obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
-        return SkillModel(obs_dim, action_dim, self.network_config)
+    network_config_class = SkillModelConfig
+    acting_class = SkillModel
+    changeable = frozenset({"num_skills"})
 
     @override(OffPolicyTorchRLModule)
     def make_training_networks(self) -> PretrainingNetworks:
         return PretrainingNetworks(self.acting)
-
-    @override(OffPolicyTorchRLModule)
-    def get_initial_state(self) -> dict[str, np.ndarray]:
-        return {ENCODER_STATE: self.acting.initial_state(1, self._rng)[0]}
 
 
 class SkiMoPretrainTorchLearner(OffPolicyTorchLearner):
     """Runs :func:`rllib_sami.algorithms.skimo.pretraining_update.pretraining_update`."""
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]] = {"model": "model_lr", "prior": "model_lr", "skill": "model_lr"}
+    ADAM_EPSILON = 1e-7
 
     @override(OffPolicyTorchLearner)
     def parameter_groups(self, module: Any) -> ParameterGroups:
         return parameter_groups(module.acting, self.config.joint_training)
 
     @override(OffPolicyTorchLearner)
-    def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, eps=ADAM_EPSILON, fused=True)
-
-    @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        losses = PretrainingLoss()
-        if self.config.compile_update:
-            losses = compiled(losses, first="model")
+        losses = self.losses(PretrainingLoss(), first="model")
         constants = taken(PretrainingUpdateConfig, vars(self.config))
         return lambda batch: pretraining_update(module.acting, module.learning, optimization, batch, constants, losses)
 
@@ -151,7 +121,7 @@ class SkiMoPretrainConfig(OfflineConfig):
 
     @override(OfflineConfig)
     def validation_metrics(self, acting: Any, batch: Mapping[str, torch.Tensor]) -> dict[str, float]:
-        with torch.no_grad():
+        with torch.no_grad():  # in float32 always, as the skills are played
             constants = taken(PretrainingUpdateConfig, vars(self))
             arguments = (batch["obs"], batch["actions"], batch["noise"], constants)
             _, metrics = pretraining_loss(acting, acting.state_encoder, *arguments)

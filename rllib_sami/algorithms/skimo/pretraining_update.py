@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
 from rllib_sami.algorithms.skimo.divergence import MOST_DIVERGENCE
 from rllib_sami.algorithms.skimo.networks import SkillModel
+from rllib_sami.algorithms.tdmpc.update import decays, imagine
 from rllib_sami.core.networks import polyak_update
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.precision import PrecisionConfig
@@ -44,7 +45,7 @@ class PretrainingUpdateConfig(PrecisionConfig):
     consistency_coeff: float = setting(2.0, AT_LEAST_0, "Weight of the error of predicted latent states.")
     prior_coeff: float = setting(1.0, AT_LEAST_0, "Weight of the divergence of skills from the prior.")
     consistency_decay: float = setting(
-        0.5, RATE, "How much less the error of a skill weighs than that of the one before it."
+        0.5, RATE, "Weight of a skill's error relative to that of the skill before it in the window."
     )
     tau: float = setting(0.005, RATE, "Rate of the target encoder's moving average.")
 
@@ -109,12 +110,10 @@ def pretraining_loss(
     log_prob = -0.5 * (((boundaries - mean) / std).square() + math.log(2 * math.pi)) - std.log()
     reconstruction = -log_prob.sum(dim=-1).mean()
     known = skill if config.joint_training else skill.detach()
-    rolled, error = [latent[:, 0]], obs.new_zeros(len(obs))
-    for index in range(num_skills):
-        rolled.append(model.step_latent(rolled[-1], known[:, index]))
-        step_error = (rolled[-1] - target[:, index + 1]).square().mean(dim=-1)
-        error = error + config.consistency_decay**index * step_error
-    consistency = error.clamp(max=MOST_CONSISTENCY).mean()
+    imagined = imagine(model.step_latent, latent[:, 0], known)
+    errors = (imagined[:, 1:] - target[:, 1:]).square().mean(dim=-1)  # [B, N]
+    weighed = decays(config.consistency_decay, errors) * errors
+    consistency = weighed.sum(dim=1).clamp(max=MOST_CONSISTENCY).mean()
 
     seen = latent[:, :-1] if config.joint_training else latent[:, :-1].detach()
     prior_kl = divergence(posterior.detach(), TanhNormal.of(model.prior(seen))).mean()
@@ -126,7 +125,7 @@ def pretraining_loss(
         + (config.reconstruction_coeff * reconstruction + config.consistency_coeff * consistency) / num_skills
     )
     with torch.no_grad():
-        last = model.decode(rolled[-1])[0]
+        last = model.decode(imagined[:, -1])[0]
         open_loop = (last - boundaries[:, -1]).abs().mean()
         constant = (boundaries[:, 0] - boundaries[:, -1]).abs().mean()
     values = (cloning, skill_kl, reconstruction, consistency, prior_kl, open_loop, constant)

@@ -1,6 +1,5 @@
 """What algorithms share whose actions are skills that were learned from data, and that begin with their prior."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
-from rllib_sami.algorithms.skimo.networks import SkillModelConfig
+from rllib_sami.algorithms.skimo.networks import SkillModel, SkillModelConfig
 from rllib_sami.algorithms.tdmpc.tdmpc import EpisodeWindowConfig
 from rllib_sami.config.rllib_settings import SKIMO
 from rllib_sami.core.env_values import name_of
@@ -126,8 +125,8 @@ class SkillTaskConfig(EpisodeWindowConfig):
 class SkillTaskTorchLearner(OffPolicyTorchLearner):
     """Base of the learners."""
 
-    def load_model(self, state: Mapping[str, Any]) -> None:
-        """Takes what was learned from data."""
+    def load_model(self, model: SkillModel) -> None:
+        """Gives the networks what was learned from data."""
         raise NotImplementedError
 
     def set_log_alpha(self, value: float) -> None:
@@ -145,8 +144,8 @@ class SkillTask(OffPolicyAlgorithm):
     def setup(self, config: SkillTaskConfig) -> None:
         super().setup(config)
         with closing(compat.env_creator(self.config, worker_index=0, slot=0)(), SKILL_ENV) as env:
-            state = env.get_wrapper_attr("skill_model").state_dict()
-        compat.foreach_learner(self, lambda learner: learner.load_model(state))
+            model = env.get_wrapper_attr("skill_model")
+        compat.foreach_learner(self, lambda learner: learner.load_model(model))
         compat.sync_weights(self)
 
     @override(OffPolicyAlgorithm)

@@ -1,11 +1,8 @@
 """``SkiMo``: learns a task with skills that were learned from data, and plans with their dynamics."""
 
-import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
@@ -26,19 +23,16 @@ from rllib_sami.algorithms.skimo.downstream_update import (
     downstream_update,
     parameter_groups,
 )
-from rllib_sami.algorithms.skimo.networks import SkillWindow
-from rllib_sami.algorithms.skimo.pretraining import ADAM_EPSILON
+from rllib_sami.algorithms.skimo.networks import SkillModel, SkillWindow
 from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig, SkillTaskTorchLearner
 from rllib_sami.algorithms.tdmpc.networks import PlannerConfig
 from rllib_sami.algorithms.tdmpc.tdmpc import (
     EpisodeWindowConfig,
-    WorldModelSettings,
+    PlanningConfig,
     WorldModelTorchLearner,
     WorldModelTorchRLModule,
-    plans_without_effect,
 )
 from rllib_sami.config.rllib_settings import OF_SKILL_MODEL
-from rllib_sami.core.compilation import compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.settings import SWITCH, setting, taken
 
@@ -70,36 +64,28 @@ class SkiMoTorchLearner(WorldModelTorchLearner, SkillTaskTorchLearner):
     """Runs :func:`rllib_sami.algorithms.skimo.downstream_update.downstream_update`."""
 
     LEARNING_RATE_OF: ClassVar[dict[str, str]] = WorldModelTorchLearner.LEARNING_RATE_OF | {"alpha": "alpha_lr"}
+    ADAM_EPSILON = 1e-7
 
     @override(OffPolicyTorchLearner)
     def parameter_groups(self, module: Any) -> ParameterGroups:
         return parameter_groups(module.acting, module.learning)
 
     @override(OffPolicyTorchLearner)
-    def make_optimizer(self, name: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, eps=ADAM_EPSILON, fused=True)
-
-    @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        losses = DownstreamLosses()
-        if self.config.compile_update:
-            losses = compiled(losses, first="model")
+        losses = self.losses(DownstreamLosses(), first="model")
         constants = taken(DownstreamUpdateConfig, vars(self.config))
         return lambda batch: downstream_update(module.acting, module.learning, optimization, batch, constants, losses)
 
     @override(SkillTaskTorchLearner)
-    def load_model(self, state: Mapping[str, Any]) -> None:
-        tensors = {name: torch.as_tensor(value) for name, value in state.items()}
+    def load_model(self, model: SkillModel) -> None:
         for module in self._module.values():
-            learned = copy.deepcopy(module.acting)
-            learned.load_model(tensors)
-            module.learning.load_prior(learned)
+            module.learning.load_prior(model)
             if self.config.model_from_data:
-                module.acting.load_model(tensors)
+                module.acting.load_model(model)
             module.learning.load_targets(module.acting)
 
 
-class SkiMoConfig(SkillTaskConfig):
+class SkiMoConfig(PlanningConfig, SkillTaskConfig):
     """Configuration of SkiMo (Shi et al., CoRL 2022) on a task.
 
     The environment is ``Skills/Control-v0``, whose action is a skill of a :class:`SkiMoPretrain` checkpoint. Encoder,
@@ -121,9 +107,10 @@ class SkiMoConfig(SkillTaskConfig):
         SkiMoSettings,
         PlannerConfig,
         DownstreamUpdateConfig,
-        WorldModelSettings,
     )
     groups: ClassVar[tuple[str, ...]] = (OF_SKILL_MODEL,)
+    # Unlike TD-MPC's policy, this one has noise of its own.
+    of_plans = PlanningConfig.of_plans | {"plan_std_steps", "initial_plan_std", "final_plan_std"}
 
     def __init__(self, algo_class=None):
         super().__init__(algo_class=algo_class or SkiMo)
@@ -149,12 +136,6 @@ class SkiMoConfig(SkillTaskConfig):
     @override(AlgorithmConfig)
     def get_default_learner_class(self) -> type[SkiMoTorchLearner]:
         return SkiMoTorchLearner
-
-    @override(BaseConfig)
-    def without_effect(self) -> dict[str, str]:
-        # Unlike TD-MPC's policy, this one has noise of its own.
-        of_noise = {"plan_std_steps", "initial_plan_std", "final_plan_std"}
-        return super().without_effect() | plans_without_effect(self, of_noise)
 
     @property
     @override(BaseConfig)

@@ -1,19 +1,18 @@
 """``SPiRL``: learns a task with skills that were learned from data, without a model of what they lead to."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
 from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
+from rllib_sami.algorithms.off_policy.contextless_rl_module import ContextlessTorchRLModule
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
+from rllib_sami.algorithms.skimo.networks import SkillModel
 from rllib_sami.algorithms.skimo.skill_task import SkillTask, SkillTaskConfig, SkillTaskTorchLearner
 from rllib_sami.algorithms.skimo.spirl_update import (
     METRICS,
@@ -39,30 +38,12 @@ class CriticSettings:
     critic_lr: Schedule = setting(3e-4, LEARNING_RATE, "Learning rate (or schedule) of the critics.")
 
 
-class SPiRLTorchRLModule(OffPolicyTorchRLModule):
+class SPiRLTorchRLModule(ContextlessTorchRLModule):
     """A policy of skills, and critics."""
 
-    acting: Any  # SkillPrior
-    former_acting_settings: ClassVar[dict[str, Any]] = {}
-
-    @property
-    def network_settings(self) -> list[str]:
-        """Settings that a checkpoint must share with the algorithm that it is restored into: sizes of networks."""
-        return [field.name for field in fields(SPiRLNetworkConfig) if field.name != "num_skills"]
-
-    @classmethod
-    @override(OffPolicyTorchRLModule)
-    def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
-        return {field.name for field in fields(SPiRLNetworkConfig)}
-
-    @override(OffPolicyTorchRLModule)
-    def make_network_config(self) -> SPiRLNetworkConfig:
-        return taken(SPiRLNetworkConfig, self.model_config)
-
-    @override(OffPolicyTorchRLModule)
-    def make_acting_networks(self) -> Any:
-        obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
-        return SkillPrior(obs_dim, action_dim, self.network_config)
+    network_config_class = SPiRLNetworkConfig
+    acting_class = SkillPrior
+    changeable = frozenset({"num_skills"})
 
     @override(OffPolicyTorchRLModule)
     def make_training_networks(self) -> SPiRLTrainingNetworks:
@@ -84,10 +65,9 @@ class SPiRLTorchLearner(SkillTaskTorchLearner):
         return lambda batch: spirl_update(module.acting, module.learning, optimization, batch, constants)
 
     @override(SkillTaskTorchLearner)
-    def load_model(self, state: Mapping[str, Any]) -> None:
-        tensors = {name: torch.as_tensor(value) for name, value in state.items()}
+    def load_model(self, model: SkillModel) -> None:
         for module in self._module.values():
-            module.acting.load_model(tensors)
+            module.acting.load_model(model)
             module.learning.load_acting(module.acting)
 
 

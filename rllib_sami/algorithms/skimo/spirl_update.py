@@ -5,7 +5,6 @@ Shapes: ``B`` transitions of a skill; ``O`` observation, ``Z`` skill and ``S`` l
 
 import copy
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from rllib_sami.algorithms.off_policy.transitions import Batch, Metrics
 from rllib_sami.algorithms.skimo.divergence import DivergenceConfig, bounded_divergence
-from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModelConfig
+from rllib_sami.algorithms.skimo.networks import HIDDEN_LAYERS, SkillModel, SkillModelConfig
 from rllib_sami.core import losses
 from rllib_sami.core.elu_networks import elu_mlp
 from rllib_sami.core.networks import TwinCritics, polyak_update
@@ -60,10 +59,10 @@ class SkillPrior(WithoutContext):
         self.state_encoder = elu_mlp(obs_dim, [units], state)
         self.policy = elu_mlp(state, [units] * HIDDEN_LAYERS, 2 * action_dim)
 
-    def load_model(self, state: Mapping[str, Tensor]) -> None:
-        """Takes encoder and prior from the state of a ``SkillModel``."""
-        for mine, theirs in ((self.state_encoder, "state_encoder."), (self.policy, "prior.")):
-            mine.load_state_dict({k.removeprefix(theirs): v for k, v in state.items() if k.startswith(theirs)})
+    def load_model(self, model: SkillModel) -> None:
+        """Makes encoder and policy equal to the model's encoder and prior."""
+        self.state_encoder.load_state_dict(model.state_encoder.state_dict())
+        self.policy.load_state_dict(model.prior.state_dict())
 
     def distribution(self, obs: Tensor) -> TanhNormal:
         """Returns the distribution of skills for observations ``[..., O]``."""
@@ -80,7 +79,7 @@ class SkillPrior(WithoutContext):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Chooses skills; arguments and results as of ``ActorNetworks.act``."""
         chosen = self.distribution(obs)
-        return chosen.mode if noise is None else chosen.sample(noise), obs.new_zeros(len(obs), 0), state
+        return chosen.mode if noise is None else chosen.sample(noise), obs.new_zeros(obs.shape[0], 0), state
 
 
 class SPiRLTrainingNetworks(nn.Module):

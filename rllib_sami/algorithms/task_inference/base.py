@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import gymnasium as gym
-import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
@@ -14,11 +13,9 @@ from rllib_sami.algorithms.base.config import BaseConfig, EnvironmentNeeds
 from rllib_sami.algorithms.base.health import CONTEXTS, Health
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import NUM_UPDATES_LIFETIME
-from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
 from rllib_sami.algorithms.sac.networks import SACTrainingNetworks
 from rllib_sami.algorithms.sac.sac import SACTorchLearner, SACTorchRLModule, SoftActorCriticConfig
 from rllib_sami.algorithms.sac.update import CONTEXT_STD
-from rllib_sami.algorithms.task_inference.networks import LatentNetworks
 from rllib_sami.algorithms.task_inference.update import INFERENCE_METRICS
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import LEARNING_RATE, setting, settings_of
@@ -40,8 +37,6 @@ class WindowTorchRLModule(SACTorchRLModule):
     """
 
     acting: Any  # LatentNetworks
-    network_config_class: ClassVar[type]
-    acting_class: ClassVar[type[LatentNetworks]]
     training_class: ClassVar[type[SACTrainingNetworks]]
     former_acting_settings: ClassVar[dict[str, Any]] = {}
 
@@ -49,22 +44,6 @@ class WindowTorchRLModule(SACTorchRLModule):
     def network_settings(self) -> list[str]:
         """What a checkpoint must share with the algorithm that it is restored into."""
         return ["decoder_hidden", *(field.name for field in fields(self.network_config_class))]
-
-    @classmethod
-    @override(OffPolicyTorchRLModule)
-    def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
-        return {field.name for field in fields(cls.network_config_class)}
-
-    @override(OffPolicyTorchRLModule)
-    def make_network_config(self) -> Any:
-        names = self.names_of_acting_settings(self.model_config)
-        given = {name: self.model_config[name] for name in names if name in self.model_config}
-        return self.network_config_class(**given)
-
-    @override(OffPolicyTorchRLModule)
-    def make_acting_networks(self) -> LatentNetworks:
-        obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
-        return self.acting_class(obs_dim, action_dim, self.network_config)  # type: ignore[arg-type, call-arg]
 
     @override(SACTorchRLModule)
     def make_training_networks(self) -> SACTrainingNetworks:

@@ -58,7 +58,7 @@ class WorldModel(WithoutContext):
     Attributes:
         state_encoder: ``E``, from observations to latent states.
         dynamics: ``D(h, a)``, the next latent state.
-        policy: ``π(a | h)``; a subclass gives it.
+        policy: ``π(a | h)``.
         reward: ``R(h, a)``.
         values: ``Q_1(h, a)`` and ``Q_2``.
         horizon: Steps that are planned ahead at present; learning raises it. At 0, before the first update, the policy
@@ -67,7 +67,7 @@ class WorldModel(WithoutContext):
     """
 
     hidden_layers: ClassVar[int]
-    policy: nn.Module
+    policy_outputs: ClassVar[int]  # for each dimension of an action
     horizon: Tensor
     plan_std: Tensor
 
@@ -79,15 +79,11 @@ class WorldModel(WithoutContext):
         units, state = config.num_units, config.latent_state_dim
         self.state_encoder = elu_mlp(obs_dim, [units], state)
         self.dynamics = elu_mlp(state + action_dim, [units] * self.hidden_layers, state)
-        self.policy = self.make_policy()
+        self.policy = elu_mlp(state, [units] * self.hidden_layers, self.policy_outputs * action_dim)
         self.reward = value_net(state + action_dim, units, self.hidden_layers)
         self.values = nn.ModuleList(value_net(state + action_dim, units, self.hidden_layers) for _ in range(2))
         self.register_buffer("horizon", torch.tensor(0))
         self.register_buffer("plan_std", torch.tensor(0.5))
-
-    def make_policy(self) -> nn.Module:
-        """Returns the network of the policy."""
-        raise NotImplementedError
 
     def distribution(self, latent: Tensor) -> Any:
         """Returns the policy's actions for latent states ``[..., S]``, with ``mode`` and ``sample(noise)``."""
@@ -129,7 +125,7 @@ class WorldModel(WithoutContext):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Chooses actions; arguments and results as of ``ActorNetworks.act``."""
         latent = self.state_encoder(obs)
-        context = obs.new_zeros(len(obs), 0)
+        context = obs.new_zeros(obs.shape[0], 0)  # len() would be a constant to torch.export
         if self.config.planner == "none" or self.horizon == 0:
             chosen = self.acting_distribution(latent)
             return chosen.mode if noise is None else chosen.sample(noise), context, state
@@ -166,21 +162,19 @@ class WorldModel(WithoutContext):
             std = sequences.std(dim=1, correction=0).clamp(min=float(self.plan_std))
         # Where the last plan was as long as this one, it goes on.
         shifted = torch.cat([before[:, 1:], torch.zeros_like(before[:, :1])], dim=1)
-        goes_on = (former == horizon) & torch.full_like(former, horizon > 1, dtype=torch.bool)
+        goes_on = (former == horizon) & (horizon > 1)
         mean = torch.where(goes_on[..., None], shifted, mean)
 
         returns = ImaginedReturns(self, latent)
-        rounds = iter(range(config.num_plan_iterations))
-        scored = iter(range(config.num_plan_iterations))
         plan = cem(
-            lambda candidates: returns(candidates, drawn["last"][:, next(scored)]),
+            lambda candidates, iteration: returns(candidates, drawn["last"][:, iteration]),
             sequences,
             returns(sequences, drawn["policy_last"]),
             mean,
             std,
             float(self.plan_std),
             config,
-            lambda _: drawn["samples"][:, next(rounds)],
+            drawn["samples"],
             torch.special.ndtr(drawn["choice"][:, 0]),
         )
         kept = plan.mean.new_zeros(size, config.plan_horizon, self.action_dim)
@@ -294,11 +288,7 @@ class TDMPCNetworks(WorldModel):
     """The networks of TD-MPC, whose policy is deterministic but for noise."""
 
     hidden_layers = 2
-
-    def make_policy(self) -> nn.Module:
-        """Returns the network of the policy."""
-        config = self.config
-        return elu_mlp(config.latent_state_dim, [config.num_units] * self.hidden_layers, self.action_dim)
+    policy_outputs = 1
 
     def distribution(self, latent: Tensor) -> NoisyAction:
         """Returns the policy's actions with the noise that plans have at last."""

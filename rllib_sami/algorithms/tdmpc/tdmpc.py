@@ -1,6 +1,6 @@
 """``TDMPC``: plans with a model of latent states, and values beyond the plan."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar
@@ -12,10 +12,10 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
-from rllib_sami.algorithms.base.acting_batch import ENCODER_STATE
 from rllib_sami.algorithms.base.config import BaseConfig
 from rllib_sami.algorithms.off_policy.algorithm import OffPolicyAlgorithm
 from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
+from rllib_sami.algorithms.off_policy.contextless_rl_module import ContextlessTorchRLModule
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner, Update
 from rllib_sami.algorithms.off_policy.rl_module import OffPolicyTorchRLModule
 from rllib_sami.algorithms.tdmpc.networks import (
@@ -29,13 +29,12 @@ from rllib_sami.algorithms.tdmpc.sampling import sample_windows
 from rllib_sami.algorithms.tdmpc.update import METRICS, ModelUpdateConfig, TDMPCLosses, parameter_groups, tdmpc_update
 from rllib_sami.config.rllib_settings import TDMPC as GROUP
 from rllib_sami.config.rllib_settings import WINDOWS
-from rllib_sami.core.compilation import compiled
 from rllib_sami.core.optimization import Optimization, ParameterGroups
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, SWITCH, integer, setting, taken
 from rllib_sami.replay_buffers.task_episode_replay_buffer import Sampler
 
-OF_PLANS = {field.name for field in fields(PlannerConfig)} - {"planner"}
+PLANNER = {field.name for field in fields(PlannerConfig)}
 
 
 @dataclass(frozen=True)
@@ -67,19 +66,10 @@ class WorldModelSettings:
     final_plan_std: float = setting(0.05, ABOVE_0, "Least standard deviation of plans at the end.")
 
 
-class WorldModelTorchRLModule(OffPolicyTorchRLModule):
+class WorldModelTorchRLModule(ContextlessTorchRLModule):
     """Base of modules that act with a :class:`WorldModel`."""
 
-    acting: Any  # WorldModel
-    acting_class: ClassVar[type]
-    network_config_class: ClassVar[type]
-    former_acting_settings: ClassVar[dict[str, Any]] = {}
-
-    @property
-    def network_settings(self) -> list[str]:
-        """Settings that a checkpoint must share with the algorithm that it is restored into."""
-        others = {field.name for field in fields(PlannerConfig)} | {"final_plan_std"}
-        return [field.name for field in fields(self.network_config_class) if field.name not in others]
+    changeable = frozenset(PLANNER | {"final_plan_std"})
 
     @property
     @override(OffPolicyTorchRLModule)
@@ -89,20 +79,12 @@ class WorldModelTorchRLModule(OffPolicyTorchRLModule):
     @classmethod
     @override(OffPolicyTorchRLModule)
     def names_of_acting_settings(cls, given: Mapping[str, Any]) -> set[str]:
-        return {"gamma", *(field.name for field in fields(cls.network_config_class))}
-
-    @override(OffPolicyTorchRLModule)
-    def make_network_config(self) -> Any:
-        return taken(self.network_config_class, self.model_config)
+        return super().names_of_acting_settings(given) | {"gamma"}
 
     @override(OffPolicyTorchRLModule)
     def make_acting_networks(self) -> Any:
         obs_dim, action_dim = (int(np.prod(space.shape)) for space in (self.observation_space, self.action_space))
         return self.acting_class(obs_dim, action_dim, self.network_config, self.model_config["gamma"])
-
-    @override(OffPolicyTorchRLModule)
-    def get_initial_state(self) -> dict[str, np.ndarray]:
-        return {ENCODER_STATE: self.acting.initial_state(1, self._rng)[0]} if self.acting.encoder.state_dim else {}
 
 
 class TDMPCTorchRLModule(WorldModelTorchRLModule):
@@ -143,9 +125,7 @@ class TDMPCTorchLearner(WorldModelTorchLearner):
 
     @override(OffPolicyTorchLearner)
     def make_update(self, module: Any, optimization: Optimization) -> Update:
-        losses = TDMPCLosses()
-        if self.config.compile_update:
-            losses = compiled(losses, first="model")
+        losses = self.losses(TDMPCLosses(), first="model")
         constants = taken(ModelUpdateConfig, vars(self.config))
         return lambda batch: tdmpc_update(module.acting, module.learning, optimization, batch, constants, losses)
 
@@ -178,14 +158,37 @@ class EpisodeWindowConfig(OffPolicyConfig):
         return self.updates_within_memory(self.train_batch_size_per_learner * (self.window_length + 1) * of_step)
 
 
-def plans_without_effect(config: Any, further: Collection[str] = ()) -> dict[str, str]:
-    """Returns the settings of plans, and ``further`` ones, if nothing is planned, with the reason."""
-    if config.planner == "cem":
-        return {}
-    return dict.fromkeys((*OF_PLANS, "plan_horizon_steps", *further), "`planner` is 'none': the policy chooses")
+class PlanningConfig(EpisodeWindowConfig):
+    """Base of the configs of algorithms that plan with a :class:`WorldModel`."""
+
+    parts: ClassVar[tuple[type, ...]] = (WorldModelSettings,)
+    of_plans: ClassVar[set[str]] = PLANNER - {"planner"} | {"plan_horizon_steps"}
+
+    @override(BaseConfig)
+    def conflicts(self) -> Iterator[str]:
+        yield from super().conflicts()
+        idle, sequences = self.without_effect(), self.num_plan_samples + self.num_plan_policy_samples
+        if self.num_plan_elites > sequences and "num_plan_elites" not in idle:
+            yield (
+                f"`num_plan_elites` is {self.num_plan_elites}, but must be at most {sequences}, the sequences of an "
+                f"iteration: `num_plan_samples` ({self.num_plan_samples}) and `num_plan_policy_samples` "
+                f"({self.num_plan_policy_samples}). An eighth of them is usual."
+            )
+        if self.final_plan_std > self.initial_plan_std and "final_plan_std" not in idle:
+            yield (
+                f"`final_plan_std` is {self.final_plan_std}, but must be at most `initial_plan_std`, which is "
+                f"{self.initial_plan_std}: noise falls as learning goes on. Lower the one or raise the other."
+            )
+
+    @override(BaseConfig)
+    def without_effect(self) -> dict[str, str]:
+        reasons = super().without_effect()
+        if self.planner == "none":
+            reasons |= dict.fromkeys(self.of_plans, "`planner` is 'none': the policy chooses")
+        return reasons
 
 
-class TDMPCConfig(EpisodeWindowConfig):
+class TDMPCConfig(PlanningConfig):
     """Configuration of TD-MPC (Hansen et al., ICML 2022).
 
     A model of latent states, their rewards and values is learned from ``train_batch_size_per_learner`` windows of
@@ -199,11 +202,7 @@ class TDMPCConfig(EpisodeWindowConfig):
         TDMPCConfig().environment("Pendulum-v1").build_algo().train()
     """
 
-    parts: ClassVar[tuple[type, ...]] = (
-        WorldModelConfig,
-        ModelUpdateConfig,
-        WorldModelSettings,
-    )
+    parts: ClassVar[tuple[type, ...]] = (WorldModelConfig, ModelUpdateConfig)
     groups: ClassVar[tuple[str, ...]] = (GROUP,)
 
     def __init__(self, algo_class=None):
@@ -233,10 +232,6 @@ class TDMPCConfig(EpisodeWindowConfig):
     @override(AlgorithmConfig)
     def get_default_learner_class(self) -> type[TDMPCTorchLearner]:
         return TDMPCTorchLearner
-
-    @override(BaseConfig)
-    def without_effect(self) -> dict[str, str]:
-        return super().without_effect() | plans_without_effect(self)
 
     @property
     @override(BaseConfig)

@@ -29,7 +29,9 @@ class ModelUpdateConfig(PrecisionConfig):
     consistency_coeff: float = setting(2.0, AT_LEAST_0, "Weight of the error of predicted latent states.")
     reward_coeff: float = setting(0.5, AT_LEAST_0, "Weight of the error of predicted rewards.")
     value_coeff: float = setting(0.1, AT_LEAST_0, "Weight of the error of values.")
-    consistency_decay: float = setting(0.5, RATE, "How much less a step weighs than the one before it in the window.")
+    consistency_decay: float = setting(
+        0.5, RATE, "Weight of a step relative to that of the step before it in the window."
+    )
     tau: float = setting(0.005, RATE, "Rate of the target networks' moving average.")
 
 
@@ -42,13 +44,13 @@ def parameter_groups(acting: WorldModel) -> ParameterGroups:
     }
 
 
-def imagine(acting: WorldModel, latent: Tensor, actions: Tensor) -> Tensor:
+def imagine(step_latent: Callable[[Tensor, Tensor], Tensor], latent: Tensor, actions: Tensor) -> Tensor:
     """Returns the latent states that the dynamics predict.
 
         c_0 = h_0,  c_{t+1} = D(c_t, a_t)
 
     Args:
-        acting: The model.
+        step_latent: ``D``.
         latent: ``h_0``, ``[B, S]``.
         actions: ``[B, N, A]``.
 
@@ -57,13 +59,13 @@ def imagine(acting: WorldModel, latent: Tensor, actions: Tensor) -> Tensor:
     """
     states = [latent]
     for index in range(actions.shape[1]):
-        states.append(acting.step_latent(states[-1], actions[:, index]))
+        states.append(step_latent(states[-1], actions[:, index]))
     return torch.stack(states, dim=1)
 
 
-def decays(config: ModelUpdateConfig, like: Tensor) -> Tensor:
+def decays(decay: float, like: Tensor) -> Tensor:
     """Returns the weights ``ρ^t`` of the steps of a window ``[B, N, ...]``, ``[N]``."""
-    return config.consistency_decay ** torch.arange(like.shape[1], device=like.device)
+    return decay ** torch.arange(like.shape[1], device=like.device)
 
 
 def prediction_loss(
@@ -97,8 +99,8 @@ def prediction_loss(
     wanted = batch["rewards"] + (1.0 - batch["terminated"]) * config.gamma * next_values
     with torch.no_grad():
         target = training.target_encoder(obs[:, 1:])
-    imagined = imagine(acting, latent[:, 0], actions)
-    decay = decays(config, actions)
+    imagined = imagine(acting.step_latent, latent[:, 0], actions)
+    decay = decays(config.consistency_decay, actions)
 
     def total(errors: Tensor) -> Tensor:
         return (weight * errors).sum(dim=1).clamp(max=MOST_LOSS).mean()
@@ -138,9 +140,10 @@ def actor_loss(acting: WorldModel, batch: Batch, config: ModelUpdateConfig) -> T
     """
     actions, weight = batch["actions"], batch["weights"]
     with torch.no_grad():
-        states = imagine(acting, acting.state_encoder(batch["obs"][:, 0]), actions)[:, :-1]
+        states = imagine(acting.step_latent, acting.state_encoder(batch["obs"][:, 0]), actions)[:, :-1]
     value = acting.predicted_values(states, acting.distribution(states).sample(batch["noise"])).amin(dim=0)
-    return -(weight * decays(config, actions) * value).sum(dim=1).mean() / actions.shape[1]
+    of_steps = decays(config.consistency_decay, actions) * value
+    return -(weight * of_steps).sum(dim=1).mean() / actions.shape[1]
 
 
 @dataclass(frozen=True)
