@@ -8,6 +8,7 @@ which environment it was.
 import logging
 import math
 import numbers
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
@@ -203,6 +204,27 @@ def image_bytes(obs: Any, shape: tuple[int, ...] | None) -> np.ndarray:
 def name_of(env: Any) -> str:
     """Returns the name of an environment in a config, which may be an id, a class or a function."""
     return env if isinstance(env, str) else getattr(env, "__name__", str(env))
+
+
+def are_different(env: Any, other: Any) -> bool:
+    """Whether two environments, each an id, a class or its path, are known to be different ones.
+
+    Ids are compared with ids, and classes with classes, by their names without the module.
+    """
+    names = [_kind_and_name(one) for one in (env, other)]
+    return names[0][0] == names[1][0] and names[0] != names[1]
+
+
+def _kind_and_name(env: Any) -> tuple[str, str]:
+    """Returns what kind of name an environment has, and the name without the module; those of no kind are all alike."""
+    if isinstance(env, type):
+        return "class", env.__name__
+    if not isinstance(env, str):
+        return "", ""
+    *module, name = re.split("[.:]", env)
+    if re.search(r"-v\d+$", env):
+        return "id", env.rpartition(":")[2]
+    return ("class", name) if module and all(map(str.isidentifier, (*module, name))) else ("name", env)
 
 
 def snapshot(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """Reads data sets: trajectories in memory-mapped files, so that a data set may be larger than memory."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rllib_sami.core.env_values import are_different
 from rllib_sami.datasets.files import ARRAYS, FORMAT, INDEX, array_path, shapes
 
 LARGEST_ACTION = 1.0 + 1e-4  # of normalised ones, with rounding errors
@@ -156,12 +156,8 @@ class Dataset:
         return int(self.lengths.sum())
 
     def is_of_another(self, env: Any) -> bool:
-        """Whether the data are known to be of another environment than ``env``, an id, a path or a class.
-
-        Ids are compared with ids, and classes with classes, by their names without the module.
-        """
-        names = [_kind_and_name(one) for one in (self.about.get("env"), env)]
-        return names[0][0] == names[1][0] and names[0] != names[1]
+        """Whether the data are known to be of another environment than ``env``, an id, a path or a class."""
+        return are_different(self.about.get("env"), env)
 
     def check_finite(self) -> None:
         """Reads everything once.
@@ -199,18 +195,6 @@ class Dataset:
             actions[mine] = arrays["actions"][first_step + np.arange(length)]
         is_last = (starts[:, None] + np.arange(length)) == self.lengths[trajectories, None] - 1
         return obs, actions, is_last & self.terminated[trajectories, None]
-
-
-def _kind_and_name(env: Any) -> tuple[str, str]:
-    """Returns what kind of name an environment has, and the name without the module; those of no kind are all alike."""
-    if isinstance(env, type):
-        return "class", env.__name__
-    if not isinstance(env, str):
-        return "", ""
-    *module, name = re.split("[.:]", env)
-    if re.search(r"-v\d+$", env):
-        return "id", env.rpartition(":")[2]
-    return ("class", name) if module and all(map(str.isidentifier, (*module, name))) else ("name", env)
 
 
 def _index_of(folder: Path, given: str | Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rllib_sami.algorithms.skimo.networks import SkillModel, SkillPolicyNetworks
+from rllib_sami.core.env_values import name_of
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.hierarchy import FrozenPolicy, unit_sphere
 
@@ -49,7 +50,7 @@ def load_skills(skills: Any, steps: int | None = None, continuous: bool = False)
     checkpoint = load(str(skills))
     module: Any = checkpoint.module()
     networks: Any = getattr(module, "acting", None)
-    trained_on = str(getattr(checkpoint, "trained_on", checkpoint.config.env))
+    trained_on = getattr(checkpoint, "trained_on", None) or name_of(checkpoint.config.env)
     if isinstance(networks, SkillModel):
         played: Any = SkillPolicyNetworks(networks)
         policy = FrozenPolicy(played, module.action_space, latent_dim=played.skill_dim)

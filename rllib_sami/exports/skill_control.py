@@ -29,6 +29,7 @@ class SkillControl(LatentActionEnv):
 
     Attributes:
         skill_model: The networks of skills that were learned from data (``SkiMoPretrain``); None for others.
+        skills_trained_on: Name of the environment that the skills were learned in.
 
     Args:
         env: The task: an id, a class or the path of one. Its observation is that of the skills' environment; the task
@@ -58,7 +59,7 @@ class SkillControl(LatentActionEnv):
             if value is None:
                 raise ValueError(f"{ENV_ID} needs {name!r} in its `env_config`, such as {{{name}: {example}}}.")
         played = load_skills(skills, steps, continuous)
-        policy, self.skill_model = played.policy, played.model
+        policy, self.skill_model, self.skills_trained_on = played.policy, played.model, played.trained_on
         task = make_task(env, env_config, **more)
         given = gymnasium.spaces.flatdim(task.observation_space)
         read = task.get_wrapper_attr("skill_obs_dim") if task.has_wrapper_attr("skill_obs_dim") else policy.obs_dim

@@ -347,6 +347,13 @@ class TestTask:
         assert torch.equal(algo.get_module().acting.dynamics[0].weight, skills[2].dynamics[0].weight)
         algo.stop()
 
+    @pytest.mark.parametrize(("env", "is_told"), [(MAZE, False), ("Maze/Medium-v0", True)])
+    def test_skills_of_another_environment_are_told(self, skills, caplog, env, is_told):
+        config = task(skills[0]).environment(env_config={"env": env, "skills": skills[0], "max_steps": 60})
+        config.build_algo().stop()
+        message = f"the skills were learned in {MAZE!r}, but the task is {env!r}"
+        assert any(message in line for line in caplog.messages) == is_told
+
     def test_an_environment_without_skills_is_refused(self):
         with pytest.raises(ValueError, match="set `env` to 'Skills/Control-v0'"):
             SkiMoConfig().environment(MAZE).build_algo()

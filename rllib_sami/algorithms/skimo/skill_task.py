@@ -18,7 +18,8 @@ from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
 from rllib_sami.algorithms.skimo.networks import SkillModel, SkillModelConfig
 from rllib_sami.algorithms.tdmpc.tdmpc import EpisodeWindowConfig
 from rllib_sami.config.rllib_settings import SKIMO
-from rllib_sami.core.env_values import name_of
+from rllib_sami.config.unused_settings import warn_once
+from rllib_sami.core.env_values import are_different, name_of
 from rllib_sami.core.faults import closing
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, setting
@@ -72,6 +73,13 @@ class SkillTaskConfig(EpisodeWindowConfig):
                 "with, read no more. Take the environment of the data, or an algorithm with networks of its own, such "
                 "as PlainSAC."
             )
+        trained_on, task = env.get_wrapper_attr("skills_trained_on"), self.env_config.get("env")
+        if are_different(trained_on, task):
+            message = (
+                f"the skills were learned in {trained_on!r}, but the task is {name_of(task)!r}. That works only if "
+                "bodies and observations are the same."
+            )
+            warn_once(type(self).__name__.removesuffix("Config"), message, message)
         # An algorithm's config is frozen.
         self.__dict__["_skill_model"] = {name: getattr(model.config, name) for name in INHERITED}
         self.__dict__["_steps_of_skill"] = env.get_wrapper_attr("steps")
