@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import gymnasium
 
 from rllib_sami.algorithms.skill_discovery.evaluation import GOALS, skill_grids
 from rllib_sami.algorithms.skill_discovery.skill_discovery import SkillDiscoveryConfig
+from rllib_sami.algorithms.skimo.skill_task import other_skills
 from rllib_sami.core.faults import closing
 from rllib_sami.core.metric_names import OWN_SPLIT, SPLITS
 from rllib_sami.env_runners.agents import Agent, make_agent
@@ -25,6 +27,8 @@ from rllib_sami.evaluation.processes import advance
 if TYPE_CHECKING:
     from rllib_sami.exports.agents import ExportedAgent
     from rllib_sami.exports.checkpoints import Checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,7 @@ def plan(agent: AgentOnSplit, splits: Sequence[str] | None, episodes: int | None
     episodes = episodes or EPISODES
     with closing(grid.make_env(), grid.name) as env:
         _check_spaces(env, agent)
+        _check_skills(env, agent)
         wanted = splits or _default_splits(env, grid.config.env_config)
         for split in dict.fromkeys(wanted):  # the same episodes twice would count as independent ones
             try:
@@ -115,6 +120,12 @@ def _default_splits(env: gymnasium.Env, env_config: Mapping[str, Any]) -> list[s
     if unwrapped.split == "custom":
         return [OWN_SPLIT]
     return [split for split in SPLITS if split in unwrapped.splits] or [unwrapped.split]
+
+
+def _check_skills(env: gymnasium.Env, agent: AgentOnSplit) -> None:
+    model = env.get_wrapper_attr("skill_model") if env.has_wrapper_attr("skill_model") else None
+    if model is not None and (warning := other_skills(agent.checkpoint.path, model.checksum())):
+        logger.warning("%s", warning)
 
 
 def _check_spaces(env: gymnasium.Env, agent: AgentOnSplit) -> None:

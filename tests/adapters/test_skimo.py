@@ -354,6 +354,22 @@ class TestTask:
         message = f"the skills were learned in {MAZE!r}, but the task is {env!r}"
         assert any(message in line for line in caplog.messages) == is_told
 
+    def test_an_agent_with_other_skills_than_in_training_is_told(self, skills, trained, tmp_path, caplog):
+        checkpoint = load(skills[0])
+        module = checkpoint.module()
+        folder = export_agent(module, checkpoint.config, tmp_path / "same", algorithm="SkiMoPretrain")
+        with torch.no_grad():
+            module.acting.skill_policy.net[0].bias.add_(1.0)
+        other = export_agent(module, checkpoint.config, tmp_path / "other", algorithm="SkiMoPretrain")
+        for path, is_told in ((folder, False), (other, True)):
+            caplog.clear()
+            evaluate(trained[2], episodes=1, env_config={"skills": str(path)}, progress=False)
+            algo = task(str(path)).build_algo()
+            algo.restore_from_path(trained[2])
+            algo.stop()
+            told = [line for line in caplog.messages if "has learned with other skills" in line]
+            assert len(told) == 2 * is_told
+
     def test_an_environment_without_skills_is_refused(self):
         with pytest.raises(ValueError, match="set `env` to 'Skills/Control-v0'"):
             SkiMoConfig().environment(MAZE).build_algo()

@@ -74,7 +74,7 @@ class CheckedAlgorithm(Algorithm):
     @override(Algorithm)
     def save_to_path(self, path=None, *, state=None, filesystem=None, use_msgpack=False) -> str:
         path = Path(tempfile.mkdtemp()) if path is None else path
-        with checkpoint_files.atomic_checkpoint(path, filesystem, compat.progress(self)) as folder:
+        with checkpoint_files.atomic_checkpoint(path, filesystem, self._facts()) as folder:
             self._write_checkpoint(folder, state, use_msgpack)
         return str(path)
 
@@ -90,6 +90,10 @@ class CheckedAlgorithm(Algorithm):
                 checkpoint_files.check_files(folder)
                 check_checkpoint(self, folder)
             self._read_checkpoint(folder, *args, **kwargs)
+
+    def _facts(self) -> dict[str, Any]:
+        """Returns entries of a checkpoint's manifest, as JSON values."""
+        return compat.progress(self)
 
     def _write_checkpoint(self, folder: Path, state: dict[str, Any] | None, use_msgpack: bool) -> None:
         """Writes a whole checkpoint into a local folder: ``state``, or the present state if that is None."""

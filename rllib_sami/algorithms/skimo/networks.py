@@ -4,6 +4,8 @@ Shapes: ``O`` observation, ``A`` action, ``Z`` skill, ``S`` latent state; a skil
 """
 
 import copy
+import functools
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +129,14 @@ class SkillModel(WithoutContext):
     def step_latent(self, latent: Tensor, skill: Tensor) -> Tensor:
         """Returns the latent state ``[..., S]`` after a skill ``[..., Z]``."""
         return self.dynamics(torch.cat([latent, skill], dim=-1))
+
+    def checksum(self) -> int:
+        """Returns a number that tells these skills from others: it is of the weights of their policy."""
+        return functools.reduce(
+            lambda checksum, weights: zlib.crc32(weights.cpu().numpy().tobytes(), checksum),
+            self.skill_policy.state_dict().values(),
+            0,
+        )
 
     def state_of_skill(self, skill: np.ndarray) -> np.ndarray:
         """Returns the state ``[S]`` of an episode in which a skill ``[Z]`` is played, and no other after it."""

@@ -1,5 +1,6 @@
 """What algorithms share whose actions are skills that were learned from data, and that begin with their prior."""
 
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from rllib_sami.algorithms.off_policy.config import OffPolicyConfig
 from rllib_sami.algorithms.off_policy.learner import OffPolicyTorchLearner
 from rllib_sami.algorithms.skimo.networks import SkillModel, SkillModelConfig
 from rllib_sami.algorithms.tdmpc.tdmpc import EpisodeWindowConfig
+from rllib_sami.checkpoints.files import manifest_of
 from rllib_sami.config.rllib_settings import SKIMO
 from rllib_sami.config.unused_settings import warn_once
 from rllib_sami.core.env_values import are_different, name_of
@@ -24,7 +26,9 @@ from rllib_sami.core.faults import closing
 from rllib_sami.core.schedules import Schedule
 from rllib_sami.core.settings import ABOVE_0, LEARNING_RATE, setting
 
+logger = logging.getLogger(__name__)
 SKILL_ENV = "Skills/Control-v0"
+SKILLS = "skills"  # of a checkpoint's manifest: the checksum of the skills that its agent chooses from
 # Sizes that are those of the pre-trained networks.
 INHERITED = tuple(field.name for field in fields(SkillModelConfig) if field.name != "num_skills")
 
@@ -130,6 +134,17 @@ class SkillTaskConfig(EpisodeWindowConfig):
         return reasons
 
 
+def other_skills(checkpoint: Path, skills: int) -> str | None:
+    """Returns a warning if a checkpoint's agent has learned with other skills than those of a checksum."""
+    learned_with = (manifest_of(checkpoint) or {}).get(SKILLS)
+    if learned_with in (None, skills):
+        return None
+    return (
+        f"{checkpoint}: this agent has learned with other skills than those in its `env_config`, so what it chooses "
+        "means something else here. Give it the skills that it was trained with."
+    )
+
+
 class SkillTaskTorchLearner(OffPolicyTorchLearner):
     """Base of the learners."""
 
@@ -153,6 +168,7 @@ class SkillTask(OffPolicyAlgorithm):
         super().setup(config)
         with closing(compat.env_creator(self.config, worker_index=0, slot=0)(), SKILL_ENV) as env:
             model = env.get_wrapper_attr("skill_model")
+        self._skills = model.checksum()
         compat.foreach_learner(self, lambda learner: learner.load_model(model))
         compat.sync_weights(self)
 
@@ -164,7 +180,13 @@ class SkillTask(OffPolicyAlgorithm):
     @override(OffPolicyAlgorithm)
     def _read_checkpoint(self, folder: Path, *args, **kwargs) -> None:
         super()._read_checkpoint(folder, *args, **kwargs)
+        if warning := other_skills(folder, self._skills):
+            logger.warning("%s", warning)
         self._keep_alpha()
+
+    @override(OffPolicyAlgorithm)
+    def _facts(self) -> dict[str, Any]:
+        return super()._facts() | {SKILLS: self._skills}
 
     def _keep_alpha(self) -> None:
         """Gives a coefficient that is not tuned its present setting, which may differ from the checkpoint's."""
