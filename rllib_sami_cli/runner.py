@@ -283,7 +283,8 @@ def _say_interrupted(run: Run, session: Session) -> None:
     checkpoints = [trial["checkpoint"] for trial in run.trials() if trial["checkpoint"]]
     click.echo(f"Stopped. Logs and checkpoints: {run.path}")
     if not checkpoints:
-        click.echo("There is no checkpoint yet: start over, in a file of several experiments with --resume.")
+        click.echo("There is no checkpoint yet, so this experiment begins anew when you run the command again.")
+        click.echo("With --resume, earlier experiments of the file are kept.")
         return
     for path in checkpoints[:4]:
         click.echo(f"Last checkpoint: {path}")
