@@ -10,7 +10,7 @@ import pytest
 import yaml
 from processes import Command
 
-from rllib_sami.datasets import recipes
+from rllib_sami.datasets import DatasetWriter, Trajectory, recipes
 from rllib_sami_cli.experiment import load, merge
 from rllib_sami_cli.resources import Limits
 from rllib_sami_cli.schema import check_all
@@ -111,6 +111,21 @@ def test_an_environment_without_skills_is_told(refused, write, chain):
     assert "set `env` to 'Skills/Control-v0'" in refused(
         "train", "file", write("task.yaml", yaml.safe_dump({"a": body}))
     )
+
+
+def test_the_guide_s_file_for_an_environment_of_one_s_own_is_right(write, tmp_path, monkeypatch, caplog):
+    guide = (EXAMPLES.parents[1] / "docs" / "skimo.md").read_text("utf-8")
+    [file] = re.findall(r"```yaml\n(my_skills:\n.*?)```", guide, re.DOTALL)
+    write("my_module.py", "from rllib_sami.envs import Pendulum\n\n\nclass MyEnv(Pendulum):\n"
+                          "    def __init__(self, env_config=None):\n        super().__init__()\n")  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with DatasetWriter("data/my_env", env="my_module:MyEnv") as writer:
+        writer.add(Trajectory(np.zeros((51, 3)), np.zeros((50, 1))))
+    skills, task = check_all(load(write("elsewhere/my_env.yaml", file)), Limits(None, None))
+    assert skills.config["data"] == str(tmp_path / "data" / "my_env")
+    assert (task.algorithm.__name__, skills.config["num_skills"]) == ("SkiMo", task.config["num_skills"])
+    assert not any(record.name.startswith("rllib_sami") for record in caplog.records)  # of another environment
 
 
 def test_the_large_maze_has_the_settings_of_its_parts():
