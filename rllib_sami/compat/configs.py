@@ -1,6 +1,6 @@
 """RLlib's configs: keys of dict configs, the user's model settings, classes given by their dotted path.
 
-Touches ``AlgorithmConfig._translate_special_keys``, ``_model_config`` and ``_rl_module_spec``.
+Touches ``AlgorithmConfig._translate_special_keys``, ``_model_config`` and ``_rl_module_spec``, and RLlib's log.
 """
 
 import dataclasses
@@ -11,6 +11,10 @@ from typing import Any
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.models.catalog import MODEL_DEFAULTS
+from ray.util.debug import log_once
+
+# As if said before: every RLModule makes a deprecated RLModuleConfig itself, and RLlib would tell the user not to.
+log_once("RLModule(config=[RLModuleConfig object])")
 
 # Keys of dict configs that are not fields of the config, but that RLlib understands.
 SPECIAL_CONFIG_KEYS = {"_enable_new_api_stack", "multiagent", "class"}

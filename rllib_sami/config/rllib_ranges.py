@@ -1,19 +1,27 @@
 """Ranges of RLlib's settings that RLlib checks nowhere, or only in its setters."""
 
+import math
 from collections.abc import Iterator
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
-from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, Allowed, integer, is_integer, number
+from rllib_sami.core.settings import ABOVE_0, AT_LEAST_0, LEARNING_RATE, Allowed, integer, is_integer, is_number, number
 
 _RANGES = {
     "seed": Allowed(
         "an integer from 0 to 4294967295, or None", lambda x: x is None or (is_integer(x) and 0 <= x < 2**32)
     ),
     "sample_timeout_s evaluation_sample_timeout_s grad_clip": ABOVE_0.or_none(),
-    "gamma": number("a number in [0, 1]", lambda x: 0 <= x <= 1),
-    "_train_batch_size_per_learner": integer(1).or_none(),
-    "num_envs_per_env_runner metrics_num_episodes_for_smoothing": integer(1),
+    "gamma lambda_": number("a number in [0, 1]", lambda x: 0 <= x <= 1),
+    "lr": LEARNING_RATE.or_none(),
+    "entropy_coeff": LEARNING_RATE,
+    "kl_coeff kl_target vf_loss_coeff": AT_LEAST_0,
+    "clip_param": ABOVE_0,
+    "vf_clip_param": Allowed(
+        "a number above 0, or infinity", lambda x: x == math.inf or (is_number(x) and x > 0)
+    ),
+    "_train_batch_size_per_learner minibatch_size": integer(1).or_none(),
+    "train_batch_size num_epochs num_envs_per_env_runner metrics_num_episodes_for_smoothing": integer(1),
     "rollout_fragment_length": integer(1).or_auto(),
     "num_env_runners evaluation_num_env_runners num_learners": integer(0),
     "num_cpus_per_env_runner num_gpus_per_env_runner num_gpus_per_learner num_cpus_for_main_process": AT_LEAST_0,

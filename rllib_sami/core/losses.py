@@ -156,6 +156,6 @@ def sance_bound_from_scores(positive: Tensor, negative: Tensor, temperature: flo
 def binary_nce_from_scores(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
     """Independent logistic terms, ``E[log sigmoid(s+/b)] + E[log(1 - sigmoid(s-/b))]``, to be maximised.
 
-    This contrasts the same pairs as the softmax form, but is no bound of the mutual information. It is at most 0.
+    This contrasts the same pairs as the softmax form. It is at most 0, and never a bound of the mutual information.
     """
     return F.logsigmoid(positive / temperature).mean() + F.logsigmoid(-negative / temperature).mean()

@@ -1,6 +1,7 @@
 """Every mistake in a configuration or an environment has one message: what, which value, what was expected."""
 
 import inspect
+import math
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from rllib_sami import CCMConfig, SaCCMConfig, SaMIConfig, SaPPOConfig, SaTESACConfig, TESACConfig
 from rllib_sami.config.rllib_ranges import rllib_values
 from rllib_sami.env_runners.array_env_runner import ArrayEnvRunner
+from rllib_sami.registration import ALGORITHMS
 from rllib_sami.replay_buffers.task_episode_replay_buffer import TaskEpisodeReplayBuffer
 
 from .tiny import TRAINING, recorded_constants, refusal, tiny, trained_until
@@ -23,6 +25,7 @@ WHOLE, RATE, SIZES = (
     r"at least 0, or a schedule of \[environment steps, value\]",
     "layer",
 )
+NAN, INF = math.nan, math.inf
 MISTAKES = [
     *[
         (key, value, WHOLE)
@@ -48,6 +51,7 @@ MISTAKES = [
         for key in ("actor_lr", "critic_lr", "alpha_lr", "encoder_lr")
         for value in (-1, -1e-3, None, "fast", [], [[0, 1e-3]], [[5, 1e-3], [9, 1e-4]], [[0, 1e-3], [9, -1e-4]], [1, 2])
     ],
+    *[("actor_lr", value, RATE) for value in (NAN, INF, [[0, NAN], [9, 0]], [[0, 1e-3], [9, NAN]], [[0, 1], [NAN, 0]])],
     *[
         ("updates_per_env_step", value, r"above 0, or a schedule .* pairs whose steps begin at 0 and rise")
         for value in (
@@ -99,6 +103,15 @@ def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
     assert message.startswith(f"`{key}`")
     assert str(value) in message
     assert re.search(expected, message)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values())
+def test_no_setting_is_infinite_or_not_a_number(algorithm):
+    known = algorithm.get_default_config().settings.values()
+    settings = [one for one in known if one.allowed.holds]
+    assert len(settings) > 10
+    for value in (NAN, INF, [[0, NAN], [9, 0]]):
+        assert [one.name for one in settings if one.allowed.refusal(one.name, value) is None] == []
 
 
 OF_RLLIB = {

@@ -1,5 +1,6 @@
 """SaPPO: RLlib's PPO sampling and learning as it does, with contexts and one more loss."""
 
+import math
 import re
 
 import numpy as np
@@ -202,6 +203,21 @@ def test_weights_sent_to_runners_hold_no_episodes_and_no_learning_parts(trained)
         ({"contrast_capacity": 1}, "`contrast_capacity` is 1, but must be an integer >= 2"),
         ({"encoder_ppo_gradient": 1}, "`encoder_ppo_gradient` is 1, but must be True or False"),
         ({"num_negatives": 0}, "`num_negatives` is 0, but must be an integer >= 1"),
+        ({"lr": math.nan}, "`lr` is nan, but must be a number of at least 0, or a schedule"),
+        ({"lr": [[0, 1e-3], [9, math.inf]]}, "`lr` is .*inf.*, but must be a number of at least 0, or a schedule"),
+        ({"entropy_coeff": math.nan}, "`entropy_coeff` is nan, but must be a number of at least 0, or a schedule"),
+        ({"lambda_": math.nan}, r"`lambda_` is nan, but must be a number in \[0, 1\]"),
+        ({"clip_param": math.nan}, "`clip_param` is nan, but must be a number above 0"),
+        ({"vf_clip_param": math.nan}, "`vf_clip_param` is nan, but must be a number above 0, or infinity"),
+        ({"minibatch_size": math.nan}, "`minibatch_size` is nan, but must be an integer >= 1"),
+        *[
+            ({name: math.nan}, f"`{name}` is nan, but must be a number of at least 0")
+            for name in ("kl_coeff", "kl_target", "vf_loss_coeff")
+        ],
+        *[
+            ({name: math.nan}, f"`{name}` is nan, but must be an integer >= 1")
+            for name in ("num_epochs", "train_batch_size")
+        ],
     ],
 )
 def test_wrong_settings_are_named(settings, message):

@@ -1,6 +1,8 @@
 """``rllib_sami.load``: an agent in a loop of one's own plays exactly as ``rllib evaluate`` has it play."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -188,3 +190,9 @@ def test_observations_in_parts_are_flattened_in_the_order_of_their_space(tmp_pat
         rllib_sami.load(folder).act(obs)
     ray.tune.register_env("test/Parts", lambda _: Parts())
     np.testing.assert_array_equal(rllib_sami.load(folder).act(obs), expected)
+
+
+def test_loading_skills_says_nothing_of_what_rllib_will_drop():
+    code = "import rllib_sami; rllib_sami.load('models/skimo_u_maze')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "RLModuleConfig" not in done.stderr

@@ -45,13 +45,13 @@ class ContextConfig(BaseConfig):
     @property
     @override(BaseConfig)
     def learner_metrics(self) -> list[str]:
-        both = self.pairing == "skill_task"  # only then are there separate bounds
+        both = self.pairing == "skill_task"  # only then are skills and tasks contrasted separately
         contrast = [name for name in CONTRAST_METRICS if self.has_contrast and (both or name not in BOUNDS_OF_BOTH)]
         return [*super().learner_metrics, *contrast]
 
     @property
     def contrast_symptoms(self) -> list[str]:
-        """Symptoms to look for in the contrast's bounds."""
+        """Symptoms to look for in the metrics of the contrast."""
         return ([SKILLS, TASKS] if self.pairing == "skill_task" else [CONTRAST]) if self.has_contrast else []
 
     @override(BaseConfig)

@@ -55,7 +55,7 @@ class ContrastConfig:
     objective: str = setting(
         "sance",
         one_of(OBJECTIVES),
-        '`"sance"`, the K-sample softmax bound, or `"binary_nce"`, independent logistic terms.',
+        '`"sance"`, the K-sample softmax objective, or `"binary_nce"`, independent logistic terms.',
     )
     temperature: float = setting(0.1, ABOVE_0, "Divisor of the contrast's scores. 0.05 to 1.")
     similarity: str = setting(
@@ -71,9 +71,13 @@ def unweighted_contrast_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Computes the contrastive loss ``-I`` of contexts.
 
+    As negative keys are of other skills or tasks, ``I`` is no lower bound of the mutual information; see
+    :func:`~rllib_sami.core.losses.sance_bound`.
+
     Args:
         query: ``[G, n, D]``.
-        positive_keys: ``[G, S, n, D]``; ``S`` sets of keys with a bound each: skills, tasks, or both in this order.
+        positive_keys: ``[G, S, n, D]``; ``S`` sets of keys with an objective each: skills, tasks, or both in this
+            order.
         negative_keys: ``[G, S, K-1, D]``.
         config: Constants.
         similarity_map: ``W`` of the bilinear similarity, ``[D, D]``.
@@ -86,20 +90,20 @@ def unweighted_contrast_loss(
         for positive, negative in zip(positive_keys.unbind(dim=1), negative_keys.unbind(dim=1), strict=True)
     ]  # [G, n] and [G, n, K-1] for each set
     weights = [config.skill_weight, 1.0] if len(parts) == 2 else [1.0]  # skills come before tasks
-    bounds = [losses.sance_bound_from_scores(*scores, config.temperature) for scores in parts]
-    objectives = bounds
+    softmax = [losses.sance_bound_from_scores(*scores, config.temperature) for scores in parts]
+    objectives = softmax
     if config.objective == "binary_nce":
         objectives = [losses.binary_nce_from_scores(*scores, config.temperature) for scores in parts]
     loss = -_weighted_mean(objectives, weights)
     accuracies = [(one > others.max(dim=-1).values).float().mean() for one, others in parts]
     metrics = {
         "contrast_loss": loss.detach(),
-        "sance_bound": _weighted_mean(bounds, weights).detach(),
+        "sance_bound": _weighted_mean(softmax, weights).detach(),
         "log_k": loss.new_full((), math.log(negative_keys.shape[2] + 1)),
         "contrast_accuracy": _weighted_mean(accuracies, weights),
     }
     if len(parts) == 2:
-        metrics |= {"skill_bound": bounds[0].detach(), "task_bound": bounds[1].detach()}
+        metrics |= {"skill_bound": softmax[0].detach(), "task_bound": softmax[1].detach()}
     return loss, metrics
 
 

@@ -5,9 +5,9 @@
 | skills | same task, same skill | same task, the other skill | SaTESAC (``skill``), SaCCM (``skill_task``) |
 | tasks | same task, any skill | other tasks | CCM (``task``), SaCCM (``skill_task``) |
 
-A task has two skills: its episodes with high returns and those with low returns. Each set of keys has its own bound. In
-a single softmax, episodes of the same task would dominate the others, because they are hard to tell apart as long as
-all skills are poor.
+A task has two skills: its episodes with high returns and those with low returns. Each set of keys has its own
+objective. In a single softmax, episodes of the same task would dominate the others, because they are hard to tell apart
+as long as all skills are poor.
 
 High and low are ranks *within* a task, so even a hard task has good skills. Equal returns are ranked at random at each
 draw, so that nothing is learned from their order.

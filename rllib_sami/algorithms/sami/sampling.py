@@ -31,8 +31,8 @@ class ContrastSampling:
     num_negatives: int = setting(
         127,
         integer(1),
-        'Negative keys of each query, `K - 1`: the bound cannot exceed `log K`. `"skill_task"` has this many of each '
-        "kind.",
+        'Negative keys of each query, `K - 1`: `sance_bound` cannot exceed `log K`. `"skill_task"` has this many '
+        "of each kind.",
     )
     positive_fraction: float = setting(
         0.5,
