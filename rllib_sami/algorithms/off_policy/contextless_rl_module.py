@@ -33,7 +33,7 @@ class ContextlessTorchRLModule(OffPolicyTorchRLModule):
         if self.acting.draws and (torch.jit.is_tracing() or torch.compiler.is_compiling()):
             raise NotImplementedError(
                 f"{type(self).__name__} draws random numbers from a stream of each episode, in NumPy: that cannot be "
-                "traced or exported. Agents of TDMPC and SkiMo can be with `planner: none`, and so can single networks "
-                "of SkiMoPretrain, such as `module.acting.skill_policy`."
+                "traced or exported. TDMPC and SkiMo can be with `planner: none`, and so can single networks of "
+                "SkiMoPretrain, such as `module.acting.skill_policy`."
             )
         return super()._act(batch, explore)
