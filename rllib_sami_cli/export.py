@@ -34,12 +34,12 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
 
     catalog.prepare()
     from rllib_sami.checkpoints.files import check_files
-    from rllib_sami.compat import env_option
     from rllib_sami.core.faults import EnvironmentFaultError
     from rllib_sami.evaluation import evaluate
     from rllib_sami.evaluation.processes import WorkersLostError
     from rllib_sami.exports import checkpoints
-    from rllib_sami.exports.agents import ExportedAgent, is_exported
+    from rllib_sami.exports.agents import ExportedAgent, is_exported, load_exported
+    from rllib_sami.exports.composed import evaluate_options
     from rllib_sami.exports.writing import export_agent, progress_of
 
     if is_exported(out):
@@ -68,8 +68,9 @@ def export(words: list[str] | None, checkpoint: str, out: Path, episodes: int | 
     except (ValueError, OSError, EnvironmentFaultError, WorkersLostError) as error:
         raise UserError(f"export: {one_line(error)}") from error
     click.echo(f"Written: {out}")
-    option = env_option(loaded.config.env if isinstance(loaded.config.env, str) else None)
-    click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}{option}")
+    written = load_exported(out)
+    options = evaluate_options(written.trained_on, written.env_config, is_exported)
+    click.echo(f"Next:\n  {(words or ['rllib'])[0]} evaluate {shlex.quote(str(out))}{options}")
 
 
 def _skills(evaluation: Any) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from rllib_sami.evaluation.provenance import provenance_of
 from rllib_sami.evaluation.results import SUBTASK, Contexts, Results, join
 from rllib_sami.evaluation.tracks import Tracks
 from rllib_sami.exports import checkpoints as checkpoint_files
-from rllib_sami.exports.composed import COMPOSED, is_titled, title_of
+from rllib_sami.exports.agents import ExportedAgent, is_exported
+from rllib_sami.exports.composed import COMPOSED, evaluate_options, is_titled, title_of
 from rllib_sami.exports.transfer_parts import body_of
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,9 @@ def _load_agent(
     config.explore = explore
     if timeout_s is not None:
         config.evaluation_sample_timeout_s = timeout_s
-    if env is not None:
+    if env is None and isinstance(checkpoint, ExportedAgent) and not checkpoint.refused(env_config):
+        config.environment(checkpoint.trained_on, env_config={**checkpoint.env_config, **env_config})
+    elif env is not None:
         config.environment(env)
         config.env_config = dict(env_config)
     else:
@@ -191,10 +194,12 @@ def _load_agent(
         if config.env is None:
             trained_on = getattr(checkpoint, "trained_on", None)
             option = compat.env_option(trained_on) or " --env ID"
-            if (refused := getattr(checkpoint, "refused", None)) and compat.is_registered(trained_on):
+            if isinstance(checkpoint, ExportedAgent) and compat.is_registered(trained_on):
+                options = evaluate_options(trained_on, checkpoint.env_config, is_exported)
+                refused = checkpoint.refused(env_config)
                 raise ValueError(
                     f"{path}: the settings of its environment could run code: they have {refused}. If you trust them, "
-                    f"give them yourself: --env {trained_on} --env-config '…' (config.json has them)."
+                    f"give them yourself:{options}."
                 )
             raise ValueError(
                 f"{path}: it was trained on '{trained_on}', which is not registered here. Name an environment:{option} "

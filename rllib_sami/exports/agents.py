@@ -9,6 +9,7 @@ import functools
 import importlib.metadata
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,8 @@ class ExportedAgent:
         config: Networks, environment and ``env_config`` as in training. ``env`` is None if the training environment is
             not registered here (:attr:`trained_on` has its name), or would run code, see ``refused``.
         trained_on: Name of the training environment.
-        refused: What in the settings of the training environment could run code of the exporting person's choice; None:
-            nothing.
+        env_config: Settings of the training environment as the file has them, with absolute paths of agents in the
+            folder. They are data: an environment may be made of them if :meth:`refused` finds nothing.
         progress: ``training_iteration``, ``num_env_steps_sampled_lifetime`` and ``episode_return_mean``, if known.
     """
 
@@ -65,11 +66,20 @@ class ExportedAgent:
     algorithm: type[Algorithm]
     config: ArrayConfig
     trained_on: str
-    refused: str | None
+    env_config: dict[str, Any]
     progress: dict[str, Any]
     _spaces: tuple[gym.spaces.Box, gym.spaces.Box]
     _module_class: type[OffPolicyTorchRLModule]
     _network: dict[str, Any]
+
+    def refused(self, given: Mapping[str, Any] | None = None) -> str | None:
+        """Returns what in ``env_config`` could run code of the exporting person's choice; None: nothing.
+
+        Args:
+            given: Settings that whoever loads the agent gives instead of those in the file.
+        """
+        rest = {key: value for key, value in self.env_config.items() if key not in (given or {})}
+        return code_of(self.trained_on, rest, is_exported)
 
     def module(self) -> OffPolicyTorchRLModule:
         """Returns the RLModule, ready to act.
@@ -141,13 +151,12 @@ def load_exported(folder: str | Path) -> ExportedAgent:
         config = algorithm.get_default_config()
         config.training(**{key: value for key, value in network.items() if key in config.settings})
         env_config = environment["config"] | _agents_inside(folder, environment)
-        # Such code would be chosen by whoever wrote the file.
-        refused = code_of(environment["name"], env_config, is_exported)
-        env = None if refused else environment["name"]
-        config.environment(env, env_config=env_config if env else {})
         config.debugging(seed=content["training"].get("seed"))
         name, progress = str(environment["name"]), content["progress"]
-        return ExportedAgent(folder, algorithm, config, name, refused, progress, spaces, module_class, network)
+        agent = ExportedAgent(folder, algorithm, config, name, env_config, progress, spaces, module_class, network)
+        if not agent.refused():
+            config.environment(name, env_config=env_config)
+        return agent
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be read: {type(error).__name__}: {error}. It is damaged, or another version "

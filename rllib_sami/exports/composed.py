@@ -4,7 +4,9 @@ Their settings name a body or a task, which may be the path of a class, and agen
 run code that whoever wrote the settings has chosen.
 """
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,16 @@ def code_of(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path],
         if name in BODIES and value in COMPOSED:
             return f"{name}={value!r}, which is made of others itself"
     return None
+
+
+def evaluate_options(env: Any, settings: Mapping[str, Any], is_exported: Callable[[Path], bool]) -> str:
+    """Returns the options with which ``rllib evaluate`` plays an exported agent in its environment; may be empty.
+
+    They repeat what would run code: it runs if who loads the agent asks for it.
+    """
+    own = {name: value for name, value in settings.items() if code_of(env, {name: value}, is_exported)}
+    given = json.dumps(own)
+    return compat.env_option(env) + (f" --env-config {shlex.quote(given)}" if own and env in COMPOSED else "")
 
 
 def _items(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

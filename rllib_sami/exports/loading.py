@@ -18,12 +18,12 @@ from rllib_sami.core.faults import closing
 from rllib_sami.core.images import image_shape, row_dtype
 from rllib_sami.env_runners.agents import Agent, ContextAgent, GoalAgent, SkillAgent, make_agent
 from rllib_sami.env_runners.episodes import NUM_SLOTS, EpisodeSpec, Goal
+from rllib_sami.exports.agents import ExportedAgent, is_exported
 from rllib_sami.exports.checkpoints import load as load_checkpoint
 from rllib_sami.exports.composed import CONTROL
 from rllib_sami.exports.played_skills import load_skills
 
 if TYPE_CHECKING:
-    from rllib_sami.exports.agents import ExportedAgent
     from rllib_sami.exports.checkpoints import Checkpoint
 
 
@@ -241,10 +241,16 @@ class PrimitiveActionAgent(TrainedAgent):
 
     def __init__(self, checkpoint: Checkpoint | ExportedAgent, observation_space: gymnasium.Space | None = None):
         env, settings = checkpoint.config.env, checkpoint.config.env_config
+        if isinstance(checkpoint, ExportedAgent):  # whether or not its environment can be made here
+            env, settings = checkpoint.trained_on, checkpoint.env_config
         if env != CONTROL:
-            name = getattr(checkpoint, "trained_on", env)
             raise ValueError(
-                f"primitive_actions=True: this agent acts in {name!r}, not with skills in {CONTROL!r}. Leave it out."
+                f"primitive_actions=True: this agent acts in {env!r}, not with skills in {CONTROL!r}. Leave it out."
+            )
+        if isinstance(checkpoint, ExportedAgent) and not is_exported(str(settings.get("skills"))):
+            raise ValueError(
+                f"primitive_actions=True: {checkpoint.path} has no skills in it, and those in its settings, "
+                f"{settings.get('skills')!r}, could run code. Export the agent again."
             )
         self._played = load_skills(settings.get("skills"), settings.get("steps"), settings.get("continuous", False))
         super().__init__(checkpoint, observation_space)

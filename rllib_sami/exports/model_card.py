@@ -6,8 +6,7 @@ from typing import Any
 import gymnasium as gym
 import yaml
 
-from rllib_sami.compat import env_option
-from rllib_sami.exports.composed import agents_of
+from rllib_sami.exports.composed import agents_of, evaluate_options
 
 # What an agent acts on besides the observation.
 NOTHING, CONTEXT, LATENT, SKILL = "nothing", "context", "latent", "skill"
@@ -43,7 +42,7 @@ tags: [{tags}]
 In this folder:
 
 ```sh
-rllib evaluate .{env_option}
+rllib evaluate .{options}
 ```
 
 or, in a loop of your own:
@@ -136,7 +135,7 @@ def model_card(content: dict[str, Any], sizes: dict[str, int]) -> str:
         about=_about(network),
         tags=_TAGS[kind],
         facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
-        env_option=env_option(environment["name"]),
+        options=evaluate_options(environment["name"], environment["config"], lambda path: True),
         returns=_skills(content["skills"]) if content.get("skills") else _returns(evaluation) if evaluation else "",
         env=_make_env(environment["name"], environment["config"]),
         act="agent.act(obs, reward)" if reads_rewards else "agent.act(obs)",

@@ -1,6 +1,8 @@
 """SkiMo as RLlib algorithms: from a data set to skills, from skills to a task."""
 
 import copy
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -36,6 +38,13 @@ class WithGoal(gym.ObservationWrapper):
 
     def observation(self, observation):
         return np.append(observation, [3.0, 1.0]).astype(np.float32)
+
+
+class Plain(gym.Wrapper):
+    """A maze as anybody's class."""
+
+    def __init__(self, config):
+        super().__init__(gym.make(MAZE, **config))
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +323,31 @@ class TestTask:
     def test_other_agents_have_no_skills_to_play(self, skills):
         with pytest.raises(ValueError, match="this agent acts in 'Maze/UMaze-v0', not with skills"):
             rllib_sami.load(skills[0], primitive_actions=True)
+
+    def test_an_agent_of_one_s_own_environment_is_exported(self, trained, tmp_path):
+        checkpoint = load(trained[2])
+        config = checkpoint.config.copy(copy_frozen=False)
+        own = f"{__name__}:Plain"
+        config.environment(env_config=checkpoint.config.env_config | {"env": own})
+        export_agent(checkpoint.module(), config, tmp_path / "agent", algorithm="SkiMo", progress={})
+        option = f""" --env-config '{{"env": "{own}"}}'"""
+        assert f"rllib evaluate .{option}\n" in (tmp_path / "agent" / "README.md").read_text("utf-8")
+        with pytest.raises(ValueError, match=re.escape(f"could run code: they have env='{own}', which")) as error:
+            evaluate(tmp_path / "agent", episodes=1, progress=False)
+        assert str(error.value).endswith(f"{option}.")
+        with pytest.raises(ValueError, match="could run code"):  # what is given must be all of it
+            evaluate(tmp_path / "agent", episodes=1, env_config={"steps": 5}, progress=False)
+        played = evaluate(tmp_path / "agent", episodes=1, env_config={"env": own}, progress=False)
+        assert played.episodes["length"].item() == 60
+        agent = rllib_sami.load(tmp_path / "agent", primitive_actions=True)
+        env = Plain({})
+        assert env.action_space.contains(agent.act(env.reset(seed=0)[0]))
+        (tmp_path / "agent" / "manifest.json").unlink()
+        settings = json.loads((tmp_path / "agent" / "config.json").read_text("utf-8"))
+        settings["environment"]["config"]["skills"] = skills_of = str(tmp_path / "elsewhere")
+        (tmp_path / "agent" / "config.json").write_text(json.dumps(settings), "utf-8")
+        with pytest.raises(ValueError, match=re.escape(f"{skills_of!r}, could run code")):
+            rllib_sami.load(tmp_path / "agent", primitive_actions=True)
 
     def test_an_exported_agent_acts_like_its_checkpoint(self, trained, tmp_path):
         checkpoint = load(trained[2])

@@ -287,8 +287,8 @@ def test_what_an_environment_is_made_of_runs_no_code_either(exported, tmp_path, 
     change(exported, environment={"name": name, "config": settings})
     agent = load_exported(exported)
     assert (agent.config.env, agent.config.env_config, agent.trained_on) == (None, {}, name)
-    assert reason.replace("{}", sign) in agent.refused
-    with pytest.raises(ValueError, match=f"could run code.*give them yourself: --env {name}"):
+    assert reason.replace("{}", sign) in agent.refused()
+    with pytest.raises(ValueError, match=r"could run code.*give them yourself: --env-config"):
         evaluate(exported, episodes=1)
     with pytest.raises(ValueError, match="could run code"):
         checkpoint_of("Reuse/Striding-v0", "low_level", str(exported), name)
@@ -305,7 +305,7 @@ def test_what_an_environment_is_made_of_may_be_data(exported):
     ):
         change(exported, environment={"name": name, "config": config})
         agent = load_exported(exported)
-        assert (agent.config.env, agent.config.env_config, agent.refused) == (name, config, None)
+        assert (agent.config.env, agent.config.env_config, agent.refused()) == (name, config, None)
 
 
 @pytest.mark.parametrize(
