@@ -155,6 +155,11 @@ class Dataset:
         """Number of steps."""
         return int(self.lengths.sum())
 
+    def observation_stds(self, most: int = 100) -> np.ndarray:
+        """Returns the standard deviation of each number of observations, ``[O]``, over ``most`` trajectories."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(np.int64))
+        return np.concatenate([self[int(index)].observations for index in chosen]).std(axis=0)
+
     def is_of_another(self, env: Any) -> bool:
         """Whether the data are known to be of another environment than ``env``, an id, a path or a class."""
         return are_different(self.about.get("env"), env)

@@ -18,7 +18,7 @@ from rllib_sami.algorithms.base.acting_batch import ENCODER_STATE
 from rllib_sami.algorithms.base.environment_checks import check_environment
 from rllib_sami.algorithms.skimo import downstream_update, pretraining_update, spirl_update
 from rllib_sami.algorithms.skimo.networks import SkillModel
-from rllib_sami.datasets import Dataset, recipes
+from rllib_sami.datasets import Dataset, DatasetWriter, Trajectory, recipes
 from rllib_sami.evaluation import evaluate
 from rllib_sami.evaluation.open_loop import open_loop
 from rllib_sami.exports.checkpoints import load
@@ -196,6 +196,14 @@ class TestPretraining:
                 check_environment(pretraining(data).environment(env))
             messages = [line for line in caplog.messages if f"is of {MAZE!r}, but `env` is {env!r}" in line]
             assert len(messages) == told
+
+    @pytest.mark.parametrize(("scale", "is_told"), [(1.0, False), (1000.0, True)])
+    def test_large_observations_are_told(self, data, tmp_path, caplog, scale, is_told):
+        with DatasetWriter(tmp_path / "data") as writer:
+            for one in Dataset(data):
+                writer.add(Trajectory(one.observations * [1.0, scale, 1.0, 1.0], one.actions))
+        check_environment(pretraining(str(tmp_path / "data")))
+        assert any("number 1 of the observations" in line for line in caplog.messages) == is_told
 
     def test_a_relative_folder_in_a_search_space_is_that_of_the_script(self, data, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)  # as trials are

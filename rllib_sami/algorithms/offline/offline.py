@@ -27,6 +27,7 @@ ORIGINAL_FOLDER = "TUNE_ORIG_WORKING_DIR"  # in trials, the environment variable
 VALIDATION = "validation"
 VALIDATION_WINDOWS = 256
 SPLIT_SEED = 0  # which trajectories are held out must not change with the seed of a run that is continued
+MOST_STD = 30.0  # of a number in observations
 SAMPLER_STATE = "sampler_state"
 
 
@@ -115,6 +116,14 @@ class OfflineConfig(ArrayConfig):
                 f"`data` {dataset.folder} has observations of {dataset.observation_dim} numbers and actions of "
                 f"{dataset.action_dim}, but the environment has {widths[0]} and {widths[1]}: it is of another one{of}."
             )
+        stds = dataset.observation_stds()
+        if stds.max() > MOST_STD:
+            message = (
+                f"number {stds.argmax()} of the observations in `data` {dataset.folder} has a standard deviation of "
+                f"{stds.max():.4g}. Networks do not standardise observations: nothing may be learned of small numbers "
+                "beside such large ones. Scale them to about ±1, in the environment as in the data."
+            )
+            warn_once(type(self).__name__, message, message)
         if dataset.is_of_another(self.env):
             message = (
                 f"`data` {dataset.folder} is of {dataset.about['env']!r}, but `env` is {name_of(self.env)!r}. Give "
