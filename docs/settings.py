@@ -111,7 +111,7 @@ def settings(keys: str) -> str:
             if algorithms:
                 found.setdefault(tuple(algorithms), []).append(key)
     notes = [f"{_presence(algorithms)}: {_of(names, rows)}." for algorithms, names in lacking.items()]
-    notes += [f"Without effect in {_and(folded(of))}: {_of(names, rows)}." for of, names in unused.items()]
+    notes += [f"Without effect by default in {_and(folded(of))}: {_of(names, rows)}." for of, names in unused.items()]
     return markdown(["setting", "default", "allowed", "meaning"], rows) + "".join(f"\n{note}\n" for note in notes)
 
 
