@@ -141,7 +141,7 @@ def show(folder: str, out: Path | None, dims: str, skills: str | None) -> None:
         "trajectories": f"{len(dataset):,}",
         "steps": f"{dataset.num_steps:,}",
         "observation, action": f"{dataset.observation_dim}, {dataset.action_dim}",
-        "deviations of observations": _spread(dataset.observation_stds()),
+        "observation deviations": _spread(dataset.observation_stds()),
         "steps of a trajectory": _spread(dataset.lengths),
         "returns": _spread(returns),
         "ended in a terminal state": f"{dataset.terminated.mean():.0%}",

@@ -16,6 +16,7 @@ from rllib_sami.core.faults import ENVIRONMENT_ERRORS, SETTING_ERRORS, close_env
 from rllib_sami.core.settings import is_integer, is_number
 from rllib_sami.envs.checks import check_weight
 from rllib_sami.envs.reuse.families import quantity_of
+from rllib_sami.exports.agents import ExportedAgent
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.exports.composed import HIGH_LEVEL, LOW_LEVEL, STRIDING
 from rllib_sami.hierarchy import FrozenPolicy
@@ -180,7 +181,7 @@ def checkpoint_of(env_id: str, name: str, path: str | None, trained_on: str | No
         checkpoint = load(str(path))
     except ValueError as error:
         raise ValueError(f"{name}={str(path)!r}: {error}") from error
-    refused = getattr(checkpoint, "refused", None)
+    refused = checkpoint.refused() if isinstance(checkpoint, ExportedAgent) else None
     if refused and name != "striding":  # of which only the networks are read
         raise ValueError(
             f"{name}={str(path)!r}: it is exported, and the settings of its environment could run code: they have "

@@ -261,7 +261,7 @@ class TestAuto:
         text = {"ant": {"run": "SAC", "env": "Pendulum-v1", "stop": plan.stop, "config": self.AUTO}}
         words = ("train", "file", write("ant.yaml", json.dumps(text)), "--resume", "--local-dir", ".")
         result = rllib(*words)
-        assert "Ray was started" in str(result.exception), result.output
+        assert "Ray was started" in result.stderr, result.output
         result = rllib(*words, "--set", "num_env_runners=1")
         assert "other settings (config/num_env_runners: 0 -> 1)" in result.stderr
 
