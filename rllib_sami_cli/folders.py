@@ -18,6 +18,7 @@ from ray.tune.search.sample import Domain
 
 from rllib_sami import compat
 from rllib_sami.checkpoints.files import is_complete, manifest_of
+from rllib_sami.exports import checkpoints
 from rllib_sami_cli import spaces
 from rllib_sami_cli.errors import UserError, one_line
 from rllib_sami_cli.stop import flatten
@@ -98,6 +99,16 @@ class Run:
                 {"status": trial.status, "result": trial.last_result, "checkpoint": self.newest_checkpoint(trial)}
             )
         return trials
+
+    def orphaned_checkpoint(self) -> Path | None:
+        """Returns the newest checkpoint if Tune's states are all damaged, as by a full disk; else None."""
+        states = [content for _, content in self._states()]
+        if not states or any(content is not None for content in states):
+            return None
+        try:
+            return checkpoints.find(self.path)
+        except ValueError:
+            return None
 
     def set_aside_damaged_states(self) -> None:
         """Renames the states of Tune that a kill left half written, so that Tune takes the one before."""

@@ -114,6 +114,12 @@ def choose_run(
     folder = storage_folder(storage or plan.storage_path)
     runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
     runs = [run for run in runs if not _changes(replace(plan, config=_config_of(plan, run)), run)] or runs
+    if runs and (checkpoint := runs[0].orphaned_checkpoint()):
+        option = f"--set {plan.stage}.restore={checkpoint}, and --checkpoint for the experiments before it"
+        raise UserError(
+            f"--resume: Tune's state of {runs[0].path} is damaged, as by a full disk, but its checkpoints are there. "
+            f"Start a new run from the newest one, without --resume: {f'--restore {checkpoint}' if alone else option}."
+        )
     # One that ended before its first checkpoint was started over if there is a newer one.
     runs = [run for run in runs if run is runs[0] or run.finished or run.in_use() or has_checkpoint(run)]
     open_runs = [run for run in runs if is_open(plan, run)]

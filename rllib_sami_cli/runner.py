@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -310,7 +311,10 @@ def _say_failed(failed: list[Any], run: Run, session: Session) -> int:
     """Prints the cause of each failed trial in a line; bad input that the algorithm itself finds is exit code 2."""
     code = 1
     for trial in failed:
-        error = trial.get_pickled_error()
+        try:
+            error = trial.get_pickled_error()
+        except (EOFError, pickle.UnpicklingError):  # it could not be written: the disk is full
+            error = OSError(f"its error could not be written to {run.path}; the disk may be full")
         cause = getattr(error, "cause", None) or error
         if isinstance(cause, ValueError) and not trial.last_result.get("training_iteration"):
             code = 2

@@ -60,6 +60,9 @@ def read_d4rl(source: Path) -> Trajectories:
     timeouts = np.asarray(arrays.get("timeouts", np.zeros(len(obs)))).reshape(-1).astype(bool)
     rewards = _float(arrays.get("rewards", np.zeros(len(obs)))).reshape(-1)
     following = arrays.get("next_observations")
+    for name, values in (arrays | {"rewards": rewards}).items():
+        if len(values) != len(obs):
+            raise ValueError(f"`{name}` has {len(values)} steps, but `observations` {len(obs)}")
     ends = np.flatnonzero(terminals | timeouts) + 1
     ends = ends if len(ends) and ends[-1] == len(obs) else np.append(ends, len(obs))
     if "timeouts" not in arrays:
@@ -134,8 +137,10 @@ def read_rllib(source: Path) -> Trajectories:
     rows = table.to_table(columns=[*needed, *optional]).to_pandas()
     if len(rows) and isinstance(rows["obs"].iloc[0], str | bytes):
         raise ValueError("its observations are compressed, as RLlib's are by default")
-    for _, steps in rows.groupby("eps_id", sort=False):
+    for episode, steps in rows.groupby("eps_id", sort=False, dropna=False):
         obs = np.stack([*steps["obs"], steps["new_obs"].iloc[-1]])
+        if not np.allclose(obs[1:], np.stack([*steps["new_obs"]]), rtol=1e-4, equal_nan=True):
+            raise ValueError(f"the rows of episode {episode!r} are not in the order of its steps")
         rewards = _float(steps["rewards"]) if "rewards" in steps else np.zeros(0, np.float32)
         ended = bool(steps["terminateds"].iloc[-1]) if "terminateds" in steps else False
         yield Trajectory(_float(obs), _float(np.stack(steps["actions"])).reshape(len(steps), -1), rewards, ended)

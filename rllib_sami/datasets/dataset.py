@@ -55,6 +55,10 @@ class Trajectory:
                 f"{name}: observations have shape {list(self.observations.shape)} and actions "
                 f"{list(self.actions.shape)}; expected [T + 1, O] and [T, A]."
             )
+        if not isinstance(self.terminated, bool | np.bool_):
+            raise ValueError(f"{name}: terminated={self.terminated!r}; expected True or False.")
+        if self.rewards.ndim != 1:
+            raise ValueError(f"{name}: rewards have shape {list(self.rewards.shape)}; expected [T].")
         if steps == 0 or len(self.observations) != steps + 1 or len(self.rewards) != steps:
             raise ValueError(
                 f"{name} has {len(self.observations)} observations, {steps} actions and {len(self.rewards)} rewards. "
@@ -68,6 +72,10 @@ class Trajectory:
             )
         for key in ("observations", "actions", "rewards"):
             values = getattr(self, key)
+            if values.dtype.kind not in "biuf":
+                raise ValueError(f"{name}: {key} are of type {values.dtype}; expected real numbers.")
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+                values = values.astype(np.float32, copy=False)
             if not np.isfinite(values).all():
                 step = int(np.argwhere(~np.isfinite(values))[0][0])
                 raise ValueError(f"{name}: {key} has a number that is not finite in step {step}. Leave it out.")

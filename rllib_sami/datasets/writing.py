@@ -41,7 +41,9 @@ class DatasetWriter:
     """
 
     def __init__(self, folder: str | Path, steps_per_shard: int = STEPS_PER_SHARD, **about: Any):
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = Path(folder).expanduser().resolve()  # of a link, the target is replaced
+        if self.folder.is_mount():
+            raise ValueError(f"{folder}: another disk begins there, which cannot be replaced. Give a folder inside it.")
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise ValueError(f"{folder} exists already. Give another folder, or remove it.")
         for name in about:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rllib_sami.algorithms.skimo.networks import SkillModel, SkillPolicyNetworks
 from rllib_sami.core.env_values import name_of
+from rllib_sami.core.settings import is_integer
 from rllib_sami.exports.checkpoints import load
 from rllib_sami.hierarchy import FrozenPolicy, unit_sphere
 
@@ -47,6 +49,13 @@ def load_skills(skills: Any, steps: int | None = None, continuous: bool = False)
     Raises:
         ValueError: ``skills`` has no skills.
     """
+    if steps is not None and not (is_integer(steps) and steps >= 1):
+        raise ValueError(f"steps={steps!r}: expected an integer >= 1.")
+    if not Path(str(skills)).expanduser().exists():
+        raise ValueError(
+            f"skills={str(skills)!r}: no such folder. If it was moved, say where it is now, in `env_config`: "
+            """`rllib evaluate ... --env-config '{"skills": "FOLDER"}'`."""
+        )
     checkpoint = load(str(skills))
     module: Any = checkpoint.module()
     networks: Any = getattr(module, "acting", None)

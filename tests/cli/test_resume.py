@@ -50,6 +50,23 @@ def test_the_newest_that_can_go_on(plan, make, tmp_path):
     assert chosen(plan, tmp_path) == "ant_2026-01-02_00-00-00"
 
 
+def test_checkpoints_are_named_where_tune_s_state_is_damaged(plan, make, tmp_path):
+    run = make("ant", "2026-01-01", 3, checkpoint=False)
+    (run.path / "experiment_state-2026.json").write_text('{"trial_da')
+    assert run.orphaned_checkpoint() is None
+    newest = run.path / "trial" / "checkpoint_000002"
+    for folder in (newest, newest.with_name("checkpoint_000001")):
+        folder.mkdir(parents=True)
+        (folder / "rllib_checkpoint.json").write_text("{}")
+    with pytest.raises(UserError, match=f"without --resume: --restore {newest}"):
+        chosen(plan, tmp_path)
+    plan.stage = "ant"
+    with pytest.raises(UserError, match=f"without --resume: --set ant.restore={newest}, and --checkpoint for"):
+        chosen(plan, tmp_path, alone=False)
+    (run.path / "experiment_state-2025.json").write_text("{}")  # Tune takes the one before
+    assert run.orphaned_checkpoint() is None
+
+
 def test_a_finished_one_goes_on_when_its_criteria_are_raised(plan, make, tmp_path):
     run = make("ant", "2026-01-01", 10, finished=True)
     with pytest.raises(UserError, match="is finished: its stop criteria are met"):

@@ -5,6 +5,7 @@ import pickle
 
 import gymnasium
 import numpy as np
+import pandas as pd
 import pytest
 
 from rllib_sami.datasets.convert import FORMATS, bounds_of, convert
@@ -268,3 +269,22 @@ def test_files_of_another_kind_are_named(tmp_path):
     (tmp_path / "source.gz").write_bytes(b"no pickle")
     with pytest.raises(ValueError, match="cannot be read as pickle"):
         convert(tmp_path / "source.gz", tmp_path / "out", "pickle", allow_pickle=True)
+
+
+def test_d4rl_arrays_of_other_lengths_are_refused(tmp_path):
+    arrays = {"observations": np.zeros((4, 2)), "actions": np.zeros((4, 1)), "terminals": np.zeros(4)}
+    for name, values in (("rewards", np.zeros((4, 2))), ("actions", np.zeros((5, 1)))):
+        np.savez(tmp_path / "source.npz", **arrays | {name: values})
+        with pytest.raises(ValueError, match=f"`{name}` has {len(values.ravel())} steps, but `observations` 4"):
+            convert(tmp_path / "source.npz", tmp_path / "out", "d4rl")
+
+
+def test_rows_out_of_order_are_refused(tmp_path):
+    obs = np.arange(5.0)
+    columns = {"eps_id": ["a"] * 4, "obs": obs[:-1, None].tolist(), "new_obs": obs[1:, None].tolist()}
+    table = pd.DataFrame(columns | {"actions": [[0.0]] * 4})
+    table.to_parquet(tmp_path / "rows.parquet")
+    assert len(convert(tmp_path / "rows.parquet", tmp_path / "out", "rllib")) == 1
+    table.iloc[[1, 0, 2, 3]].to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match="the rows of episode 'a' are not in the order of its steps"):
+        convert(tmp_path / "rows.parquet", tmp_path / "other", "rllib")

@@ -432,3 +432,33 @@ class TestMazes:
         assert len(observations) == len(actions) + 1 > 20
         maze.reset(seed=0)
         assert not maze.is_success
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rewards": np.zeros((3, 1))}, r"rewards have shape \[3, 1\]; expected \[T\]"),
+        ({"rewards": np.array([0.0, 1e300, 0.0])}, "rewards has a number that is not finite in step 1"),
+        ({"observations": np.zeros((4, 2), complex)}, "observations are of type complex128"),
+        ({"terminated": np.array([True])}, "expected True or False"),
+        ({"terminated": "no"}, "expected True or False"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path, change, words):
+    given = {"observations": np.zeros((4, 2)), "actions": np.zeros((3, 1))}
+    with DatasetWriter(tmp_path / "data") as writer:
+        writer.add(Trajectory(**given, rewards=np.ones(3), terminated=np.bool_(True)))
+        with pytest.raises(ValueError, match=words):
+            writer.add(Trajectory(**given | change))
+    assert Dataset(tmp_path / "data").terminated.tolist() == [True]
+
+
+def test_a_link_to_an_empty_folder_is_written_to(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    with DatasetWriter(tmp_path / "data") as writer:
+        writer.add(Trajectory(np.zeros((4, 2)), np.zeros((3, 1))))
+    assert (tmp_path / "data").is_symlink()
+    assert len(Dataset(tmp_path / "data")) == 1
+    with pytest.raises(ValueError, match="another disk begins there"):
+        DatasetWriter("/proc")

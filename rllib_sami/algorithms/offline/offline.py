@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -109,7 +110,7 @@ class OfflineConfig(ArrayConfig):
         if self.must_make_data:
             return
         dataset = self.open_data()
-        widths = tuple(int(np.prod(space.shape)) for space in (env.observation_space, env.action_space))
+        widths = tuple(gym.spaces.flatdim(space) for space in (env.observation_space, env.action_space))
         if widths != (dataset.observation_dim, dataset.action_dim):
             of = f" ({dataset.about['env']})" if dataset.about.get("env") else ""
             raise ValueError(
