@@ -124,7 +124,7 @@ def test_a_robots_task_has_eight_actions_of_its_skills(checked, folder):
         ("ant", {"env": "Skills/HalfCheetahGoal-v0"}, "ant'.* observations of 29 numbers, .* gives 18"),
         ("sphere", {"env": "Pendulum-v1"}, "observations of 8 numbers, but 'Pendulum-v1' gives 3"),
         ("cheetah", {"env": "Skills/AntMultiGoal-v0"}, "observations of 18 numbers, .* gives 29"),
-        ("nothing", {}, "nothing: no such folder"),
+        ("nothing", {}, "nothing': no such folder"),
         ("", {"env": "Skills/PosturePont-v0", "name": "sphere"}, "'Skills/PosturePont-v0'"),
         ("sphere", {"steps": 0}, "steps=0: expected an integer >= 1"),
         ("sphere", {"env_config": {"maxsteps": 3}}, "maxsteps"),

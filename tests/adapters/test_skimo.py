@@ -40,6 +40,18 @@ class WithGoal(gym.ObservationWrapper):
         return np.append(observation, [3.0, 1.0]).astype(np.float32)
 
 
+class InParts(gym.ObservationWrapper):
+    """A maze that gives places and velocities apart."""
+
+    def __init__(self, config=None):
+        super().__init__(gym.make(MAZE))
+        parts = {"place": gym.spaces.Box(-9, 9, (2,)), "velocity": gym.spaces.Box(-9, 9, (2,))}
+        self.observation_space = gym.spaces.Dict(parts)
+
+    def observation(self, observation):
+        return {"place": observation[:2], "velocity": observation[2:]}
+
+
 class Plain(gym.Wrapper):
     """A maze as anybody's class."""
 
@@ -196,6 +208,9 @@ class TestPretraining:
                 check_environment(pretraining(data).environment(env))
             messages = [line for line in caplog.messages if f"is of {MAZE!r}, but `env` is {env!r}" in line]
             assert len(messages) == told
+
+    def test_observations_in_parts_are_flattened(self, data):
+        check_environment(pretraining(data).environment(InParts))
 
     @pytest.mark.parametrize(("scale", "is_told"), [(1.0, False), (1000.0, True)])
     def test_large_observations_are_told(self, data, tmp_path, caplog, scale, is_told):

@@ -228,7 +228,7 @@ def control_alone(skills, **changes) -> str:
     [
         ("PlainSAC", {}, ["config.env_config", "it has no skills. Give a checkpoint of SkiMoPretrain"]),
         ("SaCCM", {}, ["it has no skills"]),
-        ("nowhere", {}, ["nowhere: no such folder"]),
+        ("nowhere", {}, ["nowhere': no such folder"]),
         ("skills", {"env": "Pendulum-v1"}, ["observations of 8 numbers, but 'Pendulum-v1' gives 3"]),
         ("skills", {"steps": 0}, ["steps=0: expected an integer >= 1"]),
         ("skills", {"stepps": 3}, ["stepps"]),
