@@ -13,6 +13,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from rllib_sami.core.settings import is_integer
+from rllib_sami.core.text import did_you_mean
 from rllib_sami.datasets.dataset import LARGEST_ACTION, Dataset, Trajectory
 from rllib_sami.datasets.writing import DatasetWriter
 
@@ -219,6 +221,10 @@ def convert(
     Raises:
         ValueError: The source is not in this format, or cannot be learned from.
     """
+    if kind not in FORMATS:
+        raise ValueError(f"kind={kind!r}: no such format. {did_you_mean(kind, FORMATS)}")
+    if observed is not None and not (is_integer(observed) and observed >= 1):
+        raise ValueError(f"observed={observed!r}: expected an integer >= 1, or None for all.")
     path, form = Path(source).expanduser(), FORMATS[kind]
     if kind != "minari" and not path.exists():
         raise ValueError(f"{source}: no such file or folder.")

@@ -69,9 +69,10 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:  # nothing is left where the disk is full
             shutil.rmtree(self._aside, ignore_errors=True)
 
     def add(self, trajectory: Trajectory) -> None:

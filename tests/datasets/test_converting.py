@@ -288,3 +288,13 @@ def test_rows_out_of_order_are_refused(tmp_path):
     table.iloc[[1, 0, 2, 3]].to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match="the rows of episode 'a' are not in the order of its steps"):
         convert(tmp_path / "rows.parquet", tmp_path / "other", "rllib")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [({"kind": "d4lr"}, "Did you mean 'd4rl'"), ({"observed": 0}, "observed=0")]
+)
+def test_wrong_arguments_are_named(tmp_path, given, words):
+    np.savez(tmp_path / "source.npz", observations=np.zeros((4, 2)), actions=np.zeros((4, 1)), terminals=np.zeros(4))
+    with pytest.raises(ValueError, match=words):
+        convert(tmp_path / "source.npz", tmp_path / "out", **{"kind": "d4rl"} | given)
+    assert not (tmp_path / "out").exists()
