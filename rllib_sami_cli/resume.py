@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -114,7 +115,8 @@ def choose_run(
     folder = storage_folder(storage or plan.storage_path)
     runs = [run for run in find_runs(folder, plan.name) if _follows(run, earlier or {})] if resume else []
     runs = [run for run in runs if not _changes(replace(plan, config=_config_of(plan, run)), run)] or runs
-    if runs and (checkpoint := runs[0].orphaned_checkpoint()):
+    if runs and not runs[0].in_use() and (found := runs[0].orphaned_checkpoint()):
+        checkpoint = shlex.quote(str(found))
         option = f"--set {plan.stage}.restore={checkpoint}, and --checkpoint for the experiments before it"
         raise UserError(
             f"--resume: Tune's state of {runs[0].path} is damaged, as by a full disk, but its checkpoints are there. "

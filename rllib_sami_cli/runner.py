@@ -130,9 +130,10 @@ def _with_data(plan: Plan) -> Plan:
 def _start_ray(session: Session) -> None:
     doing("Starting Ray")
     verbose, address = session.verbosity, session.address
+    if address:
+        _check_address(address)
     try:
         if address:
-            _check_address(address)
             ray.init(address=address, log_to_driver=verbose > 0, logging_level=catalog.log_level(verbose))
         else:
             compat.listen_on_loopback()
@@ -144,8 +145,6 @@ def _start_ray(session: Session) -> None:
                     log_to_driver=True,
                     logging_level=catalog.log_level(verbose),
                 )
-    except UserError:
-        raise
     except Exception as error:  # Ray raises a plain one if it does not start in time
         what = f"reached at {address}" if address else "started"
         raise UserError(f"Ray cannot be {what}: {one_line(error)}") from error
@@ -284,7 +283,7 @@ def _say_interrupted(run: Run, session: Session) -> None:
     checkpoints = [trial["checkpoint"] for trial in run.trials() if trial["checkpoint"]]
     click.echo(f"Stopped. Logs and checkpoints: {run.path}")
     if not checkpoints:
-        click.echo("There is no checkpoint yet, so this experiment begins anew when you run the command again.")
+        click.echo("There is no checkpoint yet, so this experiment starts over when you run the command again.")
         click.echo("With --resume, earlier experiments of the file are kept.")
         return
     for path in checkpoints[:4]:

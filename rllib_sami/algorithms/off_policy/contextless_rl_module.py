@@ -30,7 +30,7 @@ class ContextlessTorchRLModule(OffPolicyTorchRLModule):
 
     @override(OffPolicyTorchRLModule)
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
-        if self.acting.draws and (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        if self.acting.draws and (torch.jit.is_tracing() or torch.compiler.is_exporting()):
             raise NotImplementedError(
                 f"{type(self).__name__} draws random numbers from a stream of each episode, in NumPy: that cannot be "
                 "traced or exported. TDMPC and SkiMo can be with `planner: none`, and so can single networks of "
